@@ -1,0 +1,114 @@
+"""The edit: everything an edited image depends on besides the baseline and the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, get_args
+
+from roentmod.errors import EditError
+from roentmod.findings import NO_FINDING, Finding, finding
+
+__all__ = ["Action", "Arm", "Composite", "Edit", "Scheduler", "Severity", "Side"]
+
+Action = Literal["add", "remove"]
+Arm = Literal["counterfactual", "sham"]
+Side = Literal["left", "right", "both"]
+Severity = Literal["mild", "moderate", "severe"]
+Composite = Literal["sham", "baseline", "none"]
+Scheduler = Literal["ddim", "dpmsolver++", "pndm"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit, complete and hashable.
+
+    Attributes:
+        findings: what to add or remove, canonical names.
+        action: "add" or "remove"; removal swaps the roles of prompt and normal prompt.
+        prompt: free text used instead of the generator's own wording, or None.
+        side: laterality as the patient's, for findings that have one.
+        severity: how much of it.
+        strength: diffusers' meaning, in (0, 1]: the fraction of the noise schedule run through.
+        guidance_scale: diffusers' meaning; 1 or less is no guidance.
+        num_inference_steps: diffusers' meaning; None takes the generator's default.
+        scheduler: the sampler; None takes the generator's default.
+        seed: the noise, together with the baseline.
+        arm: "counterfactual", or "sham" (same noise, normal prompt).
+        composite: how the result returns to native resolution.
+    """
+
+    findings: tuple[str, ...] = ()
+    action: Action = "add"
+    prompt: str | None = None
+    side: Side | None = None
+    severity: Severity | None = None
+    strength: float = 0.4
+    guidance_scale: float = 4.0
+    num_inference_steps: int | None = None
+    scheduler: Scheduler | None = None
+    seed: int = 0
+    arm: Arm = "counterfactual"
+    composite: Composite = "sham"
+
+    def __post_init__(self) -> None:
+        """Check every field and make finding names canonical.
+
+        Raises:
+            EditError: a value outside its range or choices.
+            UnknownFindingError: a finding that is not in the catalogue.
+        """
+        object.__setattr__(self, "findings", tuple(finding(n).name for n in self.findings))
+        if not self.findings and not self.prompt:
+            raise EditError("An edit needs a finding or a prompt; got neither. Give one.")
+        if NO_FINDING.name in self.findings and self.action == "remove":
+            raise EditError("'No Finding' cannot be removed. Add a finding instead.")
+        if not 0 < self.strength <= 1:
+            raise EditError(f"strength must be in (0, 1]; got {self.strength}. The default is 0.4.")
+        if not 0 <= self.guidance_scale <= 100:
+            raise EditError(f"guidance_scale must be in [0, 100]; got {self.guidance_scale}.")
+        steps = self.num_inference_steps
+        if steps is not None and not 1 <= steps <= 1000:
+            raise EditError(f"num_inference_steps must be in 1 to 1000; got {steps}.")
+        if not 0 <= self.seed < 2**63:
+            raise EditError(f"seed must be in [0, 2^63); got {self.seed}.")
+        self._check_choices()
+
+    def _check_choices(self) -> None:
+        for name, choices in (
+            ("action", get_args(Action)),
+            ("arm", get_args(Arm)),
+            ("composite", get_args(Composite)),
+            ("side", (None, *get_args(Side))),
+            ("severity", (None, *get_args(Severity))),
+            ("scheduler", (None, *get_args(Scheduler))),
+        ):
+            value = getattr(self, name)
+            if value not in choices:
+                known = ", ".join(str(c) for c in choices if c is not None)
+                raise EditError(f"{name} must be one of {known}; got '{value}'.")
+        if self.side and not any(finding(name).sided for name in self.findings):
+            named = ", ".join(self.findings) or "a free prompt"
+            raise EditError(f"side needs a finding that has sides; got {named}. Leave side out.")
+
+    @property
+    def id(self) -> str:
+        """Hash (12 hex digits) of every field: same edit, same id."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """Short file-name-safe name, such as ``add-pleural-effusion``."""
+        words = "+".join(self.findings) if self.findings else "prompt"
+        parts = [self.action, self.side, self.severity, words]
+        return "-".join(p.lower().replace(" ", "-") for p in parts if p)
+
+    def sham(self) -> Edit:
+        """Return the control arm of this edit: same noise, strength and steps, normal prompt."""
+        return replace(self, arm="sham")
+
+    def as_findings(self) -> tuple[Finding, ...]:
+        """Return the findings as catalogue entries."""
+        return tuple(finding(name) for name in self.findings)

@@ -1,0 +1,72 @@
+"""Every error the package raises on purpose.
+
+::
+
+    RoentModError
+    |-- InputError            a file or picture that cannot be used
+    |   |-- UnreadableError       not an image, truncated, unsupported encoding
+    |   `-- UnsuitableError       readable, but not one frontal grey-scale radiograph
+    |-- EditError             an edit that cannot be carried out as asked
+    |   |-- UnknownFindingError   the finding is not in the catalogue
+    |   `-- NoEffectiveStepsError strength x steps leaves nothing to do
+    |-- WeightsError          a model folder that is missing, incomplete or unsafe
+    |   `-- MismatchError         host and generator do not fit together
+    `-- MissingDependencyError an optional library is not installed
+
+A message states the rule, what was got, and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EditError",
+    "InputError",
+    "MismatchError",
+    "MissingDependencyError",
+    "NoEffectiveStepsError",
+    "RoentModError",
+    "UnknownFindingError",
+    "UnreadableError",
+    "UnsuitableError",
+    "WeightsError",
+]
+
+
+class RoentModError(Exception):
+    """Root of all errors of this package."""
+
+
+class InputError(RoentModError):
+    """A file or picture cannot be used."""
+
+
+class UnreadableError(InputError):
+    """The file is no image, is truncated, or is encoded in an unsupported way."""
+
+
+class UnsuitableError(InputError):
+    """The file is readable but is not one frontal grey-scale radiograph."""
+
+
+class EditError(RoentModError):
+    """An edit cannot be carried out as asked."""
+
+
+class UnknownFindingError(EditError):
+    """The finding is not in the catalogue."""
+
+
+class NoEffectiveStepsError(EditError):
+    """Strength times steps leaves no denoising step."""
+
+
+class WeightsError(RoentModError):
+    """A model folder is missing, incomplete or unsafe to load."""
+
+
+class MismatchError(WeightsError):
+    """Host and generator do not fit together."""
+
+
+class MissingDependencyError(RoentModError):
+    """An optional library is not installed."""

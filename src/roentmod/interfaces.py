@@ -1,0 +1,60 @@
+"""The interfaces that engines implement, and the results they return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod.edits import Edit
+from roentmod.radiograph import Radiograph
+
+__all__ = ["Counterfactual", "Editor", "Progress", "Status"]
+
+Status = Literal["ok", "unreadable", "black_image", "not_finite", "no_effective_steps"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """A baseline after an edit, with its control arm.
+
+    Attributes:
+        baseline: the radiograph before editing.
+        edit: what was asked.
+        status: "ok", or why there is no picture (`image`, `sham`, `difference` are then None).
+        image: the counterfactual at native resolution.
+        sham: the control arm at native resolution.
+        difference: counterfactual minus baseline, h x w float32 in [-1, 1], native resolution.
+        support: where `difference` may be nonzero, h x w bool.
+        facts: effective steps, prompts, weights, timings: what provenance records.
+    """
+
+    baseline: Radiograph
+    edit: Edit
+    status: Status
+    image: Radiograph | None = None
+    sham: Radiograph | None = None
+    difference: NDArray[np.float32] | None = None
+    support: NDArray[np.bool_] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Editor(Protocol):
+    """Adds or removes findings in radiographs."""
+
+    name: str
+
+    def edit(
+        self,
+        radiographs: Sequence[Radiograph],
+        edits: Sequence[Edit],
+        *,
+        masks: Sequence[NDArray[np.bool_] | None] | None = None,
+        progress: Progress | None = None,
+    ) -> list[Counterfactual]:
+        """Return every edit of every radiograph, radiograph by radiograph, in the order given."""
+        ...

@@ -1,0 +1,194 @@
+"""The radiograph: one frontal chest X-ray with its grey scale, geometry and source.
+
+Range, polarity, spacing and geometry are settled when a `Radiograph` is made. `pixels` are display
+values in [0, 1], bright where the body attenuates (MONOCHROME2). The stored levels of the file stay
+beside them, so that an edit returns to the file's own bits and leaves untouched pixels untouched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod.errors import UnsuitableError
+
+__all__ = ["GreyScale", "Radiograph", "Square"]
+
+MIN_SIDE = 64
+MAX_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class GreyScale:
+    """How stored levels become display values: a monotone table, invertible outside plateaus.
+
+    Attributes:
+        lowest: the stored level of ``table[0]``.
+        table: display value in [0, 1] of each stored level, float32, monotone (either direction).
+    """
+
+    lowest: int
+    table: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check the table.
+
+        Raises:
+            UnsuitableError: the table is empty, leaves [0, 1], or is not monotone.
+        """
+        table = self.table
+        if table.ndim != 1 or table.size < 2 or not np.isfinite(table).all():
+            raise UnsuitableError("A grey scale needs at least two finite levels.")
+        steps = np.diff(table)
+        if table.min() < 0 or table.max() > 1 or not ((steps >= 0).all() or (steps <= 0).all()):
+            raise UnsuitableError("A grey scale must be monotone and stay in [0, 1].")
+
+    @classmethod
+    def linear(cls, levels: int) -> GreyScale:
+        """Return the scale of a plain picture: level 0 is 0, level ``levels - 1`` is 1."""
+        return cls(0, np.linspace(0, 1, levels, dtype=np.float32))
+
+    def display(self, stored: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return display values in [0, 1] for stored levels of any shape."""
+        shown: NDArray[np.float32] = self.table[stored.astype(np.int64) - self.lowest]
+        return shown
+
+    def store(
+        self, display: NDArray[np.float32], stored: NDArray[np.integer]
+    ) -> NDArray[np.integer]:
+        """Return the stored levels that show `display`, close to `stored` where that is free.
+
+        Pixels whose display value is unchanged keep their stored level exactly, also in plateaus
+        (levels outside the window, which the display cannot tell apart).
+        """
+        changed = display != self.display(stored)
+        result = stored.copy()
+        wanted = np.clip(display[changed].astype(np.float64), 0, 1)
+        rising = self.table[-1] >= self.table[0]
+        table = self.table if rising else self.table[::-1]
+        # The middle of the levels with one display value would invent contrast: take the inner edge.
+        values, first = np.unique(table, return_index=True)
+        last = np.concatenate([first[1:] - 1, [table.size - 1]])
+        inner = np.where(values <= values.mean(), last, first)
+        index = np.rint(np.interp(wanted, values.astype(np.float64), inner)).astype(np.int64)
+        if not rising:
+            index = table.size - 1 - index
+        result[changed] = (index + self.lowest).astype(stored.dtype)
+        return result
+
+
+@dataclass(frozen=True)
+class Square:
+    """Where a picture of height x width pixels lies in the square it is padded to."""
+
+    height: int
+    width: int
+
+    @property
+    def side(self) -> int:
+        """Side of the square, in pixels."""
+        return max(self.height, self.width)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the picture's first pixel inside the square."""
+        return (self.side - self.height) // 2, (self.side - self.width) // 2
+
+    def pad(self, image: NDArray[np.float32], value: float = 0.0) -> NDArray[np.float32]:
+        """Return `image` (h x w) centred in a side x side array filled with `value`."""
+        top, left = self.origin
+        canvas = np.full((self.side, self.side), value, dtype=image.dtype)
+        canvas[top : top + self.height, left : left + self.width] = image
+        return canvas
+
+    def crop(self, square: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Undo `pad`, bit for bit."""
+        top, left = self.origin
+        return square[top : top + self.height, left : left + self.width].copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One frontal chest radiograph.
+
+    Attributes:
+        stored: levels as in the file (first sample of the modality pipeline), h x w integers.
+        grey: how stored levels become display values.
+        spacing_mm: row and column spacing in mm, or None where unknown.
+        bits: bits stored a pixel, 8 to 16.
+        source: where it came from (a file name; never a patient's name).
+        origin: what an output file must carry over (for DICOM, the source data set), opaque here.
+    """
+
+    stored: NDArray[np.integer]
+    grey: GreyScale
+    spacing_mm: tuple[float, float] | None = None
+    bits: int = 8
+    source: str = ""
+    origin: object = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check shape and spacing, and lock the stored levels.
+
+        Raises:
+            UnsuitableError: not two-dimensional, too small or large, or a spacing not positive.
+        """
+        shape = self.stored.shape
+        if len(shape) != 2 or min(shape) < MIN_SIDE or max(shape) > MAX_SIDE:
+            raise UnsuitableError(
+                f"A radiograph is one grey picture of {MIN_SIDE} to {MAX_SIDE} pixels a side; "
+                f"got shape {'x'.join(map(str, shape))}. Give one full-size frame."
+            )
+        if self.spacing_mm is not None and min(self.spacing_mm) <= 0:
+            raise UnsuitableError(
+                f"Pixel spacing must be positive; got {self.spacing_mm}. Use None where unknown."
+            )
+        self.stored.setflags(write=False)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.float32]:
+        """Display values, h x w float32 in [0, 1], bright where the body attenuates."""
+        shown = self.grey.display(self.stored)
+        shown.setflags(write=False)
+        return shown
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash (16 hex digits) of the displayed picture: same picture, same id."""
+        shape = np.asarray(self.stored.shape, dtype="<i8").tobytes()
+        content = np.ascontiguousarray(self.pixels).astype("<f4").tobytes()
+        return hashlib.sha256(shape + content).hexdigest()[:16]
+
+    @property
+    def square(self) -> Square:
+        """Geometry of the square that editors work in."""
+        return Square(*self.stored.shape)
+
+    @classmethod
+    def from_array(cls, pixels: NDArray[np.floating], *, source: str = "array") -> Radiograph:
+        """Make a radiograph from display values (h x w in [0, 1], bright = dense), kept at 16 bits.
+
+        Raises:
+            UnsuitableError: not finite, or outside [0, 1].
+        """
+        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
+            raise UnsuitableError(
+                "Pixels must be finite and in [0, 1]; got "
+                f"{np.nanmin(pixels):g} to {np.nanmax(pixels):g}. Rescale them first."
+            )
+        stored = np.rint(np.asarray(pixels, dtype=np.float64) * 65535).astype(np.uint16)
+        return cls(stored, GreyScale.linear(65536), bits=16, source=source)
+
+    def with_pixels(self, pixels: NDArray[np.float32]) -> Radiograph:
+        """Return this radiograph showing `pixels` (h x w, clipped to [0, 1]) in its own grey scale.
+
+        Stored levels change only where a display value changed.
+        """
+        stored = self.grey.store(pixels, self.stored)
+        return Radiograph(
+            stored, self.grey, self.spacing_mm, self.bits, self.source, origin=self.origin
+        )

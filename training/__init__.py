@@ -1,0 +1,5 @@
+"""How the bundled generator `mini` is made: cohort, autoencoder, U-Net, export.
+
+Run in order: ``python -m training.cohort``, ``python -m training.autoencoder``,
+``python -m training.unet``, ``python -m training.export``.
+"""
