@@ -1,0 +1,118 @@
+"""What `mini` can be told: its wordings, and a tokenizer whose vocabulary is made from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer
+
+from roentmod.errors import UnknownFindingError
+from roentmod.findings import FINDINGS, finding
+
+if TYPE_CHECKING:
+    from training.unet import Example
+
+WIDTH = 128
+LENGTH = 32
+SIZE = 600
+SEVERITY = {
+    "mild": ("mild", "small", "subtle", "minimal"),
+    "moderate": ("moderate", "", "medium"),
+    "severe": ("severe", "large", "marked", "big"),
+}
+SIDE = {
+    "left": ("left-sided", "left", "on the left"),
+    "right": ("right-sided", "right", "on the right"),
+    "both": ("bilateral", "both sided", "on both sides"),
+}
+NORMAL = (
+    "no finding",
+    "normal chest radiograph",
+    "no acute cardiopulmonary process",
+    "clear lungs, normal heart size",
+    "no acute finding",
+)
+FRAMES = ("{}", "{}", "chest radiograph with {}", "there is {}", "{} is seen", "findings: {}")
+
+
+def from_labels(row: dict[str, str]) -> tuple[str, ...]:
+    """Return the canonical findings of a cohort row; untrusted labels count as normal."""
+    if row["trusted"] == "0":
+        return ("No Finding",)
+    found = []
+    for label in row["labels"].split("|"):
+        try:
+            found.append(finding(label).name)
+        except UnknownFindingError:
+            # A label outside the catalogue teaches nothing, but must not be called normal.
+            continue
+    return tuple(found)
+
+
+def say(example: Example, rng: np.random.Generator) -> str:
+    """Return one wording of an example's findings."""
+    if example.findings == ("No Finding",):
+        return say_normal(rng)
+    parts = []
+    for name in example.findings:
+        item = finding(name)
+        noun = str(rng.choice([item.phrase, item.name.lower(), *item.aliases]))
+        level = str(rng.choice(SEVERITY[example.severity])) if example.severity else ""
+        side = str(rng.choice(SIDE[example.side])) if example.side else ""
+        words = (level, noun, side) if side.startswith("on ") else (level, side, noun)
+        parts.append(" ".join(w for w in words if w))
+    return str(rng.choice(FRAMES)).format(" and ".join(parts))
+
+
+def say_normal(rng: np.random.Generator) -> str:
+    """Return one wording of a normal radiograph."""
+    return str(rng.choice(NORMAL))
+
+
+def corpus() -> list[str]:
+    """Return every word `mini` is trained with, in phrases."""
+    words = [w for item in FINDINGS for w in (item.phrase, item.name.lower(), *item.aliases)]
+    words += [w for group in (*SEVERITY.values(), *SIDE.values()) for w in group]
+    return [*words, *NORMAL, *(frame.format("") for frame in FRAMES)]
+
+
+def tokenizer(folder: Path) -> CLIPTokenizer:
+    """Return the tokenizer of `folder`, making it from `corpus` where there is none."""
+    if not (folder / "vocab.json").exists():
+        raw = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+        raw.pre_tokenizer = pre_tokenizers.Whitespace()
+        trainer = trainers.BpeTrainer(
+            vocab_size=SIZE,
+            special_tokens=["<|startoftext|>", "<|endoftext|>"],
+            initial_alphabet=[chr(c) for c in range(33, 127)],
+            end_of_word_suffix="</w>",
+        )
+        raw.train_from_iterator(corpus() * 10, trainer)
+        described = json.loads(raw.to_str())["model"]
+        vocab = described["vocab"]
+        # Every single character must also exist as the end of a word.
+        for code in range(33, 127):
+            vocab.setdefault(chr(code) + "</w>", len(vocab))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "vocab.json").write_text(json.dumps(vocab))
+        merges = [" ".join(m) if isinstance(m, list) else m for m in described["merges"]]
+        (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+        special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
+        special |= {"unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+        config = special | {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
+        (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def tokens(made: CLIPTokenizer, prompts: list[str]) -> torch.Tensor:
+    """Return token ids, n x LENGTH."""
+    ids: torch.Tensor = made(
+        prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+    ).input_ids
+    return ids
