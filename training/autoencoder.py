@@ -44,7 +44,7 @@ def build() -> AutoencoderKL:
 
 
 def crops(images: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-    """Draw BATCH random crops, each scaled by a random window, as b x 1 x CROP x CROP in [-1, 1]."""
+    """Draw BATCH random crops, some re-windowed: b x 1 x CROP x CROP in [-1, 1]."""
     picked = []
     for index in rng.integers(0, len(images), BATCH):
         top, left = rng.integers(0, cohort.SIZE - CROP + 1, 2)

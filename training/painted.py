@@ -42,7 +42,9 @@ def find_lungs(image: NDArray[np.uint8]) -> Lungs | None:
     labels, _ = ndimage.label(dark)
     halves = []
     for target in (0.3, 0.7):
-        near = labels[int(0.3 * h) : int(0.65 * h), int((target - 0.1) * w) : int((target + 0.1) * w)]
+        near = labels[
+            int(0.3 * h) : int(0.65 * h), int((target - 0.1) * w) : int((target + 0.1) * w)
+        ]
         counts = np.bincount(near[near > 0], minlength=2)
         if counts.sum() == 0:
             return None
@@ -161,7 +163,9 @@ def pneumothorax(image: Array, lung: Mask, dose: float, _: np.random.Generator) 
     soft = ndimage.gaussian_filter(air, 1.2)
     smooth = ndimage.gaussian_filter(image, 5)
     lucent = image * (1 - soft) + (0.80 * np.minimum(smooth, image + 0.05)) * soft
-    line = np.exp(-(((inwards - width) / 1.1) ** 2)) * lung * lateral_or_apex * (high[:, None] > 0.05)
+    line = (
+        np.exp(-(((inwards - width) / 1.1) ** 2)) * lung * lateral_or_apex * (high[:, None] > 0.05)
+    )
     return _opacify(lucent.astype(np.float32), (0.28 * line).astype(np.float32))
 
 

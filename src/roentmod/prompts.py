@@ -66,7 +66,9 @@ def _phrase(item: Finding, edit: Edit) -> str:
 
 PROFILES = {
     "roentgen": Profile(
-        "roentgen", "no acute cardiopulmonary process", size=512,
+        "roentgen",
+        "no acute cardiopulmonary process",
+        size=512,
         licence="MIMIC-CXR credentialed use; on request from the authors",
     ),
     "roentgen-v2": Profile(
@@ -79,7 +81,11 @@ PROFILES = {
     ),
     "radedit": Profile("radedit", "No acute cardiopulmonary process", size=512, steps=100),
     "mini": Profile(
-        "mini", "no finding", size=224, steps=20, scheduler="dpmsolver++",
+        "mini",
+        "no finding",
+        size=224,
+        steps=20,
+        scheduler="dpmsolver++",
         licence="Apache-2.0; trained on NIH ChestX-ray14 and CC BY 3.0 data, see the model card",
     ),
     "generic": Profile("generic", "normal chest radiograph"),

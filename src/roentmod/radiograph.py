@@ -70,7 +70,7 @@ class GreyScale:
         wanted = np.clip(display[changed].astype(np.float64), 0, 1)
         rising = self.table[-1] >= self.table[0]
         table = self.table if rising else self.table[::-1]
-        # The middle of the levels with one display value would invent contrast: take the inner edge.
+        # Of levels with one display value take the edge nearest the rest: no contrast is invented.
         values, first = np.unique(table, return_index=True)
         last = np.concatenate([first[1:] - 1, [table.size - 1]])
         inner = np.where(values <= values.mean(), last, first)

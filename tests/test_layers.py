@@ -1,0 +1,59 @@
+"""Imports point down only, and heavy libraries stay in their layer."""
+
+import ast
+from pathlib import Path
+
+import roentmod
+
+ROOT = Path(roentmod.__file__).parent
+LAYERS = (
+    ("errors", "radiograph", "findings", "edits", "interfaces", "prompts"),
+    ("editors", "imaging", "store", "_optional"),
+    ("effects", "fidelity", "cooccurrence", "readers", "stats"),
+    ("editing", "audit", "retrain", "study"),
+    ("report",),
+    ("cli", "doctor", "web"),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+HEAVY = {"torch", "diffusers", "transformers", "pydicom", "onnxruntime", "PIL", "tifffile"}
+ENGINE, SCIENCE = 1, 2
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "roentmod":
+                yield from (f"roentmod.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def violations(root):
+    for path in sorted(root.rglob("*.py")):
+        own = path.relative_to(root).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        level = LEVEL.get(own)
+        if level is None:
+            yield f"{own} stands in no layer"
+            continue
+        for name in imports(path):
+            first, *rest = name.split(".")
+            if first == "roentmod" and rest:
+                other = LEVEL.get(rest[0], -1)
+                science_meets_engine = {level, other} == {ENGINE, SCIENCE}
+                if other > level or science_meets_engine:
+                    yield f"{own} imports {name}"
+            elif first in HEAVY and level not in (ENGINE,) and own not in ("retrain", "doctor"):
+                yield f"{own} imports {name}"
+
+
+def test_imports_point_down_only():
+    assert list(violations(ROOT)) == []
+
+
+def test_a_violation_is_seen(tmp_path):
+    (tmp_path / "errors.py").write_text("import torch\nfrom roentmod import cli\n")
+    assert list(violations(tmp_path)) == ["errors imports torch", "errors imports roentmod.cli"]
