@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from roentmod.edits import Edit
 from roentmod.radiograph import Radiograph
 
-__all__ = ["Counterfactual", "Editor", "Progress", "Status"]
+__all__ = ["Counterfactual", "Progress", "RadiographEditor", "Status"]
 
 Status = Literal["ok", "unreadable", "black_image", "not_finite", "no_effective_steps"]
 Progress = Callable[[int, int], None]
@@ -43,7 +43,7 @@ class Counterfactual:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Editor(Protocol):
+class RadiographEditor(Protocol):
     """Adds or removes findings in radiographs."""
 
     name: str

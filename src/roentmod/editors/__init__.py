@@ -1,0 +1,49 @@
+"""Editors: what adds and removes findings. `Editor.load` is the door."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast
+
+from roentmod.editors.diffusion import DiffusionEditor
+from roentmod.editors.engines import EngineName, make_engine
+from roentmod.editors.transplant import BUNDLED, Components, transplant
+from roentmod.interfaces import RadiographEditor
+
+__all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "transplant"]
+
+
+class Editor:
+    """The door to every editor."""
+
+    @staticmethod
+    def load(
+        name: str | Path,
+        *,
+        host: str | Path | None = None,
+        engine: EngineName = "auto",
+        deterministic: bool = False,
+        batch_size: int = 8,
+        allow_pickle: bool = False,
+        profile: str | None = None,
+    ) -> RadiographEditor:
+        """Return the editor `name`: ``mini``, a diffusers folder, a hub id, or an entry point.
+
+        Third parties add editors through the entry-point group ``roentmod.editors``: a callable
+        without arguments that returns a `RadiographEditor`.
+
+        Raises:
+            WeightsError: the folder is missing, incomplete, unsafe, or does not fit the host.
+            MissingDependencyError: the engine's library is not installed.
+        """
+        for point in entry_points(group="roentmod.editors"):
+            if point.name == str(name):
+                return cast(RadiographEditor, point.load()())
+        parts = transplant(host, name, allow_pickle=allow_pickle, profile=profile)
+        return DiffusionEditor(
+            parts,
+            engine=make_engine(engine, parts),
+            batch_size=batch_size,
+            deterministic=deterministic,
+        )

@@ -1,0 +1,286 @@
+"""The image-to-image editor: transplanted parts, all edits of a baseline in one batch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from roentmod.editors import compose, sampling
+from roentmod.editors.engines import Engine, TorchEngine
+from roentmod.editors.transplant import Components
+from roentmod.edits import Edit
+from roentmod.errors import EditError, NoEffectiveStepsError
+from roentmod.interfaces import Counterfactual, Progress, Status
+from roentmod.radiograph import Radiograph
+
+__all__ = ["DiffusionEditor"]
+
+log = logging.getLogger(__name__)
+Array = NDArray[np.float32]
+_DARK = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """One row of a denoising batch: an edit (or its sham) with its plan and prompts."""
+
+    edit: Edit
+    plan: sampling.Plan
+    prompts: tuple[str, str]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Rows with one key are the same picture of one baseline."""
+        return self.prompts, self.plan, self.edit.guidance_scale, self.edit.seed
+
+    @property
+    def batch_key(self) -> tuple[Any, ...]:
+        return self.plan, self.edit.guidance_scale > 1
+
+
+class DiffusionEditor:
+    """Edits radiographs by image-to-image diffusion with transplanted parts.
+
+    Args:
+        parts: what `transplant` returned.
+        engine: runs the U-Net and the decoder; None runs them in torch.
+        batch_size: rows a denoising batch (each row is two with guidance).
+        deterministic: one row a batch, so that an edit's pixels do not depend, to the last bit, on
+            what is edited beside it; costs what batching saves.
+    """
+
+    def __init__(
+        self,
+        parts: Components,
+        *,
+        engine: Engine | None = None,
+        batch_size: int = 8,
+        deterministic: bool = False,
+    ) -> None:
+        """Keep the parts; nothing is computed yet."""
+        self.parts = parts
+        self.name = parts.profile.name
+        self.engine = engine or TorchEngine(parts)
+        self.batch_size = 1 if deterministic else batch_size
+        self.deterministic = deterministic
+        self._states: dict[str, Tensor] = {}
+
+    def edit(
+        self,
+        radiographs: Sequence[Radiograph],
+        edits: Sequence[Edit],
+        *,
+        masks: Sequence[NDArray[np.bool_] | None] | None = None,
+        progress: Progress | None = None,
+    ) -> list[Counterfactual]:
+        """Return every edit of every radiograph, radiograph by radiograph, in the order given.
+
+        Args:
+            radiographs: the baselines.
+            edits: what to do to each of them.
+            masks: a region (h x w bool) for each radiograph, or None for the whole picture.
+            progress: called with (done, total) counterfactuals.
+
+        Raises:
+            EditError: a mask does not fit its radiograph, or the numbers of both differ.
+        """
+        regions = list(masks) if masks is not None else [None] * len(radiographs)
+        _check_masks(radiographs, regions)
+        results: list[Counterfactual] = []
+        for radiograph, mask in zip(radiographs, regions, strict=True):
+            results += self._edit_one(radiograph, edits, mask)
+            if progress:
+                progress(len(results), len(radiographs) * len(edits))
+        return results
+
+    def plan(self, edit: Edit) -> sampling.Plan:
+        """Return the part of the schedule that `edit` runs through.
+
+        Raises:
+            NoEffectiveStepsError: strength times steps leaves nothing.
+        """
+        profile = self.parts.profile
+        steps = edit.num_inference_steps or profile.steps
+        return sampling.make_plan(edit.scheduler or profile.scheduler, steps, edit.strength)
+
+    def aliases(self, edits: Sequence[Edit]) -> list[tuple[float, float]]:
+        """Return pairs of different strengths among `edits` that give the same effective steps."""
+        seen: dict[tuple[Any, ...], float] = {}
+        pairs = []
+        for edit in sorted(edits, key=lambda e: e.strength):
+            first = seen.setdefault((self.plan(edit), edit.findings, edit.seed), edit.strength)
+            if first != edit.strength:
+                pairs.append((first, edit.strength))
+        return pairs
+
+    @torch.inference_mode()
+    def _edit_one(
+        self, radiograph: Radiograph, edits: Sequence[Edit], mask: NDArray[np.bool_] | None
+    ) -> list[Counterfactual]:
+        started = time.perf_counter()
+        pairs: list[tuple[_Item, _Item] | None] = []
+        for edit in edits:
+            try:
+                pairs.append((self._item(edit), self._item(edit.sham())))
+            except NoEffectiveStepsError as error:
+                log.warning("%s", error)
+                pairs.append(None)
+        items = {item.key: item for pair in pairs if pair for item in pair}
+        if not items:
+            return [Counterfactual(radiograph, edit, "no_effective_steps") for edit in edits]
+        decoded, reconstruction = self._decode_all(radiograph, list(items.values()))
+        seconds = time.perf_counter() - started
+        results = []
+        for edit, pair in zip(edits, pairs, strict=True):
+            if pair is None:
+                results.append(Counterfactual(radiograph, edit, "no_effective_steps"))
+                continue
+            shown = compose.Decoded(decoded[pair[0].key], decoded[pair[1].key], reconstruction)
+            facts = self._facts(pair[0]) | {"seconds": round(seconds / len(edits), 4)}
+            results.append(_finish(radiograph, edit, shown, mask, facts))
+        return results
+
+    def _item(self, edit: Edit) -> _Item:
+        return _Item(edit, self.plan(edit), self.parts.profile.pair(edit))
+
+    def _decode_all(
+        self, radiograph: Radiograph, items: list[_Item]
+    ) -> tuple[dict[tuple[Any, ...], Array], Array]:
+        """Return the decoded picture of every item, by key, and the baseline's reconstruction."""
+        picture = compose.shrink(radiograph, self.parts.size)
+        mean, deviation = self._encode(picture)
+        latents: dict[tuple[Any, ...], Tensor] = {}
+        for batch in self._batches(items):
+            rows = self._denoise(radiograph, batch, mean, deviation)
+            latents |= {item.key: row for item, row in zip(batch, rows, strict=True)}
+        scaled = mean * self.parts.vae.config.scaling_factor
+        pictures = self._decode(torch.stack([scaled, *latents.values()]))
+        return dict(zip(latents, pictures[1:], strict=True)), pictures[0]
+
+    def _batches(self, items: list[_Item]) -> list[list[_Item]]:
+        groups: dict[tuple[Any, ...], list[_Item]] = {}
+        for item in items:
+            groups.setdefault(item.batch_key, []).append(item)
+        size = self.batch_size
+        return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
+
+    def _denoise(
+        self, radiograph: Radiograph, batch: list[_Item], mean: Tensor, deviation: Tensor
+    ) -> Tensor:
+        factor = self.parts.vae.config.scaling_factor
+        draws = [sampling.draw(radiograph.id, item.edit.seed, tuple(mean.shape)) for item in batch]
+        clean = torch.stack([(mean + deviation * first.to(mean)) * factor for first, _ in draws])
+        noise = torch.stack([second.to(mean) for _, second in draws])
+        towards = torch.stack([self._text(item.prompts[0]) for item in batch])
+        away = torch.stack([self._text(item.prompts[1]) for item in batch])
+        return sampling.denoise(
+            self.engine.unet,
+            batch[0].plan,
+            self.parts.schedule,
+            clean,
+            noise,
+            (away, towards),
+            torch.tensor([item.edit.guidance_scale for item in batch]),
+        )
+
+    def _encode(self, picture: Array) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of the posterior of a size x size picture, each c x h x w."""
+        vae = self.parts.vae
+        x = torch.from_numpy(picture * 2 - 1)[None, None].to(vae.dtype)
+        posterior = vae.encode(x.expand(1, vae.config.in_channels, -1, -1)).latent_dist
+        return posterior.mean[0], posterior.std[0]
+
+    def _decode(self, latents: Tensor) -> list[Array]:
+        """Return pictures, size x size in [0, 1], of scaled latents."""
+        unscaled = latents / self.parts.vae.config.scaling_factor
+        pictures: list[Array] = []
+        for part in unscaled.split(self.batch_size):
+            # A channel mean, because a grey picture may come from an RGB autoencoder.
+            grey = self.engine.decode(part).float().mean(1)
+            pictures += list((grey / 2 + 0.5).clamp(0, 1).numpy())
+        return pictures
+
+    def _text(self, prompt: str) -> Tensor:
+        """Return the text states of a prompt, tokens x width; each prompt is encoded once."""
+        if prompt not in self._states:
+            tokenizer, encoder = self.parts.tokenizer, self.parts.text_encoder
+            length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+            tokens = tokenizer(
+                [prompt],
+                padding="max_length",
+                max_length=length,
+                truncation=True,
+                return_tensors="pt",
+            )
+            if len(tokenizer(prompt).input_ids) > length:
+                log.warning("prompt cut to %d tokens: %s", length, prompt)
+            mask = {}
+            if getattr(encoder.config, "use_attention_mask", False):
+                mask = {"attention_mask": tokens.attention_mask}
+            self._states[prompt] = encoder(tokens.input_ids, **mask).last_hidden_state[0]
+        return self._states[prompt]
+
+    def _facts(self, item: _Item) -> dict[str, Any]:
+        return {
+            "editor": self.name,
+            "prompt": item.prompts[0],
+            "negative_prompt": item.prompts[1],
+            "sham_prompt": self.parts.profile.normal,
+            "scheduler": item.plan.scheduler,
+            "num_inference_steps": item.plan.num_inference_steps,
+            "effective_steps": item.plan.effective_steps,
+            "effective_strength": item.plan.effective_strength,
+            "size": self.parts.size,
+            "engine": self.engine.name,
+            "deterministic": self.deterministic,
+            "weights": self.parts.weights_hash,
+        }
+
+
+def _check_masks(
+    radiographs: Sequence[Radiograph], masks: Sequence[NDArray[np.bool_] | None]
+) -> None:
+    if len(masks) != len(radiographs):
+        raise EditError(f"Give one mask a radiograph; got {len(masks)} for {len(radiographs)}.")
+    for radiograph, mask in zip(radiographs, masks, strict=True):
+        if mask is not None and mask.shape != radiograph.stored.shape:
+            raise EditError(
+                f"A mask has its radiograph's shape {radiograph.stored.shape}; got {mask.shape}."
+            )
+        if mask is not None and not mask.any():
+            raise EditError("A mask must mark at least one pixel; got an empty one.")
+
+
+def _status(decoded: compose.Decoded) -> Status:
+    pictures = (decoded.edit, decoded.sham)
+    if not all(np.isfinite(p).all() for p in pictures):
+        return "not_finite"
+    if any(float(p.max()) < _DARK for p in pictures):
+        return "black_image"
+    return "ok"
+
+
+def _finish(
+    radiograph: Radiograph,
+    edit: Edit,
+    decoded: compose.Decoded,
+    mask: NDArray[np.bool_] | None,
+    facts: dict[str, Any],
+) -> Counterfactual:
+    status = _status(decoded)
+    if status != "ok":
+        return Counterfactual(radiograph, edit, status, facts=facts)
+    wants_sham = edit.arm == "sham"
+    image, difference, support = compose.compose(
+        radiograph, decoded, edit.composite, mask, sham=wants_sham
+    )
+    sham, _, _ = compose.compose(radiograph, decoded, edit.composite, mask, sham=True)
+    return Counterfactual(radiograph, edit, "ok", image, sham, difference, support, facts)

@@ -1,0 +1,121 @@
+"""Noise, time steps and the denoising loop, as in Stable Diffusion's image-to-image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
+from torch import Tensor
+
+from roentmod.edits import Scheduler
+from roentmod.errors import NoEffectiveStepsError
+
+__all__ = ["Plan", "denoise", "draw", "make_plan"]
+
+Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The part of a noise schedule that an edit runs through.
+
+    Attributes:
+        scheduler: which sampler.
+        num_inference_steps: steps of the whole schedule.
+        effective_steps: steps that strength leaves.
+    """
+
+    scheduler: Scheduler
+    num_inference_steps: int
+    effective_steps: int
+
+    @property
+    def effective_strength(self) -> float:
+        """The strength that was really applied."""
+        return self.effective_steps / self.num_inference_steps
+
+
+def make_plan(scheduler: Scheduler, num_inference_steps: int, strength: float) -> Plan:
+    """Return the plan; diffusers' rule: ``min(int(N * strength), N)`` steps.
+
+    Raises:
+        NoEffectiveStepsError: no step is left.
+    """
+    steps = min(int(num_inference_steps * strength), num_inference_steps)
+    if steps < 1:
+        raise NoEffectiveStepsError(
+            f"int(steps x strength) must be at least 1; got int({num_inference_steps} x "
+            f"{strength:g}) = 0. Raise strength or steps."
+        )
+    return Plan(scheduler, num_inference_steps, steps)
+
+
+def draw(key: str, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return two standard normal tensors of `shape`: for the posterior, then for the noise.
+
+    One stream a (baseline, seed), in diffusers' order, so that a result depends on neither its
+    neighbours in the batch nor their order, and all edits of a baseline share their noise.
+    """
+    digest = hashlib.sha256(f"{key}/{seed}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
+
+
+def build(plan: Plan, schedule: dict[str, Any]) -> tuple[Any, Tensor]:
+    """Return a fresh diffusers scheduler and the time steps of the plan."""
+    if plan.scheduler == "ddim":
+        made = DDIMScheduler.from_config(schedule)
+    elif plan.scheduler == "pndm":
+        made = PNDMScheduler.from_config(schedule, skip_prk_steps=True)
+    else:
+        made = DPMSolverMultistepScheduler.from_config(
+            schedule, algorithm_type="dpmsolver++", solver_order=2
+        )
+    made.set_timesteps(plan.num_inference_steps)
+    start = plan.num_inference_steps - plan.effective_steps
+    times = made.timesteps[start * made.order :]
+    if hasattr(made, "set_begin_index"):
+        made.set_begin_index(start * made.order)
+    return made, times
+
+
+def denoise(
+    unet: Denoiser,
+    plan: Plan,
+    schedule: dict[str, Any],
+    clean: Tensor,
+    noise: Tensor,
+    states: tuple[Tensor, Tensor],
+    guidance: Tensor,
+) -> Tensor:
+    """Noise `clean` to the plan's first step and denoise it along the prompts.
+
+    Args:
+        unet: (latents, time step, text states) -> prediction, any batch size.
+        plan: which steps.
+        schedule: scheduler configuration.
+        clean: scaled latents, n x c x h x w.
+        noise: standard normal, same shape.
+        states: text states to go away from and towards, each n x tokens x width.
+        guidance: guidance scale of each row, n; rows of 1 or less are not guided.
+
+    Returns:
+        Scaled latents, n x c x h x w.
+    """
+    scheduler, times = build(plan, schedule)
+    latents = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
+    guided = bool((guidance > 1).any())
+    context = torch.cat(states) if guided else states[1]
+    scale = torch.clamp(guidance, min=1.0).to(clean.dtype)[:, None, None, None]
+    for time in times:
+        model_input = torch.cat([latents] * 2) if guided else latents
+        predicted = unet(scheduler.scale_model_input(model_input, time), time, context)
+        if guided:
+            away, towards = predicted.chunk(2)
+            predicted = away + scale * (towards - away)
+        latents = scheduler.step(predicted, time, latents, return_dict=False)[0]
+    return latents
