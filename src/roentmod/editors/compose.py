@@ -47,12 +47,13 @@ def _blur(image: Array, radius: int) -> Array:
     padded = np.pad(image, radius, mode="edge").astype(np.float64)
     total = np.pad(padded.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     window = total[width:, width:] - total[:-width, width:] - total[width:, :-width]
-    return ((window + total[:-width, :-width]) / width**2).astype(np.float32)
+    mean: Array = ((window + total[:-width, :-width]) / width**2).astype(np.float32)
+    return mean
 
 
 def _ramp(x: Array) -> Array:
     x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+    return (x * x * (3 - 2 * x)).astype(np.float32)
 
 
 def feather(mask: NDArray[np.bool_]) -> Array:
@@ -63,7 +64,7 @@ def feather(mask: NDArray[np.bool_]) -> Array:
         dtype=np.float32,
     )
     # At a straight border half the box is inside: the ramp starts there.
-    weights: Array = _ramp((inner / 255 - 0.5) * 2) * mask
+    weights: Array = _ramp((inner / 255 - 0.5).astype(np.float32) * 2) * mask
     return weights if weights.any() else mask.astype(np.float32)
 
 

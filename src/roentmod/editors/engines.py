@@ -58,7 +58,7 @@ class TorchEngine:
 
 
 class _Unet(nn.Module):
-    def __init__(self, unet: nn.Module) -> None:
+    def __init__(self, unet: Any) -> None:
         super().__init__()
         self.inner = unet
 
@@ -68,7 +68,7 @@ class _Unet(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Any) -> None:
         super().__init__()
         self.inner = vae
 

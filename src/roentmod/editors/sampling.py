@@ -107,7 +107,7 @@ def denoise(
         Scaled latents, n x c x h x w.
     """
     scheduler, times = build(plan, schedule)
-    latents = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
+    latents: Tensor = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
     guided = bool((guidance > 1).any())
     context = torch.cat(states) if guided else states[1]
     scale = torch.clamp(guidance, min=1.0).to(clean.dtype)[:, None, None, None]

@@ -70,7 +70,8 @@ class Components:
         digest = hashlib.sha256()
         for path in sorted(self.files):
             with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+                while block := file.read(1 << 20):
+                    digest.update(block)
         return digest.hexdigest()[:16]
 
 
