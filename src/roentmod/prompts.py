@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from roentmod.edits import Edit, Scheduler
-from roentmod.findings import Finding
+from roentmod.findings import NO_FINDING, Finding
 
 __all__ = ["PROFILES", "Profile"]
 
@@ -41,6 +41,8 @@ class Profile:
         """Return the prompt of the edit's finding (never the normal one)."""
         if edit.prompt:
             return edit.prompt
+        if edit.findings == (NO_FINDING.name,):
+            return self.normal
         said = " and ".join(_phrase(f, edit) for f in edit.as_findings())
         return self.template.format(impression=said)
 

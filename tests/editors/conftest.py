@@ -1,0 +1,96 @@
+"""Tiny real components on disk, in the diffusers layout, with a tokenizer of their own."""
+
+import json
+import string
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from roentmod.radiograph import Radiograph
+
+WORDS = ("no</w>", "finding</w>", "pleural</w>", "effusion</w>", "left</w>", "severe</w>")
+
+
+def write_tokenizer(folder):
+    folder.mkdir(parents=True)
+    vocab = {"<|startoftext|>": 0, "<|endoftext|>": 1}
+    for letter in string.ascii_lowercase + "-.,":
+        for token in (letter, letter + "</w>"):
+            vocab[token] = len(vocab)
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    config = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
+    config |= {"unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    config |= {"tokenizer_class": "CLIPTokenizer", "model_max_length": 40}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return len(vocab)
+
+
+def write_generator(
+    root, *, width=16, latents=4, prediction="epsilon", scaling=0.3, vocabulary=None, channels=1
+):
+    torch.manual_seed(0)
+    size = write_tokenizer(root / "tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=vocabulary or size,
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=40,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    CLIPTextModel(text).save_pretrained(root / "text_encoder")
+    UNet2DConditionModel(
+        sample_size=8,
+        in_channels=latents,
+        out_channels=latents,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        cross_attention_dim=width,
+        attention_head_dim=8,
+        norm_num_groups=8,
+    ).save_pretrained(root / "unet")
+    AutoencoderKL(
+        in_channels=channels,
+        out_channels=channels,
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=(8, 8, 8, 16),
+        layers_per_block=1,
+        latent_channels=latents,
+        norm_num_groups=4,
+        sample_size=64,
+        scaling_factor=scaling,
+        mid_block_add_attention=False,
+    ).save_pretrained(root / "vae")
+    DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(root / "scheduler")
+    return root
+
+
+@pytest.fixture(scope="session")
+def generator(tmp_path_factory):
+    return write_generator(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def radiograph():
+    rows, columns = np.mgrid[0:96, 0:80] / 96.0
+    waves = 0.5 + 0.3 * np.sin(9 * rows) * np.cos(7 * columns)
+    noise = np.random.default_rng(0).normal(0, 0.02, waves.shape)
+    return Radiograph.from_array(np.clip(waves + noise, 0, 1))

@@ -1,0 +1,126 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from roentmod.editors import DiffusionEditor, transplant
+from roentmod.editors.engines import OnnxEngine, TorchEngine
+from roentmod.edits import Edit
+from roentmod.errors import EditError
+from roentmod.radiograph import Radiograph
+
+FINDINGS = ("effusion", "cardiomegaly", "edema", "nodule", "mass", "pneumonia")
+EDITS = [Edit((f,), num_inference_steps=10, composite="none") for f in FINDINGS]
+
+
+@pytest.fixture
+def parts(generator):
+    return transplant(None, generator)
+
+
+def test_an_edit_among_six_is_the_edit_alone(parts, radiograph):
+    editor = DiffusionEditor(parts)
+    together = editor.edit([radiograph], EDITS)
+    for edit, one in zip(EDITS, together, strict=True):
+        alone = editor.edit([radiograph], [edit])[0]
+        assert np.abs(alone.image.pixels - one.image.pixels).max() <= 1e-4
+
+
+def test_deterministic_is_bit_for_bit_in_any_company_and_order(parts, radiograph):
+    editor = DiffusionEditor(parts, deterministic=True)
+    together = editor.edit([radiograph], EDITS)
+    backwards = DiffusionEditor(parts, deterministic=True).edit([radiograph], EDITS[::-1])
+    alone = editor.edit([radiograph], EDITS[2:3])[0]
+    assert np.array_equal(alone.image.stored, together[2].image.stored)
+    assert np.array_equal(backwards[3].image.stored, together[2].image.stored)
+
+
+def test_another_baseline_seed_or_prompt_gives_another_picture(parts, radiograph):
+    editor = DiffusionEditor(parts)
+    mirrored = Radiograph.from_array(radiograph.pixels[:, ::-1])
+    seeded = Edit(("effusion",), num_inference_steps=10, composite="none", seed=1)
+    first = editor.edit([radiograph], [EDITS[0], EDITS[1], seeded])
+    other = editor.edit([mirrored], EDITS[:1])[0]
+    assert not np.array_equal(first[0].image.stored, first[1].image.stored)
+    assert not np.array_equal(first[0].image.stored, first[2].image.stored)
+    assert not np.array_equal(first[0].image.stored, other.image.stored[:, ::-1])
+
+
+def test_the_sham_arm_shares_noise_and_differs_only_by_prompt(parts, radiograph):
+    editor = DiffusionEditor(parts)
+    edit = EDITS[0]
+    with_sham = editor.edit([radiograph], [edit])[0]
+    asked = editor.edit([radiograph], [edit.sham()])[0]
+    normal = Edit(("no finding",), num_inference_steps=10, composite="none")
+    prompted = editor.edit([radiograph], [normal])[0]
+    assert np.abs(with_sham.sham.pixels - asked.image.pixels).max() <= 1e-4
+    assert np.abs(with_sham.sham.pixels - prompted.image.pixels).max() <= 1e-4
+
+
+@pytest.mark.parametrize("composite", ["sham", "baseline", "none"])
+def test_outside_a_mask_nothing_changes_and_inside_something_does(parts, radiograph, composite):
+    mask = np.zeros(radiograph.stored.shape, bool)
+    mask[20:70, 10:60] = True
+    edit = Edit(("effusion",), num_inference_steps=10, composite=composite, strength=0.8)
+    done = DiffusionEditor(parts).edit([radiograph], [edit], masks=[mask])[0]
+    assert np.array_equal(done.image.stored[~mask], radiograph.stored[~mask])
+    assert not done.support[~mask].any()
+    if composite != "sham":
+        assert (done.image.stored[mask] != radiograph.stored[mask]).any()
+
+
+def test_default_composite_of_an_edit_that_is_its_own_sham_is_the_baseline(parts, radiograph):
+    edit = Edit(("no finding",), num_inference_steps=10)
+    done = DiffusionEditor(parts).edit([radiograph], [edit])[0]
+    assert np.array_equal(done.image.stored, radiograph.stored)
+    assert not done.support.any()
+
+
+def test_outside_the_support_stored_levels_are_the_sources(parts, radiograph):
+    edit = Edit(("effusion",), num_inference_steps=10, guidance_scale=30, strength=0.9)
+    done = DiffusionEditor(parts).edit([radiograph], [edit])[0]
+    outside = ~done.support
+    assert np.array_equal(done.image.stored[outside], radiograph.stored[outside])
+
+
+def test_no_effective_step_is_reported_and_spares_the_others(parts, radiograph, caplog):
+    weak = Edit(("effusion",), num_inference_steps=10, strength=0.05)
+    with caplog.at_level(logging.WARNING):
+        results = DiffusionEditor(parts).edit([radiograph], [weak, EDITS[0]])
+    assert [r.status for r in results] == ["no_effective_steps", "ok"]
+    assert "Raise strength or steps" in caplog.text
+
+
+def test_strengths_with_the_same_steps_are_reported(parts):
+    edits = [Edit(("effusion",), num_inference_steps=10, strength=s) for s in (0.4, 0.45, 0.5)]
+    assert DiffusionEditor(parts).aliases(edits) == [(0.4, 0.45)]
+
+
+def test_nan_from_the_decoder_is_reported_per_item(parts, radiograph):
+    class Broken(TorchEngine):
+        def decode(self, latents):
+            pictures = super().decode(latents)
+            pictures[1] = torch.nan
+            return pictures
+
+    results = DiffusionEditor(parts, engine=Broken(parts)).edit([radiograph], EDITS[:2])
+    assert [r.status for r in results] == ["not_finite", "ok"]
+    assert results[0].image is None
+
+
+def test_a_mask_of_another_shape_is_refused(parts, radiograph):
+    with pytest.raises(EditError, match="radiograph's shape"):
+        DiffusionEditor(parts).edit([radiograph], EDITS[:1], masks=[np.ones((3, 3), bool)])
+
+
+def test_onnx_runtime_gives_the_same_pictures_and_caches_its_graphs(parts, radiograph, tmp_path):
+    engine = OnnxEngine(parts, tmp_path)
+    graphs = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert sorted(p.name.split("-")[0] for p in graphs) == ["decoder", "unet"]
+    ours = DiffusionEditor(parts, engine=engine).edit([radiograph], EDITS)
+    plain = DiffusionEditor(parts).edit([radiograph], EDITS)
+    for one, other in zip(ours, plain, strict=True):
+        assert np.abs(one.image.pixels - other.image.pixels).max() <= 1e-4
+    OnnxEngine(parts, tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == graphs

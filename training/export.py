@@ -1,0 +1,45 @@
+"""Write the trained parts as a diffusers folder, in float16, as the package bundles them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from roentmod.editors import BUNDLED
+from training import autoencoder, checkpoints, unet, vocabulary
+
+
+def export(run: Path, target: Path) -> None:
+    """Write `target` from the averaged weights of the run folder."""
+    saved = checkpoints.load(run / "unet.pt")
+    latents = checkpoints.load(run / "latents.pt")
+    if saved is None or latents is None:
+        raise SystemExit(f"no unet.pt in {run}: run python -m training.unet first")
+    tokenizer = vocabulary.tokenizer(run / "tokenizer")
+    model = unet.Generator(tokenizer)
+    model.load_state_dict(saved["average"])
+    vae = autoencoder.trained(run)
+    vae.register_to_config(scaling_factor=latents["scaling_factor"])
+    for part, name in ((model.unet, "unet"), (model.text, "text_encoder"), (vae, "vae")):
+        part.to(torch.float16).save_pretrained(target / name, safe_serialization=True)
+    unet.scheduler().save_pretrained(target / "scheduler")
+    shutil.copytree(run / "tokenizer", target / "tokenizer", dirs_exist_ok=True)
+    profile = {"name": "mini", "licence": "Apache-2.0; see the model card"}
+    (target / "profile.json").write_text(json.dumps(profile, indent=2) + "\n")
+
+
+def main() -> None:
+    """Export from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--target", type=Path, default=BUNDLED["mini"])
+    args = parser.parse_args()
+    export(args.run, args.target)
+
+
+if __name__ == "__main__":
+    main()
