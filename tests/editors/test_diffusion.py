@@ -1,3 +1,4 @@
+import json
 import logging
 
 import numpy as np
@@ -5,9 +6,9 @@ import pytest
 import torch
 
 from roentmod.editors import DiffusionEditor, transplant
-from roentmod.editors.engines import OnnxEngine, TorchEngine
+from roentmod.editors.engines import GraphEngine, TorchEngine, make_engine
 from roentmod.edits import Edit
-from roentmod.errors import EditError
+from roentmod.errors import EditError, WeightsError
 from roentmod.radiograph import Radiograph
 
 FINDINGS = ("effusion", "cardiomegaly", "edema", "nodule", "mass", "pneumonia")
@@ -98,7 +99,7 @@ def test_strengths_with_the_same_steps_are_reported(parts):
 
 
 def test_nan_from_the_decoder_is_reported_per_item(parts, radiograph):
-    class Broken(TorchEngine):
+    class Broken(TorchEngine):  # torch itself, in float32: there is nothing to redo it with
         def decode(self, latents):
             pictures = super().decode(latents)
             pictures[1] = torch.nan
@@ -109,18 +110,59 @@ def test_nan_from_the_decoder_is_reported_per_item(parts, radiograph):
     assert results[0].image is None
 
 
+@pytest.mark.parametrize("spoilt", [torch.nan, -1.0])
+def test_what_a_quicker_engine_spoils_is_redone_in_float32(parts, radiograph, spoilt):
+    class Broken:
+        name = "broken"
+        unet = TorchEngine(parts).unet
+
+        def decode(self, latents):
+            return torch.full_like(TorchEngine(parts).decode(latents), spoilt)
+
+    redone = DiffusionEditor(parts, engine=Broken()).edit([radiograph], EDITS[:2])
+    plain = DiffusionEditor(parts).edit([radiograph], EDITS[:2])
+    for one, other in zip(redone, plain, strict=True):
+        assert one.status == "ok"
+        assert one.facts["redone_in_float32"]
+        assert not other.facts["redone_in_float32"]
+        assert np.array_equal(one.image.stored, other.image.stored)
+
+
 def test_a_mask_of_another_shape_is_refused(parts, radiograph):
     with pytest.raises(EditError, match="radiograph's shape"):
         DiffusionEditor(parts).edit([radiograph], EDITS[:1], masks=[np.ones((3, 3), bool)])
 
 
 def test_onnx_runtime_gives_the_same_pictures_and_caches_its_graphs(parts, radiograph, tmp_path):
-    engine = OnnxEngine(parts, tmp_path)
+    engine = GraphEngine("onnxruntime", parts, tmp_path)
     graphs = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert sorted(p.name.split("-")[0] for p in graphs) == ["decoder", "unet"]
     ours = DiffusionEditor(parts, engine=engine).edit([radiograph], EDITS)
     plain = DiffusionEditor(parts).edit([radiograph], EDITS)
     for one, other in zip(ours, plain, strict=True):
         assert np.abs(one.image.pixels - other.image.pixels).max() <= 1e-4
-    OnnxEngine(parts, tmp_path)
+    GraphEngine("onnxruntime", parts, tmp_path)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == graphs
+
+
+def test_openvino_gives_the_same_pictures(parts, radiograph, tmp_path):
+    pytest.importorskip("openvino")
+    engine = GraphEngine("openvino", parts, tmp_path)
+    ours = DiffusionEditor(parts, engine=engine).edit([radiograph], EDITS)
+    plain = DiffusionEditor(parts).edit([radiograph], EDITS)
+    for one, other in zip(ours, plain, strict=True):
+        assert np.abs(one.image.pixels - other.image.pixels).max() <= 1e-4
+
+
+@pytest.mark.parametrize("chosen", ["torch", "onnxruntime"])
+def test_auto_keeps_to_what_was_measured(parts, tmp_path, chosen):
+    make_engine("auto", parts, tmp_path)
+    (record,) = tmp_path.glob("engine-*.json")
+    assert set(json.loads(record.read_text())["seconds"]) == {"torch", "onnxruntime"}
+    record.write_text(json.dumps({"engine": chosen}))
+    assert make_engine("auto", parts, tmp_path).name == chosen
+
+
+def test_an_unknown_engine_is_refused_with_the_choices(parts):
+    with pytest.raises(WeightsError, match=r"auto, torch, compile.*got 'cuda'"):
+        make_engine("cuda", parts)

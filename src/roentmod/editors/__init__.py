@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
+
+import torch
 
 from roentmod.editors.diffusion import DiffusionEditor
 from roentmod.editors.engines import EngineName, make_engine
@@ -12,6 +14,8 @@ from roentmod.editors.transplant import BUNDLED, Components, transplant
 from roentmod.interfaces import RadiographEditor
 
 __all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "transplant"]
+
+Precision = Literal["float32", "float16", "bfloat16"]
 
 
 class Editor:
@@ -27,6 +31,8 @@ class Editor:
         batch_size: int = 8,
         allow_pickle: bool = False,
         profile: str | None = None,
+        device: str = "cpu",
+        precision: Precision = "float32",
     ) -> RadiographEditor:
         """Return the editor `name`: ``mini``, a diffusers folder, a hub id, or an entry point.
 
@@ -40,7 +46,14 @@ class Editor:
         for point in entry_points(group="roentmod.editors"):
             if point.name == str(name):
                 return cast(RadiographEditor, point.load()())
-        parts = transplant(host, name, allow_pickle=allow_pickle, profile=profile)
+        parts = transplant(
+            host,
+            name,
+            allow_pickle=allow_pickle,
+            profile=profile,
+            dtype=getattr(torch, precision),
+            device=device,
+        )
         return DiffusionEditor(
             parts,
             engine=make_engine(engine, parts),

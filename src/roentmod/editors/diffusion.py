@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from roentmod.editors.engines import Engine, TorchEngine
 from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
 from roentmod.errors import EditError, NoEffectiveStepsError
-from roentmod.interfaces import Counterfactual, Progress, Status
+from roentmod.interfaces import Counterfactual, Progress
 from roentmod.radiograph import Radiograph
 
 __all__ = ["DiffusionEditor"]
@@ -137,6 +138,11 @@ class DiffusionEditor:
         if not items:
             return [Counterfactual(radiograph, edit, "no_effective_steps") for edit in edits]
         decoded, reconstruction = self._decode_all(radiograph, list(items.values()))
+        broken = [items[key] for key, picture in decoded.items() if _fault(picture)]
+        if broken and self._exact is not self:
+            log.warning("%d pictures of %s redone in float32", len(broken), radiograph.source)
+            redone, reconstruction = self._exact._decode_all(radiograph, broken)
+            decoded |= redone
         seconds = time.perf_counter() - started
         results = []
         for edit, pair in zip(edits, pairs, strict=True):
@@ -144,9 +150,20 @@ class DiffusionEditor:
                 results.append(Counterfactual(radiograph, edit, "no_effective_steps"))
                 continue
             shown = compose.Decoded(decoded[pair[0].key], decoded[pair[1].key], reconstruction)
-            facts = self._facts(pair[0]) | {"seconds": round(seconds / len(edits), 4)}
+            facts = self._facts(pair[0]) | {
+                "redone_in_float32": any(item in broken for item in pair),
+                "seconds": round(seconds / len(edits), 4),
+            }
             results.append(_finish(radiograph, edit, shown, mask, facts))
         return results
+
+    @cached_property
+    def _exact(self) -> DiffusionEditor:
+        """The same editor in torch and float32, for pictures that another engine spoils."""
+        parts = self.parts.float32()
+        if parts is self.parts and isinstance(self.engine, TorchEngine):
+            return self
+        return DiffusionEditor(parts, batch_size=self.batch_size, deterministic=self.deterministic)
 
     def _item(self, edit: Edit) -> _Item:
         return _Item(edit, self.plan(edit), self.parts.profile.pair(edit))
@@ -188,13 +205,13 @@ class DiffusionEditor:
             clean,
             noise,
             (away, towards),
-            torch.tensor([item.edit.guidance_scale for item in batch]),
+            torch.tensor([item.edit.guidance_scale for item in batch], device=mean.device),
         )
 
     def _encode(self, picture: Array) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of the posterior of a size x size picture, each c x h x w."""
         vae = self.parts.vae
-        x = torch.from_numpy(picture * 2 - 1)[None, None].to(vae.dtype)
+        x = torch.from_numpy(picture * 2 - 1)[None, None].to(vae.device, vae.dtype)
         posterior = vae.encode(x.expand(1, vae.config.in_channels, -1, -1)).latent_dist
         return posterior.mean[0], posterior.std[0]
 
@@ -205,14 +222,14 @@ class DiffusionEditor:
         for part in unscaled.split(self.batch_size):
             # A channel mean, because a grey picture may come from an RGB autoencoder.
             grey = self.engine.decode(part).float().mean(1)
-            pictures += list((grey / 2 + 0.5).clamp(0, 1).numpy())
+            pictures += list((grey / 2 + 0.5).clamp(0, 1).cpu().numpy())
         return pictures
 
     def _text(self, prompt: str) -> Tensor:
         """Return the text states of a prompt, tokens x width; each prompt is encoded once."""
         if prompt not in self._states:
             tokenizer, encoder = self.parts.tokenizer, self.parts.text_encoder
-            length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+            length = self.parts.text_length
             tokens = tokenizer(
                 [prompt],
                 padding="max_length",
@@ -224,8 +241,9 @@ class DiffusionEditor:
                 log.warning("prompt cut to %d tokens: %s", length, prompt)
             mask = {}
             if getattr(encoder.config, "use_attention_mask", False):
-                mask = {"attention_mask": tokens.attention_mask}
-            self._states[prompt] = encoder(tokens.input_ids, **mask).last_hidden_state[0]
+                mask = {"attention_mask": tokens.attention_mask.to(encoder.device)}
+            ids = tokens.input_ids.to(encoder.device)
+            self._states[prompt] = encoder(ids, **mask).last_hidden_state[0]
         return self._states[prompt]
 
     def _facts(self, item: _Item) -> dict[str, Any]:
@@ -259,13 +277,10 @@ def _check_masks(
             raise EditError("A mask must mark at least one pixel; got an empty one.")
 
 
-def _status(decoded: compose.Decoded) -> Status:
-    pictures = (decoded.edit, decoded.sham)
-    if not all(np.isfinite(p).all() for p in pictures):
+def _fault(picture: Array) -> Literal["not_finite", "black_image"] | None:
+    if not np.isfinite(picture).all():
         return "not_finite"
-    if any(float(p.max()) < _DARK for p in pictures):
-        return "black_image"
-    return "ok"
+    return "black_image" if float(picture.max()) < _DARK else None
 
 
 def _finish(
@@ -275,8 +290,8 @@ def _finish(
     mask: NDArray[np.bool_] | None,
     facts: dict[str, Any],
 ) -> Counterfactual:
-    status = _status(decoded)
-    if status != "ok":
+    status = _fault(decoded.edit) or _fault(decoded.sham)
+    if status:
         return Counterfactual(radiograph, edit, status, facts=facts)
     wants_sham = edit.arm == "sham"
     image, difference, support = compose.compose(

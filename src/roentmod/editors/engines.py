@@ -1,26 +1,34 @@
-"""What runs the two heavy parts, U-Net and decoder: torch itself, or ONNX Runtime on a CPU."""
+"""What runs the two heavy parts, U-Net and decoder: torch itself, or a runtime of graphs."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import tempfile
+import statistics
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
 
+from roentmod._optional import require
 from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
+from roentmod.store import atomic, write_json
 
-__all__ = ["Engine", "EngineName", "OnnxEngine", "TorchEngine", "make_engine"]
+__all__ = ["CompiledEngine", "Engine", "EngineName", "GraphEngine", "TorchEngine", "make_engine"]
 
 log = logging.getLogger(__name__)
-EngineName = Literal["auto", "torch", "onnxruntime"]
+EngineName = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 _OPSET = 18
+# Parameters of a U-Net above which an export is not worth its minutes and gigabytes.
+_LARGE = 200e6
+# Rows of the measured batch: six findings and the sham, each guided.
+_ROWS = 14
 
 
 class Engine(Protocol):
@@ -77,87 +85,120 @@ class _Decoder(nn.Module):
         return out
 
 
-class OnnxEngine:
-    """Runs exported graphs in ONNX Runtime; exports are cached by weights hash."""
+class CompiledEngine:
+    """Runs the parts through `torch.compile`: slow to start, and needs a C++ compiler."""
 
-    name = "onnxruntime"
+    name = "compile"
 
-    def __init__(self, parts: Components, cache: Path, threads: int = 0) -> None:
-        """Export what the cache lacks and open both graphs (`threads` 0: one a core).
-
-        Raises:
-            MissingDependencyError: onnxruntime or the exporter is not installed.
-        """
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingDependencyError(
-                "The engine 'onnxruntime' needs onnxruntime; it is not installed. "
-                "Run: pip install onnxruntime onnx onnxscript"
-            ) from error
-        side = parts.size // parts.downsampling
-        channels = parts.unet.config.in_channels
-        length = min(
-            parts.tokenizer.model_max_length, parts.text_encoder.config.max_position_embeddings
-        )
-        latents = torch.zeros(2, channels, side, side)
-        states = torch.zeros(2, length, parts.unet.config.cross_attention_dim)
-        # The export is of one torch version and one opset; another must not find it.
-        stem = f"{parts.weights_hash}-{side}-{_OPSET}-{torch.__version__.split('+')[0]}"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-
-        def session(name: str, build: Callable[[], nn.Module], inputs: dict[str, Tensor]) -> Any:
-            path = cache / f"{name}-{stem}.onnx"
-            if not path.exists():
-                log.info("exporting the %s once to %s", name, path)
-                _export(build(), inputs, path)
-            return onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-
-        time = torch.tensor(1, dtype=torch.int64)
-        self._unet = session(
-            "unet", lambda: _Unet(parts.unet), {"latents": latents, "time": time, "states": states}
-        )
-        self._decoder = session("decoder", lambda: _Decoder(parts.vae), {"latents": latents})
+    def __init__(self, parts: Components) -> None:
+        """Wrap the parts; each batch size is compiled at its first use."""
+        self._unet: Any = torch.compile(_Unet(parts.unet), dynamic=False)
+        self._decoder: Any = torch.compile(_Decoder(parts.vae), dynamic=False)
 
     def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
         """Return the U-Net's prediction, n x c x h x w."""
-        feed = {
-            "latents": latents.contiguous().numpy(),
-            "time": time.to(torch.int64).numpy(),
-            "states": states.contiguous().numpy(),
-        }
-        return torch.from_numpy(self._unet.run(None, feed)[0])
+        predicted: Tensor = self._unet(latents, time, states)
+        return predicted.clone()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
-        return torch.from_numpy(
-            self._decoder.run(None, {"latents": latents.contiguous().numpy()})[0]
-        )
+        pictures: Tensor = self._decoder(latents)
+        return pictures.clone()
+
+
+class GraphEngine:
+    """Runs exported graphs in ONNX Runtime or OpenVINO; exports are cached by weights hash."""
+
+    def __init__(self, name: Literal["onnxruntime", "openvino"], parts: Components, cache: Path):
+        """Export what the cache lacks and open both graphs.
+
+        Raises:
+            MissingDependencyError: the runtime is not installed.
+        """
+        self.name: str = name
+        runtime = require(name)
+        require("onnx")
+        opened = _onnxruntime if name == "onnxruntime" else _openvino
+        self._run_unet = opened(runtime, _graph("unet", parts, cache))
+        self._run_decoder = opened(runtime, _graph("decoder", parts, cache))
+
+    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
+        """Return the U-Net's prediction, n x c x h x w."""
+        return self._run_unet(latents=latents, time=time.to(torch.int64), states=states)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
+        return self._run_decoder(latents=latents)
+
+
+def _onnxruntime(runtime: Any, path: Path) -> Callable[..., Tensor]:
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(**feed: Tensor) -> Tensor:
+        arrays = {name: value.contiguous().numpy() for name, value in feed.items()}
+        return torch.from_numpy(session.run(None, arrays)[0])
+
+    return run
+
+
+def _openvino(runtime: Any, path: Path) -> Callable[..., Tensor]:
+    # Its default precision may be bfloat16, which changes pictures by several grey levels.
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    model = runtime.Core().compile_model(str(path), "CPU", hints)
+
+    def run(**feed: Tensor) -> Tensor:
+        arrays = {name: value.contiguous().numpy() for name, value in feed.items()}
+        return torch.from_numpy(model(arrays)[0].copy())
+
+    return run
+
+
+def _stem(parts: Components) -> str:
+    """Name what an export depends on: weights, size, opset and the exporter's version."""
+    side = parts.size // parts.downsampling
+    return f"{parts.weights_hash}-{side}-{_OPSET}-{torch.__version__.split('+')[0]}"
+
+
+def _inputs(parts: Components, rows: int) -> dict[str, Tensor]:
+    side = parts.size // parts.downsampling
+    return {
+        "latents": torch.zeros(rows, parts.unet.config.in_channels, side, side),
+        "time": torch.tensor(1, dtype=torch.int64),
+        "states": torch.zeros(rows, parts.text_length, parts.unet.config.cross_attention_dim),
+    }
+
+
+def _graph(name: Literal["unet", "decoder"], parts: Components, cache: Path) -> Path:
+    """Return the path of an exported graph; it is made where the cache lacks it."""
+    path = cache / f"{name}-{_stem(parts)}.onnx"
+    if not path.exists():
+        log.info("exporting the %s once to %s", name, path)
+        inputs = _inputs(parts, 2)
+        if name == "unet":
+            _export(_Unet(parts.unet), inputs, path)
+        else:
+            _export(_Decoder(parts.vae), {"latents": inputs["latents"]}, path)
+    return path
 
 
 def _export(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     """Write an ONNX graph whose batch is dynamic; two processes may do so at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        partial = Path(folder) / path.name
-        axes = {name: {0: "batch"} for name, value in inputs.items() if value.ndim > 0}
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module.eval(),
-                tuple(inputs.values()),
-                str(partial),
-                input_names=list(inputs),
-                output_names=["out"],
-                dynamic_axes={**axes, "out": {0: "batch"}},
-                opset_version=_OPSET,
-                dynamo=False,
-            )
-        os.replace(partial, path)
+    axes = {name: {0: "batch"} for name, value in inputs.items() if value.ndim > 0}
+    with atomic(path) as partial, warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns about shape arithmetic that is constant here.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            str(partial),
+            input_names=list(inputs),
+            output_names=["out"],
+            dynamic_axes={**axes, "out": {0: "batch"}},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
 
 
 def default_cache() -> Path:
@@ -167,26 +208,63 @@ def default_cache() -> Path:
 
 
 def make_engine(name: EngineName, parts: Components, cache: Path | None = None) -> Engine:
-    """Return the engine called `name`; "auto" takes the fastest one that works here.
+    """Return the engine called `name`.
 
-    ONNX Runtime runs the bundled U-Net in about half of torch's time on a CPU at the same output
-    (``make bench``), so "auto" takes it for float32 parts under 200 M parameters.
+    "auto" is ONNX Runtime or torch, whichever was quicker when both ran once on this machine; the
+    measurement is kept beside the exported graphs, so that later runs take the same engine. Parts
+    that are not float32 on the CPU, or large, stay in torch.
 
     Raises:
         MissingDependencyError: the engine's library is not installed.
-        WeightsError: the engine's name is unknown.
+        WeightsError: the engine's name is unknown, or it cannot run these parts.
     """
-    if name == "torch":
+    folder = cache or default_cache()
+    if name not in get_args(EngineName):
+        raise WeightsError(f"Engines are {', '.join(get_args(EngineName))}; got '{name}'.")
+    exact = parts.unet.dtype == torch.float32 and parts.unet.device.type == "cpu"
+    if name == "torch" or (name == "auto" and not (exact and _count(parts) < _LARGE)):
         return TorchEngine(parts)
-    if name == "onnxruntime":
-        return OnnxEngine(parts, cache or default_cache())
+    if name == "compile":
+        return CompiledEngine(parts)
+    if not exact:
+        raise WeightsError(f"The engine '{name}' runs float32 on the CPU. Use --engine torch.")
     if name != "auto":
-        raise WeightsError(f"Engines are auto, torch, onnxruntime; got '{name}'.")
-    small = sum(p.numel() for p in parts.unet.parameters()) < 200e6
-    if not small or parts.unet.dtype != torch.float32:
-        return TorchEngine(parts)
+        return GraphEngine(name, parts, folder)
     try:
-        return OnnxEngine(parts, cache or default_cache())
+        return _quicker(parts, folder)
     except (MissingDependencyError, OSError, RuntimeError, ValueError) as error:
         log.warning("ONNX Runtime is not used: %s", error)
         return TorchEngine(parts)
+
+
+def _count(parts: Components) -> int:
+    return sum(p.numel() for p in parts.unet.parameters())
+
+
+def _quicker(parts: Components, cache: Path) -> Engine:
+    """Return torch or ONNX Runtime by a measurement made once a machine and set of weights."""
+    record = cache / f"engine-{_stem(parts)}-{os.cpu_count()}.json"
+    known = json.loads(record.read_text())["engine"] if record.exists() else None
+    if known == "torch":
+        return TorchEngine(parts)
+    graph = GraphEngine("onnxruntime", parts, cache)
+    if known is not None:
+        return graph
+    torch_engine = TorchEngine(parts)
+    feed = tuple(_inputs(parts, _ROWS).values())
+    seconds = {engine.name: _median_seconds(engine, feed) for engine in (torch_engine, graph)}
+    # Torch must be clearly quicker to be taken: a close race is not decided by the day's noise.
+    chosen = torch_engine if seconds["torch"] < 0.8 * seconds["onnxruntime"] else graph
+    write_json(record, {"engine": chosen.name, "seconds": seconds, "rows": _ROWS})
+    return chosen
+
+
+@torch.inference_mode()
+def _median_seconds(engine: Engine, feed: tuple[Tensor, ...], rounds: int = 3) -> float:
+    engine.unet(*feed)
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        engine.unet(*feed)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)

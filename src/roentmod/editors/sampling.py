@@ -65,7 +65,9 @@ def draw(key: str, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
 
 
-def build(plan: Plan, schedule: dict[str, Any]) -> tuple[Any, Tensor]:
+def build(
+    plan: Plan, schedule: dict[str, Any], device: torch.device | None = None
+) -> tuple[Any, Tensor]:
     """Return a fresh diffusers scheduler and the time steps of the plan."""
     if plan.scheduler == "ddim":
         made = DDIMScheduler.from_config(schedule)
@@ -75,7 +77,7 @@ def build(plan: Plan, schedule: dict[str, Any]) -> tuple[Any, Tensor]:
         made = DPMSolverMultistepScheduler.from_config(
             schedule, algorithm_type="dpmsolver++", solver_order=2
         )
-    made.set_timesteps(plan.num_inference_steps)
+    made.set_timesteps(plan.num_inference_steps, device=device)
     start = plan.num_inference_steps - plan.effective_steps
     times = made.timesteps[start * made.order :]
     if hasattr(made, "set_begin_index"):
@@ -106,7 +108,7 @@ def denoise(
     Returns:
         Scaled latents, n x c x h x w.
     """
-    scheduler, times = build(plan, schedule)
+    scheduler, times = build(plan, schedule, clean.device)
     latents: Tensor = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
     guided = bool((guidance > 1).any())
     context = torch.cat(states) if guided else states[1]

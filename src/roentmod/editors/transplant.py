@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +65,19 @@ class Components:
         """Side of the working picture in pixels."""
         return self.profile.size or int(self.unet.config.sample_size) * self.downsampling
 
+    @property
+    def text_length(self) -> int:
+        """Tokens a prompt is padded or cut to."""
+        positions = int(self.text_encoder.config.max_position_embeddings)
+        return min(int(self.tokenizer.model_max_length), positions)
+
+    def float32(self) -> Components:
+        """Return these parts in float32 (the same object where they are)."""
+        if all(p.dtype == torch.float32 for p in (self.vae, self.unet, self.text_encoder)):
+            return self
+        names = ("vae", "unet", "text_encoder")
+        return replace(self, **{name: deepcopy(getattr(self, name)).float() for name in names})
+
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 over the weight files, 16 hex digits."""
@@ -82,6 +96,7 @@ def transplant(
     allow_pickle: bool = False,
     profile: str | None = None,
     dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> Components:
     """Build the image-to-image parts from diffusers folders, hub ids, or the bundled ``mini``.
 
@@ -91,6 +106,7 @@ def transplant(
         allow_pickle: also load ``.bin`` weights, which can run code; safetensors alone otherwise.
         profile: name of a prompt profile; None takes it from the folder.
         dtype: floating-point type of all parts.
+        device: torch's name of where they run.
 
     Raises:
         WeightsError: a folder or part is missing, unreadable, or pickled.
@@ -98,7 +114,7 @@ def transplant(
     """
     body = _resolve(generator)
     frame = _resolve(host) if host is not None else body
-    load = _Loader(allow_pickle, dtype)
+    load = _Loader(allow_pickle, dtype, device)
     parts = Components(
         vae=load.diffusers(AutoencoderKL, frame, "vae"),
         unet=load.diffusers(UNet2DConditionModel, body, "unet"),
@@ -161,8 +177,9 @@ def _json(path: Path) -> dict[str, Any]:
 class _Loader:
     """Loads parts the safe way and remembers which files they came from."""
 
-    def __init__(self, allow_pickle: bool, dtype: torch.dtype) -> None:
+    def __init__(self, allow_pickle: bool, dtype: torch.dtype, device: str) -> None:
         self.allow_pickle = allow_pickle
+        self.device = device
         self.dtype = dtype
         self.files: list[Path] = []
 
@@ -220,7 +237,7 @@ class _Loader:
             raise WeightsError(
                 f"'{folder}' cannot be loaded as {kind.__name__}: {type(error).__name__} {first}"
             ) from error
-        return model.eval().requires_grad_(False)
+        return model.eval().requires_grad_(False).to(self.device)
 
 
 def _profile(folder: Path, name: str | None) -> Profile:

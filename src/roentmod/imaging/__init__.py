@@ -1,0 +1,149 @@
+"""Files in and out: what a file is, is decided by its content, not by its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableError
+from roentmod.imaging.dicom import read_dicom
+from roentmod.imaging.dicom_write import write_dicom
+from roentmod.imaging.pictures import Row, difference_picture, sheet
+from roentmod.imaging.provenance import without_source
+from roentmod.imaging.raster import read_raster, read_tones, save_png, write_png
+from roentmod.radiograph import Radiograph
+from roentmod.store import atomic
+
+__all__ = [
+    "Row",
+    "difference_picture",
+    "native_suffix",
+    "read",
+    "read_mask",
+    "save_picture",
+    "sheet",
+    "write",
+]
+
+_RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PREAMBLE = 128
+
+
+def read(path: str | os.PathLike[str]) -> Radiograph:
+    """Read one frontal chest radiograph from a DICOM, PNG, JPEG or TIFF file.
+
+    Raises:
+        UnreadableError: no such file, no image, damaged, truncated, or no decoder for it.
+        UnsuitableError: readable, but not one frontal grey radiograph.
+    """
+    file = Path(path)
+    try:
+        radiograph = read_dicom(file) if _kind(file) == "dicom" else read_raster(file)
+        if radiograph.stored.min() == radiograph.stored.max():
+            raise UnsuitableError(
+                f"A radiograph must show something; every pixel is {radiograph.stored.flat[0]}. "
+                "Give another picture."
+            )
+        return radiograph
+    except InputError as error:
+        raise type(error)(f"{file.name}: {error}") from error
+
+
+def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> NDArray[np.bool_]:
+    """Read a region from a PNG or TIFF: h x w, True where brighter than half of its range.
+
+    Raises:
+        UnreadableError: no such file, no image, or damaged.
+        UnsuitableError: not one grey picture.
+        EditError: its shape is not the radiograph's.
+    """
+    file = Path(path)
+    try:
+        if _kind(file) == "dicom":
+            raise UnsuitableError("A mask is a PNG or TIFF; got DICOM. Convert it.")
+        inside: NDArray[np.bool_] = read_tones(file) > 0.5
+    except InputError as error:
+        raise type(error)(f"{file.name}: {error}") from error
+    if inside.shape != radiograph.stored.shape:
+        shapes = ["x".join(map(str, shape)) for shape in (radiograph.stored.shape, inside.shape)]
+        raise EditError(
+            f"{file.name}: A mask has its radiograph's shape {shapes[0]}; got {shapes[1]}. "
+            "Draw it on the radiograph itself."
+        )
+    return inside
+
+
+def native_suffix(radiograph: Radiograph) -> str:
+    """Return ".dcm" for a radiograph that came from DICOM, else ".png"."""
+    return ".png" if radiograph.origin is None or isinstance(radiograph.origin, str) else ".dcm"
+
+
+def write(
+    radiograph: Radiograph,
+    path: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, Any] | None,
+    keep_identity: bool = False,
+    as_original: bool = True,
+) -> None:
+    """Write a radiograph as ``.png`` or ``.dcm``, whole or not at all, byte for byte repeatable.
+
+    Args:
+        radiograph: what to write.
+        path: where to; the suffix chooses the format.
+        provenance: what `provenance.describe` returned, and the file says that it is synthetic;
+            None for a copy of a radiograph that nobody edited.
+        keep_identity: carry the patient's and study's identity over (DICOM), and the source's file
+            name; by default nothing that names the patient is written.
+        as_original: write DICOM in the source's class (CR, DX) where that is valid, instead of as
+            secondary capture.
+
+    Raises:
+        UnsuitableError: another suffix.
+        OSError: the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    facts = provenance if provenance is None or keep_identity else without_source(provenance)
+    suffix = target.suffix.lower()
+    if suffix not in (".png", ".dcm"):
+        raise UnsuitableError(f"Output is written as .png or .dcm; got '{target.name}'.")
+    with atomic(target) as part:
+        if suffix == ".png":
+            write_png(radiograph, part, facts)
+        else:
+            write_dicom(
+                radiograph, part, facts=facts, keep_identity=keep_identity, as_original=as_original
+            )
+
+
+def save_picture(image: Any, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
+    """Save a picture for people (`difference_picture`, `sheet`) as PNG with its facts."""
+    with atomic(path) as part:
+        save_png(image, part, facts)
+
+
+def _kind(file: Path) -> str:
+    """Return "dicom" or "raster" by the first bytes."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(_PREAMBLE + 4)
+    except OSError as error:
+        reason = error.strerror or "cannot be opened"
+        raise UnreadableError(
+            f"A file is needed; got '{reason.lower()}'. Check the path."
+        ) from error
+    if not head:
+        raise UnreadableError("The file is empty. Copy it again.")
+    if head[_PREAMBLE:] == b"DICM":
+        return "dicom"
+    if head.startswith(_RASTER):
+        return "raster"
+    raise UnreadableError(
+        "The content must be DICOM (with its preamble), PNG, JPEG or TIFF; it is none of them. "
+        "Give an image file."
+    )

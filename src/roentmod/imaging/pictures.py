@@ -1,0 +1,191 @@
+"""Pictures for people: the signed difference with its colour bar, and the sheet of edits.
+
+Every picture carries the word SYNTHETIC. Warm colours mean brighter than the baseline (denser),
+cold colours darker; where nothing changed, the dimmed baseline shows through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["Row", "colour_limit", "difference_picture", "sheet"]
+
+Array = NDArray[np.float32]
+_BACKGROUND, _INK, _FAINT, _ALARM = (16, 17, 20), (236, 238, 242), (150, 155, 163), (255, 178, 44)
+_DIM = 0.5
+_LIMITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+# Stops at 0, 1/2 and 1 of the limit.
+_WARM = np.array([(150, 24, 24), (226, 72, 40), (255, 214, 102)], dtype=np.float32)
+_COLD = np.array([(22, 50, 150), (40, 120, 226), (128, 226, 255)], dtype=np.float32)
+_MARK = "SYNTHETIC"
+_MARGIN, _GAP = 18, 8
+
+
+class Row(NamedTuple):
+    """One row of a sheet: three h x w arrays and what to call them.
+
+    Attributes:
+        label: what was done ("Pleural Effusion added").
+        baseline: display values in [0, 1].
+        counterfactual: display values in [0, 1].
+        difference: counterfactual minus baseline, in [-1, 1].
+    """
+
+    label: str
+    baseline: Array
+    counterfactual: Array
+    difference: Array
+
+
+def colour_limit(differences: Sequence[Array]) -> float:
+    """Return a round limit in (0, 1] that holds 99.5 % of the visible changes of all pictures."""
+    changed = np.concatenate([np.abs(d[np.abs(d) > 0.004]).ravel()[::7] for d in differences])
+    wanted = float(np.quantile(changed, 0.995)) if changed.size else 0.0
+    return next(limit for limit in _LIMITS if limit >= min(wanted, 1.0))
+
+
+def difference_picture(
+    difference: Array,
+    baseline: Array | None = None,
+    *,
+    limit: float | None = None,
+    long_side: int = 1024,
+) -> Image.Image:
+    """Return the signed difference in colour, with a colour bar in percent of the display range.
+
+    Args:
+        difference: counterfactual minus baseline, h x w in [-1, 1].
+        baseline: display values in [0, 1] to show, dimmed, beneath; None for black.
+        limit: the difference shown in the strongest colour; None chooses it from the picture.
+        long_side: the longer side of the difference itself, in pixels, at most.
+    """
+    top = limit or colour_limit([difference])
+    side = min(long_side, max(difference.shape))
+    size = _fitted(difference.shape, (side, side))
+    head, bar = 44, 96
+    canvas = Image.new("RGB", (size[0] + bar + 2 * _MARGIN, size[1] + head + _MARGIN), _BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((_MARGIN, head // 2), _MARK, _ALARM, _font(19), anchor="lm")
+    # A narrow picture has no room for more than the word.
+    if size[0] > 380:
+        after = _MARGIN + int(draw.textlength(_MARK, _font(19))) + 14
+        draw.text((after, head // 2), "counterfactual - baseline", _FAINT, _font(16), anchor="lm")
+    canvas.paste(_coloured(difference, baseline, top, size), (_MARGIN, head))
+    height = min(size[1] - 24, 520)
+    left = _MARGIN + size[0] + 18
+    _bar(canvas, (left, head + (size[1] - height) // 2 + 8), height - 16, top)
+    return canvas
+
+
+def sheet(rows: Sequence[Row], *, title: str = "", cell: int = 420) -> Image.Image:
+    """Return rows of baseline | counterfactual | difference under one colour scale.
+
+    Args:
+        rows: what to show; every picture is fitted into a square cell.
+        title: a line above the column titles.
+        cell: side of a cell in pixels.
+    """
+    limit = colour_limit([row.difference for row in rows])
+    head, band, side, bar = (84 if title else 46), 34, cell, 104
+    width = 2 * _MARGIN + 3 * side + 2 * _GAP + bar
+    height = head + len(rows) * (side + band) + _MARGIN
+    canvas = Image.new("RGB", (width, height), _BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    if title:
+        draw.text((_MARGIN, 26), title, _INK, _font(22), anchor="lm")
+    columns = [_MARGIN + i * (side + _GAP) for i in range(3)]
+    for left, name in zip(columns, ("Baseline", "Counterfactual", "Difference"), strict=True):
+        draw.text((left + side // 2, head - 18), name, _INK, _font(18), anchor="mm")
+    for index, row in enumerate(rows):
+        upper = head + index * (side + band)
+        draw.text((_MARGIN, upper + band // 2), row.label, _INK, _font(18), anchor="lm")
+        _paste_row(canvas, row, columns, upper + band, side, limit)
+    span = min(height - head - band - _MARGIN, 720)
+    _bar(canvas, (columns[2] + side + 22, head + band + 8), span - 16, limit)
+    return canvas
+
+
+def _paste_row(
+    canvas: Image.Image, row: Row, columns: list[int], upper: int, side: int, limit: float
+) -> None:
+    size = _fitted(row.baseline.shape, (side, side))
+    down, right = (side - size[1]) // 2, (side - size[0]) // 2
+    pictures = (
+        _grey(row.baseline, size),
+        _grey(row.counterfactual, size),
+        _coloured(row.difference, row.baseline, limit, size),
+    )
+    for left, picture in zip(columns, pictures, strict=True):
+        canvas.paste(Image.new("RGB", (side, side), (0, 0, 0)), (left, upper))
+        canvas.paste(picture, (left + right, upper + down))
+    for left in columns[1:]:
+        _stamp(canvas, (left + 8, upper + side - 8))
+
+
+def _stamp(canvas: Image.Image, corner: tuple[int, int]) -> None:
+    """Write the mark on a dark plate whose lower left corner is `corner`."""
+    draw = ImageDraw.Draw(canvas)
+    box = draw.textbbox((corner[0] + 7, corner[1] - 5), _MARK, _font(15), anchor="lb")
+    draw.rounded_rectangle((box[0] - 7, box[1] - 5, box[2] + 7, box[3] + 5), 4, fill=_BACKGROUND)
+    draw.text((corner[0] + 7, corner[1] - 5), _MARK, _ALARM, _font(15), anchor="lb")
+
+
+def _bar(canvas: Image.Image, corner: tuple[int, int], height: int, limit: float) -> None:
+    """Draw the colour bar, `height` pixels high, with ticks in percent of the display range."""
+    left, upper = corner
+    ramp = np.linspace(limit, -limit, height, dtype=np.float32)[:, None].repeat(20, axis=1)
+    canvas.paste(_coloured(ramp, None, limit, (20, height)), corner)
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle((left - 1, upper - 1, left + 20, upper + height), outline=_FAINT)
+    for part in (1.0, 0.5, 0.0, -0.5, -1.0):
+        y = upper + round((1 - part) / 2 * (height - 1))
+        draw.line((left + 21, y, left + 26, y), fill=_FAINT)
+        label = f"{part * limit * 100:+g} %" if part else "0"
+        draw.text((left + 31, y), label, _INK, _font(15), anchor="lm")
+    draw.text((left, upper + height + 10), "of display range", _FAINT, _font(12), anchor="la")
+
+
+def _coloured(
+    difference: Array, baseline: Array | None, limit: float, size: tuple[int, int]
+) -> Image.Image:
+    """Blend the colours over the dimmed baseline, opaque from 40 % of the limit on."""
+    part = np.clip(_resized(difference, size) / limit, -1, 1)
+    amount = np.abs(part)
+    stops = np.array([0, 0.5, 1], dtype=np.float32)
+    colour = np.stack(
+        [
+            np.where(part > 0, np.interp(amount, stops, warm), np.interp(amount, stops, cold))
+            for warm, cold in zip(_WARM.T, _COLD.T, strict=True)
+        ],
+        axis=-1,
+    )
+    under = np.zeros_like(part) if baseline is None else _resized(baseline, size) * _DIM * 255
+    cover = np.clip(amount * 2.5, 0, 1)[..., None]
+    mixed = colour * cover + under[..., None] * (1 - cover)
+    return Image.fromarray(np.rint(np.clip(mixed, 0, 255)).astype(np.uint8))
+
+
+def _grey(pixels: Array, size: tuple[int, int]) -> Image.Image:
+    levels = np.rint(np.clip(_resized(pixels, size), 0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(levels).convert("RGB")
+
+
+def _resized(array: Array, size: tuple[int, int]) -> Array:
+    """Return `array` at `size` (width, height), averaged where it shrinks."""
+    image = Image.fromarray(np.ascontiguousarray(array, dtype=np.float32))
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def _fitted(shape: tuple[int, ...], box: tuple[int, int]) -> tuple[int, int]:
+    """Return the greatest width and height inside `box` for a picture of `shape`."""
+    scale = min(box[0] / shape[1], box[1] / shape[0])
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)

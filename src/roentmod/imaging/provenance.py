@@ -1,0 +1,89 @@
+"""What an output image says about itself: one table of facts, the same in DICOM and PNG.
+
+Nothing here depends on the clock, the machine's name or a path, so that the same edit of the same
+baseline gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import roentmod
+from roentmod.edits import Edit
+from roentmod.radiograph import Radiograph
+
+__all__ = ["STATEMENT", "as_json", "describe", "summary", "title", "without_source"]
+
+STATEMENT = "Synthetic image made by RoentMod. Not for clinical use."
+_LIBRARIES = ("numpy", "torch", "diffusers", "transformers", "pydicom", "pillow")
+_CHANGING = ("seconds", "timings", "peak_mb")
+
+
+def describe(baseline: Radiograph, edit: Edit, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an output file records: source, edit, arm, model facts and versions.
+
+    Args:
+        baseline: the radiograph before editing.
+        edit: the edit of this arm; give ``edit.sham()`` for the control arm.
+        facts: what the editor reports (`Counterfactual.facts`); timings are left out.
+    """
+    return {
+        "synthetic": "YES",
+        "statement": STATEMENT,
+        "baseline_id": baseline.id,
+        "source": baseline.source,
+        "edit_id": edit.id,
+        "arm": edit.arm,
+        "edit": asdict(edit) | {"findings": list(edit.findings)},
+        "model": {key: value for key, value in facts.items() if key not in _CHANGING},
+        "versions": {"roentmod": roentmod.__version__} | _versions(),
+    }
+
+
+def without_source(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `facts` less the source's file name, as people put names of patients there."""
+    return {key: value for key, value in facts.items() if key != "source"}
+
+
+def as_json(facts: Mapping[str, Any]) -> str:
+    """Return `facts` as one line of ASCII JSON with sorted keys."""
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def title(facts: Mapping[str, Any]) -> str:
+    """Return a name for the picture in at most 64 characters, which begins with SYNTHETIC."""
+    edit = facts.get("edit", {})
+    what = ", ".join(edit.get("findings", ())) or "free prompt"
+    verb = "without" if edit.get("action") == "remove" else "with"
+    text = "sham (control arm)" if facts.get("arm") == "sham" else f"{verb} {what}"
+    return f"SYNTHETIC {text}"[:64]
+
+
+def summary(facts: Mapping[str, Any]) -> str:
+    """Return the facts that matter most as one sentence list of at most 1024 characters."""
+    edit = facts.get("edit", {})
+    parts = [
+        str(facts.get("statement", STATEMENT)),
+        f"{title(facts)};",
+        *(f"{key} {edit[key]};" for key in ("side", "severity") if edit.get(key)),
+        *(f"{key} {edit.get(key)};" for key in ("strength", "guidance_scale", "seed", "composite")),
+        f"edit {facts.get('edit_id')}; baseline {facts.get('baseline_id')};",
+        f"roentmod {roentmod.__version__}.",
+    ]
+    return " ".join(parts)[:1024]
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

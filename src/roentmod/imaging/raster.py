@@ -1,0 +1,236 @@
+"""PNG, JPEG and TIFF in, PNG out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+import roentmod
+from roentmod.errors import InputError, UnreadableError, UnsuitableError
+from roentmod.imaging import provenance
+from roentmod.radiograph import MAX_SIDE, GreyScale, Radiograph
+
+__all__ = ["read_raster", "read_tones", "save_png", "write_png"]
+
+Tones = NDArray[np.generic]
+_WIDE_GREY = ("I", "I;16", "I;16L", "I;16B")
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What a file holds: h x w tones, unsigned integers or floats, and how to see them."""
+
+    tones: Tones
+    kind: str
+    inverted: bool = False
+
+
+def read_raster(path: Path) -> Radiograph:
+    """Read a PNG, JPEG or TIFF as a radiograph; its spacing is unknown.
+
+    Grey of 8 or 16 bits, or floats in [0, 1] (TIFF; kept at 16 bits). Colour files are taken when
+    red, green and blue are equal, transparent ones when wholly opaque. A TIFF's MINISWHITE is
+    honoured.
+
+    Raises:
+        UnreadableError: damaged or truncated.
+        UnsuitableError: not one grey picture of 8 or 16 bits.
+    """
+    picture = _load(path)
+    tones = picture.tones
+    if tones.dtype == bool:
+        raise UnsuitableError("A radiograph has grey levels; got 1 bit a pixel. Give 8 or 16 bits.")
+    if tones.dtype.kind == "f":
+        return _from_floats(picture, path.name)
+    bits = 8 * tones.dtype.itemsize
+    grey = GreyScale.linear(1 << bits)
+    if picture.inverted:
+        grey = GreyScale(0, 1 - grey.table)
+    stored: NDArray[np.integer] = tones.astype(np.uint8 if bits == 8 else np.uint16)
+    return Radiograph(stored, grey, None, bits, path.name, origin=picture.kind)
+
+
+def read_tones(path: Path) -> NDArray[np.float64]:
+    """Return a PNG's, JPEG's or TIFF's tones, h x w in [0, 1] of what its format can hold.
+
+    Raises:
+        UnreadableError: damaged or truncated.
+        UnsuitableError: not one grey picture.
+    """
+    picture = _load(path)
+    tones = picture.tones.astype(np.float64)
+    if picture.tones.dtype.kind == "u":
+        tones /= (1 << 8 * picture.tones.dtype.itemsize) - 1
+    return 1 - tones if picture.inverted else tones
+
+
+def write_png(radiograph: Radiograph, path: Path, facts: Mapping[str, Any] | None) -> None:
+    """Write a grey PNG of 8 bits, or 16 where the radiograph has more than 8, with its facts.
+
+    PNG has no window: levels that a plain picture would hold are written as they are, others (a
+    window, MONOCHROME1, 12 bits) as display values. The same input gives the same bytes.
+    """
+    wide = radiograph.bits > 8
+    plain = GreyScale.linear(1 << (16 if wide else 8))
+    if np.array_equal(radiograph.grey.table, plain.table) and radiograph.grey.lowest == 0:
+        tones = np.asarray(radiograph.stored)
+    else:
+        tones = np.rint(radiograph.pixels.astype(np.float64) * (plain.table.size - 1))
+    image = Image.fromarray(tones.astype(np.uint16 if wide else np.uint8))
+    save_png(image, path, facts)
+
+
+def save_png(image: Image.Image, path: Path, facts: Mapping[str, Any] | None) -> None:
+    """Save `image` as PNG with text chunks; `facts` None says that nothing in it is synthetic."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Software", f"RoentMod {roentmod.__version__}")
+    if facts is not None:
+        chunks.add_text("Title", provenance.title(facts))
+        chunks.add_text("Description", provenance.summary(facts))
+        chunks.add_text("Comment", provenance.STATEMENT)
+        chunks.add_text("Source", f"baseline {facts.get('baseline_id', 'unknown')}")
+        chunks.add_text("SyntheticData", "YES")
+        chunks.add_text("roentmod", provenance.as_json(facts))
+    # Higher levels take twice the time for 3 % less: the noise of a radiograph does not compress.
+    image.save(path, format="PNG", pnginfo=chunks, compress_level=1)
+
+
+def _from_floats(picture: _Picture, name: str) -> Radiograph:
+    tones = picture.tones.astype(np.float64)
+    if not np.isfinite(tones).all():
+        raise UnsuitableError(
+            "Float pixels must be finite; got NaN or infinity. Replace them and save again."
+        )
+    shown = 1 - tones if picture.inverted else tones
+    return Radiograph.from_array(shown, source=name)
+
+
+def _load(path: Path) -> _Picture:
+    with path.open("rb") as file:
+        head = file.read(26)
+    if head[:2] in (b"II", b"MM"):
+        return _load_tiff(path)
+    # Pillow reads 16-bit colour and 16-bit alpha as 8 bits without a word.
+    if head.startswith(_PNG) and head[24:25] == b"\x10" and head[25:26] != b"\x00":
+        raise UnsuitableError(
+            "A 16-bit PNG must be grey without transparency; got another kind. Save it as grey."
+        )
+    try:
+        with warnings.catch_warnings():
+            # The size check below is stricter than Pillow's warning.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                _check_size(image.height, image.width)
+                kind = image.format or ""
+                image.load()
+                return _Picture(_grey(image), kind)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnsuitableError(
+            f"A radiograph has at most {MAX_SIDE} pixels a side; got far more. Give a smaller one."
+        ) from error
+    except Exception as error:  # damaged files raise SyntaxError, OSError, struct.error and others
+        raise UnreadableError(_damaged(error)) from error
+
+
+def _grey(image: Image.Image) -> Tones:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise UnsuitableError(f"One picture is needed; got {frames}. Save one of them.")
+    if image.mode == "1":
+        return np.asarray(image)
+    if image.mode in _WIDE_GREY and "transparency" not in image.info:
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "L" and "transparency" not in image.info:
+        return np.asarray(image)
+    if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA"):
+        raise UnsuitableError(f"The picture must be grey; got mode {image.mode}. Save it as grey.")
+    channels = np.asarray(image.convert("RGBA"))
+    if (channels[..., 3] != 255).any():
+        raise UnsuitableError(
+            "A radiograph must be opaque; got transparent pixels. Save it without transparency."
+        )
+    return _single(channels[..., :3])
+
+
+def _load_tiff(path: Path) -> _Picture:
+    try:
+        with tifffile.TiffFile(path) as file:
+            if len(file.pages) != 1:
+                raise UnsuitableError(
+                    f"A TIFF must have one page; got {len(file.pages)}. Save one of them."
+                )
+            page = file.pages.first
+            _check_size(page.imagelength, page.imagewidth)
+            _check_tiff(page)
+            tones = page.asarray()
+            inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+            if page.samplesperpixel > 1:
+                tones = _single(tones if page.planarconfig == 1 else np.moveaxis(tones, 0, -1))
+            return _Picture(tones, "TIFF", inverted)
+    except InputError:
+        raise
+    except Exception as error:  # as above: any damage, any exception
+        text = _line(error)
+        if "imagecodecs" in text:
+            raise UnreadableError(
+                "A compressed TIFF like this needs another decoder. Save it uncompressed, or run: "
+                "pip install imagecodecs"
+            ) from error
+        raise UnreadableError(_damaged(error)) from error
+
+
+def _check_tiff(page: Any) -> None:
+    kinds = tifffile.PHOTOMETRIC
+    if page.photometric not in (kinds.MINISBLACK, kinds.MINISWHITE, kinds.RGB):
+        raise UnsuitableError(
+            f"A TIFF must be grey; got {getattr(page.photometric, 'name', page.photometric)}. "
+            "Save it as grey."
+        )
+    if page.samplesperpixel not in (1, 3) or page.imagedepth > 1:
+        raise UnsuitableError(
+            f"A TIFF must be grey without transparency; got {page.samplesperpixel} samples a "
+            "pixel. Save it as grey."
+        )
+    dtype = page.dtype
+    if dtype is None or not (dtype in (np.uint8, np.uint16, bool) or dtype.kind == "f"):
+        raise UnsuitableError(
+            f"A TIFF must hold unsigned 8 or 16 bits, or floats in [0, 1]; got {dtype}. Convert it."
+        )
+
+
+def _check_size(height: int, width: int) -> None:
+    if not 0 < min(height, width) <= max(height, width) <= MAX_SIDE:
+        raise UnsuitableError(
+            f"A radiograph has 1 to {MAX_SIDE} pixels a side; the header says {height} x {width}. "
+            "Give a smaller one."
+        )
+
+
+def _single(channels: Tones) -> Tones:
+    if not (channels == channels[..., :1]).all():
+        raise UnsuitableError(
+            "The picture must be grey; got colour (its red, green and blue differ). "
+            "Save it as grey."
+        )
+    return np.ascontiguousarray(channels[..., 0])
+
+
+def _damaged(error: Exception) -> str:
+    # Pillow's own text for a broken header is little more than the path.
+    text = "a broken header" if isinstance(error, UnidentifiedImageError) else _line(error)
+    return f"The picture must be whole; reading it gave '{text}'. Copy the file again."
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:160]
