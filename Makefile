@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint types clean
+.PHONY: setup demo test lint types bench docs train-mini clean
 
 setup: .venv/ready
 
@@ -12,6 +12,10 @@ setup: .venv/ready
 	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
+
+# Six edits of a real radiograph: demo/edits.png, DICOM and PNG files, demo/edits.json.
+demo: setup
+	$(BIN)/python -m examples.demo
 
 lint: setup
 	$(BIN)/ruff check .
@@ -22,6 +26,21 @@ types: setup
 
 test: lint types
 	$(BIN)/python -m pytest
+
+# Our editor against the stock pipeline, side by side: bench/results.json (about ten minutes).
+bench: setup
+	$(BIN)/python -m bench.edit
+
+docs: setup
+	$(BIN)/python -m tests.cli_help > docs/cli.md
+
+# DATA names the folder of radiographs and labels; RUN keeps checkpoints, and training resumes there.
+RUN ?= runs/mini
+train-mini: setup
+	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/cohort
+	$(BIN)/python -m training.autoencoder --cohort $(RUN)/cohort --out $(RUN) --minutes 15
+	$(BIN)/python -m training.unet --cohort $(RUN)/cohort --out $(RUN) --minutes 100
+	$(BIN)/python -m training.export --run $(RUN)
 
 clean:
 	rm -rf .venv demo

@@ -93,6 +93,8 @@ class DiffusionEditor:
         Raises:
             EditError: a mask does not fit its radiograph, or the numbers of both differ.
         """
+        for lower, higher in self.aliases(edits):
+            log.warning("strengths %g and %g give the same effective steps", lower, higher)
         regions = list(masks) if masks is not None else [None] * len(radiographs)
         _check_masks(radiographs, regions)
         results: list[Counterfactual] = []
@@ -101,6 +103,18 @@ class DiffusionEditor:
             if progress:
                 progress(len(results), len(radiographs) * len(edits))
         return results
+
+    def describe(self) -> dict[str, Any]:
+        """Return what results depend on besides baseline and edit: weights, engine, batching."""
+        return {
+            "name": self.name,
+            "weights": self.parts.weights_hash,
+            "engine": self.engine.name,
+            "deterministic": self.deterministic,
+            "batch_size": self.batch_size,
+            "precision": str(self.parts.unet.dtype).removeprefix("torch."),
+            "licence": self.parts.profile.licence,
+        }
 
     def plan(self, edit: Edit) -> sampling.Plan:
         """Return the part of the schedule that `edit` runs through.
@@ -117,7 +131,11 @@ class DiffusionEditor:
         seen: dict[tuple[Any, ...], float] = {}
         pairs = []
         for edit in sorted(edits, key=lambda e: e.strength):
-            first = seen.setdefault((self.plan(edit), edit.findings, edit.seed), edit.strength)
+            try:
+                key = (self.plan(edit), edit.findings, edit.seed)
+            except NoEffectiveStepsError:
+                continue
+            first = seen.setdefault(key, edit.strength)
             if first != edit.strength:
                 pairs.append((first, edit.strength))
         return pairs

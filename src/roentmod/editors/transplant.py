@@ -19,6 +19,7 @@ import torch
 import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from roentmod.errors import MismatchError, WeightsError
 from roentmod.prompts import PROFILES, Profile
@@ -228,6 +229,8 @@ class _Loader:
 
     def _guarded(self, folder: Path, kind: Any) -> Any:
         safe = any(folder.glob("*.safetensors"))
+        shown = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()
         try:
             model = kind.from_pretrained(
                 folder, torch_dtype=self.dtype, use_safetensors=safe, local_files_only=True
@@ -237,6 +240,9 @@ class _Loader:
             raise WeightsError(
                 f"'{folder}' cannot be loaded as {kind.__name__}: {type(error).__name__} {first}"
             ) from error
+        finally:
+            if shown:
+                transformers_logging.enable_progress_bar()
         return model.eval().requires_grad_(False).to(self.device)
 
 

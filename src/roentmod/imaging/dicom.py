@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels import pixel_array
+from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     UID,
     JPEGBaseline8Bit,
@@ -23,7 +23,7 @@ from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.levels import grey_scale
 from roentmod.radiograph import MAX_SIDE, Radiograph
 
-__all__ = ["MODALITIES", "REGIONS", "read_dicom"]
+__all__ = ["MODALITIES", "REGIONS", "missing_decoders", "read_dicom"]
 
 log = logging.getLogger(__name__)
 MODALITIES = ("CR", "DX", "RG", "SC", "OT", "")
@@ -179,3 +179,15 @@ def _spacing(file: Dataset, name: str) -> tuple[float, float] | None:
 def _line(error: object) -> str:
     """Return a message as one short line."""
     return " ".join(str(error).split())[:160]
+
+
+def missing_decoders() -> list[str]:
+    """Return the compressions that this installation cannot decode."""
+    needed = {
+        "JPEG": JPEGBaseline8Bit,
+        "JPEG lossless": pydicom.uid.JPEGLosslessSV1,
+        "JPEG-LS": pydicom.uid.JPEGLSLossless,
+        "JPEG 2000": pydicom.uid.JPEG2000Lossless,
+        "RLE": pydicom.uid.RLELossless,
+    }
+    return [name for name, uid in needed.items() if not get_decoder(uid).is_available]
