@@ -1,6 +1,24 @@
-"""What holds for every test."""
+"""What holds for every test: tiny real models, one radiograph, one thread."""
 
+import numpy as np
+import pytest
 import torch
+
+from roentmod.radiograph import Radiograph
+from tests.tiny import write_generator
 
 # Tiny models gain nothing from a second thread, and lose much when others use the cores.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def generator(tmp_path_factory):
+    return write_generator(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def radiograph():
+    rows, columns = np.mgrid[0:96, 0:80] / 96.0
+    waves = 0.5 + 0.3 * np.sin(9 * rows) * np.cos(7 * columns)
+    noise = np.random.default_rng(0).normal(0, 0.02, waves.shape)
+    return Radiograph.from_array(np.clip(waves + noise, 0, 1))

@@ -17,7 +17,7 @@ Arm = Literal["counterfactual", "sham"]
 Side = Literal["left", "right", "both"]
 Severity = Literal["mild", "moderate", "severe"]
 Composite = Literal["sham", "baseline", "none"]
-Scheduler = Literal["ddim", "dpmsolver++", "pndm"]
+Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from roentmod.editors import DiffusionEditor, transplant
+from roentmod.editors import DiffusionEditor, sampling, transplant
 from roentmod.editors.engines import GraphEngine, TorchEngine, make_engine
 from roentmod.edits import Edit
 from roentmod.errors import EditError, WeightsError
@@ -166,3 +166,25 @@ def test_auto_keeps_to_what_was_measured(parts, tmp_path, chosen):
 def test_an_unknown_engine_is_refused_with_the_choices(parts):
     with pytest.raises(WeightsError, match=r"auto, torch, compile.*got 'cuda'"):
         make_engine("cuda", parts)
+
+
+def test_even_log_snr_steps_are_even_start_at_the_strength_and_come_nearer_the_limit(parts):
+    plan = sampling.make_plan("dpmsolver++-logsnr", 15, 0.4)
+    made, times = sampling.build(plan, parts.schedule)
+    assert times[0] == 399
+    assert len(times) == plan.effective_steps == 6
+    alphas = made.alphas_cumprod[times[:4]].double()
+    gaps = torch.diff(torch.log(alphas / (1 - alphas)) / 2)
+    assert gaps.max() / gaps.min() < 1.1
+    many = sampling.make_plan("dpmsolver++-logsnr", 250, 0.4)
+    assert len(set(sampling.build(many, parts.schedule)[1].tolist())) == 100
+
+
+def test_few_even_log_snr_steps_come_nearer_the_limit_than_ddim(parts, radiograph):
+    def shown(scheduler, steps):
+        edit = Edit(("effusion",), scheduler=scheduler, num_inference_steps=steps, composite="none")
+        return DiffusionEditor(parts).edit([radiograph], [edit])[0].image.pixels
+
+    limit = shown("ddim", 1000)
+    near, far = (np.abs(shown(s, 15) - limit).mean() for s in ("dpmsolver++-logsnr", "ddim"))
+    assert near < 0.5 * far

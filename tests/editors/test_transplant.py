@@ -6,7 +6,7 @@ import torch
 
 from roentmod.editors import transplant
 from roentmod.errors import MismatchError, WeightsError
-from tests.editors.conftest import write_generator
+from tests.tiny import write_generator
 
 
 @pytest.mark.parametrize(

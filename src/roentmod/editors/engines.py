@@ -116,6 +116,7 @@ class GraphEngine:
             MissingDependencyError: the runtime is not installed.
         """
         self.name: str = name
+        cache.mkdir(parents=True, exist_ok=True)
         runtime = require(name)
         require("onnx")
         opened = _onnxruntime if name == "onnxruntime" else _openvino
@@ -219,7 +220,6 @@ def make_engine(name: EngineName, parts: Components, cache: Path | None = None) 
         WeightsError: the engine's name is unknown, or it cannot run these parts.
     """
     folder = cache or default_cache()
-    folder.mkdir(parents=True, exist_ok=True)
     if name not in get_args(EngineName):
         raise WeightsError(f"Engines are {', '.join(get_args(EngineName))}; got '{name}'.")
     exact = parts.unet.dtype == torch.float32 and parts.unet.device.type == "cpu"

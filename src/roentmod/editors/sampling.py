@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from torch import Tensor
@@ -68,21 +69,48 @@ def draw(key: str, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 def build(
     plan: Plan, schedule: dict[str, Any], device: torch.device | None = None
 ) -> tuple[Any, Tensor]:
-    """Return a fresh diffusers scheduler and the time steps of the plan."""
+    """Return a fresh diffusers scheduler and the time steps of the plan.
+
+    ``ddim``, ``pndm`` and ``dpmsolver++`` take the last steps of the whole schedule, as diffusers
+    does. ``dpmsolver++-logsnr`` spaces its steps evenly in log signal-to-noise ratio from the
+    strength's own noise level down to the least (Lu et al., NeurIPS 2022, section 3.4): with few
+    steps that is several times nearer to the limit of many (``make bench``).
+    """
+    if plan.scheduler == "dpmsolver++-logsnr":
+        made = _multistep(schedule, final_sigmas_type="sigma_min")
+        made.set_timesteps(timesteps=_even_in_log_snr(plan, made), device=device)
+        made.set_begin_index(0)
+        return made, made.timesteps
     if plan.scheduler == "ddim":
         made = DDIMScheduler.from_config(schedule)
     elif plan.scheduler == "pndm":
         made = PNDMScheduler.from_config(schedule, skip_prk_steps=True)
     else:
-        made = DPMSolverMultistepScheduler.from_config(
-            schedule, algorithm_type="dpmsolver++", solver_order=2
-        )
+        made = _multistep(schedule)
     made.set_timesteps(plan.num_inference_steps, device=device)
     start = plan.num_inference_steps - plan.effective_steps
     times = made.timesteps[start * made.order :]
     if hasattr(made, "set_begin_index"):
         made.set_begin_index(start * made.order)
     return made, times
+
+
+def _multistep(schedule: dict[str, Any], **options: Any) -> Any:
+    return DPMSolverMultistepScheduler.from_config(
+        schedule, algorithm_type="dpmsolver++", solver_order=2, **options
+    )
+
+
+def _even_in_log_snr(plan: Plan, scheduler: Any) -> list[int]:
+    alphas = scheduler.alphas_cumprod.double().numpy()
+    log_snr = np.log(alphas / (1 - alphas)) / 2
+    first = max(round(len(alphas) * plan.effective_strength) - 1, 1)
+    levels = np.linspace(log_snr[first], log_snr[0], plan.effective_steps + 1)[:-1]
+    times = np.rint(np.interp(-levels, -log_snr, np.arange(len(alphas)))).astype(int)
+    # Many steps crowd at the end, where times are whole numbers: each must be its own.
+    for i in range(len(times) - 2, -1, -1):
+        times[i] = max(times[i], times[i + 1] + 1)
+    return [int(t) for t in times]
 
 
 def denoise(

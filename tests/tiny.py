@@ -3,13 +3,9 @@
 import json
 import string
 
-import numpy as np
-import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
-
-from roentmod.radiograph import Radiograph
 
 WORDS = ("no</w>", "finding</w>", "pleural</w>", "effusion</w>", "left</w>", "severe</w>")
 
@@ -81,16 +77,3 @@ def write_generator(
         steps_offset=1,
     ).save_pretrained(root / "scheduler")
     return root
-
-
-@pytest.fixture(scope="session")
-def generator(tmp_path_factory):
-    return write_generator(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="session")
-def radiograph():
-    rows, columns = np.mgrid[0:96, 0:80] / 96.0
-    waves = 0.5 + 0.3 * np.sin(9 * rows) * np.cos(7 * columns)
-    noise = np.random.default_rng(0).normal(0, 0.02, waves.shape)
-    return Radiograph.from_array(np.clip(waves + noise, 0, 1))
