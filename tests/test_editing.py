@@ -10,6 +10,7 @@ from roentmod import editing, imaging
 from roentmod.editors import DiffusionEditor, transplant
 from roentmod.edits import Edit
 from roentmod.errors import EditError
+from roentmod.interfaces import Counterfactual
 from roentmod.store import file_sha256
 
 EDITS = [Edit((name,), num_inference_steps=10, composite="none") for name in ("edema", "mass")]
@@ -122,6 +123,13 @@ def test_a_mask_keeps_the_outside_bit_for_bit(editor, picture, tmp_path):
     )
     assert np.array_equal(written.stored[mask == 0], source.stored[mask == 0])
     assert (written.stored[mask > 0] != source.stored[mask > 0]).any()
+
+
+def test_an_edit_without_a_picture_cannot_be_written(radiograph, tmp_path):
+    nothing = Counterfactual(radiograph, EDITS[0], "black_image")
+    with pytest.raises(EditError, match="got 'black_image'"):
+        imaging.write_edit(nothing, tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
 
 
 def test_wrong_requests_are_refused(editor, picture, tmp_path):

@@ -12,7 +12,7 @@ from roentmod.radiograph import Radiograph
 
 if TYPE_CHECKING:
     from roentmod.editors import Editor, transplant
-    from roentmod.imaging import read, write
+    from roentmod.imaging import read, write, write_edit
 
 __all__ = [
     "FINDINGS",
@@ -25,6 +25,7 @@ __all__ = [
     "read",
     "transplant",
     "write",
+    "write_edit",
 ]
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ _LATE = {
     "transplant": "roentmod.editors",
     "read": "roentmod.imaging",
     "write": "roentmod.imaging",
+    "write_edit": "roentmod.imaging",
 }
 
 

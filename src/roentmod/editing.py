@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 import roentmod
 from roentmod import imaging
-from roentmod.edits import Edit
+from roentmod.edits import Arm, Edit
 from roentmod.errors import EditError, InputError
 from roentmod.imaging import provenance
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor
@@ -230,29 +230,26 @@ def _labels(edits: Sequence[Edit]) -> list[str]:
 
 def _write(result: Counterfactual, stem: str, output: Output) -> dict[str, Any]:
     """Write the files of one counterfactual and return what the record says of them."""
-    if result.image is None or result.sham is None or result.difference is None:
+    if result.image is None or result.difference is None:
         return {"files": {}}
     started = time.perf_counter()
     base = result.baseline
-    facts = provenance.describe(base, result.edit, result.facts)
-    arms = (
-        ("counterfactual", "", result.image, facts),
-        ("sham", ".sham", result.sham, provenance.describe(base, result.edit.sham(), result.facts)),
-    )
     files: dict[str, str] = {}
     (output.folder / stem).parent.mkdir(parents=True, exist_ok=True)
-    for arm, mark, picture, said in arms:
+    arms: tuple[tuple[Arm, str], ...] = (("counterfactual", ""), ("sham", ".sham"))
+    for arm, mark in arms:
         for suffix in output.suffixes(base):
             files[f"{arm}{suffix}"] = f"{stem}{mark}{suffix}"
-            imaging.write(
-                picture,
+            imaging.write_edit(
+                result,
                 output.folder / f"{stem}{mark}{suffix}",
-                provenance=said,
+                arm=arm,
                 keep_identity=output.keep_identity,
                 as_original=not output.secondary_capture,
             )
     files["difference"] = f"{stem}.difference.png"
     shown = imaging.difference_picture(result.difference, base.pixels)
+    facts = provenance.describe(base, result.edit, result.facts)
     said = facts if output.keep_identity else provenance.without_source(facts)
     imaging.save_picture(shown, output.folder / files["difference"], said)
     support = result.support

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod.edits import Arm
 from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.dicom import read_dicom
 from roentmod.imaging.dicom_write import write_dicom
 from roentmod.imaging.pictures import Row, difference_picture, sheet
-from roentmod.imaging.provenance import without_source
+from roentmod.imaging.provenance import describe, without_source
 from roentmod.imaging.raster import read_raster, read_tones, save_png, write_png
+from roentmod.interfaces import Counterfactual
 from roentmod.radiograph import Radiograph
 from roentmod.store import atomic
 
@@ -28,6 +30,7 @@ __all__ = [
     "save_picture",
     "sheet",
     "write",
+    "write_edit",
 ]
 
 _RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -119,6 +122,32 @@ def write(
             write_dicom(
                 radiograph, part, facts=facts, keep_identity=keep_identity, as_original=as_original
             )
+
+
+def write_edit(
+    result: Counterfactual,
+    path: str | os.PathLike[str],
+    *,
+    arm: Arm = "counterfactual",
+    keep_identity: bool = False,
+    as_original: bool = True,
+) -> None:
+    """Write one arm of an edit with its provenance; otherwise as `write`.
+
+    Raises:
+        EditError: the edit has no picture (its status says why).
+    """
+    picture = result.sham if arm == "sham" else result.image
+    if picture is None:
+        raise EditError(f"Only an edit of status 'ok' has pictures; got '{result.status}'.")
+    edit = result.edit.sham() if arm == "sham" else result.edit
+    write(
+        picture,
+        path,
+        provenance=describe(result.baseline, edit, result.facts),
+        keep_identity=keep_identity,
+        as_original=as_original,
+    )
 
 
 def save_picture(image: Any, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
