@@ -186,7 +186,8 @@ class _Loader:
 
     def diffusers(self, kind: Any, root: Path, part: str) -> Any:
         folder = self._checked(root, (part,))
-        return self._guarded(folder, kind)
+        # Said aloud, because diffusers' own default depends on whether accelerate is installed.
+        return self._guarded(folder, kind, low_cpu_mem_usage=False)
 
     def text_encoder(self, root: Path) -> Any:
         folder = self._checked(root, _TEXT_FOLDERS)
@@ -227,13 +228,17 @@ class _Loader:
         self.files += safe or pickled
         return folder
 
-    def _guarded(self, folder: Path, kind: Any) -> Any:
+    def _guarded(self, folder: Path, kind: Any, **options: Any) -> Any:
         safe = any(folder.glob("*.safetensors"))
         shown = transformers_logging.is_progress_bar_enabled()
         transformers_logging.disable_progress_bar()
         try:
             model = kind.from_pretrained(
-                folder, torch_dtype=self.dtype, use_safetensors=safe, local_files_only=True
+                folder,
+                torch_dtype=self.dtype,
+                use_safetensors=safe,
+                local_files_only=True,
+                **options,
             )
         except Exception as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else ""
