@@ -26,7 +26,7 @@ def run(*arguments, cache):
         [sys.executable, "-c", SCRIPT, *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={"XDG_CACHE_HOME": str(cache), "PATH": "/usr/bin:/bin", "COLUMNS": "300"},
+        env={"XDG_CACHE_HOME": str(cache), "PATH": "/usr/bin:/bin", "COLUMNS": "60"},
         check=False,
     )
 

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -25,9 +24,19 @@ from roentmod.errors import EditError, RoentModError
 
 __all__ = ["app", "main"]
 
+_ERRORS = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 log = logging.getLogger("roentmod")
 FAILED_ITEMS, USAGE, INTERRUPTED = 3, 2, 130
+
+
+class _Lines(logging.Handler):
+    """Prints each message as one line above the progress bar, however narrow the window."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        text = f"{record.levelname.lower()}: {record.getMessage()}"
+        _ERRORS.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.callback()
@@ -144,7 +153,7 @@ def edit(
         precision=precision,
     )
     columns = (TextColumn("editing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=_ERRORS) as bar:
         task = bar.add_task("editing", total=len(images) * len(edits))
         record = run(
             images,
@@ -193,9 +202,7 @@ def _report(items: list[dict[str, Any]], out: Path) -> None:
 
 def main() -> None:
     """Run the command line; one line and a non-zero exit code for anything that goes wrong."""
-    console = Console(stderr=True)
-    handler = RichHandler(console=console, show_time=False, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
     try:
         app()
     except RoentModError as error:
