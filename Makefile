@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint types bench docs train-mini clean
+.PHONY: setup demo test lint types bench docs train-mini train-anatomy train-judge evaluate-mini clean
 
 setup: .venv/ready
 
@@ -34,13 +34,26 @@ bench: setup
 docs: setup
 	$(BIN)/python -m tests.cli_help > docs/cli.md
 
-# DATA names the folder of radiographs and labels; RUN keeps checkpoints, and training resumes there.
-RUN ?= runs/mini
+# DATA names the folder of radiographs with index.csv; RUN keeps checkpoints, and training resumes
+# there. Run in this order: each stands on the one before.
+RUN ?= runs
+train-anatomy: setup
+	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/mini/cohort
+	$(BIN)/python -m training.segmentation --cohort $(RUN)/mini/cohort --out $(RUN)/anatomy --minutes 10 --export
+
+train-judge: setup
+	$(BIN)/python -m training.judge --data $(DATA) --out $(RUN)/judge --minutes 16
+
 train-mini: setup
-	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/cohort
-	$(BIN)/python -m training.autoencoder --cohort $(RUN)/cohort --out $(RUN) --minutes 15
-	$(BIN)/python -m training.unet --cohort $(RUN)/cohort --out $(RUN) --minutes 100
-	$(BIN)/python -m training.export --run $(RUN)
+	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/mini/cohort
+	$(BIN)/python -m training.painted --cohort $(RUN)/mini/cohort --out $(RUN)/mini
+	$(BIN)/python -m training.autoencoder --cohort $(RUN)/mini/cohort --out $(RUN)/mini --minutes 60
+	$(BIN)/python -m training.unet --cohort $(RUN)/mini/cohort --out $(RUN)/mini --minutes 180
+	$(BIN)/python -m training.export --run $(RUN)/mini
+
+# The bundled generator on radiographs it never saw: bench/mini.json, docs/mini.md (ten minutes).
+evaluate-mini: setup
+	$(BIN)/python -m training.evaluate --data $(DATA) --editor mini --out bench/mini.json --pictures docs/mini
 
 clean:
 	rm -rf .venv demo

@@ -1,4 +1,4 @@
-"""Train the one-channel autoencoder of `mini` (224 px to 4 x 28 x 28) on crops of radiographs.
+"""Train the one-channel autoencoder of `mini` (224 px to 8 x 28 x 28) on crops of radiographs.
 
 Crops suffice because the network is purely convolutional (no attention in its middle block), and
 they show it eight times as many patients a second. Loss: L1 on pixels and on their gradients, which
@@ -23,6 +23,7 @@ CROP = 112
 BATCH = 12
 KL_WEIGHT = 1e-6
 LEARNING_RATE = 1e-3
+LATENTS = 8
 SAVE_EVERY = 250
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,34 @@ def build() -> AutoencoderKL:
         up_block_types=["UpDecoderBlock2D"] * 4,
         block_out_channels=(16, 32, 64, 128),
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=LATENTS,
         norm_num_groups=8,
         sample_size=cohort.SIZE,
         mid_block_add_attention=False,
     )
+
+
+@torch.no_grad()
+def widen(vae: AutoencoderKL, earlier: AutoencoderKL) -> None:
+    """Give `vae` the weights of an `earlier` one with fewer latent channels.
+
+    The latents of the earlier one become the first channels; the others start almost unused.
+    """
+    known, few = earlier.state_dict(), earlier.config.latent_channels
+    # Moments are means, then log variances: each half widens by itself.
+    moments = [*range(few), *range(LATENTS, LATENTS + few)]
+    for name, weights in vae.state_dict().items():
+        old = known[name].to(weights.dtype)
+        if name.startswith("quant_conv.weight"):
+            weights[np.ix_(moments, moments)] = old
+        elif name.startswith(("quant_conv", "encoder.conv_out")):
+            weights[moments] = old
+        else:
+            weights[tuple(slice(n) for n in old.shape)] = old
+    if few < LATENTS:
+        # A new channel with a wide posterior would be drowned in its own noise and never used.
+        vae.quant_conv.weight[LATENTS + few :] = 0
+        vae.quant_conv.bias[LATENTS + few :] = -6
 
 
 def crops(images: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
@@ -70,10 +94,18 @@ def loss_of(vae: AutoencoderKL, x: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return pixel + edges + KL_WEIGHT * posterior.kl().mean(), pixel
 
 
-def train(images: np.ndarray, folder: Path, minutes: float, steps: int) -> None:
-    """Train up to `steps` or for `minutes`, whichever ends first, resuming where it stopped."""
+def train(
+    images: np.ndarray, folder: Path, minutes: float, steps: int, begin: Path | None = None
+) -> None:
+    """Train up to `steps` or for `minutes`, whichever ends first, resuming where it stopped.
+
+    `begin` names a diffusers folder whose autoencoder a new run starts from.
+    """
     torch.manual_seed(0)
-    vae = build().to(memory_format=torch.channels_last)
+    vae = build()
+    if begin:
+        widen(vae, AutoencoderKL.from_pretrained(begin, subfolder="vae"))
+    vae.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), LEARNING_RATE, betas=(0.9, 0.99))
     average = checkpoints.Average(vae, 0.998)
     start = 0
@@ -114,6 +146,22 @@ def trained(folder: Path) -> AutoencoderKL:
     return vae.eval()
 
 
+@torch.no_grad()
+def even_out(vae: AutoencoderKL, mean: torch.Tensor, deviation: torch.Tensor) -> None:
+    """Make latents of the given mean and deviation (each c) standard, without changing pictures.
+
+    A diffusers folder has one scaling factor for all channels; unequal ones would be drowned in
+    noise at different times.
+    """
+    into, out = vae.quant_conv, vae.post_quant_conv
+    count = len(mean)
+    into.weight[:count] /= deviation[:, None, None, None]
+    into.bias[:count] = (into.bias[:count] - mean) / deviation
+    into.bias[count:] -= 2 * deviation.log()
+    out.bias += (out.weight[:, :, 0, 0] * mean).sum(1)
+    out.weight *= deviation[None, :, None, None]
+
+
 def main() -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,10 +169,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--begin", type=Path, help="diffusers folder to start a new run from")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     images, _ = cohort.load(args.cohort)
-    train(images, args.out, args.minutes, args.steps)
+    if (args.out / "painted.npy").exists():
+        images = np.concatenate([images, np.load(args.out / "painted.npy")])
+    train(images, args.out, args.minutes, args.steps, args.begin)
 
 
 if __name__ == "__main__":

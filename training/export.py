@@ -23,7 +23,8 @@ def export(run: Path, target: Path) -> None:
     model = unet.Generator(tokenizer)
     model.load_state_dict(saved["average"])
     vae = autoencoder.trained(run)
-    vae.register_to_config(scaling_factor=latents["scaling_factor"])
+    autoencoder.even_out(vae, latents["mean"], latents["deviation"])
+    vae.register_to_config(scaling_factor=1.0)
     for part, name in ((model.unet, "unet"), (model.text, "text_encoder"), (vae, "vae")):
         part.to(torch.float16).save_pretrained(target / name, safe_serialization=True)
     unet.scheduler().save_pretrained(target / "scheduler")

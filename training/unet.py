@@ -1,8 +1,19 @@
 """Train the text-conditioned U-Net of `mini`, with its text encoder, on autoencoder latents.
 
-Each batch holds pairs: a normal radiograph and the same one painted, sharing noise and time step,
-so that the gradient is about the finding; beside them real positives under their labels. Prompts
-vary in wording, side and severity, and one in eight is empty, which classifier-free guidance needs.
+Half of a batch is about pairs: a normal radiograph and the same one painted. What is noised lies
+somewhere between the two, also at the normal end, and two prompts are shown it with one noise and
+time step:
+
+- the empty prompt (or the one that names what is there) is to give back what was noised;
+- the finding's prompt is to move from there towards the painted picture, the normal prompt towards
+  the normal one, by 1/GUIDANCE of the way, so that classifier-free guidance at that scale, the one
+  edits are made with, arrives there.
+
+This teaches what image-to-image editing asks for, and what plain denoising does not: at the
+strengths that keep a patient, the noised picture still shows that the finding is absent, and a
+plain denoiser believes the picture. The other half is plain denoising of real radiographs under
+their labels. Of several paintings of one request, the one is taken that lies nearest to the noise
+(as in minibatch optimal transport, Tong et al., TMLR 2024), so that noise decides places.
 v-prediction (Salimans and Ho, ICLR 2022); an average of the weights is what is exported.
 """
 
@@ -10,33 +21,58 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import autoencoder, checkpoints, cohort, painted, vocabulary
 
-PAIRS = 7
+PAIRS = 6
 POSITIVES = 4
+NORMALS = 2
+GUIDANCE = 4.0
+# The difference between two prompts is small beside the error of denoising, which it shares.
+DIFFERENCE_WEIGHT = 6.0
 LEARNING_RATE = 4e-4
 SAVE_EVERY = 100
-EMPTY = 0.125
+EMPTY = 0.15
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture's prompt ingredients; `pair` is the row of the unpainted original, or -1."""
+    """One picture's prompt ingredients; `host` is the row of the unpainted original, or -1."""
 
     findings: tuple[str, ...]
     side: str | None
     severity: str | None
-    pair: int
+    host: int
+
+
+class Batch(NamedTuple):
+    """One step's rows: the first PAIRS are pairs' findings, the next PAIRS the same noised again.
+
+    Attributes:
+        clean: latents that are noised, b x c x 28 x 28.
+        target: latents that the prediction is to point at.
+        noise: standard normal.
+        times: time steps.
+        prompts: one a row.
+    """
+
+    clean: Tensor
+    target: Tensor
+    noise: Tensor
+    times: Tensor
+    prompts: list[str]
 
 
 def scheduler() -> DDIMScheduler:
@@ -57,8 +93,8 @@ def build_unet() -> UNet2DConditionModel:
     """Return the untrained U-Net."""
     return UNet2DConditionModel(
         sample_size=28,
-        in_channels=4,
-        out_channels=4,
+        in_channels=autoencoder.LATENTS,
+        out_channels=autoencoder.LATENTS,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -89,52 +125,47 @@ def build_text(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, images: np.ndarray) -> torch.Tensor:
-    """Return posterior means, n x 4 x 28 x 28, of n x 224 x 224 uint8 images."""
+    """Return posterior means, n x c x 28 x 28, of n x 224 x 224 uint8 images."""
     parts = []
     for start in range(0, len(images), 16):
         x = torch.from_numpy(images[start : start + 16].astype(np.float32) / 127.5 - 1)[:, None]
+        x = x.contiguous(memory_format=torch.channels_last)
         parts.append(vae.encode(x).latent_dist.mean)
     return torch.cat(parts)
 
 
-def paint_all(
-    images: np.ndarray, rows: list[dict[str, str]], limit: int
-) -> tuple[list[np.ndarray], list[Example]]:
-    """Paint up to `limit` normals twice each; originals stay in front with no pair."""
-    pictures: list[np.ndarray] = []
-    examples: list[Example] = []
-    rng = np.random.default_rng(2)
-    for index, row in enumerate(rows):
-        if len(pictures) >= limit:
-            break
-        normal = row["labels"] == cohort.NO_FINDING or row["trusted"] == "0"
-        lungs = painted.find_lungs(images[index]) if normal else None
-        if lungs is None:
-            continue
-        for name in rng.choice(painted.PAINTABLE, 2, replace=False):
-            side = str(rng.choice(["left", "right", "both"])) if name in painted.SIDED else None
-            severity = str(rng.choice(list(painted.SEVERITY)))
-            pictures.append(painted.paint(images[index], lungs, str(name), side, severity, rng))
-            examples.append(Example((str(name),), side, severity, index))
-    return pictures, examples
-
-
-def prepare(cohort_folder: Path, folder: Path, limit: int) -> None:
-    """Encode the cohort and its painted versions once, to ``latents.pt``."""
+def prepare(cohort_folder: Path, folder: Path) -> None:
+    """Encode what training needs of the cohort, and its painted versions, once: ``latents.pt``."""
     target = folder / "latents.pt"
     if target.exists():
         return
     images, rows = cohort.load(cohort_folder)
-    vae = autoencoder.trained(folder)
-    pictures, painted_examples = paint_all(images, rows, limit)
-    log.info("%d real, %d painted", len(images), len(pictures))
-    latents = encode(vae, np.concatenate([images, np.stack(pictures)]))
-    examples = [Example(vocabulary.from_labels(row), None, None, -1) for row in rows]
-    examples += painted_examples
-    facts = [(list(e.findings), e.side, e.severity, e.pair) for e in examples]
-    factor = float(1 / latents.std())
-    state = {"latents": latents * factor, "scaling_factor": factor, "facts": facts}
-    checkpoints.save(target, state)
+    pictures, lines = painted.load(folder)
+    hosts = sorted({int(line["host"]) for line in lines})
+    named = [vocabulary.from_labels(row) for row in rows]
+    positives = [i for i, f in enumerate(named) if f and f != (cohort.NO_FINDING,)]
+    kept = hosts + positives
+    log.info("%d hosts, %d positives, %d painted", len(hosts), len(positives), len(pictures))
+    vae = autoencoder.trained(folder).to(memory_format=torch.channels_last)
+    latents = encode(vae, np.concatenate([images[kept], pictures]))
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    latents = (latents - mean[:, None, None]) / deviation[:, None, None]
+    place = {row: i for i, row in enumerate(kept)}
+    examples = [Example((cohort.NO_FINDING,), None, None, -1) for _ in hosts]
+    examples += [Example(named[i], None, None, -1) for i in positives]
+    examples += [
+        Example(
+            tuple(line["findings"].split("|")),
+            line["side"] or None,
+            line["severity"],
+            place[int(line["host"])],
+        )
+        for line in lines
+    ]
+    facts = [(list(e.findings), e.side, e.severity, e.host) for e in examples]
+    groups = [-1] * len(kept) + [int(line["request"]) for line in lines]
+    state = {"latents": latents, "mean": mean, "deviation": deviation}
+    checkpoints.save(target, state | {"facts": facts, "groups": groups})
 
 
 class Batches:
@@ -142,33 +173,77 @@ class Batches:
 
     def __init__(self, state: dict[str, object]) -> None:
         """Take what `prepare` saved."""
-        self.latents: torch.Tensor = state["latents"]  # type: ignore[assignment]
+        self.latents: Tensor = state["latents"]  # type: ignore[assignment]
         facts: list[tuple[list[str], str | None, str | None, int]] = state["facts"]  # type: ignore[assignment]
-        self.examples = [Example(tuple(f), side, severity, p) for f, side, severity, p in facts]
-        self.painted = [i for i, e in enumerate(self.examples) if e.pair >= 0]
-        real = [i for i, e in enumerate(self.examples) if e.pair < 0 and e.findings]
-        self.positives = [i for i in real if self.examples[i].findings != (cohort.NO_FINDING,)]
+        self.examples = [Example(tuple(f), side, severity, h) for f, side, severity, h in facts]
+        self.hosts = [i for i, e in enumerate(self.examples) if e.findings == (cohort.NO_FINDING,)]
+        self.positives = [
+            i for i, e in enumerate(self.examples) if e.host < 0 and i >= len(self.hosts)
+        ]
+        groups: dict[int, list[int]] = {}
+        for index, group in enumerate(state["groups"]):  # type: ignore[arg-type,var-annotated]
+            if group >= 0:
+                groups.setdefault(group, []).append(index)
+        self.requests = list(groups.values())
 
-    def draw(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
-        """Return clean latents, noise, time steps and prompts of one step."""
+    def draw(self, step: int) -> Batch:
+        """Return the rows of one step."""
         rng = np.random.default_rng([3, step])
         generator = torch.Generator().manual_seed(step)
-        left = [self.painted[i] for i in rng.integers(0, len(self.painted), PAIRS)]
-        right = [self.examples[i].pair for i in left]
-        real = [self.positives[i] for i in rng.integers(0, len(self.positives), POSITIVES)]
-        clean = self.latents[left + right + real]
-        noise = torch.randn((PAIRS + POSITIVES, *clean.shape[1:]), generator=generator)
-        late = torch.rand(PAIRS + POSITIVES, generator=generator) < 0.25
-        times = torch.randint(0, 500, (PAIRS + POSITIVES,), generator=generator)
+        count = PAIRS + POSITIVES + NORMALS
+        noise = torch.randn((count, *self.latents.shape[1:]), generator=generator)
+        late = torch.rand(count, generator=generator) < 0.2
+        times = torch.randint(0, 500, (count,), generator=generator)
         times = torch.where(late, times + 500, times)
-        noise = torch.cat([noise[:PAIRS], noise])
-        times = torch.cat([times[:PAIRS], times])
-        empty = rng.random(PAIRS + POSITIVES) < EMPTY
-        prompts = [vocabulary.say(self.examples[i], rng) for i in left]
-        prompts += [vocabulary.say_normal(rng) for _ in right]
-        prompts += [vocabulary.say(self.examples[i], rng) for i in real]
-        empty = np.concatenate([empty[:PAIRS], empty])
-        return clean, noise, times, ["" if e else p for e, p in zip(empty, prompts, strict=True)]
+        first, second = self._pairs(rng, noise[:PAIRS], times[:PAIRS])
+        plain = [int(i) for i in rng.choice(self.positives, POSITIVES)]
+        plain += [int(i) for i in rng.choice(self.hosts, NORMALS)]
+        empty = rng.random(len(plain)) < EMPTY
+        words = [
+            "" if blank else vocabulary.say(self.examples[i], rng)
+            for blank, i in zip(empty, plain, strict=True)
+        ]
+        real = self.latents[plain]
+        return Batch(
+            torch.cat([first[0], second[0], real]),
+            torch.cat([first[1], second[1], real]),
+            torch.cat([noise[:PAIRS], noise]),
+            torch.cat([times[:PAIRS], times]),
+            first[2] + second[2] + words,
+        )
+
+    def _pairs(
+        self, rng: np.random.Generator, noise: Tensor, times: Tensor
+    ) -> tuple[tuple[Tensor, Tensor, list[str]], tuple[Tensor, Tensor, list[str]]]:
+        """Return (noised, target, prompts) under the finding's prompt and under another one."""
+        picked = [
+            self._nearest(self.requests[i], noise[n])
+            for n, i in enumerate(rng.integers(0, len(self.requests), PAIRS))
+        ]
+        done = self.latents[picked]
+        host = self.latents[[self.examples[i].host for i in picked]]
+        # Late in sampling the finding is there already: the mixture begins nearer to it.
+        least = ((250 - times) / 200).clamp(0, 1)
+        draws = torch.from_numpy(rng.random((2, PAIRS)).astype(np.float32))
+        mixed = torch.where(draws[0] < 0.35, 0.0, torch.where(draws[0] > 0.8, 1.0, draws[1]))
+        share = (least + (1 - least) * mixed)[:, None, None, None]
+        between = host + share * (done - host)
+        towards = between + (done - between) / GUIDANCE
+        back = between + (host - between) / GUIDANCE
+        normal = rng.random(PAIRS) < 0.4
+        others = torch.where(torch.from_numpy(normal)[:, None, None, None], back, between)
+        said = [vocabulary.say(self.examples[i], rng) for i in picked]
+        quiet = [vocabulary.say_normal(rng) if n else "" for n in normal]
+        return (between, towards, said), (between, others, quiet)
+
+    def _nearest(self, candidates: list[int], noise: Tensor) -> int:
+        """Return the painting of a request whose change lies nearest to the noise."""
+        if len(candidates) == 1:
+            return candidates[0]
+        host = self.latents[self.examples[candidates[0]].host]
+        change = self.latents[candidates] - host
+        change = change / change.flatten(1).norm(dim=1)[:, None, None, None].clamp(min=1e-6)
+        return candidates[int((change * noise).sum((1, 2, 3)).argmax())]
 
 
 class Generator(torch.nn.Module):
@@ -181,25 +256,64 @@ class Generator(torch.nn.Module):
         self.unet = build_unet()
         self.text = build_text(tokenizer)
 
-    def forward(self, noisy: torch.Tensor, times: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        """Return the predicted v, b x 4 x 28 x 28."""
+    def forward(self, noisy: Tensor, times: Tensor, prompts: list[str]) -> Tensor:
+        """Return the predicted v, b x c x 28 x 28."""
         ids = vocabulary.tokens(self.tokenizer, prompts)
         states = self.text(ids).last_hidden_state
-        predicted: torch.Tensor = self.unet(noisy, times, states).sample
+        predicted: Tensor = self.unet(noisy, times, states).sample
         return predicted
 
 
-def train(folder: Path, minutes: float, steps: int) -> None:
-    """Train up to `steps` or for `minutes`, whichever ends first, resuming where it stopped."""
+    def begin(self, folder: Path) -> None:
+        """Take the weights of an earlier generator, whose latents may have fewer channels."""
+        words = CLIPTextModel.from_pretrained(folder / "text_encoder")
+        self.text.load_state_dict(words.state_dict())
+        known = UNet2DConditionModel.from_pretrained(folder / "unet").state_dict()
+        with torch.no_grad():
+            for name, weights in self.unet.state_dict().items():
+                old = known[name]
+                if old.shape != weights.shape:
+                    weights.mul_(0.1)
+                weights[tuple(slice(n) for n in old.shape)] = old.to(weights.dtype)
+
+
+def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> tuple[Tensor, Tensor]:
+    """Return the error of denoising and that of the difference between a pair's two prompts."""
+    noisy = schedule.add_noise(batch.clean, batch.noise, batch.times)
+    signal = schedule.alphas_cumprod[batch.times][:, None, None, None]
+    # The v whose denoised picture is the target: with target == clean, the usual one.
+    wanted = (signal.sqrt() * noisy - batch.target) / (1 - signal).sqrt()
+    predicted = model(noisy, batch.times, batch.prompts)
+    # In the picture's own units, where a late step's v would weigh its small change too much.
+    unit = (1 - signal[:PAIRS]).sqrt()
+    error = (predicted - wanted)[: 2 * PAIRS]
+    apart = (error[:PAIRS] - error[PAIRS:]) * unit
+    return (predicted - wanted).pow(2).mean(), apart.pow(2).mean()
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the learning rate: a short warm-up, then level, then a fall over the last 40 %."""
+    return LEARNING_RATE * min(1.0, (step + 1) / 200, max(0.03, (1 - step / steps) / 0.4))
+
+
+def train(folder: Path, minutes: float, steps: int, begin: Path | None) -> None:
+    """Train up to `steps` or for `minutes`, whichever ends first, resuming where it stopped.
+
+    `begin` names a diffusers folder whose generator a new run starts from.
+    """
     torch.manual_seed(0)
     state = checkpoints.load(folder / "latents.pt")
     if state is None:
         raise SystemExit(f"no latents.pt in {folder}: prepare failed")
-    batches, noise_schedule = Batches(state), scheduler()
+    batches, schedule = Batches(state), scheduler()
+    if begin:
+        shutil.copytree(begin / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     model = Generator(vocabulary.tokenizer(folder / "tokenizer"))
     log.info("U-Net has %.1f M parameters", sum(p.numel() for p in model.unet.parameters()) / 1e6)
+    if begin:
+        model.begin(begin)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=1e-3)
-    average, start = checkpoints.Average(model, 0.998), 0
+    average, start = checkpoints.Average(model, 0.999), 0
     if saved := checkpoints.load(folder / "unet.pt"):
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -207,19 +321,16 @@ def train(folder: Path, minutes: float, steps: int) -> None:
     deadline = time.monotonic() + 60 * minutes
     for step in range(start, steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 200)
-        clean, noise, times, prompts = batches.draw(step)
-        noisy = noise_schedule.add_noise(clean, noise, times)
-        wanted = noise_schedule.get_velocity(clean, noise, times)
-        loss = torch.nn.functional.mse_loss(model(noisy, times, prompts), wanted)
+            group["lr"] = rate(step, steps)
+        error, apart = loss_of(model, batches.draw(step), schedule)
         optimizer.zero_grad()
-        loss.backward()
+        (error + DIFFERENCE_WEIGHT * apart).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(model, step)
         done = step + 1 == steps or time.monotonic() > deadline
         if step % 20 == 0:
-            log.info("step %d loss %.4f", step, loss.item())
+            log.info("step %d loss %.4f apart %.5f", step, error.item(), apart.item())
         if done or step % SAVE_EVERY == SAVE_EVERY - 1:
             saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             checkpoints.save(
@@ -235,12 +346,12 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--painted", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--begin", type=Path, help="diffusers folder to start a new run from")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    prepare(args.cohort, args.out, args.painted)
-    train(args.out, args.minutes, args.steps)
+    prepare(args.cohort, args.out)
+    train(args.out, args.minutes, args.steps, args.begin)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def say(example: Example, rng: np.random.Generator) -> str:
         item = finding(name)
         noun = str(rng.choice([item.phrase, item.name.lower(), *item.aliases]))
         level = str(rng.choice(SEVERITY[example.severity])) if example.severity else ""
-        side = str(rng.choice(SIDE[example.side])) if example.side else ""
+        side = str(rng.choice(SIDE[example.side])) if example.side and item.sided else ""
         words = (level, noun, side) if side.startswith("on ") else (level, side, noun)
         parts.append(" ".join(w for w in words if w))
     return str(rng.choice(FRAMES)).format(" and ".join(parts))

@@ -86,7 +86,9 @@ def edit(
         Scheduler | None, typer.Option(help="Sampler; default: the generator's.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Noise, together with the radiograph.")] = 0,
-    editor: Annotated[str, typer.Option(help="mini, a diffusers folder, or a hub id.")] = "mini",
+    editor: Annotated[
+        str, typer.Option(help="mini, painter, a diffusers folder, or a hub id.")
+    ] = "mini",
     host: Annotated[
         str | None, typer.Option(help="Folder or hub id that gives autoencoder and scheduler.")
     ] = None,

@@ -6,9 +6,11 @@
     |-- InputError            a file or picture that cannot be used
     |   |-- UnreadableError       not an image, truncated, unsupported encoding
     |   `-- UnsuitableError       readable, but not one frontal grey-scale radiograph
+    |       `-- AnatomyError          its lungs and heart are not found reliably
     |-- EditError             an edit that cannot be carried out as asked
     |   |-- UnknownFindingError   the finding is not in the catalogue
     |   `-- NoEffectiveStepsError strength x steps leaves nothing to do
+    |-- ClassifierError       images that a classifier cannot take
     |-- WeightsError          a model folder that is missing, incomplete or unsafe
     |   `-- MismatchError         host and generator do not fit together
     `-- MissingDependencyError an optional library is not installed
@@ -19,6 +21,7 @@ A message states the rule, what was got, and what to do.
 from __future__ import annotations
 
 __all__ = [
+    "AnatomyError",
     "EditError",
     "InputError",
     "MismatchError",
@@ -48,6 +51,10 @@ class UnsuitableError(InputError):
     """The file is readable but is not one frontal grey-scale radiograph."""
 
 
+class AnatomyError(UnsuitableError):
+    """Lungs and heart are not found well enough to be used."""
+
+
 class EditError(RoentModError):
     """An edit cannot be carried out as asked."""
 
@@ -58,6 +65,10 @@ class UnknownFindingError(EditError):
 
 class NoEffectiveStepsError(EditError):
     """Strength times steps leaves no denoising step."""
+
+
+class ClassifierError(RoentModError):
+    """Images have a size, range or type that a classifier does not take."""
 
 
 class WeightsError(RoentModError):

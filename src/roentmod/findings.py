@@ -42,6 +42,7 @@ FINDINGS: tuple[Finding, ...] = (
     Finding("Pneumothorax", "pneumothorax", ("ptx",), sided=True),
     Finding("Hernia", "hiatal hernia", ("hernia", "hiatus hernia")),
     Finding("Support Devices", "support devices", ("devices", "lines and tubes")),
+    Finding("Text Marker", "text marker", ("marker", "laterality marker"), sided=True),
     Finding("Infiltration", "infiltration", ("infiltrate",), sided=True),
     Finding("Emphysema", "emphysema", ("hyperinflation",)),
     Finding("Fibrosis", "fibrosis", ("scarring",), sided=True),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from roentmod.edits import Edit
 from roentmod.radiograph import Radiograph
 
-__all__ = ["Counterfactual", "Progress", "RadiographEditor", "Status"]
+__all__ = ["Classifier", "Counterfactual", "Progress", "RadiographEditor", "Status"]
 
 Status = Literal["ok", "unreadable", "black_image", "not_finite", "no_effective_steps"]
 Progress = Callable[[int, int], None]
@@ -57,4 +57,27 @@ class RadiographEditor(Protocol):
         progress: Progress | None = None,
     ) -> list[Counterfactual]:
         """Return every edit of every radiograph, radiograph by radiograph, in the order given."""
+        ...
+
+
+class Classifier(Protocol):
+    """Reads findings in radiographs.
+
+    Attributes:
+        findings: canonical names of what it reads, k of them.
+        size: side in pixels of the square pictures it takes.
+    """
+
+    findings: tuple[str, ...]
+    size: int
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return one logit an image and finding, n x k, whatever the images come with.
+
+        Args:
+            images: display values in [0, 1], n x size x size float32.
+
+        Raises:
+            ClassifierError: another size, range or type.
+        """
         ...

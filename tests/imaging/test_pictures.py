@@ -5,7 +5,7 @@ from PIL import Image
 from roentmod import imaging
 from roentmod.edits import Edit
 from roentmod.imaging import pictures, provenance
-from roentmod.imaging.pictures import Row, colour_limit, difference_picture, sheet
+from roentmod.imaging.pictures import Cell, Row, colour_limit, difference_picture, grid, sheet
 from roentmod.radiograph import Radiograph
 
 from .conftest import facts_of
@@ -122,3 +122,24 @@ def test_facts_do_not_depend_on_the_clock():
     assert slow == quick
     assert slow["model"] == {"size": 224}
     assert slow["versions"]["numpy"] == np.__version__
+
+
+def test_a_grid_marks_what_is_synthetic_and_nothing_else(monkeypatch):
+    rows = [
+        ("Baseline", [Cell(GREY, synthetic=False)] * 2),
+        ("Edema", [Cell(GREY, note="left"), Cell(GREY.T)]),
+    ]
+    spoken = grid(rows, cell=100)
+    monkeypatch.setattr(pictures, "_MARK", " ")
+    differ = (np.asarray(spoken) != np.asarray(grid(rows, cell=100))).any(axis=-1)
+    assert not differ[:114].any()
+    assert differ[114:, :138].sum() > 100
+    assert differ[114:, 138:].sum() > 100
+
+
+def test_a_grid_has_equal_cells_and_room_for_titles():
+    rows = [(f"row {i}", [Cell(GREY)] * 3) for i in range(4)]
+    one, four = grid(rows[:1], cell=100), grid(rows, cell=100)
+    assert four.width == one.width == 34 + 3 * 104 + 6
+    assert four.height - one.height == 3 * 104
+    assert grid(rows, title="seed 0", columns=["a", "b", "c"]).height > grid(rows).height

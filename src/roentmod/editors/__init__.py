@@ -10,10 +10,11 @@ import torch
 
 from roentmod.editors.diffusion import DiffusionEditor
 from roentmod.editors.engines import EngineName, make_engine
+from roentmod.editors.painter import Painter
 from roentmod.editors.transplant import BUNDLED, Components, transplant
 from roentmod.interfaces import RadiographEditor
 
-__all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "transplant"]
+__all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "Painter", "transplant"]
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -34,7 +35,7 @@ class Editor:
         device: str = "cpu",
         precision: Precision = "float32",
     ) -> RadiographEditor:
-        """Return the editor `name`: ``mini``, a diffusers folder, a hub id, or an entry point.
+        """Return the editor `name`: ``mini``, ``painter``, a folder, a hub id, or an entry point.
 
         Third parties add editors through the entry-point group ``roentmod.editors``: a callable
         without arguments that returns a `RadiographEditor`.
@@ -46,6 +47,8 @@ class Editor:
         for point in entry_points(group="roentmod.editors"):
             if point.name == str(name):
                 return cast(RadiographEditor, point.load()())
+        if str(name) == Painter.name:
+            return Painter()
         parts = transplant(
             host,
             name,

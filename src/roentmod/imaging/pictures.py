@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Row", "colour_limit", "difference_picture", "sheet"]
+__all__ = ["Cell", "Row", "colour_limit", "difference_picture", "grid", "sheet"]
 
 Array = NDArray[np.float32]
 _BACKGROUND, _INK, _FAINT, _ALARM = (16, 17, 20), (236, 238, 242), (150, 155, 163), (255, 178, 44)
@@ -40,6 +40,20 @@ class Row(NamedTuple):
     baseline: Array
     counterfactual: Array
     difference: Array
+
+
+class Cell(NamedTuple):
+    """One picture of a grid.
+
+    Attributes:
+        pixels: display values in [0, 1], h x w.
+        synthetic: False for a radiograph that nobody edited, which then carries no mark.
+        note: a few words shown in the picture's upper right corner.
+    """
+
+    pixels: Array
+    synthetic: bool = True
+    note: str = ""
 
 
 def colour_limit(differences: Sequence[Array]) -> float:
@@ -110,6 +124,60 @@ def sheet(rows: Sequence[Row], *, title: str = "", cell: int = 420) -> Image.Ima
     return canvas
 
 
+def grid(
+    rows: Sequence[tuple[str, Sequence[Cell]]],
+    *,
+    title: str = "",
+    columns: Sequence[str] = (),
+    cell: int = 240,
+) -> Image.Image:
+    """Return rows of pictures, each row with its label at the left.
+
+    Args:
+        rows: label and pictures; every picture is fitted into a square cell.
+        title: a line above everything.
+        columns: column titles, or none.
+        cell: side of a cell in pixels.
+    """
+    gap, left = 4, 34
+    head = 10 + (32 if title else 0) + (24 if columns else 0)
+    count = max(len(cells) for _, cells in rows)
+    size = (left + count * (cell + gap) + 6, head + len(rows) * (cell + gap) + 6)
+    canvas = Image.new("RGB", size, _BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    if title:
+        draw.text((left, 22), title, _INK, _font(19), anchor="lm")
+    for index, name in enumerate(columns):
+        place = (left + index * (cell + gap) + cell // 2, head - 13)
+        draw.text(place, name, _INK, _font(15), anchor="mm")
+    for index, (label, cells) in enumerate(rows):
+        upper = head + index * (cell + gap)
+        _sideways(canvas, label, (left // 2, upper + cell // 2), cell)
+        for number, one in enumerate(cells):
+            _paste_cell(canvas, one, (left + number * (cell + gap), upper), cell)
+    return canvas
+
+
+def _paste_cell(canvas: Image.Image, one: Cell, corner: tuple[int, int], side: int) -> None:
+    size = _fitted(one.pixels.shape, (side, side))
+    inside = (corner[0] + (side - size[0]) // 2, corner[1] + (side - size[1]) // 2)
+    canvas.paste(Image.new("RGB", (side, side), (0, 0, 0)), corner)
+    canvas.paste(_grey(one.pixels, size), inside)
+    # In the upper corner: the lower ones hold the costophrenic angles, where findings are.
+    if one.synthetic:
+        _stamp(canvas, (corner[0] + 3, corner[1] + 19), 10)
+    if one.note:
+        _stamp(canvas, (corner[0] + side - 3, corner[1] + 19), 10, one.note)
+
+
+def _sideways(canvas: Image.Image, text: str, middle: tuple[int, int], length: int) -> None:
+    """Write `text` from below upwards around `middle`, in at most `length` pixels."""
+    strip = Image.new("RGB", (length, 24), _BACKGROUND)
+    drawn = ImageDraw.Draw(strip)
+    drawn.text((length // 2, 12), text, _INK, _font(15), anchor="mm")
+    canvas.paste(strip.rotate(90, expand=True), (middle[0] - 12, middle[1] - length // 2))
+
+
 def _paste_row(
     canvas: Image.Image, row: Row, columns: list[int], upper: int, side: int, limit: float
 ) -> None:
@@ -127,12 +195,22 @@ def _paste_row(
         _stamp(canvas, (left + 8, upper + side - 8))
 
 
-def _stamp(canvas: Image.Image, corner: tuple[int, int]) -> None:
-    """Write the mark on a dark plate whose lower left corner is `corner`."""
+def _stamp(
+    canvas: Image.Image, corner: tuple[int, int], size: int = 15, note: str | None = None
+) -> None:
+    """Write the mark on a dark plate whose lower left corner is `corner`.
+
+    A `note` is written instead, in plain ink, with `corner` as the plate's lower right corner.
+    """
     draw = ImageDraw.Draw(canvas)
-    box = draw.textbbox((corner[0] + 7, corner[1] - 5), _MARK, _font(15), anchor="lb")
-    draw.rounded_rectangle((box[0] - 7, box[1] - 5, box[2] + 7, box[3] + 5), 4, fill=_BACKGROUND)
-    draw.text((corner[0] + 7, corner[1] - 5), _MARK, _ALARM, _font(15), anchor="lb")
+    across, down = round(size * 0.47), round(size / 3)
+    ink, anchor = (_ALARM, "lb") if note is None else (_INK, "rb")
+    place = (corner[0] + (across if note is None else -across), corner[1] - down)
+    text = _MARK if note is None else note
+    box = draw.textbbox(place, text, _font(size), anchor=anchor)
+    plate = (box[0] - across, box[1] - down, box[2] + across, box[3] + down)
+    draw.rounded_rectangle(plate, 4, fill=_BACKGROUND)
+    draw.text(place, text, ink, _font(size), anchor=anchor)
 
 
 def _bar(canvas: Image.Image, corner: tuple[int, int], height: int, limit: float) -> None:

@@ -1,0 +1,152 @@
+"""The judge: the bundled classifier that verifies edits.
+
+It was trained on patients that the generator `mini` never saw, on real and painted findings
+(``training/judge.py``), and never teaches a generator. It reads editing success; it is no model for
+patients.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod._optional import require
+from roentmod.errors import ClassifierError, WeightsError
+
+__all__ = ["SIDES", "Judge"]
+
+Array = NDArray[np.float32]
+SIDES = ("right", "left")
+_OUTPUTS = ("logits", "sides", "features")
+
+
+class Judge:
+    """A small convolutional classifier of 224 x 224 pictures, run by ONNX Runtime.
+
+    Attributes:
+        findings: canonical names of what it reads, k of them.
+        sided: those whose side it tells, k_sided of them.
+        size: side in pixels of the square pictures it takes.
+        card: what the weights folder says of them: calibration, figures on held-out patients.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open ``judge.onnx`` and ``judge.json`` of `folder`.
+
+        Raises:
+            WeightsError: a file is missing or damaged.
+            MissingDependencyError: ONNX Runtime is not installed.
+        """
+        self.card = _card(folder / "judge.json")
+        try:
+            self.findings: tuple[str, ...] = tuple(self.card["findings"])
+            self.sided: tuple[str, ...] = tuple(self.card["sided"])
+            self.size = int(self.card["size"])
+            self._scale = {name: _line(self.card, name) for name in ("logits", "sides")}
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(
+                f"judge.json must name findings, sided, size, calibration; {error!r} is missing or "
+                "wrong. Export the judge again."
+            ) from error
+        self._session = _open(folder / "judge.onnx")
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Judge:
+        """Return the bundled judge, or the one exported to `folder`; raises as the class does."""
+        return cls(folder or Path(__file__).parent)
+
+    def logits(self, images: Array) -> Array:
+        """Return calibrated logits, n x k, of images, n x size x size float32 in [0, 1].
+
+        Raises:
+            ClassifierError: another size, range or type.
+        """
+        return self._run("logits", images)
+
+    def probabilities(self, images: Array) -> Array:
+        """Return calibrated probabilities, n x k in (0, 1); arguments and errors as `logits`."""
+        return (1 / (1 + np.exp(-self.logits(images).astype(np.float64)))).astype(np.float32)
+
+    def sides(self, images: Array) -> Array:
+        """Return calibrated logits of each sided finding at each side, n x k_sided x 2.
+
+        The last axis is the patient's right, then left (`SIDES`). Arguments and errors as `logits`.
+        """
+        return self._run("sides", images)
+
+    def features(self, images: Array) -> Array:
+        """Return the last layer before the logits, n x d; arguments and errors as `logits`."""
+        return self._run("features", images)
+
+    def _run(self, output: str, images: Array) -> Array:
+        _check(images, self.size)
+        # One image a call, so that a result cannot depend on what is read beside it.
+        rows = [self._session.run([output], {"image": one[None, None]})[0] for one in images]
+        empty = self._shape(output)
+        raw: Array = np.concatenate(rows) if rows else np.zeros((0, *empty), np.float32)
+        if output not in self._scale:
+            return raw
+        slope, offset = self._scale[output]
+        return raw * slope + offset
+
+    def _shape(self, output: str) -> tuple[int, ...]:
+        shapes = {o.name: o.shape for o in self._session.get_outputs()}
+        return tuple(int(n) for n in shapes[output][1:])
+
+
+def _card(path: Path) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"A judge is a folder with judge.onnx and judge.json; reading {path.name} gave "
+            f"'{type(error).__name__}'. Export it again, or reinstall roentmod."
+        ) from error
+    return card
+
+
+def _line(card: dict[str, Any], output: str) -> tuple[Array, Array]:
+    """Return slope and offset of an output's calibration."""
+    line = card["calibration"][output]
+    return np.array(line["slope"], np.float32), np.array(line["offset"], np.float32)
+
+
+def _open(path: Path) -> Any:
+    runtime = require("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    if not path.is_file():
+        raise WeightsError(f"A judge needs {path.name}; it is missing. Reinstall roentmod.")
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own exceptions share no public base
+        raise WeightsError(f"{path.name} cannot be opened: {error}. Export it again.") from error
+    missing = set(_OUTPUTS) - {o.name for o in session.get_outputs()}
+    if missing:
+        raise WeightsError(f"{path.name} lacks the outputs {', '.join(sorted(missing))}.")
+    return session
+
+
+def _check(images: Array, size: int) -> None:
+    """Refuse anything but n x size x size float32 in [0, 1].
+
+    Raises:
+        ClassifierError: in one message, whatever is wrong.
+    """
+    shape = "x".join(map(str, np.shape(images)))
+    kind = getattr(images, "dtype", type(images).__name__)
+    got = f"{shape} {kind}"
+    good = kind == np.float32 and np.shape(images)[1:] == (size, size) and np.ndim(images) == 3
+    if good and images.size:
+        low, high = float(images.min()), float(images.max())
+        good = low >= 0 and high <= 1
+        got += f" from {low:g} to {high:g}"
+    if not good:
+        raise ClassifierError(
+            f"Images must be n x {size} x {size} float32 display values in [0, 1]; got {got}. "
+            f"Pad to a square, resize to {size} and scale to [0, 1]."
+        )

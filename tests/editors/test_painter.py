@@ -1,0 +1,202 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from roentmod.anatomy import Anatomy
+from roentmod.editors.painter import DOSE, PAINTABLE, SIDED, Painter, paint
+from roentmod.edits import Edit
+from roentmod.errors import EditError
+from roentmod.phantom import phantom
+from roentmod.radiograph import GreyScale, Radiograph
+
+BODIES = [phantom(seed) for seed in range(3)]
+cases = st.tuples(
+    st.sampled_from(BODIES),
+    st.sampled_from(PAINTABLE),
+    st.sampled_from(["left", "right", "both"]),
+    st.floats(0.05, 1.0),
+    st.integers(0, 2**31 - 1),
+)
+
+
+def painted(body, name, side="left", dose=0.6, seed=3):
+    pixels = body.radiograph.pixels
+    return paint(pixels, body.anatomy, name, side=side, dose=dose, seed=seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases)
+def test_outside_the_mask_nothing_changes_and_inside_everything_does(case):
+    body, name, side, dose, seed = case
+    before = body.radiograph.pixels
+    made = painted(body, name, side, dose, seed)
+    assert made.image.dtype == np.float32
+    assert made.image.min() >= 0
+    assert made.image.max() <= 1
+    assert (made.image[~made.mask] == before[~made.mask]).all()
+    # One level of an 8-bit picture or more: the mask survives storage.
+    assert np.abs(made.image - before)[made.mask].min(initial=1) >= 1 / 255 - 1e-6
+
+
+@settings(max_examples=12, deadline=None)
+@given(cases)
+def test_one_seed_is_one_picture(case):
+    body, name, side, dose, seed = case
+    one, two = (painted(body, name, side, dose, seed) for _ in range(2))
+    assert one.image.tobytes() == two.image.tobytes()
+    assert one.severity == two.severity
+
+
+@settings(max_examples=24, deadline=None)
+@given(
+    st.sampled_from(BODIES),
+    st.sampled_from(PAINTABLE),
+    st.integers(0, 2**31 - 1),
+    st.lists(st.floats(0.1, 1.0), min_size=2, max_size=2, unique=True),
+)
+def test_more_dose_is_never_less_of_it(body, name, seed, doses):
+    low, high = sorted(doses)
+    before = body.radiograph.pixels
+    less, more = (painted(body, name, "left", dose, seed) for dose in (low, high))
+    change = [float(np.abs(made.image - before).sum()) for made in (less, more)]
+    assert change[1] >= change[0] * 0.999
+    for key, value in less.severity.items():
+        if isinstance(value, float):
+            assert more.severity[key] >= value - 1e-6, key
+
+
+@pytest.mark.parametrize("name", SIDED)
+@pytest.mark.parametrize("body", BODIES)
+def test_a_side_is_the_patients(name, body):
+    for side, other in (("left", "right"), ("right", "left")):
+        made = painted(body, name, side, dose=1.0)
+        own = made.mask & body.anatomy.lung(side)
+        assert own.sum() > 20
+        assert own.sum() > 20 * (made.mask & body.anatomy.lung(other)).sum()
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_cardiomegaly_reaches_the_ratio_it_states(body):
+    """Truth: the border is found again in the picture, as where the added density ends."""
+    made = painted(body, "Cardiomegaly", dose=0.8)
+    stated = made.severity["cardiothoracic_ratio"]
+    change = made.image - body.radiograph.pixels
+    heart = body.anatomy.heart | (change > 0.4 * np.quantile(change[made.mask], 0.95))
+    found = Anatomy(body.anatomy.right_lung, body.anatomy.left_lung, heart)
+    assert found.cardiothoracic_ratio == pytest.approx(stated, abs=0.03)
+    assert stated > made.severity["cardiothoracic_ratio_before"] + 0.02
+    assert stated >= 0.55
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("Nodule", 10, 28), ("Mass", 34, 74)])
+def test_a_lesion_has_the_diameter_it_states(name, low, high):
+    for seed in range(6):
+        body = BODIES[seed % 3]
+        spacing = body.radiograph.spacing_mm[0]
+        made = paint(
+            body.radiograph.pixels,
+            body.anatomy,
+            name,
+            side="right",
+            dose=0.5,
+            seed=seed,
+            spacing_mm=spacing,
+        )
+        stated = made.severity[f"{name.lower()}_right_mm"]
+        assert low < stated < high
+        change = made.image - body.radiograph.pixels
+        half = change > 0.35 * np.quantile(change[made.mask], 0.95)
+        measured = 2 * np.sqrt(half.sum() / np.pi) * spacing
+        # Squeezed spheres, lobes and the lung's border take some of the area.
+        assert 0.55 * stated < measured < 1.25 * stated
+
+
+def test_fluid_lies_at_the_base_and_air_at_the_apex():
+    for body in BODIES:
+        before = body.radiograph.pixels
+        fluid = painted(body, "Pleural Effusion", "left", 0.5).image - before
+        air = painted(body, "Pneumothorax", "left", 0.3).image - before
+        upper, lower = (body.anatomy.zone("left", z) for z in ("upper", "lower"))
+        assert fluid[lower].mean() > 0.03
+        assert fluid[lower].mean() > 20 * abs(fluid[upper].mean())
+        # A rim of air darkens, most of it high up.
+        assert (air < -0.01)[upper].sum() > (air < -0.01)[lower].sum()
+
+
+def test_texture_is_the_hosts():
+    """Fine grain inside an opacity is neither smoothed away nor invented."""
+    body = BODIES[0]
+    made = painted(body, "Consolidation", "right", 1.0)
+    inside = ndimage.binary_erosion(made.mask, iterations=6)
+    grain = [x - ndimage.gaussian_filter(x, 1) for x in (made.image, body.radiograph.pixels)]
+    ratio = grain[0][inside].std() / grain[1][inside].std()
+    assert 0.3 < ratio < 1.5
+
+
+def test_an_opacity_is_never_brighter_than_the_hosts_tissue():
+    for body in BODIES:
+        before = body.radiograph.pixels
+        made = painted(body, "Pleural Effusion", "left", 1.0)
+        inside = ndimage.binary_erosion(made.mask & body.anatomy.left_lung, iterations=3)
+        assert np.median(made.image[inside]) <= np.quantile(before[body.anatomy.heart], 0.95)
+
+
+def test_native_resolution_shows_the_same_lesion():
+    large, small = phantom(4, size=896), phantom(4, size=224)
+    masks = [painted(body, "Mass", "left", 0.7).mask for body in (large, small)]
+    shrunk = masks[0].reshape(224, 4, 224, 4).mean((1, 3)) > 0.5
+    both = (shrunk & masks[1]).sum()
+    assert 2 * both / (shrunk.sum() + masks[1].sum()) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"finding": "Emphysema"}, "painter renders"),
+        ({"finding": "Mass", "dose": 0.0}, "dose must be"),
+        ({"finding": "Mass", "dose": 1.5}, "dose must be"),
+    ],
+)
+def test_bad_requests_are_refused(arguments, words):
+    body = BODIES[0]
+    with pytest.raises(EditError, match=words):
+        paint(body.radiograph.pixels, body.anatomy, **arguments)
+
+
+class TestEditor:
+    def test_stored_levels_change_exactly_where_the_mask_says(self):
+        body = BODIES[1]
+        levels = np.rint(body.radiograph.pixels * 255).astype(np.uint8)
+        radiograph = Radiograph(levels, GreyScale.linear(256), body.radiograph.spacing_mm)
+        painter = Painter({radiograph.id: body.anatomy})
+        edits = [Edit(("Edema",)), Edit(("Pleural Effusion",), side="right", severity="severe")]
+        for result in painter.edit([radiograph], edits):
+            assert result.status == "ok"
+            assert (result.support == (result.image.stored != levels)).all()
+            assert result.support.any()
+            assert result.sham.stored.tobytes() == levels.tobytes()
+
+    def test_severities_are_ordered(self):
+        body = BODIES[0]
+        painter = Painter({body.radiograph.id: body.anatomy})
+        edits = [Edit(("Pleural Effusion",), side="left", severity=s) for s in DOSE]
+        results = painter.edit([body.radiograph], edits)
+        shares = [r.facts["severity"]["effusion_left_lung_fraction"] for r in results]
+        assert shares == sorted(set(shares))
+
+    def test_a_region_confines_the_change(self):
+        body = BODIES[0]
+        painter = Painter({body.radiograph.id: body.anatomy})
+        region = body.anatomy.zone("left", "lower")
+        (result,) = painter.edit([body.radiograph], [Edit(("Edema",))], masks=[region])
+        assert result.support.any()
+        assert not (result.support & ~region).any()
+
+    def test_removal_and_free_prompts_are_refused(self):
+        body = BODIES[0]
+        painter = Painter({body.radiograph.id: body.anatomy})
+        for edit in (Edit(("Edema",), action="remove"), Edit(prompt="a big heart")):
+            with pytest.raises(EditError, match="only adds"):
+                painter.edit([body.radiograph], [edit])

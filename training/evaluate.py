@@ -1,0 +1,488 @@
+"""How well an editor edits, measured by the judge on patients that nobody trained on.
+
+``python -m training.evaluate --data DIR --editor mini --out bench/mini.json --pictures docs/mini``
+writes the figures, the picture sheets and, beside the folder of pictures, the page (docs/mini.md).
+Baselines are adult "No Finding" radiographs of the test split, one a patient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from roentmod import imaging
+from roentmod.classifiers.judge import SIDES, Judge
+from roentmod.editors import Editor, compose
+from roentmod.edits import Edit
+from roentmod.errors import AnatomyError
+from roentmod.findings import finding
+from roentmod.interfaces import Counterfactual, RadiographEditor
+from roentmod.radiograph import Radiograph
+from roentmod.store import write_json
+from training import cohort, measures, pages
+
+FINDINGS = (
+    "Cardiomegaly",
+    "Pleural Effusion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Nodule",
+    "Mass",
+    "Pneumothorax",
+    "Support Devices",
+)
+SIDED = ("Pleural Effusion", "Consolidation", "Pneumothorax")
+TIMED = ("Cardiomegaly", "Pleural Effusion", "Edema", "Consolidation", "Nodule", "Pneumothorax")
+LEVELS = ("mild", "moderate", "severe")
+# Baselines that severity is asked of: three edits more a finding.
+GRADED = 30
+STRENGTHS, GUIDANCE = (0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.5, 4.0, 6.0, 10.0)
+TRADED, TRADED_FINDING = 5, "Pleural Effusion"
+SAMPLES = 200
+ADULT = 18
+# Off-target changes that are no leakage: (edited, read) and why.
+EXPLAINED = {
+    ("Pneumonia", "Consolidation"): "a pneumonia is a consolidation of one cause",
+    ("Consolidation", "Pneumonia"): "a pneumonia is a consolidation of one cause",
+    ("Nodule", "Mass"): "one kind of lesion; 3 cm divide them",
+    ("Mass", "Nodule"): "one kind of lesion; 3 cm divide them",
+}
+Array = NDArray[np.float32]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A radiograph of the index at the judge's size."""
+
+    path: str
+    pixels: Array
+
+    @cached_property
+    def print(self) -> Array:
+        """Fingerprint for pixel correlation."""
+        return measures.fingerprint(self.pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What is kept of one counterfactual.
+
+    Attributes:
+        baseline: number of the baseline.
+        edit: what was asked.
+        logits: the judge's, of the counterfactual, k.
+        sham: the judge's, of the sham, k.
+        sides: the judge's, of the counterfactual, k_sided x 2.
+        ssim: similarity to the baseline outside the support.
+        changed: share of the picture that the support covers.
+        pixels: the counterfactual at the judge's size.
+    """
+
+    baseline: int
+    edit: Edit
+    logits: Array
+    sham: Array
+    sides: Array
+    ssim: float
+    changed: float
+    pixels: Array
+
+    @property
+    def net(self) -> Array:
+        """Change of the logits against the sham, k."""
+        return self.logits - self.sham
+
+
+def rows_of(data: Path) -> list[dict[str, str]]:
+    """Return the index rows of distinct radiographs with trusted labels, all splits."""
+    with (data / "index.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # The native set repeats radiographs of another set.
+    return [r for r in rows if "conflict" not in r["tier"] and r["set"] != "nih_native_1024"]
+
+
+def choose(rows: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:
+    """Return `count` rows in random order: test split, No Finding, adult, one a patient."""
+    fit = [r for r in rows if r["split"] == "test" and r["labels"] == cohort.NO_FINDING]
+    fit = [r for r in fit if r["age"] and float(r["age"]) >= ADULT]
+    order = np.random.default_rng(seed).permutation(len(fit))
+    chosen: dict[str, dict[str, str]] = {}
+    for index in order:
+        chosen.setdefault(fit[index]["patient_id"], fit[index])
+    return list(chosen.values())[:count]
+
+
+class Bench:
+    """An editor, the judge, and the baselines that both are asked about."""
+
+    def __init__(
+        self, editor: RadiographEditor, judge: Judge, data: Path, rows: list[dict[str, str]]
+    ) -> None:
+        """Read the baselines of `rows`."""
+        self.editor, self.judge, self.rows = editor, judge, rows
+        self.radiographs = [imaging.read(data / row["path"]) for row in rows]
+        able = getattr(editor, "findings", None)
+        names = FINDINGS if able is None else [n for n in judge.findings if n in able]
+        self.findings = tuple(names)
+
+    def small(self, radiograph: Radiograph) -> Array:
+        """Return a radiograph as the judge takes it."""
+        return compose.shrink(radiograph, self.judge.size)
+
+    @cached_property
+    def baselines(self) -> list[Picture]:
+        """The baselines at the judge's size."""
+        pairs = zip(self.rows, self.radiographs, strict=True)
+        return [Picture(row["path"], self.small(r)) for row, r in pairs]
+
+    def column(self, name: str) -> int:
+        """Return where the judge's logits hold a finding."""
+        return self.judge.findings.index(name)
+
+    def asked(self, baseline: int) -> list[Edit]:
+        """Return one edit a finding at default settings; sides alternate over the baselines."""
+        edits = []
+        for number, name in enumerate(self.findings):
+            side = ("left", "right")[(baseline + number) % 2] if finding(name).sided else None
+            edits.append(Edit((name,), side=side))  # type: ignore[arg-type]
+        return edits
+
+    def run(self, baseline: int, edits: Sequence[Edit]) -> list[Result]:
+        """Return the results of all edits of one baseline that have a picture."""
+        try:
+            done = self.editor.edit([self.radiographs[baseline]], edits)
+        except AnatomyError as error:
+            log.warning("refused: %s", error)
+            return []
+        return [self._result(baseline, one) for one in done if one.status == "ok"]
+
+    def _result(self, baseline: int, one: Counterfactual) -> Result:
+        if one.image is None or one.sham is None or one.support is None:
+            raise SystemExit(f"{self.editor.name} returned status ok without pictures")
+        both = np.stack([self.small(one.image), self.small(one.sham)])
+        logits = self.judge.logits(both)
+        before, after = one.baseline.pixels, one.image.pixels
+        return Result(
+            baseline,
+            one.edit,
+            logits[0],
+            logits[1],
+            self.judge.sides(both[:1])[0],
+            measures.similarity_outside(before, after, one.support),
+            float(one.support.mean()),
+            both[0],
+        )
+
+
+def success(bench: Bench, results: list[Result]) -> dict[str, Any]:
+    """Return AUROC of the judge's logit, edited against sham, with its interval; and the sides."""
+    figures: dict[str, Any] = {"success_auroc": {}, "success_auroc_ci": {}, "side_obeyed": {}}
+    figures["net_logit"] = {}
+    for name in bench.findings:
+        own, k = _of(results, name), bench.column(name)
+        edited, sham = (np.array([getattr(r, arm)[k] for r in own]) for arm in ("logits", "sham"))
+        figures["success_auroc"][name] = _round(measures.auroc(edited, sham))
+        interval = measures.auroc_interval(edited, sham)
+        figures["success_auroc_ci"][name] = [_round(v) for v in interval]
+        figures["net_logit"][name] = _round((edited - sham).mean())
+        if name in SIDED:
+            j = bench.judge.sided.index(name)
+            sides = [SIDES[int(r.sides[j].argmax())] == r.edit.side for r in own]
+            figures["side_obeyed"][name] = _round(np.mean(sides))
+    return figures
+
+
+def severity(bench: Bench, graded: list[Result]) -> dict[str, float]:
+    """Return Spearman's correlation of severity and judge's logit, centred by baseline."""
+    figures = {}
+    for name in bench.findings:
+        own, k = _of(graded, name), bench.column(name)
+        table: dict[int, dict[str, float]] = {}
+        for result in own:
+            table.setdefault(result.baseline, {})[str(result.edit.severity)] = result.logits[k]
+        full = [[row[level] for level in LEVELS] for row in table.values() if len(row) == 3]
+        if full:
+            figures[name] = _round(measures.spearman_within(np.array(full)))
+    return figures
+
+
+def leakage(bench: Bench, results: list[Result]) -> dict[str, Any]:
+    """Return off-target over on-target net change, overall and by pair.
+
+    A pair's figure is the size of the mean net change of the other finding's logit over that of the
+    edited finding's. ``leakage_fraction`` leaves out the pairs that `EXPLAINED` names.
+    """
+    pairs: dict[str, dict[str, float]] = {}
+    every, counted, above = [], [], []
+    for name in bench.findings:
+        mean = np.mean([r.net for r in _of(results, name)], axis=0)
+        on = mean[bench.column(name)]
+        # An edit without effect has no leakage that could be told from all.
+        share = np.abs(mean) / max(float(on), 1e-3)
+        pairs[name] = {}
+        for other in bench.findings:
+            if other == name:
+                continue
+            value, reason = float(share[bench.column(other)]), EXPLAINED.get((name, other))
+            pairs[name][other] = _round(value)
+            every.append(value)
+            if reason is None:
+                counted.append(value)
+            if value > 0.25:
+                fact = {"edited": name, "read": other, "fraction": _round(value)}
+                above.append(fact | {"reason": reason})
+    return {
+        "leakage_fraction": _round(np.mean(counted)),
+        "leakage_fraction_with_explained": _round(np.mean(every)),
+        "leakage_pairs": pairs,
+        "leakage_pairs_above": sorted(above, key=lambda fact: -fact["fraction"]),
+    }
+
+
+def identity(bench: Bench, results: list[Result], others: list[Picture]) -> dict[str, Any]:
+    """Return similarity outside the change, and whether each edit is nearest its own baseline."""
+    prints = np.stack([picture.print for picture in others])
+    own = np.stack([measures.fingerprint(r.pixels) for r in results])
+    at, _ = measures.nearest(own, prints)
+    hits = [
+        others[i].path == bench.rows[r.baseline]["path"] for i, r in zip(at, results, strict=True)
+    ]
+    return {
+        "ssim_outside": _round(np.mean([r.ssim for r in results]), 5),
+        "ssim_outside_lowest": _round(min(r.ssim for r in results), 5),
+        "changed_fraction": _round(np.mean([r.changed for r in results])),
+        "nearest_is_own": _round(np.mean(hits)),
+        "nearest_among": len(others),
+    }
+
+
+def seconds(bench: Bench, baselines: int = 5) -> float:
+    """Return wall seconds a counterfactual: six findings a baseline, files excluded."""
+    edits = [Edit((name,)) for name in TIMED if name in bench.findings]
+    bench.editor.edit(bench.radiographs[:1], edits)
+    count = min(baselines, len(bench.radiographs))
+    started = time.perf_counter()
+    bench.editor.edit(bench.radiographs[:count], edits)
+    return _round((time.perf_counter() - started) / (count * len(edits)))
+
+
+def tradeoff(bench: Bench) -> tuple[dict[str, Any], list[list[Array]]]:
+    """Return success and identity over strength and guidance, and one baseline's pictures.
+
+    Whole decoded pictures, as in the paper: the default composite would hide what is lost.
+    """
+    count = min(TRADED, len(bench.rows))
+    success = np.zeros((count, len(STRENGTHS), len(GUIDANCE)))
+    likeness = np.zeros_like(success)
+    pictures: list[list[Array]] = []
+    edits = [
+        Edit(
+            (TRADED_FINDING,), side="left", composite="none", strength=strength, guidance_scale=scale
+        )
+        for strength in STRENGTHS
+        for scale in GUIDANCE
+    ]
+    for baseline in range(count):
+        before = bench.baselines[baseline].pixels
+        results = bench.run(baseline, edits)
+        for number, result in enumerate(results):
+            s, g = divmod(number, len(GUIDANCE))
+            success[baseline, s, g] = result.net[bench.column(TRADED_FINDING)]
+            likeness[baseline, s, g] = measures.similarity(before, result.pixels)
+        if baseline == 0:
+            shown = [r.pixels for r in results]
+            pictures = [shown[i : i + len(GUIDANCE)] for i in range(0, len(shown), len(GUIDANCE))]
+    facts: dict[str, Any] = {"finding": TRADED_FINDING, "baselines": count}
+    facts |= {"strength": list(STRENGTHS), "guidance": list(GUIDANCE)}
+    facts["success"] = np.round(success.mean(0), 3).tolist()
+    facts["identity"] = np.round(likeness.mean(0), 4).tolist()
+    return facts, pictures
+
+
+def samples(bench: Bench, results: list[Result], count: int) -> dict[str, list[Array]]:
+    """Return pictures to hold against the training set: default edits, and edits from pure noise.
+
+    Edits at strength 1 keep nothing of the baseline, so what they show comes from the generator.
+    """
+    rng = np.random.default_rng(11)
+    picked = rng.permutation(len(results))[: count // 2]
+    pure: list[Array] = []
+    number = 0
+    while len(pure) < count - count // 2:
+        baseline, seed = number % len(bench.rows), 1 + number // len(bench.rows)
+        name = bench.findings[number % len(bench.findings)]
+        edit = Edit((name,), strength=1.0, composite="none", seed=seed)
+        pure += [r.pixels for r in bench.run(baseline, [edit])]
+        number += 1
+    return {"default": [results[i].pixels for i in picked], "strength_1": pure}
+
+
+def memorisation(
+    bench: Bench, groups: dict[str, list[Array]], trained: list[Picture], real: list[Picture]
+) -> dict[str, Any]:
+    """Return how near samples come to training pictures, against held-out real radiographs.
+
+    Likeness is the cosine in the judge's feature space and the pixel correlation at 64 px, each to
+    the nearest training picture. Thresholds are what 1 % of held-out real radiographs exceed.
+    """
+    space = _spaces(bench, [p.pixels for p in trained])
+    held = {
+        name: measures.nearest(items, space[name])[1]
+        for name, items in _spaces(bench, [p.pixels for p in real]).items()
+    }
+    limits = {name: float(np.quantile(values, 0.99)) for name, values in held.items()}
+    figures: dict[str, Any] = {
+        "training_images": len(trained),
+        "held_out_images": len(real),
+        "threshold": {name: _round(value) for name, value in limits.items()},
+        "held_out_real": {name: _near(held[name], limits[name]) for name in limits},
+    }
+    for group, pictures in groups.items():
+        figures[group] = {"samples": len(pictures)}
+        for name, items in _spaces(bench, pictures).items():
+            at, values = measures.nearest(items, space[name])
+            top = int(values.argmax())
+            figures[group][name] = _near(values, limits[name])
+            figures[group][name]["nearest_training_image"] = trained[at[top]].path
+    return figures
+
+
+def _spaces(bench: Bench, pictures: list[Array]) -> dict[str, Array]:
+    stack = np.stack(pictures)
+    return {
+        "features": measures.directions(bench.judge.features(stack)),
+        "pixels": np.stack([measures.fingerprint(p) for p in pictures]),
+    }
+
+
+def _near(values: Array, limit: float) -> dict[str, Any]:
+    return {
+        "median": _round(np.median(values)),
+        "above_threshold": _round((values > limit).mean()),
+        "highest": _round(values.max()),
+    }
+
+
+def _of(results: list[Result], name: str) -> list[Result]:
+    return [r for r in results if r.edit.findings == (name,)]
+
+
+def _round(value: Any, digits: int = 4) -> float:
+    return round(float(value), digits)
+
+
+def _pictures(data: Path, rows: list[dict[str, str]]) -> list[Picture]:
+    return [
+        Picture(row["path"], cohort.square(data / row["path"]).astype(np.float32) / 255)
+        for row in rows
+    ]
+
+
+def _every(bench: Bench, what: str, count: int, edits: Any) -> list[Result]:
+    results = []
+    for baseline in range(count):
+        results += bench.run(baseline, edits(baseline))
+        log.info("%s: %d of %d baselines", what, baseline + 1, count)
+    return results
+
+
+def measure(bench: Bench, data: Path, pictures: Path, count: int) -> dict[str, Any]:
+    """Return all figures and write the sheets."""
+    rows = rows_of(data)
+    results = _every(bench, "edits", len(bench.rows), bench.asked)
+    graded = _every(
+        bench,
+        "severity",
+        min(GRADED, len(bench.rows)),
+        lambda i: [replace(e, severity=level) for e in bench.asked(i) for level in LEVELS],
+    )
+    test = [r for r in rows if r["split"] == "test"]
+    normal = _pictures(data, [r for r in test if r["labels"] == cohort.NO_FINDING])
+    figures = success(bench, results) | {"severity_spearman": severity(bench, graded)}
+    figures |= leakage(bench, results) | identity(bench, results, normal)
+    figures |= {"seconds_per_counterfactual": seconds(bench), "n_baselines": len(bench.rows)}
+    pages.findings_sheet(bench, results, pictures / "findings.png")
+    pages.failures_sheet(bench, results, pictures / "failures.png")
+    # A painter has neither noise to weigh against the baseline nor training pictures.
+    if hasattr(bench.editor, "parts"):
+        log.info("trade-off, memorisation")
+        figures["tradeoff"], shown = tradeoff(bench)
+        pages.tradeoff_sheet(figures["tradeoff"], shown, pictures / "tradeoff.png")
+        trained = _pictures(data, [r for r in _index(data) if cohort.keep(r)])
+        groups = samples(bench, results, count)
+        figures["memorisation"] = memorisation(bench, groups, trained, _pictures(data, test))
+    else:
+        figures["memorisation"] = {}
+    return figures
+
+
+def _index(data: Path) -> list[dict[str, str]]:
+    with (data / "index.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def details(bench: Bench) -> dict[str, Any]:
+    """Return what the figures depend on: editor, settings, machine."""
+    described = getattr(bench.editor, "describe", dict)()
+    edit = Edit((bench.findings[0],))
+    return {
+        "editor": {"name": bench.editor.name} | described,
+        "settings": {
+            "strength": edit.strength,
+            "guidance_scale": edit.guidance_scale,
+            "composite": edit.composite,
+        },
+        "judge": {"figures": bench.judge.card.get("figures", {})},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+
+
+def main() -> None:
+    """Evaluate from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--editor", default="mini")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=60, help="number of baselines")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="for the memorisation check")
+    parser.add_argument("--seed", type=int, default=0, help="chooses the baselines")
+    parser.add_argument("--judge", type=Path, help="folder of another judge than the bundled one")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(2)
+    args.pictures.mkdir(parents=True, exist_ok=True)
+    chosen = choose(rows_of(args.data), args.limit, args.seed)
+    bench = Bench(Editor.load(args.editor), Judge.load(args.judge), args.data, chosen)
+    figures = measure(bench, args.data, args.pictures, args.samples) | details(bench)
+    write_json(args.out, figures)
+    page = args.pictures.with_suffix(".md")
+    page.write_text(pages.page(figures, args.pictures.name), encoding="utf-8")
+    for what, target, value, met in pages.targets(figures):
+        print(f"{'ok ' if met else 'NOT'} {what}: {value} (target {target})")
+
+
+if __name__ == "__main__":
+    main()

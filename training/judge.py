@@ -1,0 +1,251 @@
+"""Train, calibrate and export the judge that verifies edits (it never teaches a generator).
+
+``python -m training.judge --data DIR --out runs/judge`` paints its pictures once, trains, and
+writes ``judge.onnx`` and ``judge.json`` into the package. Run it again to go on where it stopped.
+Patients are those that `training.cohort` keeps from `mini`; calibration and early stopping use the
+split ``val``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from roentmod import classifiers
+from roentmod.store import write_json
+from training import checkpoints, cohort, judge_figures, judge_pictures
+from training.judge_network import Network, Variation
+
+BATCH = 32
+REAL = 4
+STEPS = 6000
+LEARNING_RATE = 2e-3
+CHECK_EVERY = 500
+ROUNDS = {"train": 5, "val": 3}
+PACKAGE = Path(classifiers.__file__).parent
+log = logging.getLogger(__name__)
+Bank = dict[str, Tensor]
+
+
+def loss_of(outputs: tuple[Tensor, Tensor, Tensor], bank: Bank) -> Tensor:
+    """Return the cross-entropy of findings and sides over what is known."""
+    total = torch.zeros(())
+    for logits, name in zip(outputs, ("", "side_"), strict=False):
+        target, weight = bank[f"{name}target"], bank[f"{name}weight"]
+        each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        total = total + (each * weight).sum() / weight.sum().clamp_min(1)
+    return total
+
+
+class Batches:
+    """Draws training batches, a fixed share of them real positives: same step, same batch."""
+
+    def __init__(self, bank: Bank) -> None:
+        """Keep the bank."""
+        self.bank = bank
+        real = bank["kind"] == judge_pictures.KINDS.index("real")
+        self.real, self.rest = (torch.nonzero(m).ravel().numpy() for m in (real, ~real))
+
+    def draw(self, step: int) -> tuple[Tensor, Bank]:
+        """Return varied pictures, b x 1 x 224 x 224, and their rows of the bank."""
+        rng = np.random.default_rng([5, step])
+        real = rng.choice(self.real, REAL) if len(self.real) else self.real
+        picked = np.concatenate([real, rng.choice(self.rest, BATCH - len(real))])
+        rows = {name: values[picked] for name, values in self.bank.items()}
+        return Variation()(rows["pixels"], torch.Generator().manual_seed(step)), rows
+
+
+@dataclass
+class Course:
+    """How far a training is; a slow machine shortens it to `minutes`."""
+
+    steps: int
+    minutes: float
+    step: int = 0
+    spent: float = 0.0
+
+    @property
+    def part(self) -> float:
+        """Part of the way behind us, 0 to 1, by steps or by minutes."""
+        return min(1.0, max(self.step / self.steps, self.spent / (60 * self.minutes)))
+
+    @property
+    def rate(self) -> float:
+        """Learning rate: a short warm-up, then half a cosine."""
+        warm = min(1.0, (self.step + 1) / 150)
+        return LEARNING_RATE * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.part)) / 2)
+
+
+def cast() -> torch.autocast:
+    """Return the context that computes in bfloat16 where the processor multiplies it itself."""
+    native = torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast("cpu", torch.bfloat16, enabled=native)
+
+
+@torch.no_grad()
+def read(network: nn.Module, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits and sides of n x 224 x 224 uint8 pictures, float32 arithmetic."""
+    network.eval()
+    parts = [network(p[:, None].float() / 255) for p in pixels.split(BATCH)]
+    logits, sides = (torch.cat([part[i] for part in parts]).numpy() for i in (0, 1))
+    return logits, sides
+
+
+def train(folder: Path, steps: int, minutes: float) -> None:
+    """Train until `steps` or `minutes` (over all runs) are spent, resuming where it stopped."""
+    train_bank, val_bank = (_bank(folder, split) for split in ("train", "val"))
+    batches, course = Batches(train_bank), Course(steps, minutes)
+    torch.manual_seed(0)
+    network = Network().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=0.02)
+    average, best = checkpoints.Average(network, 0.998), _Best(val_bank)
+    if saved := checkpoints.load(folder / "judge.pt"):
+        network.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        average.weights, best.loss, best.weights = saved["average"], saved["loss"], saved["best"]
+        course.step, course.spent = saved["step"], saved["spent"]
+    log.info("%.2f M parameters", sum(p.numel() for p in network.parameters()) / 1e6)
+    while course.part < 1:
+        started = time.monotonic()
+        loss = _step(network, optimizer, batches, course)
+        average.update(network, course.step)
+        course.step += 1
+        course.spent += time.monotonic() - started
+        if course.step % 50 == 0:
+            log.info("step %d loss %.4f, %.0f s", course.step, loss, course.spent)
+        if course.step % CHECK_EVERY == 0 or course.part >= 1:
+            best.offer(average.weights, course.step)
+            state: dict[str, Any] = {
+                "model": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.weights,
+                "best": best.weights,
+                "loss": best.loss,
+                "step": course.step,
+                "spent": course.spent,
+            }
+            checkpoints.save(folder / "judge.pt", state)
+
+
+def _step(
+    network: Network, optimizer: torch.optim.Optimizer, batches: Batches, course: Course
+) -> float:
+    network.train()
+    for group in optimizer.param_groups:
+        group["lr"] = course.rate
+    pictures, rows = batches.draw(course.step)
+    with cast():
+        outputs = network(pictures.contiguous(memory_format=torch.channels_last))
+    loss = loss_of(outputs, rows)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+    optimizer.step()
+    return loss.item()
+
+
+class _Best:
+    """The averaged weights with the least loss on held-out patients so far."""
+
+    def __init__(self, bank: Bank) -> None:
+        self.bank, self.network = bank, Network()
+        self.loss, self.weights = float("inf"), self.network.state_dict()
+
+    def offer(self, weights: dict[str, Tensor], step: int) -> None:
+        self.network.load_state_dict(weights)
+        logits, sides = read(self.network, self.bank["pixels"])
+        found = (torch.from_numpy(logits), torch.from_numpy(sides), torch.empty(0))
+        loss = loss_of(found, self.bank).item()
+        log.info("step %d: loss on held-out patients %.4f", step, loss)
+        if loss < self.loss:
+            self.loss, self.weights = loss, {k: v.clone() for k, v in weights.items()}
+
+
+def _bank(folder: Path, split: str) -> Bank:
+    bank = checkpoints.load(folder / f"{split}.pt")
+    if bank is None:
+        raise SystemExit(f"no {split}.pt in {folder}: the pictures were not made")
+    return bank
+
+
+def export(network: Network, path: Path) -> None:
+    """Write the network as an ONNX graph of one picture."""
+    names = ["logits", "sides", "features"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns about shapes that are constant here.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval().to(memory_format=torch.contiguous_format),
+            (torch.zeros(1, 1, cohort.SIZE, cohort.SIZE),),
+            str(path),
+            input_names=["image"],
+            output_names=names,
+            opset_version=18,
+            dynamo=False,
+        )
+
+
+def finish(data: Path, folder: Path, target: Path) -> dict[str, Any]:
+    """Calibrate the best weights on `val`, write graph and card to `target`, return the card."""
+    saved = checkpoints.load(folder / "judge.pt")
+    if saved is None:
+        raise SystemExit(f"no judge.pt in {folder}: train first")
+    network = Network()
+    network.load_state_dict(saved["best"])
+    bank = _bank(folder, "val")
+    outputs = read(network, bank["pixels"])
+    card: dict[str, Any] = {
+        "name": "judge",
+        "findings": list(judge_pictures.FINDINGS),
+        "sided": list(judge_pictures.SIDED),
+        "size": cohort.SIZE,
+        "licence": "Apache-2.0; trained on NIH ChestX-ray14",
+        "calibration": judge_figures.calibration(*outputs, bank),
+    }
+    logits = judge_figures.calibrated(outputs[0], card["calibration"]["logits"])
+    sides = judge_figures.calibrated(outputs[1], card["calibration"]["sides"])
+    card["figures"] = judge_figures.held_out(logits, sides, bank)
+    card["figures"]["calibration_error"] = judge_figures.calibration_error(outputs[0], bank)
+    pixels, labels = judge_figures.unused_patients(data)
+    raw, _ = read(network, pixels)
+    card["figures"]["auroc_real_training_patients_of_mini"] = judge_figures.real(raw, labels)
+    card["figures"]["steps"] = saved["step"]
+    export(network, target / "judge.onnx")
+    write_json(target / "judge.json", card)
+    return card
+
+
+def main() -> None:
+    """Prepare, train, calibrate and export from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="run folder: pictures, checkpoints")
+    parser.add_argument("--minutes", type=float, default=16)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--target", type=Path, default=PACKAGE)
+    parser.add_argument("--limit", type=int, help="radiographs a split, for a quick trial")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    for split, rounds in ROUNDS.items():
+        judge_pictures.build(args.data, args.out, split, rounds=rounds, limit=args.limit)
+    train(args.out, args.steps, args.minutes)
+    card = finish(args.data, args.out, args.target)
+    print(judge_figures.table(card))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""How well lungs and heart are outlined: the network against thresholding.
+
+``python -m training.segmentation --measure --data DIR`` writes ``bench/anatomy.json``: how many
+held-out radiographs each method accepts, whether it finds the same outlines on a turned and shifted
+copy, its overlap with the outlines of unseen phantoms, and whether its cardiothoracic ratio and
+hearts agree with NIH's labels and experts' boxes.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.stats import rankdata
+
+from roentmod.anatomy import Anatomy, Mask, heart_between
+from roentmod.phantom import phantom
+from roentmod.segmentation import QUALITY_NEEDED, SIDE, estimate_all
+from roentmod.store import write_json
+from training import cohort, painted
+
+# Phantoms from this seed on are for tests and measurements only.
+UNSEEN = 1_000_000
+Method = Callable[[list[NDArray[np.float32]]], list[Anatomy | None]]
+"""Maps 224 x 224 pictures to outlines, None where it refuses."""
+
+
+def by_network(pictures: list[NDArray[np.float32]]) -> list[Anatomy | None]:
+    """Outline by the bundled network."""
+    return [a if a.quality >= QUALITY_NEEDED else None for a in estimate_all(pictures)]
+
+
+def by_thresholds(pictures: list[NDArray[np.float32]]) -> list[Anatomy | None]:
+    """Outline by thresholding; hearts are what the lungs leave free."""
+    found = [painted.find_lungs(np.rint(255 * picture).astype(np.uint8)) for picture in pictures]
+    return [f and Anatomy(f.right, f.left, heart_between(f.right, f.left)) for f in found]
+
+
+METHODS: dict[str, Method] = {"thresholds": by_thresholds, "network": by_network}
+
+
+def dice(one: Mask, other: Mask) -> float:
+    """Return the Dice overlap of two masks."""
+    return float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1))
+
+
+def _summary(values: list[float]) -> dict[str, float | int]:
+    if not values:
+        return {"n": 0}
+    low, middle = np.percentile(values, [10, 50])
+    return {"n": len(values), "median": round(float(middle), 4), "p10": round(float(low), 4)}
+
+
+def _read(data: Path, rows: list[dict[str, str]]) -> list[NDArray[np.float32]]:
+    return [cohort.square(data / row["path"]).astype(np.float32) / 255 for row in rows]
+
+
+def _moved(
+    image: NDArray[Any], angle: float, shift: tuple[float, float], order: int
+) -> NDArray[Any]:
+    turned = ndimage.rotate(image, angle, reshape=False, order=order)
+    return np.asarray(ndimage.shift(turned, shift, order=order))
+
+
+def _moved_back(mask: Mask, angle: float, shift: tuple[float, float]) -> Mask:
+    back = ndimage.shift(mask.astype(np.float32), [-s for s in shift], order=1)
+    return np.asarray(ndimage.rotate(back, -angle, reshape=False, order=1) > 0.5)
+
+
+def _consistency(
+    method: Method, pictures: list[NDArray[np.float32]], found: list[Anatomy | None]
+) -> dict[str, Any]:
+    """Compare outlines with those of a turned and shifted copy, brought back."""
+    angle, shift = 5.0, (7.0, -6.0)
+    copies = [np.clip(_moved(p, angle, shift, 1), 0, 1) for p in pictures]
+    pairs = [(a, b) for a, b in zip(found, method(copies), strict=True) if a is not None]
+    both = [(a, b) for a, b in pairs if b is not None]
+    return {
+        "lungs": _summary([dice(a.lungs, _moved_back(b.lungs, angle, shift)) for a, b in both]),
+        "heart": _summary([dice(a.heart, _moved_back(b.heart, angle, shift)) for a, b in both]),
+        "copy_refused": round(1 - len(both) / max(len(pairs), 1), 4),
+    }
+
+
+def _on_phantoms(method: Method, count: int = 200) -> dict[str, Any]:
+    made = [phantom(seed, size=cohort.SIZE) for seed in range(UNSEEN, UNSEEN + count)]
+    found = method([np.asarray(m.radiograph.pixels) for m in made])
+    pairs = [(m.anatomy, f) for m, f in zip(made, found, strict=True) if f is not None]
+    return {
+        "accepted": round(len(pairs) / count, 4),
+        "lungs": _summary([dice(a.lungs, f.lungs) for a, f in pairs]),
+        "heart": _summary([dice(a.heart, f.heart) for a, f in pairs]),
+        "ratio_error": _summary(
+            [abs(a.cardiothoracic_ratio - f.cardiothoracic_ratio) for a, f in pairs]
+        ),
+    }
+
+
+def auroc(positive: list[float], negative: list[float]) -> float:
+    """Return the area under the ROC curve: the chance that a positive lies above a negative."""
+    order = rankdata([*positive, *negative])[: len(positive)].sum()
+    return float((order / len(positive) - (len(positive) + 1) / 2) / len(negative))
+
+
+def _on_ratio(
+    method: Method, rows: list[dict[str, str]], pictures: list[NDArray[np.float32]]
+) -> dict[str, Any]:
+    """Judge the estimated cardiothoracic ratio by NIH's label Cardiomegaly against No Finding."""
+    values: dict[bool, list[float]] = {True: [], False: []}
+    asked = {True: 0, False: 0}
+    for row, found in zip(rows, method(pictures), strict=True):
+        large = "Cardiomegaly" in row["labels"]
+        asked[large] += 1
+        if found is not None:
+            values[large].append(found.cardiothoracic_ratio)
+    medians = {k: round(float(np.median(v)), 3) for k, v in values.items() if v}
+    return {
+        "auroc": round(auroc(values[True], values[False]), 4) if all(values.values()) else None,
+        "cardiomegaly": {"n": asked[True], "used": len(values[True]), "median": medians.get(True)},
+        "no_finding": {"n": asked[False], "used": len(values[False]), "median": medians.get(False)},
+    }
+
+
+def _boxes(
+    data: Path, rows: list[dict[str, str]]
+) -> list[tuple[dict[str, str], tuple[float, ...]]]:
+    """Return rows with an expert's box of an enlarged heart, x y w h as shares of the picture."""
+    by_name = {Path(row["path"]).stem: row for row in rows if row["set"].startswith("nih")}
+    with gzip.open(data / "nih" / "BBox_List_2017.csv.gz", "rt") as file:
+        lines = list(csv.reader(file))[1:]
+    return [
+        (by_name[Path(line[0]).stem], tuple(float(v) / 1024 for v in line[2:6]))
+        for line in lines
+        if line[1] == "Cardiomegaly" and Path(line[0]).stem in by_name
+    ]
+
+
+def _on_boxes(method: Method, data: Path, rows: list[dict[str, str]]) -> dict[str, Any]:
+    boxes = _boxes(data, rows)
+    found = method(_read(data, [row for row, _ in boxes]))
+    widths, overlaps = [], []
+    for (_, (x, y, w, h)), anatomy in zip(boxes, found, strict=True):
+        if anatomy is None:
+            continue
+        down, across = np.nonzero(anatomy.heart)
+        top, bottom = down.min() / cohort.SIZE, (down.max() + 1) / cohort.SIZE
+        left, right = across.min() / cohort.SIZE, (across.max() + 1) / cohort.SIZE
+        widths.append((right - left - w) / w)
+        both = max(0.0, min(x + w, right) - max(x, left)) * max(
+            0.0, min(y + h, bottom) - max(y, top)
+        )
+        overlaps.append(both / (w * h + (right - left) * (bottom - top) - both))
+    return {
+        "n": len(boxes),
+        "of_training_split": sum(row["split"] == "train" for row, _ in boxes),
+        "width_error": _summary(widths),
+        "absolute_width_error": _summary([abs(w) for w in widths]),
+        "iou": _summary(overlaps),
+    }
+
+
+def measure(data: Path, target: Path) -> None:
+    """Write how thresholding and the network compare, on radiographs that trained neither."""
+    with (data / "cxr" / "index.csv").open(newline="") as file:
+        rows = [r | {"path": f"cxr/{r['path']}"} for r in csv.DictReader(file)]
+    held = [r for r in rows if r["split"] in ("val", "test") and r["set"] != "nih_native_1024"]
+    asked = [
+        r
+        for r in rows
+        if r["split"] != "train"
+        and r["set"] not in ("nih_native_1024", "kermany_224")
+        and "conflict" not in r["tier"]
+        and ("Cardiomegaly" in r["labels"] or r["labels"] == "No Finding")
+    ]
+    held_pictures, asked_pictures = _read(data, held), _read(data, asked)
+    result: dict[str, Any] = {"held_out": len(held), "working_side": SIDE}
+    for name, method in METHODS.items():
+        found = method(held_pictures)
+        result[name] = {
+            "accepted": _shares(held, found),
+            "moved_copy": _consistency(method, held_pictures, found),
+            "phantoms": _on_phantoms(method),
+            "cardiothoracic_ratio": _on_ratio(method, asked, asked_pictures),
+            "expert_boxes": _on_boxes(method, data, rows),
+        }
+    write_json(target, result)
+    print(json.dumps(result, indent=1))
+
+
+def _shares(rows: list[dict[str, str]], found: list[Anatomy | None]) -> dict[str, str]:
+    """Return accepted of all, by set of the data and view."""
+    counts: dict[str, list[int]] = {}
+    for row, anatomy in zip(rows, found, strict=True):
+        for key in ("all", row["set"], f"view {row['view'] or 'unknown'}"):
+            counts.setdefault(key, [0, 0])[0] += anatomy is not None
+            counts[key][1] += 1
+    return {k: f"{a}/{n} ({a / n:.1%})" for k, (a, n) in sorted(counts.items())}
