@@ -76,8 +76,17 @@ def test_pictures_of_nothing_are_refused(name):
     assert outline.doubts
 
 
-def test_upside_down_phantoms_are_refused(pictures):
-    for outline in estimate_all([np.ascontiguousarray(p[::-1]) for p in pictures[:8]]):
+@pytest.mark.parametrize(
+    "turn",
+    [
+        pytest.param(np.flipud, id="upside down"),
+        pytest.param(lambda p: np.rot90(p, 2), id="turned by 180 degrees"),
+        pytest.param(np.rot90, id="on its side"),
+        pytest.param(lambda p: 1 - p, id="negative"),
+    ],
+)
+def test_phantoms_turned_or_negative_are_refused(pictures, turn):
+    for outline in estimate_all([np.ascontiguousarray(turn(p)) for p in pictures[:6]]):
         assert outline.quality < QUALITY_NEEDED
         assert outline.doubts
 

@@ -1,4 +1,4 @@
-"""Train the one-channel autoencoder of `mini` (224 px to 8 x 28 x 28) on crops of radiographs.
+"""Train the one-channel autoencoder of `mini` (224 px to 4 x 28 x 28) on crops of radiographs.
 
 Crops suffice because the network is purely convolutional (no attention in its middle block), and
 they show it eight times as many patients a second. Loss: L1 on pixels and on their gradients, which
@@ -23,7 +23,7 @@ CROP = 112
 BATCH = 12
 KL_WEIGHT = 1e-6
 LEARNING_RATE = 1e-3
-LATENTS = 8
+LATENTS = 4
 SAVE_EVERY = 250
 log = logging.getLogger(__name__)
 
@@ -42,29 +42,6 @@ def build() -> AutoencoderKL:
         sample_size=cohort.SIZE,
         mid_block_add_attention=False,
     )
-
-
-@torch.no_grad()
-def widen(vae: AutoencoderKL, earlier: AutoencoderKL) -> None:
-    """Give `vae` the weights of an `earlier` one with fewer latent channels.
-
-    The latents of the earlier one become the first channels; the others start almost unused.
-    """
-    known, few = earlier.state_dict(), earlier.config.latent_channels
-    # Moments are means, then log variances: each half widens by itself.
-    moments = [*range(few), *range(LATENTS, LATENTS + few)]
-    for name, weights in vae.state_dict().items():
-        old = known[name].to(weights.dtype)
-        if name.startswith("quant_conv.weight"):
-            weights[np.ix_(moments, moments)] = old
-        elif name.startswith(("quant_conv", "encoder.conv_out")):
-            weights[moments] = old
-        else:
-            weights[tuple(slice(n) for n in old.shape)] = old
-    if few < LATENTS:
-        # A new channel with a wide posterior would be drowned in its own noise and never used.
-        vae.quant_conv.weight[LATENTS + few :] = 0
-        vae.quant_conv.bias[LATENTS + few :] = -6
 
 
 def crops(images: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
@@ -104,7 +81,7 @@ def train(
     torch.manual_seed(0)
     vae = build()
     if begin:
-        widen(vae, AutoencoderKL.from_pretrained(begin, subfolder="vae"))
+        vae.load_state_dict(AutoencoderKL.from_pretrained(begin, subfolder="vae").state_dict())
     vae.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), LEARNING_RATE, betas=(0.9, 0.99))
     average = checkpoints.Average(vae, 0.998)

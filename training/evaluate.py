@@ -293,7 +293,11 @@ def tradeoff(bench: Bench) -> tuple[dict[str, Any], list[list[Array]]]:
     pictures: list[list[Array]] = []
     edits = [
         Edit(
-            (TRADED_FINDING,), side="left", composite="none", strength=strength, guidance_scale=scale
+            (TRADED_FINDING,),
+            side="left",
+            composite="none",
+            strength=strength,
+            guidance_scale=scale,
         )
         for strength in STRENGTHS
         for scale in GUIDANCE

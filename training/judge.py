@@ -33,7 +33,7 @@ REAL = 4
 STEPS = 6000
 LEARNING_RATE = 2e-3
 CHECK_EVERY = 500
-ROUNDS = {"train": 5, "val": 3}
+ROUNDS = {"train": 4, "val": 2}
 PACKAGE = Path(classifiers.__file__).parent
 log = logging.getLogger(__name__)
 Bank = dict[str, Tensor]
@@ -237,11 +237,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--target", type=Path, default=PACKAGE)
     parser.add_argument("--limit", type=int, help="radiographs a split, for a quick trial")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(args.threads)
     for split, rounds in ROUNDS.items():
-        judge_pictures.build(args.data, args.out, split, rounds=rounds, limit=args.limit)
+        rows = judge_pictures.rows_of(args.data, split)[: args.limit]
+        target = args.out / f"{split}.pt"
+        judge_pictures.build(args.data, rows, target, rounds=rounds, workers=args.threads)
     train(args.out, args.steps, args.minutes)
     card = finish(args.data, args.out, args.target)
     print(judge_figures.table(card))

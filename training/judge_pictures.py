@@ -239,28 +239,33 @@ class Autoencoder:
         return np.rint(result * 255).astype(np.uint8)
 
 
-def build(data: Path, out: Path, split: str, *, rounds: int, limit: int | None = None) -> None:
-    """Write the bank of a split to ``out/SPLIT.pt``, unless it is there."""
-    target = out / f"{split}.pt"
+def build(data: Path, rows: list[Row], target: Path, *, rounds: int, workers: int) -> None:
+    """Write the bank of `rows` to `target`, unless it is there; every row `rounds` times."""
     if target.exists():
         return
-    rows = rows_of(data, split)[:limit]
     pictures = [cohort.square(data / row["path"]) for row in rows]
-    samples, hosts = _all(rows, pictures, rounds, seed=zlib.crc32(split.encode()))
+    seed = zlib.crc32(target.stem.encode())
+    jobs = _jobs(rows, pictures, seed)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        made = list(pool.map(partial(painted, rounds=rounds), jobs, chunksize=16))
+    samples = [sample for several in made for sample in several]
+    hosts = [job.host for job in jobs for _ in range(rounds)]
+    for row, picture in zip(rows, pictures, strict=True):
+        if not is_host(row):
+            samples += [real_positive(row, picture)] * 2
+            hosts += [picture] * 2
+    log.info("%d pictures; now a quarter of them through the autoencoder", len(samples))
     vae = Autoencoder(BUNDLED["mini"])
     for index, host in enumerate(hosts):
-        rng = np.random.default_rng([zlib.crc32(split.encode()), 1, index])
+        rng = np.random.default_rng([seed, 1, index])
         if rng.random() < TRIPS:
             trip = vae.trip(samples[index].pixels, host, rng)
             samples[index] = replace(samples[index], pixels=trip)
-    log.info("%s: %d pictures of %d radiographs", split, len(samples), len(rows))
     checkpoints.save(target, tensors(samples))
 
 
-def _all(
-    rows: list[Row], pictures: list[NDArray[np.uint8]], rounds: int, seed: int
-) -> tuple[list[Sample], list[NDArray[np.uint8]]]:
-    """Return every sample before round trips, and the untouched picture of each."""
+def _jobs(rows: list[Row], pictures: list[NDArray[np.uint8]], seed: int) -> list[Job]:
+    """Return the hosts whose anatomy is known well enough to paint."""
     at = [i for i, row in enumerate(rows) if is_host(row)]
     anatomies = estimate_all(np.stack([pictures[i] for i in at]).astype(np.float32) / 255)
     jobs = [
@@ -269,20 +274,7 @@ def _all(
         if anatomy.quality >= QUALITY_NEEDED
     ]
     log.info("%d of %d hosts have a good outline", len(jobs), len(at))
-    samples: list[Sample] = []
-    hosts: list[NDArray[np.uint8]] = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as pool:
-        for job, made in zip(
-            jobs, pool.map(partial(painted, rounds=rounds), jobs, chunksize=16), strict=True
-        ):
-            samples += made
-            hosts += [job.host] * len(made)
-    for row, picture in zip(rows, pictures, strict=True):
-        if not is_host(row) and "conflict" not in row["tier"]:
-            samples += [real_positive(row, picture)] * 2
-            hosts += [picture] * 2
-    return samples, hosts
+    return jobs
 
 
 def tensors(samples: list[Sample]) -> dict[str, torch.Tensor]:

@@ -42,7 +42,8 @@ def spearman_within(values: Floats) -> float:
         values: baselines x levels, levels in rising order. With three levels a correlation within
             one baseline can take four values only, so that the mean of those would be coarse.
     """
-    centred = values - values.mean(axis=1, keepdims=True)
+    # Rounded, so that the last bits of large logits do not rank what is equal.
+    centred = np.round(values - values.mean(axis=1, keepdims=True), 9)
     levels = np.broadcast_to(np.arange(values.shape[1]), values.shape)
     # Constant values have no ranks to agree with.
     if np.ptp(centred) == 0:
@@ -88,7 +89,8 @@ def similarity_outside(
 
     One where nothing lies outside.
     """
-    outside = ~ndimage.binary_dilation(support, iterations=3)
+    # Square, as SSIM's window of seven pixels is.
+    outside = ~ndimage.binary_dilation(support, np.ones((3, 3)), iterations=3)
     if not outside.any():
         return 1.0
     _, values = structural_similarity(before, after, data_range=1.0, full=True)

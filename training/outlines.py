@@ -1,5 +1,6 @@
-"""How well lungs and heart are outlined: the network against thresholding.
+"""Outlines by thresholding, and how the network compares with them.
 
+Thresholding is the simplest method, a teacher of the network, and what it has to beat.
 ``python -m training.segmentation --measure --data DIR`` writes ``bench/anatomy.json``: how many
 held-out radiographs each method accepts, whether it finds the same outlines on a turned and shifted
 copy, its overlap with the outlines of unseen phantoms, and whether its cardiothoracic ratio and
@@ -22,12 +23,71 @@ from scipy.stats import rankdata
 
 from roentmod.anatomy import Anatomy, Mask, heart_between
 from roentmod.phantom import phantom
-from roentmod.segmentation import QUALITY_NEEDED, SIDE, estimate_all
+from roentmod.radiograph import Square
+from roentmod.segmentation import QUALITY_NEEDED, SIDE, _averaging, estimate_all
 from roentmod.store import write_json
-from training import cohort, painted
+from training import cohort
 
 # Phantoms from this seed on are for tests and measurements only.
 UNSEEN = 1_000_000
+
+
+def shrink(pictures: NDArray[Any]) -> NDArray[np.float32]:
+    """Return square pictures (n x s x s) averaged to n x SIDE x SIDE."""
+    weights = _averaging(pictures.shape[1], 0.0, 1.0)
+    return np.stack([weights @ p.astype(np.float32) @ weights.T for p in pictures])
+
+
+def thresholded(picture: NDArray[np.float32]) -> tuple[Mask, Mask] | None:
+    """Return lungs of a SIDE x SIDE picture by thresholding, or None where they look wrong."""
+    smooth = ndimage.gaussian_filter(picture, 1.2)
+    core = smooth[SIDE // 6 : 5 * SIDE // 6, SIDE // 8 : 7 * SIDE // 8]
+    best, score = None, 0.0
+    for percentile in (54, 48, 42, 36):
+        dark = ndimage.binary_opening(smooth < np.percentile(core, percentile), iterations=2)
+        labels, _ = ndimage.label(dark)
+        at_edge = np.unique(
+            np.concatenate([labels[[0, 1, -2, -1]].ravel(), labels[:, [0, -1]].ravel()])
+        )
+        labels[np.isin(labels, at_edge)] = 0
+        pair = [_near(labels, at) for at in (0.3, 0.7)]
+        value = min(_lunglike(lung) for lung in pair)
+        areas = sorted(lung.sum() for lung in pair)
+        if value > score and areas[0] > 0.55 * areas[1] and not (pair[0] & pair[1]).any():
+            best, score = (pair[0], pair[1]), value
+    return best
+
+
+def _near(labels: NDArray[np.int32], at: float) -> Mask:
+    rows = slice(int(0.3 * SIDE), int(0.65 * SIDE))
+    near = labels[rows, int((at - 0.1) * SIDE) : int((at + 0.1) * SIDE)]
+    if not near.any():
+        return np.zeros(labels.shape, bool)
+    lung = labels == np.bincount(near[near > 0]).argmax()
+    wide = ndimage.binary_closing(np.pad(lung, 8), iterations=4)[8:-8, 8:-8]
+    return np.asarray(ndimage.binary_opening(ndimage.binary_fill_holes(wide), iterations=3))
+
+
+def _lunglike(lung: Mask) -> float:
+    """Return how full rows and columns of a plausible lung are (near 1), 0 for anything else."""
+    if not 0.035 < lung.mean() < 0.2:
+        return 0.0
+    rows, columns = np.nonzero(lung)
+    if np.ptp(rows) < 0.36 * SIDE or np.ptp(columns) > 0.42 * SIDE or rows.max() > SIDE - 4:
+        return 0.0
+    full = []
+    for axis in (0, 1):
+        some = lung.any(axis)
+        first, last = (
+            np.argmax(lung, axis),
+            lung.shape[axis] - 1 - np.argmax(np.flip(lung, axis), axis),
+        )
+        full.append(lung.sum() / (last - first + 1)[some].sum())
+    return float(min(full)) if min(full) > 0.88 else 0.0
+
+
+# --- measuring --------------------------------------------------------------------------------
+
 Method = Callable[[list[NDArray[np.float32]]], list[Anatomy | None]]
 """Maps 224 x 224 pictures to outlines, None where it refuses."""
 
@@ -39,8 +99,21 @@ def by_network(pictures: list[NDArray[np.float32]]) -> list[Anatomy | None]:
 
 def by_thresholds(pictures: list[NDArray[np.float32]]) -> list[Anatomy | None]:
     """Outline by thresholding; hearts are what the lungs leave free."""
-    found = [painted.find_lungs(np.rint(255 * picture).astype(np.uint8)) for picture in pictures]
-    return [f and Anatomy(f.right, f.left, heart_between(f.right, f.left)) for f in found]
+    return [_by_thresholds(picture) for picture in pictures]
+
+
+def _by_thresholds(picture: NDArray[np.float32]) -> Anatomy | None:
+    square = Square(*picture.shape)
+    pair = thresholded(shrink(square.pad(picture)[None])[0])
+    if pair is None:
+        return None
+    factor = square.side / SIDE
+    lungs = [
+        ndimage.zoom(m.astype(np.float32), factor, order=1, grid_mode=True, mode="nearest")
+        for m in pair
+    ]
+    right, left = (square.crop(lung) > 0.5 for lung in lungs)
+    return Anatomy(right, left, heart_between(right, left))
 
 
 METHODS: dict[str, Method] = {"thresholds": by_thresholds, "network": by_network}
@@ -54,8 +127,8 @@ def dice(one: Mask, other: Mask) -> float:
 def _summary(values: list[float]) -> dict[str, float | int]:
     if not values:
         return {"n": 0}
-    low, middle = np.percentile(values, [10, 50])
-    return {"n": len(values), "median": round(float(middle), 4), "p10": round(float(low), 4)}
+    low, middle, high = (round(float(v), 4) for v in np.percentile(values, [10, 50, 90]))
+    return {"n": len(values), "p10": low, "median": middle, "p90": high}
 
 
 def _read(data: Path, rows: list[dict[str, str]]) -> list[NDArray[np.float32]]:

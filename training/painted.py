@@ -30,7 +30,7 @@ from training import cohort
 NAMES = (*SIDED, "Edema", "Cardiomegaly", "Hernia", "Support Devices")
 WEIGHTS = {"Hernia": 0.6, "Nodule": 1.2, "Pneumothorax": 1.2, "Support Devices": 1.2}
 # Findings whose place is free are painted this often for one request.
-PLACES = {"Consolidation": 3, "Pneumonia": 3, "Atelectasis": 2, "Nodule": 4, "Mass": 3}
+PLACES = {"Consolidation": 2, "Pneumonia": 2, "Atelectasis": 2, "Nodule": 3, "Mass": 3}
 FIELDS = ("host", "request", "findings", "side", "severity")
 TOGETHER = 0.15
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hosts", type=int, default=2600)
+    parser.add_argument("--hosts", type=int, default=2400)
     parser.add_argument("--requests", type=int, default=2)
     args = parser.parse_args()
     build(args.cohort, args.out, args.hosts, args.requests)

@@ -30,15 +30,15 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from roentmod.anatomy import Mask, heart_between
+from roentmod.anatomy import heart_between
 from roentmod.phantom import phantom
-from roentmod.segmentation import _WEIGHTS as WEIGHTS
-from roentmod.segmentation import SIDE, _averaging, _largest
+from roentmod.segmentation import SIDE, WEIGHTS, _largest
 from training import checkpoints, cohort, outlines
+from training.outlines import shrink, thresholded
 
 BATCH = 32
 PHANTOMS = 2400
-ROUNDS = (0.6,)
+ROUNDS = (0.35, 0.7)
 OPAQUE = {
     "Atelectasis",
     "Consolidation",
@@ -99,60 +99,6 @@ class Outliner(nn.Module):
 
 
 # --- teachers ---------------------------------------------------------------------------------
-
-
-def shrink(pictures: NDArray[Any]) -> NDArray[np.float32]:
-    """Return square pictures (n x s x s) averaged to n x SIDE x SIDE."""
-    weights = _averaging(pictures.shape[1], 0.0, 1.0)
-    return np.stack([weights @ p.astype(np.float32) @ weights.T for p in pictures])
-
-
-def thresholded(picture: NDArray[np.float32]) -> tuple[Mask, Mask] | None:
-    """Return lungs of a SIDE x SIDE picture by thresholding, or None where they look wrong."""
-    smooth = ndimage.gaussian_filter(picture, 1.2)
-    core = smooth[SIDE // 6 : 5 * SIDE // 6, SIDE // 8 : 7 * SIDE // 8]
-    best, score = None, 0.0
-    for percentile in (54, 48, 42, 36):
-        dark = ndimage.binary_opening(smooth < np.percentile(core, percentile), iterations=2)
-        labels, _ = ndimage.label(dark)
-        at_edge = np.unique(
-            np.concatenate([labels[[0, 1, -2, -1]].ravel(), labels[:, [0, -1]].ravel()])
-        )
-        labels[np.isin(labels, at_edge)] = 0
-        pair = [_near(labels, at) for at in (0.3, 0.7)]
-        value = min(_lunglike(lung) for lung in pair)
-        areas = sorted(lung.sum() for lung in pair)
-        if value > score and areas[0] > 0.55 * areas[1] and not (pair[0] & pair[1]).any():
-            best, score = (pair[0], pair[1]), value
-    return best
-
-
-def _near(labels: NDArray[np.int32], at: float) -> Mask:
-    rows = slice(int(0.3 * SIDE), int(0.65 * SIDE))
-    near = labels[rows, int((at - 0.1) * SIDE) : int((at + 0.1) * SIDE)]
-    if not near.any():
-        return np.zeros(labels.shape, bool)
-    lung = labels == np.bincount(near[near > 0]).argmax()
-    wide = ndimage.binary_closing(np.pad(lung, 8), iterations=4)[8:-8, 8:-8]
-    return np.asarray(ndimage.binary_opening(ndimage.binary_fill_holes(wide), iterations=3))
-
-
-def _lunglike(lung: Mask) -> float:
-    """Return how full rows and columns of a plausible lung are (near 1), 0 for anything else."""
-    if not 0.035 < lung.mean() < 0.2:
-        return 0.0
-    rows, columns = np.nonzero(lung)
-    if np.ptp(rows) < 0.36 * SIDE or np.ptp(columns) > 0.42 * SIDE or rows.max() > SIDE - 4:
-        return 0.0
-    full = []
-    for axis in (0, 1):
-        some = lung.any(axis)
-        first, last = (
-            np.argmax(lung, axis),
-            lung.shape[axis] - 1 - np.argmax(np.flip(lung, axis), axis),
-        )
-        full.append(lung.sum() / (last - first + 1)[some].sum())
-    return float(min(full)) if min(full) > 0.88 else 0.0
 
 
 @dataclass
@@ -219,8 +165,8 @@ def from_itself(network: Outliner, pictures: NDArray[np.float32], seed: int) -> 
     """Return pictures that the network outlines surely and plausibly, with its mean answer."""
     network.eval()
     kept: list[tuple[int, NDArray[np.float32]]] = []
-    for first in range(0, len(pictures), 64):
-        batch = torch.from_numpy(pictures[first : first + 64])[:, None]
+    for first in range(0, len(pictures), BATCH):
+        batch = torch.from_numpy(pictures[first : first + BATCH])[:, None]
         answers = torch.stack([_distorted_answer(network, batch, seed + k) for k in range(2)])
         mean, spread = answers.mean(0).numpy(), answers.std(0).amax(1).numpy()
         for row, (chance, doubt) in enumerate(zip(mean, spread, strict=True)):
@@ -249,7 +195,9 @@ def _distorted_answer(network: Outliner, batch: Tensor, seed: int) -> Tensor:
     back = torch.tensor([[[1 / scale, 0, -shift[0] / scale], [0, 1 / scale, -shift[1] / scale]]])
     gamma = float(torch.exp(0.3 * torch.randn(1, generator=rng)))
     seen = _warp(batch, there) ** gamma
-    return _warp(network(standardise(seen)), back)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network.logits(standardise(seen).contiguous(memory_format=torch.channels_last))
+    return _warp(torch.sigmoid(logits.float()), back)
 
 
 def _warp(batch: Tensor, matrix: Tensor) -> Tensor:
@@ -309,10 +257,12 @@ class Hardener:
         """Return harder pictures (n x 1, standardised) with outlines and weights (n x 3)."""
         count = len(pictures)
         pictures = self._opacities(pictures, chances)
+        pictures, chances, weights = self._spoil(pictures, chances, weights)
         packed = self._move(torch.cat([pictures, chances, weights], 1))
         pictures, chances, weights = packed.split([1, 3, 3], 1)
         pictures = pictures.clamp(0, 1) ** torch.exp(0.35 * self._uniform(count, -1.5, 1.5))
         pictures = pictures + 0.12 * self._chance(count, 0.5) * self._field(count, 3)
+        pictures = self._wires(self._equalise(pictures))
         pictures = self._labels(self._collimate(pictures))
         soft = functional.avg_pool2d(pictures, 3, 1, 1)
         blur = self._chance(count, 0.3)
@@ -320,6 +270,44 @@ class Hardener:
         noise = torch.randn(pictures.shape, generator=self._rng)
         pictures = pictures + noise * self._uniform(count, 0, 0.035) * self._chance(count, 0.5)
         return standardise(pictures.clamp(0, 1)), chances, weights
+
+    def _spoil(
+        self, pictures: Tensor, chances: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn some pictures over, on their side or into negatives: there is nothing to outline."""
+        draw = torch.rand(len(pictures), 1, 1, 1, generator=self._rng)
+        ways = (
+            pictures.flip(2),
+            pictures.flip(2, 3),
+            torch.rot90(pictures, 1, (2, 3)),
+            torch.rot90(pictures, 3, (2, 3)),
+            1 - pictures,
+        )
+        for number, spoilt in enumerate(ways):
+            pictures = torch.where(
+                (draw >= 0.02 * number) & (draw < 0.02 * (number + 1)), spoilt, pictures
+            )
+        sound = (draw >= 0.02 * len(ways)).float()
+        return pictures, chances * sound, torch.maximum(weights, 1 - sound)
+
+    def _equalise(self, pictures: Tensor) -> Tensor:
+        """Take part of the large-scale brightness away, as bedside processing does."""
+        count = len(pictures)
+        coarse = functional.avg_pool2d(pictures, 16)
+        coarse = functional.interpolate(coarse, SIDE, mode="bilinear", align_corners=False)
+        share = self._chance(count, 0.3) * self._uniform(count, 0.2, 0.75)
+        gain = 1 + share * self._uniform(count, 0, 1.5)
+        return (0.5 * share + gain * (pictures - share * coarse)).clamp(0, 1)
+
+    def _wires(self, pictures: Tensor) -> Tensor:
+        """Lay bright curves, as of leads and tubes, over some pictures."""
+        count = len(pictures)
+        for cells in (3, 5):
+            field = self._field(count, cells) - self._uniform(count, -0.8, 0.8)
+            line = torch.exp(-((field / self._uniform(count, 0.015, 0.04)) ** 2))
+            bright = self._chance(count, 0.2) * self._uniform(count, 0.1, 0.5)
+            pictures = pictures + bright * line * (1 - pictures)
+        return pictures
 
     def _opacities(self, pictures: Tensor, chances: Tensor) -> Tensor:
         count = len(pictures)
@@ -468,7 +456,7 @@ def _worth(rows: list[dict[str, str]], credible: NDArray[np.int64]) -> NDArray[n
         hard = (row["labels"] != "No Finding") + (row["view"] == "AP") + (index not in easy)
         return -hard, index * 2654435761 % 2**32
 
-    return np.array(sorted(range(len(rows)), key=rank)[:900])
+    return np.array(sorted(range(len(rows)), key=rank)[:1800])
 
 
 def _rate(progress: float) -> float:
@@ -495,7 +483,8 @@ def train(folder: Path, out: Path, minutes: float, seed: int = 0) -> None:
     if state["round"]:
         lessons = Lessons.join([real, _self_lessons(average, own, state["round"])])
     batches = _batches(phantoms, lessons, seed + state["step"], 0.4)
-    saved = started = time.monotonic()
+    # The thread's own time: a busy machine costs patience, not steps.
+    saved = started = time.thread_time()
     spent_before = state["spent"]
     while state["spent"] < budget:
         progress = state["spent"] / budget
@@ -510,11 +499,11 @@ def train(folder: Path, out: Path, minutes: float, seed: int = 0) -> None:
         loss = _step(network, optimiser, next(batches), _rate(progress), seed + state["step"])
         average.update(network, state["step"])
         state["step"] += 1
-        state["spent"] = spent_before + time.monotonic() - started
+        state["spent"] = spent_before + time.thread_time() - started
         if state["step"] % 50 == 0:
             print(f"step {state['step']} {state['spent']:.0f} s loss {loss:.4f}", flush=True)
-        if time.monotonic() - saved > 45 or state["spent"] >= budget:
-            saved = time.monotonic()
+        if time.thread_time() - saved > 45 or state["spent"] >= budget:
+            saved = time.thread_time()
             parts = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
             checkpoints.save(out / "outliner.pt", parts | state | {"average": average.weights})
 
@@ -543,7 +532,7 @@ def _step(
 def _averaged(average: checkpoints.Average) -> Outliner:
     network = Outliner()
     network.load_state_dict(average.weights)
-    return network.eval()
+    return network.eval().to(memory_format=torch.channels_last)
 
 
 def _self_lessons(average: checkpoints.Average, own: NDArray[np.float32], number: int) -> Lessons:

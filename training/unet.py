@@ -40,7 +40,7 @@ POSITIVES = 4
 NORMALS = 2
 GUIDANCE = 4.0
 # The difference between two prompts is small beside the error of denoising, which it shares.
-DIFFERENCE_WEIGHT = 6.0
+DIFFERENCE_WEIGHT = 80.0
 LEARNING_RATE = 4e-4
 SAVE_EVERY = 100
 EMPTY = 0.15
@@ -263,18 +263,12 @@ class Generator(torch.nn.Module):
         predicted: Tensor = self.unet(noisy, times, states).sample
         return predicted
 
-
     def begin(self, folder: Path) -> None:
-        """Take the weights of an earlier generator, whose latents may have fewer channels."""
+        """Take the weights of an earlier generator of the same build."""
         words = CLIPTextModel.from_pretrained(folder / "text_encoder")
         self.text.load_state_dict(words.state_dict())
-        known = UNet2DConditionModel.from_pretrained(folder / "unet").state_dict()
-        with torch.no_grad():
-            for name, weights in self.unet.state_dict().items():
-                old = known[name]
-                if old.shape != weights.shape:
-                    weights.mul_(0.1)
-                weights[tuple(slice(n) for n in old.shape)] = old.to(weights.dtype)
+        known = UNet2DConditionModel.from_pretrained(folder / "unet")
+        self.unet.load_state_dict(known.state_dict())
 
 
 def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> tuple[Tensor, Tensor]:

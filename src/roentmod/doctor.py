@@ -37,7 +37,7 @@ def examine() -> list[Check]:
     checks = [Check("Python", "ok", platform.python_version()), Check("machine", "ok", system)]
     checks += [_distribution(name, "missing", name) for name in _CORE]
     checks += [_distribution(n, "optional", pip) for n, (pip, _) in OPTIONAL.items()]
-    checks += [_decoders(), _bundled()]
+    checks += [_decoders(), *_bundled()]
     tool = shutil.which("dciodvfy")
     remedy = "" if tool else "Debian and Ubuntu: apt install dicom3tools (validates DICOM output)"
     checks.append(Check("dciodvfy", "ok" if tool else "optional", tool or "not found", remedy))
@@ -63,10 +63,19 @@ def _decoders() -> Check:
     return Check("DICOM decoders", "missing", f"no {', '.join(missing)}", "pip install roentmod")
 
 
-def _bundled() -> Check:
-    from roentmod.editors import BUNDLED
+def _bundled() -> list[Check]:
+    from roentmod import classifiers, editors, segmentation
 
-    weights = BUNDLED["mini"] / "unet" / "diffusion_pytorch_model.safetensors"
-    if weights.is_file():
-        return Check("generator 'mini'", "ok", f"{weights.stat().st_size / 1e6:.0f} MB, bundled")
-    return Check("generator 'mini'", "missing", "not in this installation", "Install it again")
+    files = {
+        "generator 'mini'": editors.BUNDLED["mini"]
+        / "unet"
+        / "diffusion_pytorch_model.safetensors",
+        "outlines": segmentation.WEIGHTS,
+        "judge": classifiers.judge.WEIGHTS,
+    }
+    return [
+        Check(name, "ok", f"{file.stat().st_size / 1e6:.0f} MB, bundled")
+        if file.is_file()
+        else Check(name, "missing", "not in this installation", "Install it again")
+        for name, file in files.items()
+    ]

@@ -2,14 +2,15 @@
 
 A small U-Net (trained by ``training/segmentation.py``) looks at the picture twice, the second time
 a little smaller and off centre. Both answers are averaged, brought to the picture's own resolution
-and thresholded. What anatomy does not allow, what the network is unsure of, and what the two looks
-disagree on lower `Anatomy.quality`; below `QUALITY_NEEDED` an estimate is not to be used.
+and thresholded. What anatomy does not allow, what the network is unsure of, what the two looks
+disagree on, and a third look at the picture upside down that is as sure as the first, lower
+`Anatomy.quality`; below `QUALITY_NEEDED` an estimate is not to be used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ __all__ = ["QUALITY_NEEDED", "estimate", "estimate_all", "require"]
 Array = NDArray[np.float32]
 QUALITY_NEEDED = 0.5
 SIDE = 128
-_WEIGHTS = Path(__file__).parent / "weights" / "anatomy.onnx"
+WEIGHTS = Path(__file__).parent / "weights" / "anatomy.onnx"
 _BATCH = 16
 # The two looks: left, top and side of what is looked at, as fractions of the padded square.
 _LOOKS = ((0.0, 0.0, 1.0), (-0.05, -0.03, 1.08))
 _SURE = 0.5
+# Below this share of the picture a part counts as not found; below this score a doubt is told.
+_TRACE, _DOUBT = 0.002, 0.75
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,31 @@ class _Check:
         return float(np.clip(inside / max(reach, 1e-9), 0, 1))
 
 
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """What the network said about one picture, all at SIDE x SIDE.
+
+    Attributes:
+        mean: average chances of the upright looks, 3 x SIDE x SIDE.
+        looks: chances of each upright look, mapped back to the picture.
+        turned: chances on the picture upside down.
+        whole: share of right lung, left lung and heart in its largest piece.
+    """
+
+    mean: Array
+    looks: Sequence[Array]
+    turned: Array
+    whole: Sequence[float]
+
+
 # Areas and heights are shares of the padded square; limits enclose the outlines that were found
 # right by eye on validation radiographs, from infants' to hyperinflated chests.
 _EACH_LUNG = {
-    "area": _Check("the {side} lung covers {value:.0%} of the picture", (0.015, 0.04, 0.22, 0.3)),
-    "height": _Check("the {side} lung is {value:.0%} of the picture high", (0.2, 0.3, 0.9, 1.0)),
-    "whole": _Check("the {side} lung falls into pieces ({value:.0%} whole)", (0.6, 0.9, 1, 1.1)),
-    "cut": _Check(
-        "{value:.0%} of the {side} lung's outline is the picture's edge", (-1, 0, 0.15, 0.4)
-    ),
-    "sure": _Check("the {side} lung's outline is unsure ({value:.2f})", (0.78, 0.9, 1, 1.1)),
+    "area": _Check("the {name} covers {value:.0%} of the picture", (0.015, 0.04, 0.22, 0.3)),
+    "height": _Check("the {name} is {value:.0%} of the picture high", (0.2, 0.3, 0.9, 1.0)),
+    "whole": _Check("the {name} falls into pieces ({value:.0%} whole)", (0.6, 0.9, 1, 1.1)),
+    "cut": _Check("{value:.0%} of the {name}'s outline is the picture's edge", (-1, 0, 0.15, 0.4)),
+    "sure": _Check("the {name}'s outline is unsure ({value:.2f})", (0.78, 0.9, 1, 1.1)),
 }
 _BOTH = {
     "balance": _Check("one lung has {value:.0%} of the other's area", (0.2, 0.45, 1, 1.1)),
@@ -85,6 +103,9 @@ _BOTH = {
     "ratio": _Check("the cardiothoracic ratio is {value:.2f}", (0.26, 0.34, 0.75, 0.9)),
     "heart_sure": _Check("the heart's outline is unsure ({value:.2f})", (0.75, 0.87, 1, 1.1)),
     "agreement": _Check("two looks agree only to a Dice of {value:.2f}", (0.82, 0.93, 1, 1.1)),
+    "upright": _Check(
+        "it looks no more like a chest than upside down ({value:+.3f})", (-0.02, 0.02, 1, 2)
+    ),
 }
 
 
@@ -110,7 +131,8 @@ def estimate_all(pictures: Sequence[Array] | Array) -> list[Anatomy]:
         batch = [np.asarray(p, dtype=np.float32) for p in pictures[first : first + _BATCH]]
         squares = [Square(*picture.shape) for picture in batch]
         padded = [square.pad(picture) for square, picture in zip(squares, batch, strict=True)]
-        looks = [_look(padded, window) for window in _LOOKS]
+        seen = [np.stack([prepare(p, window) for p in padded]) for window in _LOOKS]
+        looks = [_run(pictures) for pictures in (*seen, seen[0][:, ::-1])]
         for index, square in enumerate(squares):
             found.append(_assemble(padded[index], square, [look[index] for look in looks]))
     return found
@@ -183,27 +205,40 @@ def _session(path: Path) -> Any:
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _look(padded: Sequence[Array], window: tuple[float, float, float]) -> Array:
+def _run(seen: Array) -> Array:
     """Return the network's chances of right lung, left lung and heart, n x 3 x SIDE x SIDE."""
-    seen = np.stack([prepare(square, window) for square in padded])[:, None]
-    chances: Array = _session(_WEIGHTS).run(None, {"pictures": seen})[0]
+    pictures = np.ascontiguousarray(seen[:, None], np.float32)
+    chances: Array = _session(WEIGHTS).run(None, {"pictures": pictures})[0]
     return chances
 
 
 def _assemble(padded: Array, square: Square, looks: Sequence[Array]) -> Anatomy:
-    """Return the anatomy of one picture from what the looks saw."""
-    small = [_enlarge(c, SIDE, w) for c, w in zip(looks, _LOOKS, strict=True)]
+    """Return the anatomy of one picture from the looks at it, the last one upside down."""
+    *upright, turned = looks
+    small = [_enlarge(c, SIDE, w) for c, w in zip(upright, _LOOKS, strict=True)]
     mean: Array = np.mean(small, axis=0)
     pieces = [_largest(chance > _SURE) for chance in mean]
     kept = np.where(np.stack([_grow(piece) for piece, _ in pieces]), mean, 0)
     large = _enlarge(kept.astype(np.float32), square.side, _LOOKS[0])
-    right, left, heart = (square.crop(c) > _SURE for c in large)
+    right, left, heart = (square.crop(chance) > _SURE for chance in large)
     # A pixel of both lungs goes to the likelier one.
-    right, left = right & ~(left & (square.crop(large[1] - large[0]) > 0)), left
-    left = left & ~right
-    outline = Anatomy(right, left, heart)
-    quality, doubts = _judge(outline, square.crop(padded), mean, small, [s for _, s in pieces])
-    return Anatomy(right, left, heart, quality, doubts)
+    right &= ~left | (square.crop(large[0] - large[1]) > 0)
+    outline = Anatomy(right, left & ~right, heart)
+    missing = [name for name, mask in _named(outline) if mask.mean() < _TRACE]
+    if missing:
+        doubts = tuple(f"no {name} was found" for name in missing)
+        return replace(outline, quality=0.0, doubts=doubts)
+    evidence = _Evidence(mean, small, turned, [share for _, share in pieces])
+    checks = [*_check_lungs(outline, evidence)]
+    checks += _check_both(outline, square.crop(padded), evidence)
+    worst = sorted(checks, key=lambda check: check[1])
+    doubts = tuple(words for words, score in worst if score < _DOUBT)
+    return replace(outline, quality=round(worst[0][1], 3), doubts=doubts)
+
+
+def _named(outline: Anatomy) -> tuple[tuple[str, Mask], ...]:
+    parts = (outline.right_lung, outline.left_lung, outline.heart)
+    return tuple(zip(("right lung", "left lung", "heart"), parts, strict=True))
 
 
 def _largest(mask: Mask) -> tuple[Mask, float]:
@@ -253,54 +288,34 @@ def _grow(mask: Mask) -> Mask:
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
 
 
-def _judge(
-    outline: Anatomy, picture: Array, mean: Array, looks: Sequence[Array], whole: Sequence[float]
-) -> tuple[float, tuple[str, ...]]:
-    """Return quality (the worst score of all checks) and doubts of an estimate."""
-    missing = [
-        name
-        for name, mask in (
-            ("right lung", outline.right_lung),
-            ("left lung", outline.left_lung),
-            ("heart", outline.heart),
-        )
-        if mask.sum() < 0.002 * mask.size
-    ]
-    if missing:
-        return 0.0, tuple(f"no {name} was found" for name in missing)
-    checks = [*_check_lungs(outline, mean, whole), *_check_both(outline, picture, mean, looks)]
-    doubts = tuple(words for words, score in sorted(checks, key=lambda c: c[1]) if score < 0.75)
-    return round(min(score for _, score in checks), 3), doubts
-
-
-def _check_lungs(
-    outline: Anatomy, mean: Array, whole: Sequence[float]
-) -> Iterable[tuple[str, float]]:
+def _check_lungs(outline: Anatomy, evidence: _Evidence) -> Iterator[tuple[str, float]]:
+    """Yield doubt and score of every check of a lung by itself."""
     side = max(outline.shape)
-    for index, name in enumerate(("right", "left")):
-        lung = outline.right_lung if name == "right" else outline.left_lung
+    for index, (name, lung) in enumerate(_named(outline)[:2]):
         first, last = np.flatnonzero(lung.any(1))[[0, -1]]
         edge = lung[0].sum() + lung[-1].sum() + lung[:, 0].sum() + lung[:, -1].sum()
         values = {
             "area": lung.sum() / side**2,
             "height": (last - first + 1) / side,
-            "whole": whole[index],
+            "whole": evidence.whole[index],
             "cut": edge / (last - first + 1),
-            "sure": _certainty(mean[index]),
+            "sure": _certainty(evidence.mean[index]),
         }
         for key, check in _EACH_LUNG.items():
-            yield check.words.format(side=name, value=values[key]), check.score(values[key])
+            yield check.words.format(name=name, value=values[key]), check.score(values[key])
 
 
 def _check_both(
-    outline: Anatomy, picture: Array, mean: Array, looks: Sequence[Array]
-) -> Iterable[tuple[str, float]]:
+    outline: Anatomy, picture: Array, evidence: _Evidence
+) -> Iterator[tuple[str, float]]:
+    """Yield doubt and score of every check of lungs and heart together."""
     areas = outline.right_lung.sum(), outline.left_lung.sum()
     columns = [np.nonzero(lung)[1].mean() for lung in (outline.right_lung, outline.left_lung)]
     width = np.ptp(np.flatnonzero(outline.lungs.any(0))) + 1
     rows = np.nonzero(outline.heart)[0]
     right, left = outline.heart_extent
-    both = [look > _SURE for look in looks]
+    one, other = (look > _SURE for look in evidence.looks)
+    sure = [np.mean([_certainty(c) for c in look]) for look in (evidence.looks[0], evidence.turned)]
     values = {
         "balance": min(areas) / max(areas),
         "dark": _contrast(outline, picture),
@@ -308,8 +323,9 @@ def _check_both(
         "heart_low": (rows.mean() - outline.top) / (outline.bottom - outline.top + 1),
         "heart_left": left / max(right + left, 1e-6),
         "ratio": outline.cardiothoracic_ratio,
-        "heart_sure": _certainty(mean[2]),
-        "agreement": 2 * (both[0] & both[1]).sum() / max(both[0].sum() + both[1].sum(), 1),
+        "heart_sure": _certainty(evidence.mean[2]),
+        "agreement": 2 * (one & other).sum() / max(one.sum() + other.sum(), 1),
+        "upright": sure[0] - sure[1],
     }
     for key, check in _BOTH.items():
         yield check.words.format(value=values[key]), check.score(values[key])

@@ -21,6 +21,7 @@ __all__ = ["SIDES", "Judge"]
 
 Array = NDArray[np.float32]
 SIDES = ("right", "left")
+WEIGHTS = Path(__file__).parent / "judge.onnx"
 _OUTPUTS = ("logits", "sides", "features")
 
 
@@ -57,7 +58,7 @@ class Judge:
     @classmethod
     def load(cls, folder: Path | None = None) -> Judge:
         """Return the bundled judge, or the one exported to `folder`; raises as the class does."""
-        return cls(folder or Path(__file__).parent)
+        return cls(folder or WEIGHTS.parent)
 
     def logits(self, images: Array) -> Array:
         """Return calibrated logits, n x k, of images, n x size x size float32 in [0, 1].

@@ -178,7 +178,8 @@ class Painter:
         self, radiograph: Radiograph, anatomy: Anatomy, edit: Edit, region: Mask | None
     ) -> Counterfactual:
         started = time.perf_counter()
-        pixels, severity = radiograph.pixels, {}
+        pixels = radiograph.pixels
+        severity: dict[str, Any] = {}
         dose = DOSE[edit.severity or "moderate"]
         spacing = float(np.mean(radiograph.spacing_mm)) if radiograph.spacing_mm else None
         digest = hashlib.sha256(f"{radiograph.id}/{edit.seed}".encode()).digest()

@@ -1,10 +1,10 @@
 """What every rendering stands on: the working grid, seeded noise, and attenuation.
 
 A display value is taken for a sigmoid of attenuation (the film's characteristic curve, Hurter and
-Driffield, 1890), so that what lies in the beam adds to the logit of the display value. An opacity of
-the lung takes the place of air: what it can add at most is the attenuation that the air left out,
-against soft tissue of the same body. It therefore shows fully over lung, hardly over the heart,
-ribs stay visible through it, and it is never brighter than the host's own soft tissue.
+Driffield, 1890), so that what lies in the beam adds to the logit of the display value. An opacity
+of the lung takes the place of air: what it can add at most is the attenuation that the air left
+out, against soft tissue of the same body. It therefore shows fully over lung, hardly over the
+heart, ribs stay visible through it, and it is never brighter than the host's own soft tissue.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Canvas:
             shape = (round(pixels.shape[0] * scale), round(pixels.shape[1] * scale))
             small = resized(pixels, shape)
             outlines = (anatomy.right_lung, anatomy.left_lung, anatomy.heart)
-            masks = [resized(m.astype(np.float32), shape) > 0.5 for m in outlines]
-            anatomy = Anatomy(*masks, anatomy.quality, anatomy.doubts)
+            right, left, heart = (resized(m.astype(np.float32), shape) > 0.5 for m in outlines)
+            anatomy = Anatomy(right, left, heart, anatomy.quality, anatomy.doubts)
         else:
             scale, small = 1.0, pixels
         if spacing_mm is None:
@@ -146,7 +146,7 @@ class Canvas:
         depth = ndimage.distance_transform_edt(lungs).astype(np.float32)
         seam = np.clip((depth - self.unit) / (7 * self.unit), 0, 1)
         local = seam * mean + (1 - seam) * value
-        return np.maximum(logit(np.float32(self.tissue)) - local, 0).astype(np.float32)
+        return np.asarray(np.maximum(logit(self.tissue) - local, 0), dtype=np.float32)
 
     def soft(self, mask: Mask, reach: float = 1.5) -> Array:
         """Return `mask` with soft edges; `reach` in pixels of a 224 px picture."""
@@ -257,7 +257,7 @@ def _stroke(canvas: Canvas, path: NDArray[np.float64], width_mm: float) -> Array
     dots = [(float(c) * fine + fine / 2, float(r) * fine + fine / 2) for r, c in path]
     ImageDraw.Draw(board).line(dots, fill=255, width=wide, joint="curve")
     small = board.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float32) / 255
+    return np.asarray(np.asarray(small) / 255, dtype=np.float32)
 
 
 def logit(display: Any) -> Any:

@@ -173,7 +173,7 @@ def edema(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change:
     inside = canvas.field(side, 1.0)
     lines = _septal_lines(canvas, side, rng)
     hilum = np.exp(-((canvas.distance(row, column) / (20 + 8 * dose)) ** 2))
-    cloud = (0.16 + 0.46 * dose) * haze * cloudy + 0.22 * dose * hilum
+    cloud = (0.20 + 0.50 * dose) * haze * cloudy + 0.22 * dose * hilum
     fill = np.maximum(cloud, (0.12 + 0.16 * dose) * lines + 0.7 * cloud) * inside
     share = float(fill[canvas.anatomy.lung(side)].mean())
     return Change(

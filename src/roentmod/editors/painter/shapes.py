@@ -102,17 +102,14 @@ def _from_wall(canvas: Canvas, side: LungSide) -> Array:
     lung = canvas.anatomy.lung(side)
     columns = np.arange(canvas.shape[1])
     chest = np.zeros_like(lung)
-    wall = None
-    for row in range(int(canvas.anatomy.span(side)[0]), canvas.shape[0]):
+    top = int(canvas.anatomy.span(side)[0])
+    wall = canvas.shape[1] if side == "right" else -1
+    for row in range(top, canvas.shape[0]):
         own = np.flatnonzero(lung[row])
         if own.size:
-            new = own[0] if side == "right" else own[-1]
             # Below the widest point the wall goes straight on, past the angle.
-            if wall is None:
-                wall = new
-            wall = min(wall, new) if side == "right" else max(wall, new)
+            wall = min(wall, int(own[0])) if side == "right" else max(wall, int(own[-1]))
         chest[row] = columns >= wall if side == "right" else columns <= wall
-    top = int(canvas.anatomy.span(side)[0])
     inner = np.flatnonzero(lung[top : top + max(3, round(4 * canvas.unit))].any(0))
     # Medial to the apex there is no wall: the mediastinum goes on upwards.
     beyond = columns > inner[-1] if side == "right" else columns < inner[0]
@@ -161,7 +158,7 @@ def support_devices(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Ch
 
 
 def _point(canvas: Canvas, height: float, away: float) -> tuple[float, float]:
-    """Return a point `height` of the thorax below the apices, `away` of its half width leftwards."""
+    """Return a point: `height` of the thorax below the apices, `away` half widths to the left."""
     anatomy = canvas.anatomy
     row = anatomy.top + height * (anatomy.bottom - anatomy.top)
     middle = anatomy.midline[int(np.clip(row, 0, canvas.shape[0] - 1))]
@@ -233,9 +230,8 @@ def text_marker(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change
     box = font.getbbox(word)
     plate = Image.new("L", (int(box[2]) + 4, int(box[3]) + 4), 0)
     ImageDraw.Draw(plate).text((2, 0), word, 255, font)
-    letters = resized(
-        np.asarray(plate, dtype=np.float32) / 255, (plate.height // 2, plate.width // 2)
-    )
+    bright = np.asarray(np.asarray(plate) / 255, dtype=np.float32)
+    letters = resized(bright, (plate.height // 2, plate.width // 2))
     drawn = np.zeros(canvas.shape, dtype=np.float32)
     top = round(high * canvas.shape[0])
     left = round(inset * canvas.shape[1])

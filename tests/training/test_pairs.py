@@ -1,0 +1,91 @@
+"""What `mini` is taught: arithmetic that must hold whatever the network."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from training import autoencoder, unet
+
+
+@pytest.fixture
+def batches():
+    """Two hosts, one real positive, one request painted in three places, one painted once."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn((7, 4, 6, 6), generator=generator)
+    facts = [(["No Finding"], None, None, -1)] * 2 + [(["Edema"], None, None, -1)]
+    facts += [(["Nodule"], "left", "mild", 0)] * 3 + [(["Edema"], None, "severe", 1)]
+    return unet.Batches({"latents": latents, "facts": facts, "groups": [-1, -1, -1, 0, 0, 0, 1]})
+
+
+def perfect(batch, schedule):
+    """Return a model that predicts what the training asks for."""
+    noisy = schedule.add_noise(batch.clean, batch.noise, batch.times)
+    signal = schedule.alphas_cumprod[batch.times][:, None, None, None]
+    answer = (signal.sqrt() * noisy - batch.target) / (1 - signal).sqrt()
+    return noisy, signal, answer
+
+
+def test_a_perfect_model_has_no_loss(batches):
+    schedule, batch = unet.scheduler(), batches.draw(3)
+    _, _, answer = perfect(batch, schedule)
+    error, apart = unet.loss_of(lambda *_: answer, batch, schedule)
+    assert error.item() == pytest.approx(0, abs=1e-9)
+    assert apart.item() == pytest.approx(0, abs=1e-9)
+    worse, _ = unet.loss_of(lambda *_: answer + 0.1, batch, schedule)
+    assert worse.item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_plain_rows_are_usual_v_prediction(batches):
+    schedule, batch = unet.scheduler(), batches.draw(5)
+    _, _, answer = perfect(batch, schedule)
+    usual = schedule.get_velocity(batch.clean, batch.noise, batch.times)
+    plain = slice(2 * unet.PAIRS, None)
+    assert torch.allclose(answer[plain], usual[plain], atol=1e-4)
+
+
+def test_guidance_at_its_scale_arrives_at_the_painting(batches):
+    """At guidance 4 from the empty prompt, a perfect model's picture is the painted one."""
+    schedule = unet.scheduler()
+    seen = 0
+    for step in range(20):
+        batch = batches.draw(step)
+        noisy, signal, answer = perfect(batch, schedule)
+        away, towards = answer[unet.PAIRS : 2 * unet.PAIRS], answer[: unet.PAIRS]
+        guided = away + unet.GUIDANCE * (towards - away)
+        picture = signal[: unet.PAIRS].sqrt() * noisy[: unet.PAIRS]
+        picture = picture - (1 - signal[: unet.PAIRS]).sqrt() * guided
+        for row in range(unet.PAIRS):
+            if batch.prompts[unet.PAIRS + row] == "":
+                distance = (batches.latents[3:] - picture[row]).abs().amax((1, 2, 3)).min()
+                assert distance < 1e-3
+                seen += 1
+    assert seen > 20
+
+
+def test_the_nearest_place_to_the_noise_is_painted(batches):
+    noise = batches.latents[4] - batches.latents[0]
+    assert batches._nearest([3, 4, 5], noise) == 4
+
+
+def test_same_step_same_batch(batches):
+    one, two, other = batches.draw(1), batches.draw(1), batches.draw(2)
+    assert torch.equal(one.clean, two.clean)
+    assert one.prompts == two.prompts
+    assert not torch.equal(one.noise, other.noise)
+
+
+def test_evened_out_latents_are_standard_and_pictures_stay():
+    torch.manual_seed(0)
+    vae: AutoencoderKL = autoencoder.build().eval()
+    x = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (3, 1, 64, 64)).astype("f4"))
+    with torch.no_grad():
+        before = vae.encode(x).latent_dist
+        picture = vae.decode(before.mean).sample
+        mean, deviation = before.mean.mean((0, 2, 3)), before.mean.std((0, 2, 3))
+        autoencoder.even_out(vae, mean, deviation)
+        after = vae.encode(x).latent_dist
+        assert torch.allclose(after.mean.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+        assert torch.allclose(after.mean.std((0, 2, 3)), torch.ones(4), atol=1e-4)
+        assert torch.allclose(after.std, before.std / deviation[:, None, None], rtol=1e-3)
+        assert torch.allclose(vae.decode(after.mean).sample, picture, atol=1e-4)
