@@ -33,20 +33,41 @@ REAL = 4
 STEPS = 6000
 LEARNING_RATE = 2e-3
 CHECK_EVERY = 500
+# Weight of the error of severity beside cross-entropy.
+SEVERITY = 0.1
 ROUNDS = {"train": 4, "val": 2}
 PACKAGE = Path(classifiers.__file__).parent
 log = logging.getLogger(__name__)
 Bank = dict[str, Tensor]
 
 
+def wanted(dose: Tensor) -> Tensor:
+    """Return the logit that a painted finding of this dose should have.
+
+    With one and the same target for every dose the judge learns presence alone: its logit rises
+    steeply and then says nothing of severity.
+    """
+    return 4 * dose - 0.5
+
+
 def loss_of(outputs: tuple[Tensor, Tensor, Tensor], bank: Bank) -> Tensor:
-    """Return the cross-entropy of findings and sides over what is known."""
-    total = torch.zeros(())
-    for logits, name in zip(outputs, ("", "side_"), strict=False):
-        target, weight = bank[f"{name}target"], bank[f"{name}weight"]
-        each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        total = total + (each * weight).sum() / weight.sum().clamp_min(1)
-    return total
+    """Return the cross-entropy of findings and sides over what is known, and the error of severity.
+
+    Sides are told, not measured: theirs has no dose.
+    """
+    logits, sides, _ = outputs
+    painted = bank["dose"] > 0
+    level = wanted(bank["dose"])
+    target = torch.where(painted, level.sigmoid(), bank["target"])
+    total = _entropy(logits, target, bank["weight"])
+    total = total + _entropy(sides, bank["side_target"], bank["side_weight"])
+    apart = functional.smooth_l1_loss(logits, level, reduction="none")
+    return total + SEVERITY * (apart * painted).sum() / painted.sum().clamp_min(1)
+
+
+def _entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (each * weight).sum() / weight.sum().clamp_min(1)
 
 
 class Batches:

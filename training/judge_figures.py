@@ -89,7 +89,7 @@ def held_out(logits: Floats, sides: Floats, bank: Bank) -> dict[str, Any]:
         figures["auroc_real"][name] = _auroc(value[real & present], value[host & sure & ask])
         figures["positives"][name] = [int(shown.sum()), int((real & present).sum())]
         alone = shown & (target.sum(1) == 1)
-        figures["dose_spearman"][name] = _spearman(bank["dose"].numpy()[alone], value[alone])
+        figures["dose_spearman"][name] = _spearman(bank["dose"].numpy()[alone, k], value[alone])
     return figures
 
 

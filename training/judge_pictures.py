@@ -82,7 +82,7 @@ class Sample:
         sides: sides ("left", "right", "both") of the painted findings that have one.
         absent: how far the absence of the other findings is believed.
         unknown: findings that are neither present nor absent.
-        dose: greatest dose painted, 0 where nothing was.
+        doses: dose of each painted finding, in the order of `findings`; none for real ones.
         patient: hash of the patient, for splitting by patient.
     """
 
@@ -93,7 +93,7 @@ class Sample:
     sides: tuple[tuple[str, str], ...] = ()
     absent: float = CONFIRMED
     unknown: tuple[str, ...] = ()
-    dose: float = 0.0
+    doses: tuple[float, ...] = ()
 
 
 def rows_of(data: Path, split: str) -> list[Row]:
@@ -169,8 +169,9 @@ def painted(job: Job, *, rounds: int) -> list[Sample]:
 
 
 def _round(job: Job, rng: np.random.Generator) -> Sample:
-    picture, dose = job.host.astype(np.float32) / 255, 0.0
+    picture = job.host.astype(np.float32) / 255
     done: list[str] = []
+    doses: list[float] = []
     sides: list[tuple[str, str]] = []
     for name in _names(rng):
         side: Side = rng.choice(_SIDES, p=(0.4, 0.4, 0.2))
@@ -184,17 +185,24 @@ def _round(job: Job, rng: np.random.Generator) -> Sample:
         picture = result.image
         if name == MARKER:
             continue
-        dose = max(dose, amount)
         done.append(name)
+        doses.append(amount)
         if wanted and name in SIDED:
             sides.append((name, str(side)))
     believed = CONTRADICTED if "conflict" in job.row["tier"] else CONFIRMED
     # Data sets without labels of devices show some; a confirmed normal hardly ever does.
     unsure = ("Support Devices",) if believed < 1 and "Support Devices" not in done else ()
     pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    kind: Kind = "painted" if done else "host"
-    patient = _patient(job.row)
-    return Sample(pixels, kind, patient, tuple(done), tuple(sides), believed, unsure, dose)
+    return Sample(
+        pixels,
+        "painted" if done else "host",
+        _patient(job.row),
+        tuple(done),
+        tuple(sides),
+        believed,
+        unsure,
+        tuple(doses),
+    )
 
 
 class Autoencoder:
@@ -280,17 +288,19 @@ def _jobs(rows: list[Row], pictures: list[NDArray[np.uint8]], seed: int) -> list
 def tensors(samples: list[Sample]) -> dict[str, torch.Tensor]:
     """Return pictures (n x 224 x 224 uint8), targets and weights of all samples.
 
-    ``target`` and ``weight`` are n x k, ``side_target`` and ``side_weight`` n x k_sided x 2 with
-    right before left; a weight of 0 means unknown.
+    ``target``, ``weight`` and ``dose`` are n x k, ``side_target`` and ``side_weight`` n x k_sided
+    x 2 with right before left; a weight of 0 means unknown, a dose of 0 that nothing was painted.
     """
     n, k, sided = len(samples), len(FINDINGS), len(SIDED)
-    target, weight = np.zeros((2, n, k), np.float32)
+    target, weight, dose = np.zeros((3, n, k), np.float32)
     side_target, side_weight = np.zeros((2, n, sided, 2), np.float32)
     for i, sample in enumerate(samples):
         present = [FINDINGS.index(name) for name in sample.findings]
         weight[i] = sample.absent
         weight[i, [FINDINGS.index(name) for name in sample.unknown]] = 0
         target[i, present] = weight[i, present] = 1
+        if sample.doses:
+            dose[i, present] = sample.doses
         # Labels of real pictures name no side; an absent finding is absent on both.
         side_weight[i] = weight[i, [FINDINGS.index(name) for name in SIDED], None]
         known = dict(sample.sides)
@@ -306,6 +316,6 @@ def tensors(samples: list[Sample]) -> dict[str, torch.Tensor]:
         "side_target": torch.from_numpy(side_target),
         "side_weight": torch.from_numpy(side_weight),
         "kind": torch.tensor([KINDS.index(s.kind) for s in samples]),
-        "dose": torch.tensor([s.dose for s in samples]),
+        "dose": torch.from_numpy(dose),
         "patient": torch.tensor([s.patient for s in samples]),
     }

@@ -39,8 +39,10 @@ PAIRS = 6
 POSITIVES = 4
 NORMALS = 2
 GUIDANCE = 4.0
-# The difference between two prompts is small beside the error of denoising, which it shares.
-DIFFERENCE_WEIGHT = 80.0
+# The difference between two prompts is small beside the error of denoising, which it shares; and a
+# nodule's is small beside a pacemaker's. So it is weighed by itself, and against its own size.
+DIFFERENCE_WEIGHT = 0.25
+LEAST_DIFFERENCE = 3e-4
 LEARNING_RATE = 4e-4
 SAVE_EVERY = 100
 EMPTY = 0.15
@@ -272,7 +274,7 @@ class Generator(torch.nn.Module):
 
 
 def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> tuple[Tensor, Tensor]:
-    """Return the error of denoising and that of the difference between a pair's two prompts."""
+    """Return the error of denoising, and the part of the prompts' difference that is missed."""
     noisy = schedule.add_noise(batch.clean, batch.noise, batch.times)
     signal = schedule.alphas_cumprod[batch.times][:, None, None, None]
     # The v whose denoised picture is the target: with target == clean, the usual one.
@@ -281,8 +283,9 @@ def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> tuple[Te
     # In the picture's own units, where a late step's v would weigh its small change too much.
     unit = (1 - signal[:PAIRS]).sqrt()
     error = (predicted - wanted)[: 2 * PAIRS]
-    apart = (error[:PAIRS] - error[PAIRS:]) * unit
-    return (predicted - wanted).pow(2).mean(), apart.pow(2).mean()
+    missed = ((error[:PAIRS] - error[PAIRS:]) * unit).pow(2).mean((1, 2, 3))
+    asked = (batch.target[:PAIRS] - batch.target[PAIRS : 2 * PAIRS]).pow(2).mean((1, 2, 3))
+    return (predicted - wanted).pow(2).mean(), (missed / (asked + LEAST_DIFFERENCE)).mean()
 
 
 def rate(step: int, steps: int) -> float:
@@ -324,7 +327,7 @@ def train(folder: Path, minutes: float, steps: int, begin: Path | None) -> None:
         average.update(model, step)
         done = step + 1 == steps or time.monotonic() > deadline
         if step % 20 == 0:
-            log.info("step %d loss %.4f apart %.5f", step, error.item(), apart.item())
+            log.info("step %d loss %.4f apart %.3f", step, error.item(), apart.item())
         if done or step % SAVE_EVERY == SAVE_EVERY - 1:
             saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             checkpoints.save(

@@ -14,7 +14,9 @@ from roentmod.radiograph import Radiograph
 
 __all__ = ["Classifier", "Counterfactual", "Progress", "RadiographEditor", "Status"]
 
-Status = Literal["ok", "unreadable", "black_image", "not_finite", "no_effective_steps"]
+Status = Literal[
+    "ok", "unreadable", "black_image", "not_finite", "no_effective_steps", "poor_anatomy"
+]
 Progress = Callable[[int, int], None]
 
 

@@ -151,12 +151,13 @@ def test_damaged_folders_are_refused(tmp_path, folder):
         Judge.load(tmp_path / "bad")
 
 
+@pytest.fixture(scope="module")
+def bundled():
+    return Judge.load()
+
+
 @pytest.mark.weights
 class TestBundled:
-    @pytest.fixture(scope="class")
-    def bundled(self):
-        return Judge.load()
-
     def test_it_is_small_and_speaks_the_catalogue(self, bundled):
         assert sum((BUNDLED / f"judge.{kind}").stat().st_size for kind in ("onnx", "json")) < 10e6
         known = {item.name: item for item in FINDINGS}

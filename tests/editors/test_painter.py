@@ -194,6 +194,14 @@ class TestEditor:
         assert result.support.any()
         assert not (result.support & ~region).any()
 
+    def test_a_picture_without_lungs_is_a_status_and_spares_the_others(self):
+        body = BODIES[0]
+        blank = Radiograph.from_array(np.full((224, 224), 0.5, dtype=np.float32))
+        painter = Painter({body.radiograph.id: body.anatomy})
+        results = painter.edit([blank, body.radiograph], [Edit(("Edema",)), Edit(("Mass",))])
+        assert [r.status for r in results] == ["poor_anatomy"] * 2 + ["ok"] * 2
+        assert results[0].image is None
+
     def test_removal_and_free_prompts_are_refused(self):
         body = BODIES[0]
         painter = Painter({body.radiograph.id: body.anatomy})

@@ -8,6 +8,7 @@ teacher of `mini`; it is no model of disease.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from roentmod.anatomy import Anatomy, LungSide, Mask
 from roentmod.editors.painter import opacities, shapes
 from roentmod.editors.painter.canvas import Array, Canvas, Change, apply
 from roentmod.edits import Edit
-from roentmod.errors import EditError
+from roentmod.errors import AnatomyError, EditError
 from roentmod.findings import NO_FINDING
 from roentmod.findings import finding as lookup
 from roentmod.interfaces import Counterfactual, Progress
@@ -30,6 +31,7 @@ from roentmod.segmentation import estimate, require
 
 __all__ = ["DOSE", "PAINTABLE", "SIDED", "Painter", "Painting", "paint"]
 
+log = logging.getLogger(__name__)
 Rendering = Callable[[Canvas, LungSide, float, np.random.Generator], Change]
 DOSE = {"mild": 0.3, "moderate": 0.6, "severe": 1.0}
 SIDED: dict[str, Rendering] = {
@@ -127,7 +129,7 @@ def _render(canvas: Canvas, name: str, side: str | None, dose: float, seed: int)
 
 
 class Painter:
-    """The painter as a `RadiographEditor`.
+    """The painter as a `RadiographEditor`; radiographs it cannot outline are "poor_anatomy".
 
     Strength, guidance, steps and scheduler mean nothing to it and are ignored; severity gives the
     dose (none given: moderate). The sham arm is the baseline itself.
@@ -158,18 +160,20 @@ class Painter:
 
         Raises:
             EditError: removal, a free prompt, or a finding the painter has no rendering for.
-            AnatomyError: the outlines of a radiograph cannot be trusted.
         """
         for edit in edits:
             _check(edit)
         regions = list(masks) if masks is not None else [None] * len(radiographs)
         results: list[Counterfactual] = []
         for radiograph, region in zip(radiographs, regions, strict=True):
-            anatomy = self._anatomies.get(radiograph.id)
-            if anatomy is None:
-                anatomy = require(estimate(radiograph), radiograph.source)
-                self._anatomies[radiograph.id] = anatomy
-            results += [self._one(radiograph, anatomy, edit, region) for edit in edits]
+            anatomy = self._anatomies.get(radiograph.id) or estimate(radiograph)
+            self._anatomies[radiograph.id] = anatomy
+            try:
+                require(anatomy, radiograph.source)
+                results += [self._one(radiograph, anatomy, edit, region) for edit in edits]
+            except AnatomyError as error:
+                log.warning("%s", error)
+                results += [Counterfactual(radiograph, edit, "poor_anatomy") for edit in edits]
             if progress:
                 progress(len(results), len(radiographs) * len(edits))
         return results
