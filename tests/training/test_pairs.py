@@ -44,15 +44,15 @@ def test_plain_rows_are_usual_v_prediction(batches):
     assert torch.allclose(answer[plain], usual[plain], atol=1e-4)
 
 
-def test_guidance_at_its_scale_arrives_at_the_painting(batches):
-    """At guidance 4 from the empty prompt, a perfect model's picture is the painted one."""
+def test_guidance_arrives_at_the_painting(batches):
+    """At guidance 1 / REACH from the empty prompt, a perfect model's picture is the painted one."""
     schedule = unet.scheduler()
     seen = 0
     for step in range(20):
         batch = batches.draw(step)
         noisy, signal, answer = perfect(batch, schedule)
         away, towards = answer[unet.PAIRS : 2 * unet.PAIRS], answer[: unet.PAIRS]
-        guided = away + unet.GUIDANCE * (towards - away)
+        guided = away + (towards - away) / unet.REACH
         picture = signal[: unet.PAIRS].sqrt() * noisy[: unet.PAIRS]
         picture = picture - (1 - signal[: unet.PAIRS]).sqrt() * guided
         for row in range(unet.PAIRS):
