@@ -34,7 +34,7 @@ STEPS = 6000
 LEARNING_RATE = 2e-3
 CHECK_EVERY = 500
 # Weight of the error of severity beside cross-entropy.
-SEVERITY = 0.25
+SEVERITY = 0.1
 ROUNDS = {"train": 4, "val": 2}
 PACKAGE = Path(classifiers.__file__).parent
 log = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ import csv
 import logging
 import multiprocessing
 import zlib
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,8 +60,6 @@ TRIPS = 0.25
 # Letters are no finding, whatever else a picture shows.
 MARKER, MARKED = "Text Marker", 0.15
 LEAST_DOSE = 0.15
-# Painted or real, one does not tell whether the other may be said too.
-ALIKE = {"Consolidation": "Pneumonia", "Pneumonia": "Consolidation"}
 # How far an absent label is believed: of normals that a later reading confirmed, of pictures whose
 # text-mined labels it contradicts, of real positives (text-mined, rarely complete).
 CONFIRMED, CONTRADICTED, UNNAMED = 1.0, 0.3, 0.5
@@ -129,17 +126,17 @@ def canonical(row: Row) -> tuple[str, ...]:
 def real_positive(row: Row, pixels: NDArray[np.uint8]) -> Sample:
     """Return a real picture with its labels; what they leave open is unknown.
 
-    NIH does not label devices, and an infiltration may be called consolidation, pneumonia or edema.
+    NIH does not label devices. An infiltration may be called consolidation, pneumonia or edema, and
+    a pneumonia is a consolidation that somebody named.
     """
     names = canonical(row)
-    open_ = {"Consolidation", "Pneumonia", "Edema"} if "Infiltration" in names else set()
-    unknown = ({"Support Devices"} | open_ | _alike(names)) - set(names)
+    unknown = {"Support Devices"}
+    if {"Infiltration", "Pneumonia", "Consolidation"} & set(names):
+        unknown |= {"Consolidation", "Pneumonia"} - set(names)
+    if "Infiltration" in names:
+        unknown |= {"Edema"} - set(names)
     present = tuple(name for name in names if name in FINDINGS)
     return Sample(pixels, "real", _patient(row), present, (), UNNAMED, tuple(unknown))
-
-
-def _alike(names: Sequence[str]) -> set[str]:
-    return {ALIKE[name] for name in names if name in ALIKE}
 
 
 def _patient(row: Row) -> int:
@@ -194,7 +191,7 @@ def _round(job: Job, rng: np.random.Generator) -> Sample:
             sides.append((name, str(side)))
     believed = CONTRADICTED if "conflict" in job.row["tier"] else CONFIRMED
     # Data sets without labels of devices show some; a confirmed normal hardly ever does.
-    unknown = _alike(done) | ({"Support Devices"} if believed < 1 else set())
+    unsure = ("Support Devices",) if believed < 1 and "Support Devices" not in done else ()
     pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return Sample(
         pixels,
@@ -203,7 +200,7 @@ def _round(job: Job, rng: np.random.Generator) -> Sample:
         tuple(done),
         tuple(sides),
         believed,
-        tuple(unknown - set(done)),
+        unsure,
         tuple(doses),
     )
 
