@@ -10,10 +10,12 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
+from PIL import Image
 
 import roentmod
 from roentmod import imaging
 from roentmod.errors import EditError
+from roentmod.phantom import phantom
 from tests import cli_help
 from tests.tiny import write_generator
 
@@ -149,3 +151,23 @@ def test_public_names_exist():
         assert getattr(roentmod, name) is not None
     with pytest.raises(AttributeError):
         _ = roentmod.absent
+
+
+def test_the_painter_states_what_it_painted(tmp_path):
+    body = phantom(5).radiograph
+    imaging.write(body, tmp_path / "body.png", provenance=None)
+    noise = np.random.default_rng(0).integers(0, 255, (224, 224), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    done = run(
+        *("edit", tmp_path / "body.png", tmp_path / "noise.png", "--add", "mass", "--side", "left"),
+        *("--editor", "painter", "--severity", "severe", "--json", "--out", tmp_path / "out"),
+        cache=tmp_path / "c",
+    )
+    good, poor = json.loads(done.stdout)["items"]
+    assert done.returncode == 3
+    assert poor["status"] == "poor_anatomy"
+    assert good["facts"]["severity"]["mass_left_mm"] == 74
+    edited = imaging.read(tmp_path / "out" / good["files"]["counterfactual.png"]["path"])
+    changed = np.argwhere(edited.stored != imaging.read(tmp_path / "body.png").stored)
+    # The patient's left is the picture's right.
+    assert changed[:, 1].min() > 112

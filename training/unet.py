@@ -37,8 +37,8 @@ from training import autoencoder, checkpoints, cohort, painted, samples, vocabul
 
 PAIRS = 7
 POSITIVES = 2
-# How far a prompt moves the picture at guidance 1. A step of the default sampler goes 45 % of the way
-# to what is predicted, so that at guidance 4 half the way becomes 0.9 a step.
+# How far a prompt moves the picture at guidance 1. A step of the default sampler goes 45 % of the
+# way to what is predicted, so that at guidance 4 half the way becomes 0.9 a step.
 REACH = 0.5
 # The difference between two prompts is small beside the error of denoising, which it shares; and a
 # nodule's is small beside a pacemaker's. So it is weighed by itself, and against its own size.
