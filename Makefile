@@ -39,7 +39,8 @@ docs: setup
 RUN ?= runs
 train-anatomy: setup
 	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/mini/cohort
-	$(BIN)/python -m training.segmentation --cohort $(RUN)/mini/cohort --out $(RUN)/anatomy --minutes 10 --export
+	$(BIN)/python -m training.segmentation --cohort $(RUN)/mini/cohort --out $(RUN)/anatomy --minutes 15
+	$(BIN)/python -m training.segmentation --out $(RUN)/anatomy --export
 
 train-judge: setup
 	$(BIN)/python -m training.judge --data $(DATA) --out $(RUN)/judge --minutes 16

@@ -568,11 +568,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--export", action="store_true")
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, help="folder of cxr/ and nih/, to measure")
     args = parser.parse_args()
     if args.export:
         export(args.out)
     elif args.measure:
+        if args.data is None:
+            parser.error("--measure needs --data")
         outlines.measure(args.data, Path("bench/anatomy.json"))
     else:
         train(args.cohort, args.out, args.minutes)
