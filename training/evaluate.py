@@ -337,13 +337,15 @@ def memorisation(
 ) -> dict[str, Any]:
     """Return how near samples come to training pictures, against held-out real radiographs.
 
-    Likeness is the cosine in the judge's feature space and the pixel correlation at 64 px, each to
-    the nearest training picture. Thresholds are what 1 % of held-out real radiographs exceed.
+    Likeness is the cosine in the judge's feature space, training mean taken off, and the pixel
+    correlation at 64 px, each to the nearest training picture. Thresholds are what 1 % of held-out
+    real radiographs exceed.
     """
-    space = _spaces(bench, [p.pixels for p in trained])
+    middle = bench.judge.features(np.stack([p.pixels for p in trained])).mean(0)
+    space = _spaces(bench, [p.pixels for p in trained], middle)
     held = {
         name: measures.nearest(items, space[name])[1]
-        for name, items in _spaces(bench, [p.pixels for p in real]).items()
+        for name, items in _spaces(bench, [p.pixels for p in real], middle).items()
     }
     limits = {name: float(np.quantile(values, 0.99)) for name, values in held.items()}
     figures: dict[str, Any] = {
@@ -354,7 +356,7 @@ def memorisation(
     }
     for group, pictures in groups.items():
         figures[group] = {"samples": len(pictures)}
-        for name, items in _spaces(bench, pictures).items():
+        for name, items in _spaces(bench, pictures, middle).items():
             at, values = measures.nearest(items, space[name])
             top = int(values.argmax())
             figures[group][name] = _near(values, limits[name])
@@ -362,10 +364,10 @@ def memorisation(
     return figures
 
 
-def _spaces(bench: Bench, pictures: list[Array]) -> dict[str, Array]:
+def _spaces(bench: Bench, pictures: list[Array], middle: Array) -> dict[str, Array]:
     stack = np.stack(pictures)
     return {
-        "features": measures.directions(bench.judge.features(stack)),
+        "features": measures.directions(bench.judge.features(stack) - middle),
         "pixels": np.stack([measures.fingerprint(p) for p in pictures]),
     }
 

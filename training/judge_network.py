@@ -81,18 +81,21 @@ class Network(nn.Module):
         self.drop = nn.Dropout(0.2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits n x k, sides n x k_sided x 2 and features n x 128 of n x 1 x 224 x 224."""
+        """Return logits n x k, sides n x k_sided x 2 and features n x d of n x 1 x 224 x 224.
+
+        Features are what is pooled: the layer behind it can fall silent where places say it all.
+        """
         grid = self.late(self.early((image - 0.5) * 4) + self.place)
         places = self.local(grid)
         of_findings, of_sides = places.split([len(FINDINGS), len(SIDED)], dim=1)
         pooled = torch.cat([grid.mean((-2, -1)), grid.amax((-2, -1))], dim=1)
-        features = torch.relu(self.embed(pooled))
-        logits = self.whole(self.drop(features)).float() + smooth_maximum(of_findings)
+        embedded = torch.relu(self.embed(pooled))
+        logits = self.whole(self.drop(embedded)).float() + smooth_maximum(of_findings)
         half = of_sides.shape[-1] // 2
         sides = torch.stack(
             [smooth_maximum(of_sides[..., :half]), smooth_maximum(of_sides[..., half:])], dim=-1
         )
-        return logits, sides, features.float()
+        return logits, sides, pooled.float()
 
 
 @dataclass(frozen=True)

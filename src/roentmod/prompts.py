@@ -19,7 +19,7 @@ class Profile:
 
     Attributes:
         name: profile name.
-        normal: prompt of a normal radiograph (the sham arm).
+        normal: prompt of a normal radiograph (the sham arm); empty where words would treat.
         template: how an impression becomes a prompt; ``{impression}`` is replaced.
         size: working size in pixels, or None to take it from the U-Net and VAE.
         steps: default num_inference_steps.
@@ -82,9 +82,11 @@ PROFILES = {
         licence="see the model card",
     ),
     "radedit": Profile("radedit", "No acute cardiopulmonary process", size=512, steps=100),
+    # To `mini` the words of a normal radiograph remove what looks like disease, and a control must
+    # not treat: it is told nothing, which gives back what it is shown.
     "mini": Profile(
         "mini",
-        "no finding",
+        "",
         size=224,
         steps=15,
         scheduler="dpmsolver++-logsnr",

@@ -70,5 +70,5 @@ def test_prompts_name_side_severity_and_every_finding():
 
 def test_removal_swaps_the_prompts_and_a_sham_is_normal():
     edit = Edit(("effusion",), action="remove")
-    assert PROFILES["mini"].pair(edit) == ("no finding", "pleural effusion")
-    assert PROFILES["mini"].pair(edit.sham()) == ("no finding", "")
+    assert PROFILES["mini"].pair(edit) == ("", "pleural effusion")
+    assert PROFILES["mini"].pair(edit.sham()) == ("", "")
