@@ -54,6 +54,8 @@ STRENGTHS, GUIDANCE = (0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.5, 4.0, 6.0, 10.0)
 TRADED, TRADED_FINDING = 5, "Pleural Effusion"
 SAMPLES = 200
 ADULT = 18
+# Net change of the judge's logit below which an edit had no effect that leakage could be part of.
+LEAST_EFFECT = 0.5
 # Off-target changes that are no leakage: (edited, read) and why.
 EXPLAINED = {
     ("Pneumonia", "Consolidation"): "a pneumonia is a consolidation of one cause",
@@ -220,33 +222,42 @@ def severity(bench: Bench, graded: list[Result]) -> dict[str, float]:
 def leakage(bench: Bench, results: list[Result]) -> dict[str, Any]:
     """Return off-target over on-target net change, overall and by pair.
 
-    A pair's figure is the size of the mean net change of the other finding's logit over that of the
-    edited finding's. ``leakage_fraction`` leaves out the pairs that `EXPLAINED` names.
+    ``leakage_fraction`` is the mean size of the off-target changes over the mean on-target change,
+    the pairs that `EXPLAINED` names left out. A pair's figure is the size of the mean net change of
+    the other finding's logit over that of the edited finding's, where that one is large enough to
+    be divided by.
     """
-    pairs: dict[str, dict[str, float]] = {}
-    every, counted, above = [], [], []
-    for name in bench.findings:
-        mean = np.mean([r.net for r in _of(results, name)], axis=0)
-        on = mean[bench.column(name)]
-        # An edit without effect has no leakage that could be told from all.
-        share = np.abs(mean) / max(float(on), 1e-3)
-        pairs[name] = {}
-        for other in bench.findings:
-            if other == name:
-                continue
-            value, reason = float(share[bench.column(other)]), EXPLAINED.get((name, other))
-            pairs[name][other] = _round(value)
-            every.append(value)
-            if reason is None:
-                counted.append(value)
-            if value > 0.25:
-                fact = {"edited": name, "read": other, "fraction": _round(value)}
-                above.append(fact | {"reason": reason})
+    means = {name: np.mean([r.net for r in _of(results, name)], axis=0) for name in bench.findings}
+    on = {name: float(means[name][bench.column(name)]) for name in bench.findings}
+    off = {
+        (name, other): abs(float(means[name][bench.column(other)]))
+        for name in bench.findings
+        for other in bench.findings
+        if other != name
+    }
+    return leakage_figures(on, off)
+
+
+def leakage_figures(on: dict[str, float], off: dict[tuple[str, str], float]) -> dict[str, Any]:
+    """Return what `leakage` does, from mean on-target and sizes of mean off-target changes."""
+    whole = max(float(np.mean(list(on.values()))), 1e-3)
+    pairs: dict[str, dict[str, float]] = {name: {} for name in on if on[name] > LEAST_EFFECT}
+    for (name, other), value in off.items():
+        if name in pairs:
+            pairs[name][other] = _round(value / on[name])
+    above = [
+        {"edited": a, "read": b, "fraction": value, "reason": EXPLAINED.get((a, b))}
+        for a, line in pairs.items()
+        for b, value in line.items()
+        if value > 0.25
+    ]
+    counted = [value for pair, value in off.items() if pair not in EXPLAINED]
     return {
-        "leakage_fraction": _round(np.mean(counted)),
-        "leakage_fraction_with_explained": _round(np.mean(every)),
+        "leakage_fraction": _round(np.mean(counted) / whole),
+        "leakage_fraction_with_explained": _round(np.mean(list(off.values())) / whole),
         "leakage_pairs": pairs,
-        "leakage_pairs_above": sorted(above, key=lambda fact: -fact["fraction"]),
+        "leakage_pairs_above": sorted(above, key=lambda fact: -float(str(fact["fraction"]))),
+        "without_effect": [name for name in on if name not in pairs],
     }
 
 

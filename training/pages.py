@@ -254,16 +254,18 @@ def _by_finding(figures: dict[str, Any]) -> str:
 
 
 def _leaks(figures: dict[str, Any]) -> str:
+    idle = ", ".join(figures["without_effect"])
+    note = f"\n\nWithout effect (net logit below 0.5), so left out: {idle}." if idle else ""
     above = figures["leakage_pairs_above"]
     if not above:
-        return "No finding but the edited one changes by more than a quarter of it."
+        return "No finding but the edited one changes by more than a quarter of it." + note
     rows = [
         [fact["edited"], fact["read"], f"{fact['fraction']:.2f}", fact["reason"] or "leakage"]
         for fact in above
     ]
     heads = ("edited", "also changes", "fraction of the wanted change", "why")
     whole = figures["leakage_fraction_with_explained"]
-    return _table(heads, rows) + f"\n\nWith the explained pairs the mean is {whole:.3f}."
+    return _table(heads, rows) + f"\n\nWith the explained pairs the mean is {whole:.3f}." + note
 
 
 def _tradeoff(facts: dict[str, Any], folder: str) -> str:
