@@ -13,7 +13,7 @@ setup: .venv/ready
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Six edits of a real radiograph: demo/edits.png, DICOM and PNG files, demo/edits.json.
+# Six edits of a real radiograph, by mini (demo/edits.png, DICOM, PNG, JSON) and by the painter.
 demo: setup
 	$(BIN)/python -m examples.demo
 

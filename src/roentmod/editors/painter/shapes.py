@@ -92,7 +92,7 @@ def pneumothorax(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Chang
     return Change(
         np.asarray(np.maximum((0.04 + 0.22 * dose) * collapsed, 0.34 * line), dtype=np.float32),
         np.asarray(-0.40 * air, dtype=np.float32),
-        calm=np.asarray(0.9 * air, dtype=np.float32),
+        calm=np.asarray(0.6 * air, dtype=np.float32),
         severity={f"pneumothorax_{side}_lung_fraction": round(share, 4)},
     )
 
