@@ -31,20 +31,10 @@ from roentmod.findings import finding
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.radiograph import Radiograph
 from roentmod.store import write_json
-from training import cohort, measures, pages
+from training import cohort, judge_pictures, measures, pages
 
-FINDINGS = (
-    "Cardiomegaly",
-    "Pleural Effusion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Nodule",
-    "Mass",
-    "Pneumothorax",
-    "Support Devices",
-)
+# A hernia is evaluated where the editor says that it knows it.
+FINDINGS = tuple(name for name in judge_pictures.FINDINGS if name != "Hernia")
 SIDED = ("Pleural Effusion", "Consolidation", "Pneumothorax")
 TIMED = ("Cardiomegaly", "Pleural Effusion", "Edema", "Consolidation", "Nodule", "Pneumothorax")
 LEVELS = ("mild", "moderate", "severe")

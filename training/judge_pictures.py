@@ -45,15 +45,7 @@ FINDINGS = (
     "Hernia",
     "Support Devices",
 )
-SIDED = (
-    "Pleural Effusion",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Nodule",
-    "Mass",
-    "Pneumothorax",
-)
+SIDED = tuple(PAINTED_AT_SIDES)
 # Shares of one finding and of several; the rest of the hosts stays untouched.
 ONE, SEVERAL = 0.45, 0.25
 TRIPS = 0.25
