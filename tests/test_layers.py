@@ -8,7 +8,16 @@ import roentmod
 ROOT = Path(roentmod.__file__).parent
 LAYERS = (
     ("errors", "radiograph", "anatomy", "findings", "edits", "interfaces", "prompts"),
-    ("editors", "classifiers", "imaging", "phantom", "segmentation", "store", "_optional"),
+    (
+        "editors",
+        "classifiers",
+        "datasets",
+        "imaging",
+        "phantom",
+        "segmentation",
+        "store",
+        "_optional",
+    ),
     ("effects", "fidelity", "cooccurrence", "readers", "stats"),
     ("editing", "audit", "retrain", "study"),
     ("report",),

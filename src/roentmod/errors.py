@@ -10,7 +10,9 @@
     |-- EditError             an edit that cannot be carried out as asked
     |   |-- UnknownFindingError   the finding is not in the catalogue
     |   `-- NoEffectiveStepsError strength x steps leaves nothing to do
-    |-- ClassifierError       images that a classifier cannot take
+    |-- ClassifierError       images a classifier cannot take, or answers that cannot be used
+    |-- DatasetError          a table of radiographs that cannot be used as asked
+    |-- AuditError            an audit that cannot be run or continued as asked
     |-- WeightsError          a model folder that is missing, incomplete or unsafe
     |   `-- MismatchError         host and generator do not fit together
     `-- MissingDependencyError an optional library is not installed
@@ -22,6 +24,9 @@ from __future__ import annotations
 
 __all__ = [
     "AnatomyError",
+    "AuditError",
+    "ClassifierError",
+    "DatasetError",
     "EditError",
     "InputError",
     "MismatchError",
@@ -68,7 +73,15 @@ class NoEffectiveStepsError(EditError):
 
 
 class ClassifierError(RoentModError):
-    """Images have a size, range or type that a classifier does not take."""
+    """Images have a size, range or type that a classifier does not take, or its answer is wrong."""
+
+
+class DatasetError(RoentModError):
+    """A table of radiographs is malformed, or cannot be used as asked."""
+
+
+class AuditError(RoentModError):
+    """An audit cannot be run or continued as asked."""
 
 
 class WeightsError(RoentModError):

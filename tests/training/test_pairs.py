@@ -15,7 +15,7 @@ def batches():
     latents = torch.randn((7, 4, 6, 6), generator=generator)
     facts = [(["No Finding"], None, None, -1)] * 2 + [(["Edema"], None, None, -1)]
     facts += [(["Nodule"], "left", "mild", 0)] * 3 + [(["Edema"], None, "severe", 1)]
-    return unet.Batches({"latents": latents, "facts": facts, "groups": [-1, -1, -1, 0, 0, 0, 1]})
+    return unet.Batches({"latents": latents, "facts": facts})
 
 
 def perfect(batch, schedule):
@@ -61,11 +61,6 @@ def test_guidance_arrives_at_the_painting(batches):
                 assert distance < 1e-3
                 seen += 1
     assert seen > 20
-
-
-def test_the_nearest_place_to_the_noise_is_painted(batches):
-    noise = batches.latents[4] - batches.latents[0]
-    assert batches._nearest([3, 4, 5], noise) == 4
 
 
 def test_same_step_same_batch(batches):
