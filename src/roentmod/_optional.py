@@ -13,6 +13,9 @@ __all__ = ["OPTIONAL", "require"]
 OPTIONAL = {
     "onnxruntime": ("onnxruntime", "the engine 'onnxruntime', the quickest on most CPUs"),
     "onnx": ("onnx", "exporting graphs for onnxruntime and openvino"),
+    "httpx": ("httpx", "a classifier behind an HTTP endpoint"),
+    "sklearn": ("scikit-learn", "fitting a probe on embeddings"),
+    "torchxrayvision": ("roentmod[xrv]", "a classifier of the form 'xrv:'"),
     "openvino": ("roentmod[openvino]", "the engine 'openvino'"),
 }
 

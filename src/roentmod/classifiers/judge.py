@@ -7,6 +7,7 @@ patients.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod._optional import require
-from roentmod.errors import ClassifierError, WeightsError
+from roentmod.classifiers.checks import check_images
+from roentmod.classifiers.heads import Head
+from roentmod.errors import WeightsError
+from roentmod.store import file_sha256
 
 __all__ = ["SIDES", "Judge"]
 
@@ -32,8 +36,11 @@ class Judge:
         findings: canonical names of what it reads, k of them.
         sided: those whose side it tells, k_sided of them.
         size: side in pixels of the square pictures it takes.
+        heads: one a finding, all of them read.
         card: what the weights folder says of them: calibration, figures on held-out patients.
     """
+
+    name = "judge"
 
     def __init__(self, folder: Path) -> None:
         """Open ``judge.onnx`` and ``judge.json`` of `folder`.
@@ -53,7 +60,9 @@ class Judge:
                 f"judge.json must name findings, sided, size, calibration; {error!r} is missing or "
                 "wrong. Export the judge again."
             ) from error
+        self.heads: tuple[Head, ...] = tuple(Head(f, f, "read") for f in self.findings)
         self._session = _open(folder / "judge.onnx")
+        self._weights = folder / "judge.onnx"
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Judge:
@@ -83,8 +92,25 @@ class Judge:
         """Return the last layer before the logits, n x d; arguments and errors as `logits`."""
         return self._run("features", images)
 
+    def describe(self) -> dict[str, Any]:
+        """Return what provenance records of the judge, in words JSON has."""
+        return {
+            "name": self.name,
+            "kind": "judge",
+            "source": self._weights.name,
+            "sha256": file_sha256(self._weights),
+            "size": self.size,
+            "input_range": [0.0, 1.0],
+            "channels": 1,
+            "mean": [],
+            "std": [],
+            "outputs": "calibrated logits",
+            "findings": list(self.findings),
+            "heads": [dataclasses.asdict(head) for head in self.heads],
+        }
+
     def _run(self, output: str, images: Array) -> Array:
-        _check(images, self.size)
+        check_images(images, self.size)
         # One image a call, so that a result cannot depend on what is read beside it.
         rows = [self._session.run([output], {"image": one[None, None]})[0] for one in images]
         empty = self._shape(output)
@@ -130,24 +156,3 @@ def _open(path: Path) -> Any:
     if missing:
         raise WeightsError(f"{path.name} lacks the outputs {', '.join(sorted(missing))}.")
     return session
-
-
-def _check(images: Array, size: int) -> None:
-    """Refuse anything but n x size x size float32 in [0, 1].
-
-    Raises:
-        ClassifierError: in one message, whatever is wrong.
-    """
-    shape = "x".join(map(str, np.shape(images)))
-    kind = getattr(images, "dtype", type(images).__name__)
-    got = f"{shape} {kind}"
-    good = kind == np.float32 and np.shape(images)[1:] == (size, size) and np.ndim(images) == 3
-    if good and images.size:
-        low, high = float(images.min()), float(images.max())
-        good = low >= 0 and high <= 1
-        got += f" from {low:g} to {high:g}"
-    if not good:
-        raise ClassifierError(
-            f"Images must be n x {size} x {size} float32 display values in [0, 1]; got {got}. "
-            f"Pad to a square, resize to {size} and scale to [0, 1]."
-        )

@@ -14,7 +14,7 @@ from roentmod.edits import Arm
 from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.dicom import read_dicom
 from roentmod.imaging.dicom_write import write_dicom
-from roentmod.imaging.pictures import Row, difference_picture, sheet
+from roentmod.imaging.pictures import Row, difference_picture, grey_picture, sheet
 from roentmod.imaging.provenance import describe, without_source
 from roentmod.imaging.raster import read_raster, read_tones, save_png, write_png
 from roentmod.interfaces import Counterfactual
@@ -24,6 +24,7 @@ from roentmod.store import atomic
 __all__ = [
     "Row",
     "difference_picture",
+    "grey_picture",
     "native_suffix",
     "read",
     "read_mask",

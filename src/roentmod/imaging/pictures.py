@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Cell", "Row", "colour_limit", "difference_picture", "grid", "sheet"]
+__all__ = [
+    "Cell",
+    "Row",
+    "colour_limit",
+    "difference_picture",
+    "grey_picture",
+    "grid",
+    "sheet",
+]
 
 Array = NDArray[np.float32]
 _BACKGROUND, _INK, _FAINT, _ALARM = (16, 17, 20), (236, 238, 242), (150, 155, 163), (255, 178, 44)
@@ -94,6 +102,12 @@ def difference_picture(
     left = _MARGIN + size[0] + 18
     _bar(canvas, (left, head + (size[1] - height) // 2 + 8), height - 16, top)
     return canvas
+
+
+def grey_picture(pixels: Array, long_side: int = 1024) -> Image.Image:
+    """Return display values in [0, 1], h x w, as a picture of at most `long_side` pixels."""
+    side = min(long_side, max(pixels.shape))
+    return _grey(pixels, _fitted(pixels.shape, (side, side)))
 
 
 def sheet(rows: Sequence[Row], *, title: str = "", cell: int = 420) -> Image.Image:

@@ -1,0 +1,226 @@
+"""The audit: does a classifier react to findings it should ignore?
+
+No-finding radiographs are edited, each edit beside its sham; every classifier and the judge read
+both; the difference is the effect. `run` does what is left of a run directory and returns the
+result; `assess` judges a finished directory again. The directory holds ``predictions.parquet`` (one
+row a reading, the hinge of everything), ``items.parquet`` (what is missing and why),
+``baselines.parquet``, ``readings.parquet`` and ``states.parquet`` (unedited radiographs),
+``audit.json`` (plan, rules, provenance) and ``pictures/``.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import roentmod
+from roentmod import datasets
+from roentmod.audit import pictures
+from roentmod.audit.judgement import RECORD, assess
+from roentmod.audit.plan import AuditResult, ClassifierResult, Doses, Example, Plan
+from roentmod.audit.predict import Case, Readers, predict, read_labelled
+from roentmod.classifiers import Judge
+from roentmod.datasets import Dataset
+from roentmod.effects import JUDGE, Rules
+from roentmod.errors import AuditError
+from roentmod.interfaces import Classifier, Progress, RadiographEditor
+from roentmod.store import atomic, write_json
+
+__all__ = [
+    "AuditResult",
+    "ClassifierResult",
+    "Doses",
+    "Example",
+    "Plan",
+    "Rules",
+    "assess",
+    "run",
+]
+
+_LIBRARIES = ("numpy", "pandas", "scipy", "torch", "onnxruntime", "diffusers", "pillow")
+Stages = Callable[[str], Progress]
+
+
+def run(
+    data: Dataset,
+    baselines: pd.DataFrame,
+    editor: RadiographEditor,
+    classifiers: Mapping[str, Classifier],
+    plan: Plan,
+    folder: Path,
+    *,
+    rules: Rules | None = None,
+    judge: Classifier | None = None,
+    stages: Stages | None = None,
+) -> AuditResult:
+    """Audit classifiers; an interrupted audit goes on where it stopped.
+
+    Args:
+        data: where radiographs come from.
+        baselines: rows of `data.table` that are edited: no finding, one a patient.
+        editor: makes counterfactuals and shams.
+        classifiers: what is audited, by name.
+        plan: edits and numbers.
+        folder: the run directory.
+        rules: how to judge; None is the default.
+        judge: sees edits, independent of the classifiers; None is the bundled one.
+        stages: called with a stage's name, returns what is told of its progress.
+
+    Raises:
+        AuditError: no baseline or classifier, or `folder` holds an audit of something else.
+        EditError: the editor cannot make one of the edits.
+    """
+    if baselines.empty or not classifiers:
+        raise AuditError(
+            f"An audit needs baselines and classifiers; got {len(baselines)} and "
+            f"{len(classifiers)}. Give both."
+        )
+    if JUDGE in classifiers:
+        raise AuditError(f"'{JUDGE}' names the judge; an audited classifier needs another name.")
+    started = time.time()
+    readers = Readers({**classifiers, JUDGE: judge or Judge.load()})
+    removals = _removals(data, plan)
+    cases = [_case(row, plan.edits()) for row in baselines.to_dict("records")]
+    cases += [_case(row, plan.removal(name)) for name, row in removals]
+    record = _record(data, cases, editor, readers, plan, rules or _usual(editor))
+    _claim(folder, record)
+    stage = stages or (lambda _: lambda *_: None)
+    predictions, items = predict(
+        cases, data, editor, readers, folder / "parts", stage("editing and reading")
+    )
+    labelled, states = _labelled(data, plan)
+    audited = Readers(classifiers, readers.failures)
+    readings, unread = read_labelled(
+        labelled, data, audited, folder / "parts-labelled", stage("reading labelled radiographs")
+    )
+    shown = pd.concat([baselines, *(pd.DataFrame([row]) for _, row in removals)])
+    tables = {
+        "predictions": predictions,
+        "items": pd.concat([items, unread], ignore_index=True),
+        "baselines": _described(shown.drop_duplicates("image_id")),
+        "readings": readings,
+        "states": states,
+    }
+    for name, table in tables.items():
+        with atomic(folder / f"{name}.parquet") as part:
+            table.to_parquet(part)
+    record["provenance"] |= {"seconds": round(time.time() - started, 1)}
+    write_json(folder / RECORD, record)
+    result = assess(folder)
+    if not (folder / "pictures" / "examples.json").exists():
+        pictures.illustrate(result, predictions, plan, data, editor)
+    return assess(folder)
+
+
+def _usual(editor: RadiographEditor) -> Rules:
+    """Return the default rules; an editor that knows what it paints needs no leakage taken off."""
+    return Rules(exact=bool(getattr(editor, "exact", False)))
+
+
+def _case(row: Mapping[Any, Any], edits: list[Any]) -> Case:
+    return Case(str(row["image_id"]), str(row["patient_id"]), tuple(edits))
+
+
+def _removals(data: Dataset, plan: Plan) -> list[tuple[str, dict[Any, Any]]]:
+    """Return radiographs that carry a finding, with the finding, for the reverse check."""
+    if not plan.removals:
+        return []
+    return [
+        (name, row)
+        for name in plan.findings
+        for row in datasets.positives(data, name, count=plan.removals).to_dict("records")
+    ]
+
+
+def _labelled(data: Dataset, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the unedited radiographs to read, and what is known to be in each."""
+    columns = [name for name in plan.findings if name in data.table]
+    empty = pd.DataFrame(columns=[*columns, "clean"])
+    if not plan.stress:
+        return pd.DataFrame(columns=["image_id", "patient_id"]), empty
+    parts = [datasets.positives(data, name, count=plan.stress) for name in plan.findings]
+    clean = datasets.baselines(data, count=plan.stress)
+    rows = pd.concat([*parts, clean.table]).drop_duplicates("image_id").reset_index(drop=True)
+    states = rows.set_index("image_id")[columns].astype(str)
+    states["clean"] = states.index.isin(clean.table["image_id"])
+    return rows[["image_id", "patient_id"]], states
+
+
+def _described(rows: pd.DataFrame) -> pd.DataFrame:
+    table = rows[["image_id", "path", "patient_id", "sex", "age", "view", "site"]]
+    return table.rename(columns={"image_id": "baseline_id"}).reset_index(drop=True)
+
+
+def _record(
+    data: Dataset,
+    cases: list[Case],
+    editor: RadiographEditor,
+    readers: Readers,
+    plan: Plan,
+    rules: Rules,
+) -> dict[str, Any]:
+    """Return what ``audit.json`` holds. All but rules and provenance must stay the same."""
+    described = {name: _describe(one) for name, one in readers.by_name.items()}
+    told = getattr(editor, "describe", None)
+    return {
+        "plan": json.loads(json.dumps(asdict(plan))),
+        "data": {"name": data.name, "root": str(data.root)},
+        "editor": told() if callable(told) else {"name": editor.name},
+        "judge": described.pop(JUDGE),
+        "classifiers": described,
+        "cases": [case.baseline_id for case in cases],
+        "pairs": sum(len(case.edits) for case in cases),
+        "levels": [list(level) for level in plan.levels()],
+        "stress_findings": list(plan.findings),
+        "rules": asdict(rules),
+        "provenance": {
+            "synthetic": "YES",
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "roentmod": roentmod.__version__,
+            **{name: version(name) for name in _LIBRARIES},
+        },
+    }
+
+
+def _describe(classifier: Classifier) -> dict[str, Any]:
+    """Return what a classifier says of itself; one that says nothing has the heads it reads."""
+    told = getattr(classifier, "describe", None)
+    said: dict[str, Any] = json.loads(json.dumps(told())) if callable(told) else {}
+    plain = [
+        {"name": name, "finding": name, "state": "read", "note": ""} for name in classifier.findings
+    ]
+    return {"source": type(classifier).__name__, "size": classifier.size, "heads": plain} | said
+
+
+def _claim(folder: Path, record: dict[str, Any]) -> None:
+    """Take `folder` for this audit, or make sure that it is this audit's already.
+
+    Raises:
+        AuditError: it belongs to an audit of something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise AuditError(f"--out names a folder; '{folder.name}' is a file. Name another.")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RECORD
+    if path.exists():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        fixed = [key for key in record if key not in ("rules", "provenance")]
+        other = [key for key in fixed if old.get(key) != record[key]]
+        if other:
+            raise AuditError(
+                f"{folder} holds an audit with another {', '.join(other)}. Give it back, or name "
+                "another folder."
+            )
+        record["provenance"]["started"] = old["provenance"]["started"]
+    write_json(path, record)

@@ -1,0 +1,204 @@
+"""What a model needs to be told about: labels, input and outputs, as a sidecar file declares them.
+
+A sidecar is a JSON file beside the weights, ``model.onnx.json`` or ``model.json``::
+
+    {"labels": ["Effusion", "Edema"], "size": 224, "range": [0, 1], "channels": 3,
+     "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+     "outputs": "logits", "activation": "sigmoid", "name": "our model"}
+
+`range` is what display values 0 and 1 become; `mean` and `std` are taken off after that. Nothing of
+this is guessed from the numbers a model answers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod.classifiers.heads import Labels
+from roentmod.errors import ClassifierError
+
+__all__ = ["Card", "make_card", "sidecar"]
+
+Array = NDArray[np.float32]
+# Probabilities are kept this far from 0 and 1 before they become logits (at most 13.8).
+CLIP = 1e-6
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is declared of a model.
+
+    Attributes:
+        labels: names of its heads in the order of its outputs, k of them.
+        size: side in pixels of the square pictures it takes.
+        range: what display values 0 and 1 become on the way in.
+        channels: 1, or 3 equal ones.
+        mean, std: one a channel, taken off after `range`; empty where there is no such step.
+        outputs: what it answers. Probabilities become logits, clipped to 1e-6 from 0 and 1.
+        activation: how its logits become probabilities: each by itself, or all together. A softmax
+            logit becomes one against the rest, which for two classes is their difference.
+        check_outputs: refuse "logits" that all stay in [0, 1], as probabilities do.
+        name: what tables call it.
+        mapping: head -> finding, over and above the aliases.
+        output: which output is meant where a model has several.
+    """
+
+    labels: tuple[str, ...]
+    size: int
+    range: tuple[float, float]
+    channels: int = 1
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    outputs: Literal["logits", "probabilities"] = "logits"
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+    check_outputs: bool = False
+    name: str = ""
+    mapping: Labels = field(default_factory=dict)
+    output: str | None = None
+
+    def prepare(self, images: Array) -> Array:
+        """Return n x size x size display values as the model wants them, n x channels x h x w."""
+        low, high = self.range
+        batch = images[:, None] if (low, high) == (0, 1) else images[:, None] * (high - low) + low
+        if self.channels > 1:
+            batch = np.repeat(batch, self.channels, axis=1)
+        if self.mean:
+            mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+            batch = (batch - mean) / std
+        return np.ascontiguousarray(batch, np.float32)
+
+    def to_logits(self, values: NDArray[np.float64]) -> Array:
+        """Return what the model answered (n x k, finite) as logits of each head by itself.
+
+        Raises:
+            ClassifierError: "probabilities" outside [0, 1].
+        """
+        if self.outputs == "probabilities":
+            if values.size and (values.min() < 0 or values.max() > 1):
+                raise ClassifierError(
+                    "Probabilities must be in [0, 1]; got "
+                    f"{values.min():g} to {values.max():g}. Declare outputs='logits'."
+                )
+            chance = np.clip(values, CLIP, 1 - CLIP)
+            return np.asarray(np.log(chance) - np.log1p(-chance), np.float32)
+        if self.activation == "softmax":
+            values = _one_against_rest(values)
+        return values.astype(np.float32)
+
+
+def _one_against_rest(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return z_i - log sum_{j != i} exp z_j: the log odds of class i under a softmax."""
+    result = np.empty_like(values)
+    for i in range(values.shape[1]):
+        rest = np.delete(values, i, axis=1)
+        result[:, i] = values[:, i] - np.logaddexp.reduce(rest, axis=1)
+    return result
+
+
+def sidecar(path: Path) -> dict[str, Any]:
+    """Return what the sidecar of the weights `path` says, {} where there is none.
+
+    Raises:
+        ClassifierError: it is no JSON object.
+    """
+    for file in (path.with_name(path.name + ".json"), path.with_suffix(".json")):
+        if file.is_file():
+            return json_object(file)
+    return {}
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that the file `path` holds.
+
+    Raises:
+        ClassifierError: it cannot be read, or holds something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClassifierError(f"{path} must be a JSON file; reading it gave: {error}.") from error
+    if not isinstance(data, dict):
+        raise ClassifierError(f"{path} must be one JSON object; got {type(data).__name__}.")
+    return data
+
+
+def make_card(declared: Mapping[str, Any], *, where: str) -> Card:
+    """Check what was declared and return it; `where` says in messages who should have said it.
+
+    Raises:
+        ClassifierError: a word is missing, unknown or wrong.
+    """
+    known = {item.name for item in fields(Card)}
+    strange = sorted(set(declared) - known)
+    if strange:
+        raise ClassifierError(
+            f"A classifier is declared by {', '.join(sorted(known))}; got {', '.join(strange)} "
+            f"({where}). Take it out, or correct its spelling."
+        )
+    for word in ("labels", "size", "range", "outputs"):
+        if declared.get(word) is None:
+            option = "input_range" if word == "range" else word
+            raise ClassifierError(
+                f"A classifier must declare labels, size, range and outputs; '{word}' is missing. "
+                f"Add it to {where}, or give {option}=."
+            )
+    words = {key: value for key, value in declared.items() if value is not None}
+    try:
+        channels = int(words.get("channels", 1))
+        words |= {"channels": channels, "size": int(words["size"])}
+        words["labels"] = _names(words["labels"])
+        words["range"] = tuple(float(v) for v in words["range"])
+        for word in ("mean", "std"):
+            words[word] = _per_channel(words.get(word, ()), channels)
+        card = Card(**words)
+    except (TypeError, ValueError) as error:
+        raise ClassifierError(f"The classifier is declared wrongly ({where}): {error}.") from error
+    _check(card, where)
+    return card
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"labels must be a list of names, got {value!r}")
+    return tuple(str(name) for name in value)
+
+
+def _per_channel(value: Any, channels: int) -> tuple[float, ...]:
+    if isinstance(value, int | float):
+        return (float(value),) * channels
+    numbers = tuple(float(v) for v in value)
+    return numbers * channels if len(numbers) == 1 else numbers
+
+
+def _check(card: Card, where: str) -> None:
+    wrong = ""
+    low, high = card.range if len(card.range) == 2 else (math.nan, math.nan)
+    sizes = {len(card.mean), len(card.std)}
+    if not 8 <= card.size <= 4096:
+        wrong = f"size must be 8 to 4096 pixels, got {card.size}"
+    elif not (math.isfinite(low) and math.isfinite(high) and low < high):
+        wrong = f"range must be two rising numbers, got {card.range}"
+    elif card.channels not in (1, 3):
+        wrong = f"channels must be 1 or 3, got {card.channels}"
+    elif sizes not in ({0}, {card.channels}):
+        wrong = f"mean and std must both be given, one a channel, got {card.mean} and {card.std}"
+    elif card.std and min(card.std) <= 0:
+        wrong = f"std must be positive, got {card.std}"
+    elif card.outputs not in ("logits", "probabilities"):
+        wrong = f"outputs must be 'logits' or 'probabilities', got '{card.outputs}'"
+    elif card.activation not in ("sigmoid", "softmax"):
+        wrong = f"activation must be 'sigmoid' or 'softmax', got '{card.activation}'"
+    elif card.activation == "softmax" and len(card.labels) < 2:
+        wrong = f"a softmax needs at least two labels, got {len(card.labels)}"
+    elif not card.labels:
+        wrong = "labels must name at least one head, got none"
+    if wrong:
+        raise ClassifierError(f"The classifier is declared wrongly ({where}): {wrong}.")

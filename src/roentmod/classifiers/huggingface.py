@@ -1,0 +1,277 @@
+"""Hugging Face models: image classifiers, CLIP-type zero-shot models, vision towers.
+
+Only what an image processor says of size and numbers is used (`rescale`, mean, standard deviation).
+Its centre crop is not: pictures come padded to a square, and are resized to the cropped size whole,
+so that lung apices and bases stay in the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod.classifiers.adapter import Adapter, Origin
+from roentmod.classifiers.card import Card, make_card
+from roentmod.classifiers.heads import Labels
+from roentmod.errors import ClassifierError, WeightsError
+from roentmod.findings import FINDINGS, NO_FINDING
+from roentmod.store import file_sha256
+
+__all__ = ["clip", "image_classifier", "vision_tower"]
+
+Array = NDArray[np.float32]
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def image_classifier(
+    name: str,
+    declared: Mapping[str, Any],
+    *,
+    labels: Labels | None = None,
+    revision: str | None = None,
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> Adapter:
+    """Return the image classifier in a folder, or of a hub id.
+
+    A configuration for one label an image (a softmax) gives log odds against the rest, the
+    difference of the two logits where there are two; one for several labels, its logits.
+
+    Raises:
+        WeightsError: nothing can be loaded from there, or the head has no weights.
+        ClassifierError: it does not declare size, range or kind of labels.
+    """
+    model, source = _load("AutoModelForImageClassification", name, revision)
+    config = model.config
+    names = [config.id2label[i] for i in sorted(config.id2label)]
+    words = _input(name, revision, config) | {"labels": names, "outputs": "logits"}
+    given = {key: value for key, value in declared.items() if value is not None}
+    if "activation" not in given:
+        words["activation"] = _activation(config, len(names))
+    card = make_card(words | given, where="config.json, preprocessor_config.json")
+    forward = _torch(model, device, lambda inputs: model(pixel_values=inputs).logits)
+    return Adapter(
+        card, forward, _origin("hf", source, model), labels=labels, batch_size=batch_size
+    )
+
+
+def clip(
+    name: str,
+    declared: Mapping[str, Any],
+    *,
+    labels: Labels | None = None,
+    prompts: Mapping[str, tuple[str, str]] | None = None,
+    revision: str | None = None,
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> Adapter:
+    """Return a CLIP or SigLIP model as a zero-shot classifier.
+
+    The logit of a finding is scale x (cos(image, positive) - cos(image, negative)), whose sigmoid
+    is the softmax over the two prompts (CheXzero: Tiu et al., Nat Biomed Eng 2022, whose prompts
+    "{finding}" and "no {finding}" are the default here).
+
+    Args:
+        name: folder or hub id, with its tokenizer.
+        declared: words that stand for what the files say; `labels` chooses what is asked.
+        labels: head -> finding, over and above the aliases.
+        prompts: head -> (positive, negative), over the default ones, or for heads of your own.
+        revision: of a hub id.
+        device: of torch.
+        batch_size: pictures a forward pass.
+
+    Raises:
+        WeightsError: nothing can be loaded from there.
+        ClassifierError: a label without prompts, or no zero-shot model.
+    """
+    from transformers import AutoTokenizer
+
+    model, source = _load("AutoModel", name, revision)
+    if not (hasattr(model, "get_text_features") and hasattr(model, "logit_scale")):
+        raise ClassifierError(
+            f"A clip: model needs image and text towers; {name} is a {type(model).__name__}. "
+            "Use hf: for a classifier with heads of its own."
+        )
+    pairs = {f.name: (f.phrase, f"no {f.phrase}") for f in FINDINGS if f is not NO_FINDING}
+    pairs |= dict(prompts or {})
+    asked = list(declared.get("labels") or pairs)
+    lacking = [label for label in asked if label not in pairs or len(pairs[label]) != 2]
+    if lacking:
+        raise ClassifierError(
+            f"Each label needs a positive and a negative prompt; {', '.join(lacking)} has none. "
+            "Give prompts={label: (positive, negative)}."
+        )
+    words = _input(name, revision, model.config) | {"labels": asked, "outputs": "logits"}
+    given = {key: value for key, value in declared.items() if value is not None}
+    card = make_card(words | given, where="config.json, preprocessor_config.json")
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    used = {label: tuple(pairs[label]) for label in asked}
+    forward = _torch(model, device, _zero_shot(model, tokenizer, list(used.values()), device))
+    origin = _origin("clip", source, model, prompts={k: list(v) for k, v in used.items()})
+    return Adapter(card, forward, origin, labels=labels, batch_size=batch_size)
+
+
+def vision_tower(
+    name: str, declared: Mapping[str, Any], *, revision: str | None = None, device: str = "cpu"
+) -> tuple[Card, Callable[[Array], Any], Origin]:
+    """Return card, function (n x channels x size x size -> n x d) and origin of an image encoder.
+
+    The embedding is the pooled output, or the mean over positions where there is none.
+
+    Raises:
+        WeightsError: nothing can be loaded from there.
+        ClassifierError: it does not declare size or range.
+    """
+    model, source = _load("AutoModel", name, revision)
+    words = _input(name, revision, model.config) | {"labels": ["embedding"], "outputs": "logits"}
+    given = {key: value for key, value in declared.items() if value is not None}
+    card = make_card(words | given, where="config.json, preprocessor_config.json")
+
+    def embed(inputs: Any) -> Any:
+        if hasattr(model, "get_image_features"):
+            return _pooled(model.get_image_features(pixel_values=inputs))
+        return _pooled(model(pixel_values=inputs)).flatten(1)
+
+    return card, _torch(model, device, embed), _origin("hf", source, model)
+
+
+def _zero_shot(
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[str, ...]], device: str
+) -> Callable[[Any], Any]:
+    import torch
+
+    # SigLIP learned its texts padded to the full length.
+    padding = "max_length" if "siglip" in str(model.config.model_type) else True
+    flat = [text for pair in pairs for text in pair]
+    tokens = tokenizer(flat, padding=padding, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        model.to(device)
+        words = _unit(_pooled(model.get_text_features(**tokens.to(device))))
+        direction = model.logit_scale.exp() * (words[0::2] - words[1::2])
+    return lambda inputs: _unit(_pooled(model.get_image_features(inputs))) @ direction.T
+
+
+def _pooled(output: Any) -> Any:
+    """Return the features: a tensor before transformers 5, a field of an output since."""
+    if hasattr(output, "shape"):
+        return output
+    pooled = getattr(output, "pooler_output", None)
+    return output.last_hidden_state.mean(1) if pooled is None else pooled
+
+
+def _unit(features: Any) -> Any:
+    return features / features.norm(dim=-1, keepdim=True)
+
+
+def _torch(model: Any, device: str, run: Callable[[Any], Any]) -> Callable[[Array], Any]:
+    import torch
+
+    model.to(device)
+
+    def forward(batch: Array) -> Array:
+        with torch.inference_mode():
+            result: Array = run(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+        return result
+
+    return forward
+
+
+def _load(auto: str, name: str, revision: str | None) -> tuple[Any, str]:
+    import transformers
+
+    try:
+        model, info = getattr(transformers, auto).from_pretrained(
+            name, revision=revision, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"A Hugging Face model is a folder with config.json and weights, or a hub id; loading "
+            f"'{name}' gave: {text}"
+        ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        # transformers fills the gap with random numbers and goes on.
+        raise WeightsError(
+            f"The weights of '{name}' must be complete; {len(missing)} are missing "
+            f"({', '.join(missing[:3])}). Give a model that was trained for this."
+        )
+    model.float().eval()
+    return model, str(Path(name)) if Path(name).is_dir() else name
+
+
+def _activation(config: Any, labels: int) -> str:
+    kind = getattr(config, "problem_type", None)
+    if labels == 1 or kind == "multi_label_classification":
+        return "sigmoid"
+    if kind == "single_label_classification":
+        return "softmax"
+    raise ClassifierError(
+        f"A classifier of {labels} labels must say whether one or several apply at once "
+        f"(problem_type in config.json); got {kind}. Give activation='sigmoid' (several) or "
+        "'softmax' (one)."
+    )
+
+
+def _input(name: str, revision: str | None, config: Any) -> dict[str, Any]:
+    """Return size, range, channels, mean and std as processor and configuration say."""
+    timm = getattr(config, "pretrained_cfg", None)
+    if timm:
+        return _timm_input(timm)
+    words = _processor(name, revision)
+    vision = getattr(config, "vision_config", config)
+    channels = getattr(vision, "num_channels", None) or len(words.get("mean") or [0] * 3)
+    size = words.pop("size", None) or getattr(vision, "image_size", None)
+    side = size[0] if isinstance(size, list | tuple) else size
+    return {**words, "size": side, "channels": channels}
+
+
+def _timm_input(settings: Mapping[str, Any]) -> dict[str, Any]:
+    channels, height, _ = settings["input_size"]
+    return {
+        "size": height,
+        "channels": channels,
+        "range": (0, 1),
+        "mean": settings.get("mean", ()),
+        "std": settings.get("std", ()),
+    }
+
+
+def _processor(name: str, revision: str | None) -> dict[str, Any]:
+    from transformers.image_processing_utils import BaseImageProcessor
+
+    try:
+        says, _ = BaseImageProcessor.get_image_processor_dict(name, revision=revision)
+    except (OSError, ValueError):
+        return {}
+    says = says.get("image_processor", says)
+    scale = says.get("rescale_factor", 1 / 255) if says.get("do_rescale", True) else 1
+    # 255 x 1/255 in double is 1 within rounding; the range is meant to be exactly that.
+    top = round(255 * float(scale), 6)
+    words: dict[str, Any] = {"range": (0, top)}
+    if says.get("do_normalize", True) and "image_mean" in says:
+        words |= {"mean": says["image_mean"], "std": says["image_std"]}
+    cropped = says.get("crop_size") if says.get("do_center_crop") else None
+    size = cropped or says.get("size")
+    if isinstance(size, Mapping):
+        size = size.get("height", size.get("shortest_edge"))
+    return words | {"size": size}
+
+
+def _origin(kind: str, source: str, model: Any, **facts: Any) -> Origin:
+    import transformers
+
+    facts |= {
+        "model": type(model).__name__,
+        "revision": getattr(model.config, "_commit_hash", None),
+        "transformers": transformers.__version__,
+    }
+    folder = Path(source)
+    files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
+    if len(files) > 1:
+        facts["weights"] = {file.name: file_sha256(file) for file in files}
+    return Origin(kind, source, file_sha256(files[0]) if len(files) == 1 else None, facts)

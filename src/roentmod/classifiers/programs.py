@@ -1,0 +1,136 @@
+"""Classifiers as torch programs in one file (TorchScript, torch.export), and as Python functions.
+
+None of them is a pickle of Python objects: a state dict or a pickled model is refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod.classifiers.graphs import in_fixed_batches
+from roentmod.errors import ClassifierError, WeightsError
+
+__all__ = ["exported", "function", "torchscript"]
+
+Array = NDArray[np.float32]
+
+
+def torchscript(path: Path, *, device: str, output: str | None) -> Callable[[Array], Any]:
+    """Return a TorchScript file as a function of n x channels x size x size pictures.
+
+    Raises:
+        WeightsError: the file is missing, or no TorchScript (a state dict, a pickled model).
+    """
+    import torch
+
+    _exists(path)
+    try:
+        with warnings.catch_warnings():
+            # Deprecated, and still what many people have.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError(
+            f"{path.name} must be a TorchScript program; torch.jit.load gave "
+            f"'{str(error).splitlines()[0][:120]}'. Save it by torch.export.save (.pt2) or to ONNX."
+        ) from error
+    return _run(module.eval(), device, output)
+
+
+def exported(path: Path, *, device: str, output: str | None) -> Callable[[Array], Any]:
+    """Return a torch.export file as a function of n x channels x size x size pictures.
+
+    A program exported for one batch size gets its pictures in batches of that size.
+
+    Raises:
+        WeightsError: the file is missing, or no exported program.
+    """
+    import torch
+
+    _exists(path)
+    try:
+        program = torch.export.load(str(path))
+    # torch wraps what goes wrong in whatever its archive reader raises.
+    except Exception as error:
+        raise WeightsError(
+            f"{path.name} must be a program saved by torch.export.save; reading it gave "
+            f"'{(str(error).splitlines() or [''])[0][:120]}'. Export it again."
+        ) from error
+    first = program.graph_signature.user_inputs[0]
+    shapes = {n.name: n.meta["val"].shape for n in program.graph.nodes if n.op == "placeholder"}
+    batch = shapes[str(first)][0]
+    module = program.module().to(device)
+    return in_fixed_batches(_run(module, device, output), batch if isinstance(batch, int) else None)
+
+
+def function(name: str) -> Callable[[Array], Any]:
+    """Return the callable that ``package.module:function`` names.
+
+    Raises:
+        ClassifierError: there is no such module or function.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ClassifierError(
+            f"A Python classifier is package.module:function; got '{name}'. Name both."
+        )
+    try:
+        found = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ClassifierError(
+            f"A Python classifier must be importable; '{name}' gave: {error}. "
+            "Install its package, or add its folder to PYTHONPATH."
+        ) from error
+    if not callable(found):
+        raise ClassifierError(
+            f"A Python classifier must be callable; '{name}' is {type(found).__name__}."
+        )
+    return found
+
+
+def _exists(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"A classifier's file must exist; {path} does not. Correct the path.")
+
+
+def _run(module: Any, device: str, output: str | None) -> Callable[[Array], Any]:
+    import torch
+
+    def forward(batch: Array) -> Array:
+        with torch.inference_mode():
+            answer = pick(module(torch.from_numpy(batch).to(device)), output)
+            result: Array = answer.float().cpu().numpy()
+        return result
+
+    return forward
+
+
+def pick(answer: Any, output: str | None) -> Any:
+    """Return the one answer that is meant: `output` is a key, or a number in a tuple.
+
+    Raises:
+        ClassifierError: several answers, and none chosen.
+    """
+    if isinstance(answer, Mapping) and output in answer:
+        return answer[output]
+    if isinstance(answer, tuple | list):
+        if len(answer) == 1 and output is None:
+            return answer[0]
+        if output is not None and output.isdigit() and int(output) < len(answer):
+            return answer[int(output)]
+    if isinstance(answer, Mapping | tuple | list):
+        names = ", ".join(answer) if isinstance(answer, Mapping) else f"0 to {len(answer) - 1}"
+        raise ClassifierError(
+            f"A classifier must answer one array, or say which is meant; it answers {names}. "
+            "Give output=."
+        )
+    return answer

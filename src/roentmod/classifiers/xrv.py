@@ -1,0 +1,195 @@
+"""TorchXRayVision models, by their raw logits.
+
+The library's own output is bent: `op_norm` maps each head's threshold (0.0022 for Emphysema, 0.103
+for Effusion) to 0.5, so that one change means different things in different heads; and heads
+without a threshold or label were never trained. Here thresholds and sigmoid are switched off and
+such heads left out. Input is exactly [-1024, 1024], square, at the model's own size, never cropped.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod._optional import require
+from roentmod.classifiers.adapter import Adapter, Origin
+from roentmod.classifiers.card import make_card, sidecar
+from roentmod.classifiers.heads import Labels
+from roentmod.errors import ClassifierError, WeightsError
+from roentmod.store import file_sha256
+
+__all__ = ["RANGE", "adapt", "load"]
+
+Array = NDArray[np.float32]
+RANGE = (-1024.0, 1024.0)
+
+
+def load(
+    source: str,
+    declared: Mapping[str, Any],
+    *,
+    labels: Labels | None = None,
+    allow_pickle: bool = False,
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> Adapter:
+    """Return the model of that name (its weights are downloaded once), or in that file.
+
+    A file is a state dict of the library's DenseNet, with the names of its targets in a sidecar, or
+    (`allow_pickle`, which can run any code) a whole pickled model, as the library publishes them.
+
+    Raises:
+        WeightsError: no such model, or a file that does not fit.
+        ClassifierError: targets that are not declared, another size or range than the model's.
+        MissingDependencyError: TorchXRayVision is not installed.
+    """
+    path = Path(source).expanduser()
+    digest: str | None = None
+    if path.suffix in (".pt", ".pth") or path.is_file():
+        model = _file(path, declared, allow_pickle)
+        digest = file_sha256(path)
+    else:
+        model, digest = _named(source)
+    return adapt(
+        model,
+        declared,
+        source=source,
+        sha256=digest,
+        labels=labels,
+        device=device,
+        batch_size=batch_size,
+    )
+
+
+def adapt(
+    model: Any,
+    declared: Mapping[str, Any] | None = None,
+    *,
+    source: str,
+    sha256: str | None = None,
+    labels: Labels | None = None,
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> Adapter:
+    """Return a TorchXRayVision `model` (``targets``, ``op_threshs``, n x 1 x h x w) as classifier.
+
+    The model is changed: its thresholds and sigmoid are switched off.
+
+    Raises:
+        ClassifierError: another size or range than the model's, or no target it was trained for.
+    """
+    given = {key: value for key, value in (declared or {}).items() if value is not None}
+    size = int(getattr(model, "input_resolution", given.get("size", 224)))
+    targets = [str(name or "") for name in given.pop("labels", None) or model.targets]
+    words = {"labels": targets, "size": size, "range": RANGE, "outputs": "logits", "name": source}
+    for word in ("size", "range", "outputs"):
+        if word in given and given[word] != words[word]:
+            raise ClassifierError(
+                f"A TorchXRayVision model takes {size} px in [-1024, 1024] and gives logits; got "
+                f"{word}={given[word]}. Leave it out."
+            )
+    thresholds = getattr(model, "op_threshs", None)
+    bare = () if thresholds is None else np.flatnonzero(np.isnan(thresholds.cpu().numpy())).tolist()
+    # The library's forward bends or squashes its answer as long as either is there.
+    model.op_threshs, model.apply_sigmoid = None, False
+    card = make_card(words | given, where="the options")
+    origin = Origin("xrv", source, sha256, {"torchxrayvision": _version()})
+    return Adapter(
+        card,
+        _run(model.to(device).float().eval(), device),
+        origin,
+        labels=labels,
+        untrained=tuple(bare),
+        batch_size=batch_size,
+    )
+
+
+def _run(model: Any, device: str) -> Any:
+    import torch
+
+    def forward(batch: Array) -> Array:
+        with torch.inference_mode():
+            result: Array = model(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+        return result
+
+    return forward
+
+
+def _library() -> Any:
+    # Importing it switches off every warning of the process; that is undone here.
+    with warnings.catch_warnings():
+        return require("torchxrayvision")
+
+
+def _version() -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("torchxrayvision")
+    except PackageNotFoundError:
+        return None
+
+
+def _named(name: str) -> tuple[Any, str | None]:
+    models = _library().models
+    if name not in models.model_urls:
+        raise WeightsError(
+            f"TorchXRayVision has the weights {', '.join(models.model_urls)}; got '{name}'. "
+            "Give one of them, or a file."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = models.get_model(name)
+    # A download that fails raises whatever its HTTP library does.
+    except Exception as error:
+        raise WeightsError(
+            f"The weights '{name}' must be loaded or downloaded; that gave: {error}"
+        ) from error
+    file = getattr(model, "weights_filename_local", None)
+    return model, file_sha256(file) if file else None
+
+
+def _file(path: Path, declared: Mapping[str, Any], allow_pickle: bool) -> Any:
+    import pickle
+
+    import torch
+
+    library = _library()
+    if not path.is_file():
+        raise WeightsError(f"A classifier's file must exist; {path} does not. Correct the path.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path.name} must be a state dict; it is a pickled model, which can run any code. "
+            "Give allow_pickle=True if you trust it."
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise WeightsError(f"{path.name} cannot be read: {error}. Save it again.") from error
+    if not isinstance(content, Mapping):
+        for module in content.modules():
+            # Pickles of old torch versions lack it, and fail without.
+            module.__dict__.setdefault("_non_persistent_buffers_set", set())
+        return content
+    names = declared.get("labels") or sidecar(path).get("labels")
+    if not names:
+        raise ClassifierError(
+            f"A state dict must come with its targets; {path.name} has none. Give labels=[...], or "
+            f"write {path.name}.json: {json.dumps({'labels': ['Edema', '...']})}."
+        )
+    model = library.models.DenseNet(num_classes=len(names), weights=None)
+    state = {key: value for key, value in content.items() if key != "op_threshs"}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{path.name} must fit the library's DenseNet: {text}") from error
+    model.targets, model.op_threshs = list(names), content.get("op_threshs")
+    return model

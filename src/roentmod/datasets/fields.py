@@ -1,0 +1,136 @@
+"""Views, sexes, ages and splits in the spellings of the public sets, and the reading of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from roentmod.datasets.labels import Texts
+from roentmod.errors import DatasetError
+
+__all__ = [
+    "FRONTAL",
+    "OLDEST",
+    "age",
+    "first_of",
+    "read_table",
+    "sex",
+    "split_name",
+    "texts_of",
+    "translate",
+    "view",
+    "years",
+]
+
+# "frontal" is PA or AP, the source does not say which.
+FRONTAL = ("PA", "AP", "frontal")
+OLDEST = 120
+
+_VIEWS = {
+    **dict.fromkeys(("pa", "postero-anterior", "posteroanterior", "pa erect"), "PA"),
+    **dict.fromkeys(("ap", "antero-posterior", "anteroposterior", "ap erect"), "AP"),
+    **dict.fromkeys(("ap horizontal", "ap supine", "ap semi-erect", "ap portable"), "AP"),
+    "frontal": "frontal",
+    **dict.fromkeys(("l", "ll", "rl", "lat", "lateral", "xtable lateral"), "lateral"),
+    # Oblique, lordotic and lying views, ribs, and what PadChest puts aside.
+    **dict.fromkeys(("lao", "rao", "lpo", "rpo", "ap axial", "pa axial", "swimmers"), "other"),
+    **dict.fromkeys(("ap lld", "ap rld", "pa lld", "pa rld", "lordotic", "oblique"), "other"),
+    **dict.fromkeys(("costal", "exclude", "other"), "other"),
+}
+_SEXES = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
+_SPLITS = {
+    "training": "train",
+    **dict.fromkeys(("valid", "validate", "validation", "dev"), "val"),
+    "testing": "test",
+}
+_UNITS = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+
+
+def view(text: str) -> str:
+    """Return "PA", "AP", "frontal", "lateral", "other", or "unknown" for anything else."""
+    return _VIEWS.get(" ".join(text.lower().replace("_", " ").split()), "unknown")
+
+
+def sex(text: str) -> str:
+    """Return "F", "M" or "" (unknown)."""
+    return _SEXES.get(text.strip().lower(), "")
+
+
+def split_name(text: str) -> str:
+    """Return a split in lower case: "train", "val", "test" in their spellings, others as given."""
+    name = text.strip().lower()
+    return _SPLITS.get(name, name)
+
+
+def age(text: str) -> float:
+    """Return years, also from the DICOM form ("058Y", "011M", PS3.5 6.2); NaN where unreadable."""
+    text = text.strip().upper()
+    unit = _UNITS.get(text[-1:], 0.0)
+    try:
+        return float(text[:-1]) / unit if unit else float(text)
+    except ValueError:
+        return float("nan")
+
+
+def years(texts: Texts) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return ages in years, n, NaN where unknown, and where a text says something impossible."""
+    ages: NDArray[np.float64] = translate(texts, age).astype(np.float64)
+    said = np.array(translate(texts, lambda text: text.strip().lower() not in ("", "nan", "none")))
+    with np.errstate(invalid="ignore"):
+        possible = (ages >= 0) & (ages <= OLDEST)
+    return np.where(possible, ages, np.nan), said.astype(np.bool_) & ~possible
+
+
+def translate(texts: Texts, function: Callable[[str], Any]) -> Texts:
+    """Apply `function` to n texts, once to each distinct one."""
+    places, distinct = pd.factorize(texts)
+    answers = np.empty(len(distinct), dtype=object)
+    answers[:] = [function(str(text)) for text in distinct]
+    return answers[places]
+
+
+def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV, compressed or not, as texts; an empty cell is "".
+
+    Raises:
+        DatasetError: it cannot be read, is empty, or lacks a column of `needed`.
+    """
+    try:
+        # utf-8-sig, because spreadsheets put a mark before the first column's name.
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(
+            f"A data set's table is a CSV in UTF-8; reading {path.name} gave "
+            f"'{type(error).__name__}: {str(error).splitlines()[0][:120]}'. Download it again."
+        ) from error
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise DatasetError(
+            f"{path.name} must have the columns {', '.join(needed)}; it lacks "
+            f"{', '.join(missing)}. Take the file as published, or use a plain folder's index.csv."
+        )
+    if not len(frame):
+        raise DatasetError(f"{path.name} has no rows. Download it again.")
+    return frame
+
+
+def texts_of(frame: pd.DataFrame, column: str, default: str = "") -> Texts:
+    """Return a column as n stripped texts; `default` throughout where the table lacks it."""
+    if column not in frame.columns:
+        return np.full(len(frame), default, dtype=object)
+    return np.asarray(frame[column].str.strip().to_numpy(dtype=object))
+
+
+def first_of(folder: Path, *patterns: str) -> Path | None:
+    """Return the file that the first successful pattern finds; of several, the last by name."""
+    for pattern in patterns:
+        found = sorted(path for path in folder.glob(pattern) if path.is_file())
+        if found:
+            return found[-1]
+    return None

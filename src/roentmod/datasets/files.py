@@ -1,0 +1,117 @@
+"""Where the picture files are, and which of them are the same picture."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod.datasets.labels import Texts
+from roentmod.errors import DatasetError
+from roentmod.store import file_sha256
+
+__all__ = ["copies", "join", "locate", "named_twice", "sizes"]
+
+_PEEK = 4096
+_PICTURES = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff"}
+
+
+def join(folder: Path, names: Texts) -> Texts:
+    """Return n absolute paths; a name that is absolute already stays."""
+    root = str(folder.absolute())
+    made = [name if os.path.isabs(name) else f"{root}{os.sep}{name}" for name in names]
+    return np.array(made, dtype=object)
+
+
+def locate(folder: Path, names: Texts, *, usual: Texts) -> tuple[Texts, list[str]]:
+    """Find pictures by name anywhere under `folder`, whatever their suffix.
+
+    Args:
+        folder: where to look.
+        names: n file names.
+        usual: n absolute paths to answer where a name is not found.
+
+    Returns:
+        n absolute paths, and the names that lie in several places (the first by path is taken).
+    """
+    exact: dict[str, str] = {}
+    stems: dict[str, str] = {}
+    several: list[str] = []
+    for path in _pictures(folder):
+        name = os.path.basename(path)
+        if name in exact:
+            several.append(name)
+        exact.setdefault(name, path)
+        stems.setdefault(os.path.splitext(name)[0], path)
+    found = [
+        exact.get(name) or stems.get(os.path.splitext(name)[0]) or other
+        for name, other in zip(names, usual, strict=True)
+    ]
+    wanted = set(names.tolist())
+    return np.array(found, dtype=object), [name for name in several if name in wanted]
+
+
+def _pictures(folder: Path) -> Iterable[str]:
+    for place, folders, names in os.walk(folder.absolute()):
+        folders.sort()
+        for name in sorted(names):
+            if os.path.splitext(name)[1].lower() in _PICTURES:
+                yield os.path.join(place, name)
+
+
+def sizes(paths: Texts) -> NDArray[np.int64]:
+    """Return the size in bytes of n files, -1 where there is none."""
+    return np.array([_size(path) for path in paths], dtype=np.int64)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size if os.path.isfile(path) else -1
+    except OSError:
+        return -1
+
+
+def named_twice(paths: Texts) -> list[tuple[int, ...]]:
+    """Return groups of places in `paths` that name the same file."""
+    return _groups(range(len(paths)), lambda place: paths[place])
+
+
+def copies(paths: Texts, size: NDArray[np.int64]) -> list[tuple[int, ...]]:
+    """Return groups of places in `paths` whose files have the same bytes.
+
+    Sizes are compared first, then the last 4 KiB, then all: few files are read whole.
+
+    Raises:
+        DatasetError: a file cannot be read.
+    """
+    groups: list[tuple[int, ...]] = []
+    try:
+        for some in _groups(np.flatnonzero(size >= 0), lambda place: int(size[place])):
+            for alike in _groups(some, lambda place: _tail(paths[place], int(size[place]))):
+                groups += _groups(alike, lambda place: file_sha256(paths[place]))
+    except OSError as error:
+        raise DatasetError(
+            f"Every picture of a data set must be readable; {error.filename} gave "
+            f"'{error.strerror}'. Check its permissions."
+        ) from error
+    return sorted(groups)
+
+
+def _groups(
+    places: Iterable[int], key: Callable[[int], str | int | bytes]
+) -> list[tuple[int, ...]]:
+    """Return the groups of two or more places with one key."""
+    by: dict[str | int | bytes, list[int]] = {}
+    for place in places:
+        by.setdefault(key(place), []).append(int(place))
+    return [tuple(group) for group in by.values() if len(group) > 1]
+
+
+def _tail(path: str, size: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, size - _PEEK))
+        return hashlib.sha256(file.read()).digest()

@@ -1,0 +1,233 @@
+"""A plain folder of pictures with one CSV: ``index.csv``, or the only one with a path column.
+
+Columns, by any of their usual names: path (needed), image_id, patient_id, view, age, sex, split,
+site. Labels come as one column ``labels``, joined by "|" (a "?" ends an uncertain one), or as one
+column a finding with 1, 0, -1 and empty (or positive, negative, uncertain, unmentioned).
+
+With one column, a finding that is not named is "negative" where its site names it in any picture,
+and "unmentioned" otherwise: what nobody looked for is not absent. A picture without any label says
+nothing.
+
+A column ``tier`` marks pictures that need care: anything but "A" makes a picture unfit for
+selections, and where the word contains "label" or "conflict" its labels are not trusted either:
+what they name is uncertain. A column ``conflict`` (1 or 0) does the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from roentmod.datasets import files
+from roentmod.datasets.fields import read_table, texts_of, translate
+from roentmod.datasets.labels import (
+    NEGATIVE,
+    POSITIVE,
+    UNCERTAIN,
+    UNMENTIONED,
+    Codes,
+    Labels,
+    Texts,
+    Vocabulary,
+    answered,
+    doubted,
+    named,
+)
+from roentmod.datasets.table import Draft, Problem, origins
+from roentmod.errors import DatasetError
+
+__all__ = ["draft", "table_of"]
+
+_COLUMNS = {
+    "path": ("path", "image_path", "file_path", "filepath", "image", "file", "filename",
+             "file_name", "image_index"),
+    "image_id": ("image_id", "id"),
+    "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject"),
+    "view": ("view", "view_position", "viewposition", "projection"),
+    "age": ("age", "patient_age", "age_years"),
+    "sex": ("sex", "gender", "patient_sex", "patient_gender"),
+    "split": ("split", "subset", "fold"),
+    "site": ("site", "set", "institution", "hospital", "source", "dataset"),
+    "labels": ("labels", "label", "findings", "finding_labels"),
+    "tier": ("tier",),
+    "conflict": ("conflict",),
+}  # fmt: skip
+_STATES = {
+    **dict.fromkeys(("1", "1.0", "positive", "yes", "true"), POSITIVE),
+    **dict.fromkeys(("0", "0.0", "negative", "no", "false"), NEGATIVE),
+    **dict.fromkeys(("-1", "-1.0", "uncertain"), UNCERTAIN),
+    **dict.fromkeys(("", "nan", "unmentioned"), UNMENTIONED),
+}
+_YES = {"1", "1.0", "yes", "true"}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table and which of its columns is what."""
+
+    frame: pd.DataFrame
+    known: dict[str, str]
+
+    def texts(self, field: str, default: str = "") -> Texts:
+        """Return a field's n texts, `default` where the table has no column for it."""
+        return texts_of(self.frame, self.known.get(field, ""), default)
+
+    @property
+    def rest(self) -> list[str]:
+        """Columns that are no known field."""
+        return [name for name in self.frame.columns if name not in self.known.values()]
+
+
+def table_of(folder: Path) -> Path | None:
+    """Return the table of a plain folder, None where there is none.
+
+    Raises:
+        DatasetError: several could be it.
+    """
+    if (folder / "index.csv").is_file():
+        return folder / "index.csv"
+    tables = [p for p in sorted((*folder.glob("*.csv"), *folder.glob("*.csv.gz"))) if _fits(p)]
+    if len(tables) > 1:
+        raise DatasetError(
+            f"A plain folder has one table; {folder} has {', '.join(p.name for p in tables[:4])}. "
+            "Name the right one index.csv."
+        )
+    return tables[0] if tables else None
+
+
+def draft(folder: Path, images: Path | None, *, table: Path) -> Draft:
+    """Read `table`; paths in it start at `images` (default: the folder), or are absolute.
+
+    Raises:
+        DatasetError: no column of paths, an empty path, or an answer that is no label.
+    """
+    frame = read_table(table)
+    read = _Table(frame, _known(frame))
+    if "path" not in read.known:
+        raise DatasetError(
+            f"{table.name} must have a column of picture files ({', '.join(_COLUMNS['path'])}); "
+            f"it has {', '.join(frame.columns)}. Rename one to 'path'."
+        )
+    places = read.texts("path")
+    if (places == "").any():
+        row = int(np.argmax(places == "")) + 2
+        raise DatasetError(f"Every row names a picture; {table.name} row {row} has no path.")
+    labels, unread = _labels(read, table)
+    unfit, mistrusted = _care(read)
+    names = read.texts("image_id") if "image_id" in read.known else places
+    return Draft(
+        name="folder",
+        root=folder,
+        image_id=names,
+        path=files.join(images or folder, places),
+        labels=doubted(labels, mistrusted),
+        patient_id=read.texts("patient_id"),
+        view=read.texts("view", "frontal"),
+        age=read.texts("age"),
+        sex=read.texts("sex"),
+        split=read.texts("split"),
+        site=read.texts("site", folder.name),
+        unfit=unfit,
+        origin=origins(table, len(frame)),
+        problems=_problems(read, unread, mistrusted),
+    )
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _known(frame: pd.DataFrame) -> dict[str, str]:
+    """Return which column holds each field; of several the first name listed."""
+    columns: dict[str, str] = {}
+    for name in frame.columns:
+        columns.setdefault(_key(str(name)), str(name))
+    found = {
+        field: next((columns[name] for name in names if name in columns), "")
+        for field, names in _COLUMNS.items()
+    }
+    return {field: column for field, column in found.items() if column}
+
+
+def _fits(path: Path) -> bool:
+    try:
+        return "path" in _known(pd.read_csv(path, nrows=0))
+    except (OSError, ValueError):
+        return False
+
+
+def _labels(read: _Table, table: Path) -> tuple[Labels, list[str]]:
+    """Return the labels, and the columns that say nothing known."""
+    if "labels" in read.known:
+        return _by_site(read.texts("labels"), read.texts("site")), read.rest
+    columns: dict[str, Codes] = {}
+    unread = []
+    for name in read.rest:
+        texts = texts_of(read.frame, name)
+        codes = translate(texts, lambda text: _STATES.get(text.lower(), -1)).astype(np.int8)
+        wrong = codes < 0
+        if not wrong.any():
+            columns[name] = codes
+        elif Vocabulary().findings(name):
+            row = int(np.argmax(wrong))
+            raise DatasetError(
+                f"{table.name}: labels are 1, 0, -1 or empty; '{name}' has '{texts[row]}' in row "
+                f"{row + 2}. Correct it."
+            )
+        else:
+            unread.append(name)
+    if not any(Vocabulary().findings(name) for name in columns):
+        raise DatasetError(
+            f"{table.name} must have a column 'labels', or one column a finding; it has "
+            f"{', '.join(read.frame.columns)}. Rename them."
+        )
+    return answered(columns, Vocabulary(), len(read.frame)), unread
+
+
+def _by_site(texts: Texts, sites: Texts) -> Labels:
+    """Read joined labels; a site has looked for what it names in any picture."""
+    parts = {site: np.flatnonzero(sites == site) for site in dict.fromkeys(sites)}
+    back = np.argsort(np.concatenate(list(parts.values())))
+    some = [named(texts[rows], Vocabulary()) for rows in parts.values()]
+    return Labels(
+        np.vstack([one.codes for one in some])[back],
+        np.concatenate([one.others for one in some])[back],
+    )
+
+
+def _care(read: _Table) -> tuple[Texts, NDArray[np.bool_]]:
+    """Return why pictures are unfit, n texts, and whose labels are not trusted, n."""
+    tier = read.texts("tier", "A")
+    tier = np.where(tier == "", "A", tier).astype(object)
+    conflict = np.array([word.lower() in _YES for word in read.texts("conflict")], dtype=np.bool_)
+    unfit = np.where(np.isin(tier, ["A", "a"]), "", tier).astype(object)
+    unfit = np.where(conflict & (unfit == ""), "labels in conflict", unfit).astype(object)
+    words = translate(tier, lambda word: "label" in word.lower() or "conflict" in word.lower())
+    return unfit, conflict | words.astype(np.bool_)
+
+
+def _problems(
+    read: _Table, unread: list[str], mistrusted: NDArray[np.bool_]
+) -> tuple[Problem, ...]:
+    problems = []
+    count = len(read.frame)
+    if unread:
+        remedy = "Columns that are no known field and hold no labels: not used."
+        problems.append(Problem("unread columns", len(unread), tuple(unread[:3]), remedy))
+    if mistrusted.any():
+        some = tuple(str(name) for name in read.texts("path")[mistrusted][:3])
+        remedy = "The table says so: what their labels name is uncertain, the rest unmentioned."
+        problems.append(Problem("labels in conflict", int(mistrusted.sum()), some, remedy))
+    if "view" not in read.known:
+        remedy = "All pictures are taken to be frontal."
+        problems.append(Problem("no column of views", count, (), remedy))
+    if "labels" in read.known and (read.texts("labels") == "").any():
+        empty = read.texts("labels") == ""
+        some = tuple(str(name) for name in read.texts("path")[empty][:3])
+        remedy = "Nothing is known of them; write 'No Finding' where a reader found nothing."
+        problems.append(Problem("pictures without labels", int(empty.sum()), some, remedy))
+    return tuple(problems)

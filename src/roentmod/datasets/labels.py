@@ -1,0 +1,221 @@
+"""Labels of many vocabularies brought to the catalogue of findings, in four states.
+
+A state is "positive" (said to be there), "negative" (looked for and said or taken not to be there),
+"uncertain" (the source hedges, its readers disagree, or it names several findings of which one is
+meant) or "unmentioned" (not looked for, or nothing said). Nothing uncertain becomes positive, and
+what the catalogue lacks is kept by its own name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from roentmod.errors import UnknownFindingError
+from roentmod.findings import FINDINGS, NO_FINDING, finding
+
+__all__ = [
+    "NAMES",
+    "NEGATIVE",
+    "POSITIVE",
+    "STATES",
+    "UNCERTAIN",
+    "UNMENTIONED",
+    "Codes",
+    "Labels",
+    "Texts",
+    "Vocabulary",
+    "answered",
+    "doubted",
+    "joined",
+    "named",
+    "others_of",
+    "stack",
+]
+
+Codes = NDArray[np.int8]
+Texts = NDArray[np.object_]
+
+# The order decides where two labels of a source mean one finding: the later state holds.
+STATES = ("negative", "unmentioned", "uncertain", "positive")
+NEGATIVE, UNMENTIONED, UNCERTAIN, POSITIVE = range(4)
+NAMES = tuple(item.name for item in FINDINGS)
+_PLACE = {name: place for place, name in enumerate(NAMES)}
+_NONE = _PLACE[NO_FINDING.name]
+_SIGNS = {UNCERTAIN: "?", POSITIVE: ""}
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a source says of n pictures.
+
+    Attributes:
+        codes: n x k int8, places in `STATES`; columns as in `NAMES`.
+        others: labels outside the catalogue, n texts joined by "|"; a "?" ends an uncertain one.
+    """
+
+    codes: Codes
+    others: Texts
+
+    def of(self, name: str) -> Codes:
+        """Return the states of one finding (canonical name), n."""
+        return self.codes[:, _PLACE[name]]
+
+    @property
+    def contradicting(self) -> NDArray[np.bool_]:
+        """True where "No Finding" and a finding are both positive, n.
+
+        Devices and markers are no findings of disease: CheXpert's labeller says "No Finding" beside
+        them (Irvin et al., AAAI 2019, section on the labeller).
+        """
+        allowed = {NO_FINDING.name, "Support Devices", "Text Marker"}
+        ill = [place for name, place in _PLACE.items() if name not in allowed]
+        both = (self.codes[:, _NONE] == POSITIVE) & (self.codes[:, ill] == POSITIVE).any(1)
+        return np.asarray(both, dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """How a source's labels map to the catalogue; what is in neither table goes by the aliases.
+
+    Attributes:
+        own: labels, lower case, that mean these findings, all of them.
+        either: labels, lower case, that mean one of these findings without saying which.
+    """
+
+    own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    either: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def findings(self, label: str) -> tuple[str, ...]:
+        """Return the canonical names that `label` stands for; empty outside the catalogue."""
+        key = label.strip().lower()
+        if key in self.own:
+            return self.own[key]
+        if key in self.either:
+            return ()
+        try:
+            return (finding(label).name,)
+        except UnknownFindingError:
+            return ()
+
+    def one_of(self, label: str) -> tuple[str, ...]:
+        """Return the findings of which `label` means one; empty where it is exact or unknown."""
+        return self.either.get(label.strip().lower(), ())
+
+
+def joined(text: str) -> tuple[str, ...]:
+    """Split labels joined by "|"."""
+    return tuple(part for part in (piece.strip() for piece in text.split("|")) if part)
+
+
+def named(
+    texts: Texts,
+    vocabulary: Vocabulary,
+    *,
+    looked_for: Collection[str] | None = None,
+    split: Callable[[str], Sequence[str]] = joined,
+) -> Labels:
+    """Read labels that name what is there, one text a picture.
+
+    A label that ends in "?" is uncertain. Where a picture has any label, findings of `looked_for`
+    which are not named are negative; all else is unmentioned.
+
+    Args:
+        texts: n texts.
+        vocabulary: how labels map to the catalogue.
+        looked_for: canonical names of what the source looks for in every picture; None for what it
+            names in any of them.
+        split: parts a text into labels.
+    """
+    places, distinct = pd.factorize(texts)
+    lists = [tuple(split(str(text))) for text in distinct]
+    if looked_for is None:
+        labels = {_bare(label)[0] for some in lists for label in some}
+        looked_for = {name for label in labels for name in vocabulary.findings(label)}
+    rows = [_row(some, vocabulary, looked_for) for some in lists]
+    codes = np.array([row for row, _ in rows], dtype=np.int8).reshape(len(rows), len(NAMES))
+    others = np.array([text for _, text in rows], dtype=object)
+    return Labels(codes[places], others[places])
+
+
+def _bare(label: str) -> tuple[str, int]:
+    hedged = label.endswith("?")
+    return label.rstrip("? "), UNCERTAIN if hedged else POSITIVE
+
+
+def _row(
+    labels: Sequence[str], vocabulary: Vocabulary, looked_for: Collection[str]
+) -> tuple[list[int], str]:
+    """Return the states and the labels outside the catalogue of one picture."""
+    row, others = [UNMENTIONED] * len(NAMES), []
+    if labels:
+        for name in {*looked_for, NO_FINDING.name}:
+            row[_PLACE[name]] = NEGATIVE
+    for label in labels:
+        bare, state = _bare(label)
+        found, one_of = vocabulary.findings(bare), vocabulary.one_of(bare)
+        for name in found:
+            row[_PLACE[name]] = max(row[_PLACE[name]], state)
+        for name in one_of:
+            row[_PLACE[name]] = max(row[_PLACE[name]], UNCERTAIN)
+        if not found:
+            others.append(bare + _SIGNS[state])
+    return row, "|".join(others)
+
+
+def answered(columns: Mapping[str, Codes], vocabulary: Vocabulary, count: int) -> Labels:
+    """Read labels that come as one column each, of `count` pictures.
+
+    Args:
+        columns: label to its states, n codes of `STATES`.
+        vocabulary: how labels map to the catalogue.
+        count: n.
+    """
+    codes = np.full((count, len(NAMES)), -1, dtype=np.int8)
+    others: list[list[str]] = [[] for _ in range(count)]
+    for label, states in columns.items():
+        found, one_of = vocabulary.findings(label), vocabulary.one_of(label)
+        for name in found:
+            codes[:, _PLACE[name]] = np.maximum(codes[:, _PLACE[name]], states)
+        for name in one_of:
+            place = _PLACE[name]
+            codes[:, place] = np.maximum(codes[:, place], np.minimum(states, UNCERTAIN))
+        if not found:
+            for row in np.flatnonzero(states >= UNCERTAIN):
+                others[row].append(label + _SIGNS[int(states[row])])
+    codes[codes < 0] = UNMENTIONED
+    return Labels(codes, np.array(["|".join(some) for some in others], dtype=object))
+
+
+def doubted(labels: Labels, rows: NDArray[np.bool_]) -> Labels:
+    """Return `labels` with those of `rows` (n) not trusted.
+
+    What they name becomes uncertain, and what they do not name unmentioned.
+    """
+    codes = labels.codes.copy()
+    part = codes[rows]
+    codes[rows] = np.where(part >= UNCERTAIN, UNCERTAIN, UNMENTIONED)
+    others = labels.others.copy()
+    for row in np.flatnonzero(rows & (labels.others != "")):
+        others[row] = "|".join(_bare(label)[0] + "?" for label in joined(others[row]))
+    return Labels(codes, others)
+
+
+def stack(parts: Iterable[Labels]) -> Labels:
+    """Return the labels of several tables under each other."""
+    some = list(parts)
+    return Labels(np.vstack([p.codes for p in some]), np.concatenate([p.others for p in some]))
+
+
+def others_of(texts: Texts) -> Counter[str]:
+    """Count the pictures that carry each label outside the catalogue, hedged or not."""
+    counts: Counter[str] = Counter()
+    for text, number in Counter(texts.tolist()).items():
+        for label in {_bare(label)[0] for label in joined(text)}:
+            counts[label] += number
+    return counts
