@@ -12,6 +12,7 @@ import logging
 import os
 import time
 import warnings
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,10 +188,10 @@ def vary(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def train(hosts: Hosts, plant: Plant) -> Network:
     """Return a classifier trained on `hosts` with the plant's labels, in evaluation mode."""
-    torch.manual_seed(plant.seed)
-    rng = np.random.default_rng([9, plant.seed])
-    generator = torch.Generator().manual_seed(plant.seed)
-    network = Network()
+    key = zlib.crc32(plant.name.encode())
+    torch.manual_seed(key)
+    rng, generator = np.random.default_rng([9, key]), torch.Generator().manual_seed(key)
+    network = Network().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
     steps = EPOCHS * (len(hosts) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
@@ -202,6 +203,7 @@ def train(hosts: Hosts, plant: Plant) -> Network:
             picked = labels[rows]
             x = vary(compose_pictures(hosts, rows, picked), generator)
             target = torch.from_numpy(picked.astype(np.float32))
+            x = x.contiguous(memory_format=torch.channels_last)
             loss = functional.binary_cross_entropy_with_logits(network(x), target)
             optimizer.zero_grad()
             loss.backward()

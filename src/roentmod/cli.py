@@ -1,7 +1,7 @@
 """The command line: arguments in, the public functions below, exit codes out.
 
-Exit codes: 0 done; 2 bad arguments, weights or mask; 3 some radiographs could not be edited;
-130 interrupted (what was finished stays).
+Exit codes: 0 done; 2 bad arguments, weights or mask; 3 some radiographs could not be edited or some
+classifier did not answer; 4 an audit's gate failed; 130 interrupted (what was finished stays).
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ __all__ = ["app", "main"]
 _ERRORS = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 log = logging.getLogger("roentmod")
-FAILED_ITEMS, USAGE, INTERRUPTED = 3, 2, 130
+FAILED_ITEMS, USAGE, GATE, INTERRUPTED = 3, 2, 4, 130
+Engine = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
+Precision = Literal["float32", "float16", "bfloat16"]
 
 
 class _Lines(logging.Handler):
@@ -107,13 +109,11 @@ def edit(
     ] = False,
     deidentify: Annotated[bool, typer.Option(help="Keep nothing that names the patient.")] = True,
     engine: Annotated[
-        Literal["auto", "torch", "compile", "onnxruntime", "openvino"],
+        Engine,
         typer.Option(help="What runs the model."),
     ] = "auto",
     device: Annotated[str, typer.Option(help="torch device, such as cuda.")] = "cpu",
-    precision: Annotated[
-        Literal["float32", "float16", "bfloat16"], typer.Option(help="Arithmetic of the model.")
-    ] = "float32",
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the model.")] = "float32",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Same bits in any company; slower.")
     ] = False,
@@ -200,6 +200,151 @@ def _report(items: list[dict[str, Any]], out: Path) -> None:
             typer.echo(f"{item['input']}  {item['label']}  {item['status']}", err=True)
     if any(item["status"] == "ok" for item in items):
         typer.echo(f"Synthetic pictures and edits.json are in {out}")
+
+
+@app.command()
+def audit(
+    classifier: Annotated[
+        list[str], typer.Option(help="What is audited, [NAME=]FORM; repeat for several.")
+    ],
+    data: Annotated[
+        str, typer.Option(help="Folder, KIND:FOLDER (nih, chexpert, ...), or phantoms:N.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run directory; the same command goes on in it.")],
+    findings: Annotated[
+        str | None, typer.Option(help="Findings to add, by commas; default: all that fit.")
+    ] = None,
+    editor: Annotated[
+        str, typer.Option(help="mini, painter, a diffusers folder, or a hub id.")
+    ] = "mini",
+    images: Annotated[
+        Path | None, typer.Option(help="Where the pictures are, if not in the data folder.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split of the data.")] = None,
+    baselines: Annotated[int, typer.Option(help="Patients to edit.")] = 100,
+    seeds: Annotated[int, typer.Option(help="Counterfactuals a patient and finding.")] = 1,
+    doses: Annotated[
+        Literal["none", "severity", "strength"], typer.Option(help="Dose-response over what.")
+    ] = "none",
+    removals: Annotated[
+        int, typer.Option(help="Also remove each finding from so many real positives.")
+    ] = 0,
+    stress: Annotated[
+        int, typer.Option(help="Also read so many real positives a finding, and negatives.")
+    ] = 0,
+    strength: Annotated[float, typer.Option(help="As in edit.")] = 0.4,
+    guidance_scale: Annotated[float, typer.Option(help="As in edit.")] = 4.0,
+    steps: Annotated[int | None, typer.Option(help="As in edit.")] = None,
+    host: Annotated[str | None, typer.Option(help="As in edit.")] = None,
+    profile: Annotated[str | None, typer.Option(help="As in edit.")] = None,
+    engine: Annotated[Engine, typer.Option(help="As in edit.")] = "auto",
+    device: Annotated[str, typer.Option(help="As in edit; for classifiers, too.")] = "cpu",
+    precision: Annotated[Precision, typer.Option(help="As in edit.")] = "float32",
+    labels: Annotated[
+        Path | None, typer.Option(help='JSON: {"their head": "our finding"}.')
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="Largest off-target effect let pass, of the own effect.")
+    ] = 0.2,
+    fail_on: Annotated[
+        Literal["never", "shortcut", "undecided"],
+        typer.Option(help="Exit with 4 on a shortcut, or on anything but a clean verdict."),
+    ] = "never",
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+) -> None:
+    """Audit classifiers: do they react to findings that they should ignore?"""
+    from roentmod import audit as auditing
+    from roentmod import classifiers, datasets, report
+    from roentmod.editors import Editor
+
+    loaded_editor = Editor.load(
+        editor, host=host, engine=engine, profile=profile, device=device, precision=precision
+    )
+    models = dict(_classifier(spec, labels, device) for spec in classifier)
+    if len(models) < len(classifier):
+        raise EditError("Audited classifiers need different names. Write NAME=FORM.")
+    for name, model in models.items():
+        typer.echo(f"{name}\n{classifiers.table(model.heads)}\n", err=True)
+    source = datasets.load(data, images=images)
+    for problem in source.problems:
+        log.warning("%s", problem)
+    chosen = datasets.baselines(source, count=baselines, split=split)
+    plan = auditing.Plan(
+        tuple(findings.split(",")) if findings else _fitting(models.values(), loaded_editor),
+        seeds=tuple(range(seeds)),
+        doses=doses,
+        strength=strength,
+        guidance_scale=guidance_scale,
+        num_inference_steps=steps,
+        removals=removals,
+        stress=stress,
+        split=split,
+    )
+    rules = auditing.Rules(margin=margin, exact=bool(getattr(loaded_editor, "exact", False)))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=_ERRORS) as bar:
+
+        def stages(name: str) -> Any:
+            task = bar.add_task(name, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        result = auditing.run(
+            source, chosen.table, loaded_editor, models, plan, out, rules=rules, stages=stages
+        )
+    page = report.publish(result)
+    if as_json:
+        typer.echo((out / "report.json").read_text(encoding="utf-8"))
+    else:
+        _summary(result, page)
+    raise typer.Exit(_audit_code(result, fail_on))
+
+
+def _classifier(spec: str, labels: Path | None, device: str) -> tuple[str, Any]:
+    """Return name and classifier of ``[NAME=]FORM``."""
+    from roentmod import classifiers
+
+    name, found, form = spec.partition("=")
+    if not found or ":" in name or "/" in name:
+        name, form = "", spec
+    options: dict[str, Any] = {} if device == "cpu" else {"device": device}
+    loaded = classifiers.load(form, labels=labels, **options)
+    return name or loaded.name, loaded
+
+
+def _fitting(models: Any, editor: Any) -> tuple[str, ...]:
+    """Return the findings that every classifier reads, the judge reads and the editor adds."""
+    from roentmod.classifiers import Judge
+
+    able = getattr(editor, "findings", None)
+    common = [f for f in Judge.load().findings if able is None or f in able]
+    return tuple(f for f in common if all(f in model.findings for model in models))
+
+
+def _summary(result: Any, page: Path) -> None:
+    """Print what was found, a line a classifier and a line a shortcut."""
+    for one in result:
+        typer.echo(f"{one.name}: {one.verdict} (score {one.score:.2f})")
+        for cell in one.cells[one.cells["verdict"] == "shortcut"].itertuples():
+            typer.echo(
+                f"  {cell.reason} Net effect {cell.effect:+.2f} logits "
+                f"({cell.low:.2f} to {cell.high:.2f}), {cell.n} patients."
+            )
+    counts = result.counts
+    if counts["missing"]:
+        typer.echo(f"missing: {counts['missing']} of {counts['planned']} readings", err=True)
+        for (reader, status), part in result.items.groupby(["classifier", "status"]):
+            typer.echo(f"  {len(part)} x {status} {reader}: {part['message'].iloc[0]}", err=True)
+    typer.echo(f"The report is {page}")
+
+
+def _audit_code(result: Any, fail_on: str) -> int:
+    verdicts = [one.verdict for one in result]
+    if fail_on != "never" and "shortcuts found" in verdicts:
+        return GATE
+    if fail_on == "undecided" and "undecided" in verdicts:
+        return GATE
+    broken = result.items["status"].isin(["classifier_failed", "not_finite"]).any()
+    return FAILED_ITEMS if broken else 0
 
 
 def main() -> None:

@@ -150,7 +150,8 @@ def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
     table = arms.index.to_frame(index=False)
     table["net"] = edited - control
     table["net_p"] = expit(edited) - expit(control)
-    return table[np.isfinite(table["net"])].reset_index(drop=True)
+    kept: pd.DataFrame = table[np.isfinite(table["net"])].reset_index(drop=True)
+    return kept
 
 
 def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -289,7 +290,7 @@ def _by_patient(
         observed=True,
     )
     table = table.sort_index(axis=1).reindex(list(patients))
-    keys = [(str(edited), str(read)) for edited, read in table.columns]
+    keys = [(str(key[0]), str(key[1])) for key in table.columns]
     return keys, table.to_numpy(float)
 
 

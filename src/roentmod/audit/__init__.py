@@ -66,7 +66,7 @@ def run(
 
     Args:
         data: where radiographs come from.
-        baselines: rows of `data.table` that are edited: no finding, one a patient.
+        baselines: what is edited, the table of a `datasets.baselines` selection.
         editor: makes counterfactuals and shams.
         classifiers: what is audited, by name.
         plan: edits and numbers.
@@ -106,7 +106,7 @@ def run(
     tables = {
         "predictions": predictions,
         "items": pd.concat([items, unread], ignore_index=True),
-        "baselines": _described(shown.drop_duplicates("image_id")),
+        "baselines": shown.drop_duplicates("baseline_id").reset_index(drop=True),
         "readings": readings,
         "states": states,
     }
@@ -127,7 +127,7 @@ def _usual(editor: RadiographEditor) -> Rules:
 
 
 def _case(row: Mapping[Any, Any], edits: list[Any]) -> Case:
-    return Case(str(row["image_id"]), str(row["patient_id"]), tuple(edits))
+    return Case(str(row["baseline_id"]), str(row["patient_id"]), tuple(edits))
 
 
 def _removals(data: Dataset, plan: Plan) -> list[tuple[str, dict[Any, Any]]]:
@@ -137,27 +137,29 @@ def _removals(data: Dataset, plan: Plan) -> list[tuple[str, dict[Any, Any]]]:
     return [
         (name, row)
         for name in plan.findings
-        for row in datasets.positives(data, name, count=plan.removals).to_dict("records")
+        for row in _carrying(data, name, plan.removals, plan.split).to_dict("records")
     ]
+
+
+def _carrying(data: Dataset, name: str, count: int, split: str | None) -> pd.DataFrame:
+    """Return up to `count` radiographs that carry a finding; none where the data has none."""
+    if not (data.table[name] == "positive").any():
+        return pd.DataFrame()
+    return datasets.positives(data, name, count=count, split=split).table
 
 
 def _labelled(data: Dataset, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the unedited radiographs to read, and what is known to be in each."""
-    columns = [name for name in plan.findings if name in data.table]
-    empty = pd.DataFrame(columns=[*columns, "clean"])
+    names = list(plan.findings)
     if not plan.stress:
-        return pd.DataFrame(columns=["image_id", "patient_id"]), empty
-    parts = [datasets.positives(data, name, count=plan.stress) for name in plan.findings]
-    clean = datasets.baselines(data, count=plan.stress)
-    rows = pd.concat([*parts, clean.table]).drop_duplicates("image_id").reset_index(drop=True)
-    states = rows.set_index("image_id")[columns].astype(str)
-    states["clean"] = states.index.isin(clean.table["image_id"])
+        return pd.DataFrame(columns=["image_id", "patient_id"]), pd.DataFrame(columns=names)
+    parts = [_carrying(data, name, plan.stress, plan.split) for name in names]
+    clean = datasets.baselines(data, count=plan.stress, split=plan.split).table
+    rows = pd.concat([*parts, clean]).drop_duplicates("baseline_id")
+    rows = rows.rename(columns={"baseline_id": "image_id"}).reset_index(drop=True)
+    states = data.table.set_index("image_id").loc[rows["image_id"], names].astype(str)
+    states["clean"] = states.index.isin(clean["baseline_id"])
     return rows[["image_id", "patient_id"]], states
-
-
-def _described(rows: pd.DataFrame) -> pd.DataFrame:
-    table = rows[["image_id", "path", "patient_id", "sex", "age", "view", "site"]]
-    return table.rename(columns={"image_id": "baseline_id"}).reset_index(drop=True)
 
 
 def _record(

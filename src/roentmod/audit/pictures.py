@@ -54,7 +54,7 @@ def _shown(one: ClassifierResult) -> list[tuple[str, str]]:
     off = one.cells[~one.cells["on_target"].astype(bool)].dropna(subset=["corrected"])
     if found or off.empty:
         return found
-    largest = off.loc[off["corrected"].idxmax()]
+    largest = off.sort_values("corrected", ascending=False, kind="stable").iloc[0]
     return [(str(largest["edited"]), str(largest["read"]))]
 
 
@@ -87,10 +87,16 @@ def _pairs(
         baseline, pair = arms.index[at]
         saved = _save(str(baseline), edits[str(pair)], source, editor, folder)
         if saved:
-            said = {"edited": edited, "read": read, "baseline_id": str(baseline)} | saved
-            said["logit_sham"] = float(arms["sham"].iloc[at])
-            said["logit_counterfactual"] = float(arms["counterfactual"].iloc[at])
-            made.append(said)
+            made.append(
+                {
+                    "edited": edited,
+                    "read": read,
+                    "baseline_id": str(baseline),
+                    **saved,
+                    "logit_sham": float(arms["sham"].iloc[at]),
+                    "logit_counterfactual": float(arms["counterfactual"].iloc[at]),
+                }
+            )
     return made
 
 

@@ -38,6 +38,7 @@ class Plan:
         num_inference_steps: diffusers' meaning; None takes the editor's default.
         removals: also remove each finding from this many radiographs that carry it.
         stress: also read up to this many radiographs a finding that carry it, and as many without.
+        split: where these come from; None is everywhere.
     """
 
     findings: tuple[str, ...]
@@ -48,6 +49,7 @@ class Plan:
     num_inference_steps: int | None = None
     removals: int = 0
     stress: int = 0
+    split: str | None = None
 
     def __post_init__(self) -> None:
         """Make names canonical and check the numbers.

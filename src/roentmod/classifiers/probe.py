@@ -6,6 +6,7 @@ A probe is a folder: ``probe.json`` (labels, which embedder, how it was fitted) 
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -135,7 +136,8 @@ def fit_probe(
 ) -> Adapter:
     """Fit one logistic regression a label, write the probe to `folder`, and return it.
 
-    Embeddings are standardised first, which the stored coefficients take in.
+    Embeddings are standardised over the images that have the label; the stored coefficients are
+    those of the embeddings as they come.
 
     Args:
         embedder: what makes vectors of pictures.
@@ -150,15 +152,11 @@ def fit_probe(
     """
     learn = require("sklearn")
     vectors = embedder.embed(images).astype(np.float64)
-    mean, std = vectors.mean(0), vectors.std(0)
-    std = np.where(std > 1e-12 * np.maximum(1, np.abs(mean)), std, 1.0)
-    scaled = (vectors - mean) / std
     rows = []
     for name, values in labels.items():
         truth = _truth(name, values, len(images))
-        rows.append(_logistic(scaled[~np.isnan(truth)], truth[~np.isnan(truth)], c))
-    weight = np.array([row[0] for row in rows]) / std
-    bias = np.array([row[1] for row in rows]) - weight @ mean
+        rows.append(_logistic(vectors[~np.isnan(truth)], truth[~np.isnan(truth)], c))
+    weight, bias = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     with atomic(target / "probe.npz") as part:
@@ -243,12 +241,13 @@ def _truth(name: str, values: ArrayLike, images: int) -> NDArray[np.float64]:
 def _logistic(
     vectors: NDArray[np.float64], truth: NDArray[np.float64], c: float
 ) -> tuple[NDArray[np.float64], float]:
-    fitted = (
-        import_module("sklearn.linear_model")
-        .LogisticRegression(C=c, max_iter=5000)
-        .fit(vectors, truth)
-    )
-    return fitted.coef_[0], float(fitted.intercept_[0])
+    mean, std = vectors.mean(0), vectors.std(0)
+    # A dimension that never moves keeps its scale: dividing by its rounding would blow it up.
+    std = np.where(std > 1e-9 * np.maximum(1, np.abs(mean)), std, 1.0)
+    model = import_module("sklearn.linear_model").LogisticRegression(C=c, max_iter=5000)
+    model.fit((vectors - mean) / std, truth)
+    weight = model.coef_[0] / std
+    return weight, float(model.intercept_[0] - weight @ mean)
 
 
 def _coefficients(
@@ -256,7 +255,7 @@ def _coefficients(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
     try:
         names = tuple(str(name) for name in says["labels"])
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             weight, bias = file["weight"].astype(np.float64), file["bias"].astype(np.float64)
         good = weight.ndim == 2 and bias.shape == (len(weight),) == (len(names),)
         if says.get("format") != FORMAT or not good or not np.isfinite(weight).all():

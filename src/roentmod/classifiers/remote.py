@@ -62,7 +62,7 @@ class Endpoint:
         pause: what waits, `time.sleep`.
     """
 
-    url: str
+    url: str = field(repr=False)
     timeout: float = 30.0
     retries: int = 3
     backoff: float = 0.5

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from roentmod.datasets.labels import Texts
@@ -77,7 +78,8 @@ def _size(path: str) -> int:
 
 def named_twice(paths: Texts) -> list[tuple[int, ...]]:
     """Return groups of places in `paths` that name the same file."""
-    return _groups(range(len(paths)), lambda place: paths[place])
+    twice = np.flatnonzero(pd.Series(paths).duplicated(keep=False))
+    return _groups(twice, lambda place: str(paths[place]))
 
 
 def copies(paths: Texts, size: NDArray[np.int64]) -> list[tuple[int, ...]]:

@@ -198,7 +198,7 @@ def _one_a_patient(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _hashes(names: Iterable[str], salt: str) -> Iterator[str]:
-    return (hashlib.sha256(f"{salt} {name}".encode()).hexdigest() for name in names)
+    return (hashlib.sha256(f"{salt} {name}".encode()).hexdigest() for name in list(names))
 
 
 def _check(dataset: Dataset, count: int | None, split: str | None, view: str | None) -> None:

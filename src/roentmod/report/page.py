@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -81,21 +82,30 @@ def _records(frame: pd.DataFrame) -> list[Row]:
 
 
 def _date(provenance: Mapping[str, Any]) -> str:
-    return readable(provenance.get("finished") or provenance.get("started") or "date not recorded")
+    told = str(provenance.get("finished") or provenance.get("started") or "date not recorded")
+    try:
+        moment = datetime.fromisoformat(told)
+    except ValueError:
+        return readable(told)
+    return f"{moment:%Y-%m-%d %H:%M} {moment:%Z}".strip()
 
 
 def _overview(result: AuditResult) -> list[tuple[str, str]]:
-    plan = result.plan
     rows = [
         (f"Classifier {number}", f"{one.name} ({one.source})")
         for number, one in enumerate(result.classifiers, 1)
     ]
     for label, key in (("Editor", "editor"), ("Data", "data"), ("Findings edited", "findings")):
-        told = plan.get(key, result.provenance.get(key))
+        told = _told(result, key, "name")
         if told is not None:
-            named = told.get("name", told) if isinstance(told, Mapping) else told
-            rows.append((label, ", ".join(value for _, value in words.flat({key: named}))))
+            rows.append((label, ", ".join(value for _, value in words.flat({key: told}))))
     return [*rows, ("Baselines", _baselines(result.baselines)), ("Date", _date(result.provenance))]
+
+
+def _told(result: AuditResult, key: str, inner: str) -> Any:
+    """Return what plan or provenance say of `key`, its `inner` entry where it has several."""
+    told = result.plan.get(key, result.provenance.get(key))
+    return told.get(inner, told) if isinstance(told, Mapping) else told
 
 
 def _baselines(frame: pd.DataFrame) -> str:
@@ -285,9 +295,7 @@ def _doses(one: ClassifierResult) -> dict[str, Any]:
     panels, drawn = figures.dose_panels(_records(one.doses)) if len(one.doses) else ([], [])
     return {
         "dose_panels": panels,
-        "doses": table(
-            "Net effect by dose, of the lines drawn",
-            tables.DOSES,
+        "doses": tables.doses(
             drawn,
             empty="Only one dose was asked for, so there is no dose curve.",
             note="Pairs that are not drawn are in the JSON." if len(drawn) < len(one.doses) else "",
@@ -348,11 +356,11 @@ def _command(result: AuditResult) -> str:
     """Return the command line of this audit, as recorded or as its parameters say."""
     if result.provenance.get("command"):
         return readable(result.provenance["command"])
-    plan, parts = result.plan, ["roentmod", "audit"]
+    parts = ["roentmod", "audit"]
     for one in result.classifiers:
         parts += ["--classifier", one.source]
-    for key in ("data", "editor", "findings"):
-        value = plan.get(key)
+    for key, inner in (("data", "root"), ("editor", "name"), ("findings", "")):
+        value = _told(result, key, inner)
         if isinstance(value, list | tuple):
             value = ",".join(map(str, value))
         if isinstance(value, str):

@@ -11,13 +11,13 @@ from roentmod.report.words import number, p_value, percent, readable, signed
 
 __all__ = [
     "CELLS",
-    "DOSES",
     "GATE",
     "HEADS",
     "LEAKAGE",
     "STRESS",
     "SUBGROUPS",
     "Table",
+    "doses",
     "settings",
     "table",
 ]
@@ -86,8 +86,31 @@ def settings(caption: str, rows: Iterable[tuple[str, str]], *, empty: str = "") 
         Column("Name", lambda row: Cell(row["name"]), "text"),
         Column("Value", lambda row: Cell(row["value"]), "long"),
     )
-    named = [{"name": name, "value": readable(value)} for name, value in rows]
+    named = [{"name": readable(name), "value": readable(value)} for name, value in rows]
     return table(caption, columns, named, empty=empty)
+
+
+def doses(rows: Iterable[Row], *, empty: str, note: str) -> Table:
+    """Return effects by dose as a table with one row a pair and one column a dose."""
+    levels: dict[str, float] = {}
+    pairs: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        levels[str(row["dose"])] = float(row["level"])
+        kept = pairs.setdefault(words.pair(row), dict(row))
+        kept |= {(row["dose"], key): row[key] for key in ("effect", "low", "high")}
+    columns = [_pair(), _count("Patients", "n")]
+    columns += [_dose(label) for label in sorted(levels, key=lambda label: levels[label])]
+    columns.append(Column("p of trend", lambda row: Cell(p_value(row["trend_p"]))))
+    caption = "Net effect by dose (logits), of the lines drawn"
+    return table(caption, tuple(columns), pairs.values(), empty=empty, note=note)
+
+
+def _dose(label: str) -> Column:
+    def cell(row: Mapping[Any, Any]) -> Cell:
+        effect, low, high = (row.get((label, key)) for key in ("effect", "low", "high"))
+        return Cell(signed(effect), words.interval(low, high))
+
+    return Column(readable(label), cell)
 
 
 def _text(label: str, key: str, kind: str = "text") -> Column:
@@ -129,7 +152,9 @@ def _two(label: str, first: tuple[str, str], second: tuple[str, str]) -> Column:
 def _verdict(row: Row) -> Cell:
     verdict = str(row["verdict"])
     symbol = words.SYMBOLS.get(verdict, "•")
-    return Cell(f"{symbol} {readable(verdict)}", readable(row["reason"]))
+    # What is within the margin needs no reason beside its numbers.
+    reason = "" if verdict == "within margin" else readable(row["reason"])
+    return Cell(f"{symbol} {readable(verdict)}", reason)
 
 
 def _pair(label: str = "Edited → read") -> Column:
@@ -165,13 +190,6 @@ GATE = (
     _count("Passed", "passed"),
     Column("Share", lambda row: Cell(percent(row["share"]))),
     _with_interval("Judge, net (logits)", "judge_effect", "judge_low", "judge_high"),
-)
-DOSES = (
-    _pair(),
-    _text("Dose", "dose"),
-    _count("Patients", "n"),
-    _EFFECT,
-    Column("p of trend", lambda row: Cell(p_value(row["trend_p"]))),
 )
 SUBGROUPS = (
     _pair(),

@@ -1,0 +1,146 @@
+"""Selections: who is chosen, in which order, and who fell to what."""
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from roentmod import datasets
+from roentmod.errors import DatasetError, UnknownFindingError
+from roentmod.phantom import phantom
+
+
+def row(number, labels="No Finding", **facts):
+    base = {"path": f"{number}.png", "patient_id": f"p{number}", "age": 40, "view": "PA"}
+    return {**base, "labels": labels, **facts}
+
+
+ROWS = (
+    *(row(i) for i in range(4)),
+    row(4, view="AP"),
+    row(5, view="L"),
+    row(6, view="?"),
+    row(7, age=17.9),
+    row(8, age=18),
+    row(9, age=""),
+    row(10, "Mass?"),
+    row(11, "Edema"),
+    row(12, "Mass|Edema"),
+    row(13, "Mass"),
+    row(14, "No Finding|Scar"),
+    row(15, patient_id="p0"),
+    row(16, "Edema|Mass?"),
+)
+
+
+@pytest.fixture
+def loaded(plain):
+    return datasets.load(plain(*ROWS, pictures=False), check_files=False)
+
+
+def test_baselines_and_the_report(loaded):
+    chosen = datasets.baselines(loaded)
+    assert sorted(chosen.table["patient_id"]) == ["p0", "p1", "p2", "p3", "p4", "p8"]
+    assert list(chosen.table.columns) == [
+        "baseline_id", "path", "patient_id", "sex", "age", "view", "site",
+    ]  # fmt: skip
+    assert chosen.report == {
+        "pictures": 17,
+        "view unknown": 1,
+        "not frontal": 1,
+        "not read as no finding": 5,
+        "no finding, yet another label": 1,
+        "age unknown": 1,
+        "under 18": 1,
+        "more of the same patient": 1,
+        "chosen": 6,
+    }
+
+
+@pytest.mark.parametrize("count", [None, 3])
+def test_the_report_sums_up(loaded, count):
+    report = dict(datasets.baselines(loaded, count=count, view="PA").report)
+    assert report.pop("pictures") == sum(report.values())
+    assert report["chosen"] == (count or 5)
+
+
+def test_order_depends_on_the_seed_and_not_on_rows(loaded):
+    first = datasets.baselines(loaded, seed=3).table["baseline_id"].tolist()
+    mixed = loaded.table.sample(frac=1, random_state=1).reset_index(drop=True)
+    other = dataclasses.replace(loaded, table=mixed)
+    assert datasets.baselines(other, seed=3).table["baseline_id"].tolist() == first
+    assert any(
+        datasets.baselines(loaded, seed=seed).table["baseline_id"].tolist() != first
+        for seed in range(4, 8)
+    )
+    # Fewer are the first of more.
+    assert datasets.baselines(loaded, seed=3, count=2).table["baseline_id"].tolist() == first[:2]
+
+
+def test_patients_with_many_pictures_do_not_come_first(plain):
+    rows = [row(f"many{i}", patient_id=f"m{i % 5}") for i in range(100)]
+    rows += [row(f"one{i}", patient_id=f"o{i}") for i in range(5)]
+    loaded = datasets.load(plain(*rows, pictures=False), check_files=False)
+    first = Counter(
+        datasets.baselines(loaded, count=1, seed=seed).table["patient_id"].iloc[0][0]
+        for seed in range(100)
+    )
+    assert stats.binomtest(first["m"], 100, 0.5).pvalue > 0.001
+
+
+def test_positives(loaded):
+    chosen = datasets.positives(loaded, "lung mass")
+    assert sorted(chosen.table["patient_id"]) == ["p12", "p13"]
+    assert chosen.report["not Mass"] == 13
+    alone = datasets.positives(loaded, "Mass", without="pulmonary edema")
+    assert alone.table["patient_id"].tolist() == ["p13"]
+    # Uncertain is not absent: p16 may have a mass.
+    edema = datasets.positives(loaded, "Edema", without="Mass")
+    assert edema.table["patient_id"].tolist() == ["p11"]
+    with pytest.raises(UnknownFindingError):
+        datasets.positives(loaded, "Massse")
+
+
+def test_age_and_view(loaded):
+    everyone = datasets.baselines(loaded, adult_age=None)
+    assert {"p7", "p9"} <= set(everyone.table["patient_id"])
+    assert datasets.baselines(loaded, view="AP").table["patient_id"].tolist() == ["p4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"view": "lateral"}, "'PA' or 'AP'"),
+        ({"count": 0}, "at least one"),
+        ({"split": "test"}, "splits of folder are: none"),
+        ({"adult_age": 90}, "under 90 8"),
+    ],
+)
+def test_what_cannot_be_chosen_is_said(loaded, options, message):
+    with pytest.raises(DatasetError, match=message):
+        datasets.baselines(loaded, **options)
+
+
+def test_phantoms():
+    loaded = datasets.load("phantoms:6:40")
+    assert loaded.table["image_id"].tolist() == [f"phantom-{seed}" for seed in range(40, 46)]
+    assert not loaded.problems
+    truth = phantom(43)
+    assert np.array_equal(loaded.radiograph("phantom-43").stored, truth.radiograph.stored)
+    assert np.array_equal(loaded.anatomy("phantom-43").heart, truth.anatomy.heart)
+    assert loaded.table["sex"].iloc[3] == truth.facts["sex"]
+    assert loaded.table["view"].iloc[3] == truth.facts["view"]
+    chosen = datasets.baselines(loaded, count=4, seed=1)
+    assert len(chosen) == 4
+    assert loaded.table["age"].between(20, 89).all()
+    # A phantom stays the same patient in another cohort.
+    more = datasets.load("phantoms:3:43").table.iloc[0]
+    assert more.equals(loaded.table.iloc[3].rename(0))
+
+
+@pytest.mark.parametrize("spec", ["phantoms:", "phantoms:0", "phantoms:2:-1", "phantoms:2:3:4"])
+def test_phantoms_need_numbers(spec):
+    with pytest.raises(DatasetError, match="phantoms:N"):
+        datasets.load(spec)
