@@ -230,6 +230,16 @@ def test_a_classifier_is_no_zero_shot_model(chest):
         classifiers.load(f"clip:{folder}")
 
 
+def test_a_tower_without_pooled_output_is_averaged(chest, images):
+    spec, model = chest
+    vectors = load_embedder(spec).embed(images)
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (MEAN, STD))
+    pixels = torch.from_numpy((np.repeat(images[:, None], 3, 1) - mean) / std)
+    with torch.inference_mode():
+        expected = model.vit(pixels).last_hidden_state.mean(1).numpy()
+    np.testing.assert_allclose(vectors, expected, atol=1e-4)
+
+
 def test_towers_embed_for_a_probe(zero_shot, tmp_path, images):
     folder, _ = zero_shot
     embedder = load_embedder(f"hf:{folder}")

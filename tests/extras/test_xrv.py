@@ -1,5 +1,7 @@
 """TorchXRayVision's own DenseNet, with random weights."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -11,6 +13,7 @@ from roentmod.classifiers import xrv
 from roentmod.editors.compose import shrink
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.radiograph import Radiograph
+from roentmod.store import file_sha256
 
 try:
     with warnings.catch_warnings():  # importing it switches off every warning
@@ -108,7 +111,26 @@ def test_a_name_the_library_does_not_have():
         classifiers.load("xrv:densenet121-res999")
 
 
+def test_published_weights_by_name(tmp_path, monkeypatch, picture):
+    # The library's own way of loading, with a random model where the download would lie.
+    reference = densenet()
+    reference.op_threshs = None
+    torch.save(reference, tmp_path / "published.pt")
+    monkeypatch.setattr(
+        torchxrayvision.models, "get_weights", lambda *words: str(tmp_path / "published.pt")
+    )
+    model = classifiers.load("xrv:densenet121-res224-nih")
+    assert (model.name, model.size) == ("densenet121-res224-nih", 224)
+    assert [head.state for head in model.heads] == ["read"] * 14 + ["untrained"] * 4
+    raw = before_sigmoid(reference, torch.from_numpy(picture[:, None] * 2048 - 1024))
+    np.testing.assert_allclose(model.logits(picture), raw[:, :14], rtol=1e-4, atol=1e-4)
+    assert model.describe()["sha256"] == file_sha256(tmp_path / "published.pt")
+
+
 def test_the_library_does_not_switch_off_warnings():
-    xrv._library()
-    with pytest.warns(UserWarning, match="heard"):
-        warnings.warn("heard", UserWarning, stacklevel=1)
+    code = (
+        "import warnings; from roentmod.classifiers import xrv; xrv._library(); "
+        "warnings.warn('still heard')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "still heard" in ran.stderr

@@ -13,6 +13,7 @@ import pandas as pd
 from roentmod import imaging
 from roentmod.audit.plan import AuditResult, ClassifierResult, Plan
 from roentmod.audit.predict import Source
+from roentmod.edits import Edit
 from roentmod.imaging import provenance
 from roentmod.interfaces import RadiographEditor
 from roentmod.store import write_json
@@ -101,16 +102,16 @@ def _pairs(
 
 
 def _save(
-    baseline: str, edit: Any, source: Source, editor: RadiographEditor, folder: Path
+    baseline: str, edit: Edit, source: Source, editor: RadiographEditor, folder: Path
 ) -> Mapping[str, str]:
     """Edit once more and save the three pictures; the synthetic ones say so in their text."""
     one = editor.edit([source.radiograph(baseline)], [edit])[0]
     if one.image is None or one.difference is None:
         return {}
     stem = f"{len(list(folder.glob('*.png'))):03d}"
-    facts = {"synthetic": "YES", "statement": provenance.STATEMENT, "edit": str(asdict(edit))}
-    shown = {
-        "baseline": (imaging.grey_picture(one.baseline.pixels, _LONGEST), {}),
+    facts = {"synthetic": "YES", "statement": provenance.STATEMENT, "edit": asdict(edit)}
+    shown: dict[str, tuple[Any, dict[str, Any] | None]] = {
+        "baseline": (imaging.grey_picture(one.baseline.pixels, _LONGEST), None),
         "counterfactual": (imaging.grey_picture(one.image.pixels, _LONGEST), facts),
         "difference": (
             imaging.difference_picture(one.difference, one.baseline.pixels, long_side=_LONGEST),

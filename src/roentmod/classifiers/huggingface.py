@@ -126,7 +126,7 @@ def vision_tower(
         WeightsError: nothing can be loaded from there.
         ClassifierError: it does not declare size or range.
     """
-    model, source = _load("AutoModel", name, revision)
+    model, source = _load("AutoModel", name, revision, spare="pooler.")
     words = _input(name, revision, model.config) | {"labels": ["embedding"], "outputs": "logits"}
     given = {key: value for key, value in declared.items() if value is not None}
     card = make_card(words | given, where="config.json, preprocessor_config.json")
@@ -160,7 +160,10 @@ def _pooled(output: Any) -> Any:
     if hasattr(output, "shape"):
         return output
     pooled = getattr(output, "pooler_output", None)
-    return output.last_hidden_state.mean(1) if pooled is None else pooled
+    if pooled is not None:
+        return pooled
+    hidden = output.last_hidden_state
+    return hidden.mean((2, 3)) if hidden.ndim == 4 else hidden.mean(1)
 
 
 def _unit(features: Any) -> Any:
@@ -180,7 +183,10 @@ def _torch(model: Any, device: str, run: Callable[[Any], Any]) -> Callable[[Arra
     return forward
 
 
-def _load(auto: str, name: str, revision: str | None) -> tuple[Any, str]:
+def _load(
+    auto: str, name: str, revision: str | None, *, spare: str = "no key starts like this"
+) -> tuple[Any, str]:
+    """Return model and source; a part whose keys start with `spare` may lack, and is then off."""
     import transformers
 
     try:
@@ -193,7 +199,9 @@ def _load(auto: str, name: str, revision: str | None) -> tuple[Any, str]:
             f"A Hugging Face model is a folder with config.json and weights, or a hub id; loading "
             f"'{name}' gave: {text}"
         ) from error
-    missing = sorted(info["missing_keys"])
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(spare))
+    if len(missing) < len(info["missing_keys"]):
+        setattr(model, spare.rstrip("."), None)
     if missing:
         # transformers fills the gap with random numbers and goes on.
         raise WeightsError(

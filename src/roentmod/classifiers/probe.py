@@ -120,7 +120,9 @@ def load_embedder(
     elif kind == "python":
         from roentmod.classifiers.programs import function
 
-        card, forward, origin = _card(words, spec), function(rest), Origin("python", rest)
+        found = function(rest)
+        words = {**getattr(found, "card", {}), **words}
+        card, forward, origin = _card(words, spec), found, Origin("python", rest)
     else:
         raise ClassifierError(f"An embedder is {FORMS}; got '{spec}'.")
     return Embedder(card, forward, origin, recipe=recipe, batch_size=batch_size)
