@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import spearmanr, ttest_1samp
 
+from bench import audit_page
 from roentmod import audit, classifiers, datasets, effects, stats
 from roentmod.anatomy import Anatomy
 from roentmod.audit import AuditResult
@@ -268,6 +269,8 @@ def main() -> None:
         "n_classifiers": len(plants()),
         "n_honest": sum(plant.rho == 0 for plant in plants()),
         "n_baselines": len(result.baselines),
+        "rules": {key: result.plan[key] for key in ("margin", "gate_logit", "level", "fewest")},
+        "size": confounded.SIZE,
         "hosts": "phantoms" if args.data is None else "NIH radiographs and phantoms",
         "findings": list(FINDINGS),
         "pairs": [list(pair) for pair in PAIRS],
@@ -282,6 +285,8 @@ def main() -> None:
         "seconds": round(time.monotonic() - started, 1),
     }
     write_json(args.out, report)
+    if args.out == audit_page.JSON:
+        audit_page.write()
 
 
 def _named(cells: pd.DataFrame) -> list[str]:

@@ -113,7 +113,7 @@ def run(
     for name, table in tables.items():
         with atomic(folder / f"{name}.parquet") as part:
             table.to_parquet(part)
-    record["provenance"] |= {"seconds": round(time.time() - started, 1)}
+    record["provenance"] |= {"finished": _now(), "seconds": round(time.time() - started, 1)}
     write_json(folder / RECORD, record)
     result = assess(folder)
     if not (folder / "pictures" / "examples.json").exists():
@@ -186,13 +186,17 @@ def _record(
         "rules": asdict(rules),
         "provenance": {
             "synthetic": "YES",
-            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "started": _now(),
             "platform": platform.platform(),
             "python": platform.python_version(),
             "roentmod": roentmod.__version__,
             **{name: version(name) for name in _LIBRARIES},
         },
     }
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _describe(classifier: Classifier) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def assess(folder: Path, rules: Rules | None = None) -> AuditResult:
         )
     return AuditResult(
         plan=record["plan"] | asdict(rules) | {"n_baselines": len(baselines)},
-        provenance=record["provenance"],
+        provenance=record["provenance"]
+        | {key: record[key] for key in ("editor", "data", "judge", "classifiers")},
         baselines=baselines,
         items=items,
         counts=_counts(predictions, record),

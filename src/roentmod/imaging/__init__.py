@@ -151,9 +151,7 @@ def write_edit(
     )
 
 
-def save_picture(
-    image: Any, path: str | os.PathLike[str], facts: Mapping[str, Any] | None
-) -> None:
+def save_picture(image: Any, path: str | os.PathLike[str], facts: Mapping[str, Any] | None) -> None:
     """Save a picture for people as PNG with its facts; None: nothing in it is synthetic."""
     with atomic(path) as part:
         save_png(image, part, facts)

@@ -18,12 +18,32 @@ import numpy as np
 import pandas as pd
 
 from roentmod.report.page import content
-from roentmod.store import atomic
+from roentmod.store import atomic, write_json
 
 if TYPE_CHECKING:
     from roentmod.audit import AuditResult
 
-__all__ = ["as_json", "write"]
+__all__ = ["as_json", "publish", "write"]
+
+
+def publish(result: AuditResult) -> Path:
+    """Write ``report.html``, ``report.json`` and ``effects.parquet`` into the audit's folder.
+
+    The last holds the cells of all classifiers in one table.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    page = result.folder / "report.html"
+    write(result, page)
+    write_json(result.folder / "report.json", as_json(result))
+    cells = [one.cells.assign(classifier=one.name) for one in result.classifiers]
+    with atomic(result.folder / "effects.parquet") as part:
+        pd.concat(cells, ignore_index=True).to_parquet(part, index=False)
+    return page
 
 
 def write(result: AuditResult, path: str | os.PathLike[str]) -> None:
