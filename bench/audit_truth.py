@@ -92,6 +92,15 @@ def train_all(data: Path | None, run: Path) -> None:
         confounded.export(network, run / "models" / f"{plant.name}.onnx", plant.name)
 
 
+def bundle(data: Path | None, run: Path) -> None:
+    """Train the two classifiers that the package carries for its demonstration, and write them."""
+    own = hosts(data, "train", run)
+    for name, path in classifiers.DEMO.items():
+        plant = Plant(PAIRS[0], 0.9 if name == "shortcut" else 0.0, seed=100)
+        path.parent.mkdir(exist_ok=True)
+        confounded.export(confounded.train(own, plant), path, name)
+
+
 def audit_all(data: Path | None, run: Path, count: int) -> AuditResult:
     """Audit every classifier in one go: the painter's edits are made once."""
     source = datasets.load(data if data else f"phantoms:{count}:{PHANTOM_SEED['audit']}")
@@ -251,9 +260,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/audit_truth.json"))
     parser.add_argument("--baselines", type=int, default=100)
     parser.add_argument("--nulls", type=int, default=500)
+    parser.add_argument("--bundle", action="store_true", help="make the package's two, no more")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     started = time.monotonic()
+    if args.bundle:
+        bundle(args.data, args.run)
+        return
     train_all(args.data, args.run)
     result = audit_all(args.data, args.run, args.baselines)
     costs = drops(hosts(args.data, "test", args.run), args.run)

@@ -38,9 +38,9 @@ FINDINGS = (
     "Pneumothorax",
     "Support Devices",
 )
-SIZE = 112
+SIZE = 56
 PREVALENCE = 0.35
-EPOCHS, BATCH, LEARNING_RATE = 13, 48, 3e-3
+EPOCHS, BATCH, LEARNING_RATE = 40, 32, 3e-3
 # Display values nearer than this to black or white have lost their logit.
 EDGE = 0.01
 Pictures = NDArray[np.uint8]
@@ -148,27 +148,29 @@ def _logits(levels: Pictures) -> NDArray[np.float32]:
     return np.asarray(table[levels])
 
 
+def _layer(inward: int, outward: int, kernel: int, stride: int) -> list[nn.Module]:
+    conv = nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
+    return [conv, nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
+
+
 class Network(nn.Module):
-    """A small convolutional classifier: 0.25 M parameters, SIZE x SIZE display values in."""
+    """A small convolutional classifier: 0.17 M parameters, SIZE x SIZE display values in."""
 
     def __init__(self) -> None:
         """Build it, untrained."""
         super().__init__()
-        widths = (16, 32, 48, 64, 96)
+        widths = (16, 32, 64, 96)
         layers: list[nn.Module] = []
         for inward, outward in zip((1, *widths), widths, strict=False):
-            layers += [
-                nn.Conv2d(inward, outward, 5 if inward == 1 else 3, 2, padding="valid", bias=False),
-                nn.BatchNorm2d(outward),
-                nn.ReLU(inplace=True),
-            ]
-        layers += [nn.Conv2d(96, 96, 3, padding=1, bias=False), nn.BatchNorm2d(96), nn.ReLU()]
+            kernel = 5 if inward == 1 else 3
+            layers += _layer(inward, outward, kernel, 2)
+        layers += _layer(96, 96, 3, 1)
         self.grid = nn.Sequential(*layers)
         self.whole = nn.Linear(2 * 96, len(FINDINGS))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, n x k."""
-        grid = self.grid(functional.pad((image - 0.5) * 4, (3, 3, 3, 3)))
+        grid = self.grid((image - 0.5) * 4)
         pooled = torch.cat([grid.mean((-2, -1)), grid.amax((-2, -1))], dim=1)
         logits: Tensor = self.whole(pooled)
         return logits
@@ -178,7 +180,7 @@ def vary(x: Tensor, generator: torch.Generator) -> Tensor:
     """Return pictures with other exposure, place and grain; never mirrored."""
     n = len(x)
     draw = torch.rand((5, n, 1, 1, 1), generator=generator)
-    shift = [int(v) for v in torch.randint(-6, 7, (2,), generator=generator)]
+    shift = [int(v) for v in torch.randint(-3, 4, (2,), generator=generator)]
     x = torch.roll(x, shift, (-2, -1))
     x = x.clamp(1e-4, 1) ** ((draw[0] - 0.5) * 0.6).exp()
     x = (x - 0.5) * (0.85 + 0.3 * draw[1]) + 0.5 + (draw[2] - 0.5) * 0.16

@@ -4,10 +4,11 @@ from roentmod.classifiers.adapter import Adapter, Described
 from roentmod.classifiers.checks import NotFiniteError, Reading, constant_heads, read
 from roentmod.classifiers.heads import Head, table
 from roentmod.classifiers.judge import Judge
-from roentmod.classifiers.loading import FORMS, load
+from roentmod.classifiers.loading import DEMO, FORMS, load
 from roentmod.classifiers.probe import Embedder, fit_probe, load_embedder
 
 __all__ = [
+    "DEMO",
     "FORMS",
     "Adapter",
     "Described",

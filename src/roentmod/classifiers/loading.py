@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
     from roentmod.classifiers.probe import Embedder
 
-__all__ = ["FORMS", "Options", "load"]
+__all__ = ["DEMO", "FORMS", "Options", "load"]
 
+# Two bundled classifiers: one that learned a shortcut, and one without (`training/confounded.py`).
+DEMO = {name: Path(__file__).parent / "demo" / f"{name}.onnx" for name in ("honest", "shortcut")}
 FORMS = (
     "judge",
+    "demo:honest or demo:shortcut",
     "xrv:NAME or xrv:FILE",
     "hf:FOLDER or hf:HUB_ID",
     "clip:FOLDER or clip:HUB_ID",
@@ -131,6 +134,8 @@ def _kind(spec: str) -> tuple[str, str]:
     if spec == "judge":
         return "judge", ""
     head, _, rest = spec.partition(":")
+    if head == "demo" and rest in DEMO:
+        return "onnx", str(DEMO[rest])
     if head in ("http", "https"):
         return "http", spec
     if head in _BUILD and head != "judge" and rest:
