@@ -1,0 +1,119 @@
+"""Cohorts with planted co-occurrence, and the figures that are drawn from them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bench import audit_page, audit_truth
+from roentmod import classifiers
+from training import confounded
+from training.confounded import FINDINGS, SIZE, Hosts, Plant
+
+PAIR = ("Edema", "Mass")
+FIRST, SECOND = (FINDINGS.index(name) for name in PAIR)
+
+
+@pytest.fixture
+def hosts():
+    """Four grey hosts; finding k raises the logit of row k by 1, in rows of their own."""
+    plain = np.full((4, SIZE, SIZE), 128, dtype=np.uint8)
+    painted = np.repeat(plain[:, None], len(FINDINGS), axis=1)
+    for k in range(len(FINDINGS)):
+        painted[:, k, k] = 187  # logit 1.01
+    return Hosts(plain, painted)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 1.0])
+def test_labels_have_the_planted_correlation_and_no_other(rho):
+    labels = confounded.draw_labels(40_000, Plant(PAIR, rho, 0), np.random.default_rng(0))
+    assert np.allclose(labels.mean(0), confounded.PREVALENCE, atol=0.01)
+    found = np.corrcoef(labels.T)
+    assert found[FIRST, SECOND] == pytest.approx(rho, abs=0.02)
+    found[FIRST, SECOND] = found[SECOND, FIRST] = 0
+    assert np.abs(found - np.eye(len(FINDINGS))).max() < 0.03
+
+
+def test_one_label_gives_the_painted_picture_and_none_the_host(hosts):
+    rows = np.arange(4)
+    none = confounded.compose_pictures(hosts, rows, np.zeros((4, len(FINDINGS)), bool)).numpy()
+    assert np.allclose(none[:, 0], hosts.plain / 255, atol=1e-5)
+    one = np.zeros((4, len(FINDINGS)), bool)
+    one[:, 2] = True
+    made = confounded.compose_pictures(hosts, rows, one).numpy()
+    assert np.allclose(made[:, 0], hosts.painted[:, 2] / 255, atol=1e-5)
+
+
+def test_changes_add_up_in_logits(hosts):
+    hosts.painted[:, 1, 0] = 187
+    both = np.zeros((4, len(FINDINGS)), bool)
+    both[:, :2] = True
+    made = confounded.compose_pictures(hosts, np.arange(4), both).numpy()
+    logit = np.log(made / (1 - made))
+    step = np.log(187 / 68) - np.log(128 / 127)
+    assert np.allclose(logit[:, 0, 0], np.log(128 / 127) + 2 * step, atol=1e-4)
+
+
+def test_every_classifier_has_a_name_and_a_seed_of_its_own():
+    names = [plant.name for plant in audit_truth.plants()]
+    assert len(set(names)) == len(names) >= 24
+
+
+def test_an_exported_classifier_is_the_trained_one(tmp_path):
+    torch.manual_seed(0)
+    network = confounded.Network().eval()
+    confounded.export(network, tmp_path / "one.onnx", "one")
+    loaded = classifiers.load(f"onnx:{tmp_path / 'one.onnx'}")
+    x = np.random.default_rng(0).random((3, SIZE, SIZE), dtype=np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(x)[:, None]).numpy()
+    assert loaded.findings == FINDINGS
+    assert np.allclose(loaded.logits(x), expected, atol=1e-4)
+
+
+def table(score):
+    """One honest and one planted classifier; `score` gives each cell's value."""
+    rows = []
+    for name, rho in (("honest", 0.0), ("planted", 0.9)):
+        for edited in FINDINGS:
+            for read in FINDINGS:
+                if edited != read:
+                    inside = {edited, read} == set(PAIR)
+                    value = score(rho, inside) + 1e-3 * FINDINGS.index(read)
+                    rows.append([name, rho, edited, read, inside, value, value > 0.2])
+    columns = ["plant", "rho", "edited", "read", "planted", "ours", "ours_flag"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+COSTS = pd.DataFrame(
+    [
+        [name, *pair, drop]
+        for name, drop in (("honest", 0.0), ("planted", 0.2))
+        for pair in (PAIR, PAIR[::-1])
+    ],
+    columns=["plant", "edited", "read", "drop"],
+)
+
+
+def test_figures_of_a_perfect_and_of_a_blind_measure():
+    perfect = audit_truth.figures(table(lambda rho, inside: rho * inside), COSTS, "ours")
+    assert perfect["detection_auroc"] == 1
+    assert perfect["power_by_rho"] == {"0.9": 1.0}
+    assert perfect["false_alarm_rate"] == 0
+    # Two drops of each size: the ranks agree as far as ties let them.
+    assert perfect["spearman_auc_drop"] == pytest.approx(0.8944, abs=1e-4)
+    blind = audit_truth.figures(table(lambda rho, inside: 0.5), COSTS, "ours")
+    assert blind["detection_auroc"] == 0.5
+    assert blind["false_alarm_rate"] == 1
+    assert blind["false_alarm_rate_of_other_cells"] == 1
+
+
+def test_page_says_where_another_measure_is_better():
+    ours = {"detection_auroc": 0.9, "false_alarm_rate": 0.01, "spearman_auc_drop": 0.9}
+    other = {"detection_auroc": 0.95, "false_alarm_rate": 0.2, "spearman_auc_drop": 0.5}
+    said = audit_page._compared(
+        {"ours": ours, "plain_difference": other, "relative_change": other | ours}
+    )
+    assert "plain probability difference is better by detection AUROC" in said
+    assert "relative change is as good by false alarms" in said
+    assert "plain probability difference is better by false alarms" not in said
