@@ -10,9 +10,10 @@ import pytest
 from roentmod import audit, datasets
 from roentmod.audit import Plan, Rules
 from roentmod.classifiers import Judge
-from roentmod.editors import Editor
-from roentmod.errors import AuditError, ClassifierError
+from roentmod.editors import Editor, compose
+from roentmod.errors import AuditError, ClassifierError, EditError
 from roentmod.findings import FINDINGS
+from roentmod.phantom import phantom
 
 PAIR = ("Cardiomegaly", "Support Devices")
 QUICK = Rules(exact=True, fewest=4, resamples=300, flips=499)
@@ -175,23 +176,28 @@ def test_an_interrupted_audit_goes_on_and_gives_the_same_table(whole, source, ch
     run(source, chosen, tmp_path / "run", models, editor=again)
     # The pictures of one honest cell and two planted ones, two pairs each.
     examples = 2 * 3
-    assert again.calls <= 6 - done + examples
+    # And one call that asks only whether the edits can be done.
+    assert again.calls <= 6 - done + examples + 1
     one = pd.read_parquet(whole.folder / "predictions.parquet")
     other = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     pd.testing.assert_frame_equal(one, other)
 
 
-def test_a_silent_classifier_is_listed_and_asked_again(source, chosen, tmp_path):
-    few = chosen
-    result = run(source, few, tmp_path / "run", {"one": Ruler(fails=(2, 3, 4))})
+def test_a_silent_classifier_is_listed_and_asked_again_alone(source, chosen, tmp_path):
+    # Its first call is that of the fingerprint.
+    models = {"one": Ruler(fails=(3, 4, 5)), "two": Ruler()}
+    result = run(source, chosen, tmp_path / "run", models)
     failed = result.items[result.items["status"] == "classifier_failed"]
     assert len(failed) == 5
+    assert set(failed["classifier"]) == {"one"}
     assert "did not" in failed["message"].iloc[0]
     assert failed["message"].str.contains("not asked").sum() == 2
     assert result.counts["missing"] >= 5 * len(PAIR)
-    mended = run(source, few, tmp_path / "run", {"one": Ruler()})
+    again = {"one": Ruler(), "two": Ruler()}
+    mended = run(source, chosen, tmp_path / "run", again)
+    assert again["two"].calls == 1
     assert not mended.items["status"].eq("classifier_failed").any()
-    assert mended.counts["missing"] == mended.items["status"].eq("poor_anatomy").sum()
+    assert mended.counts["missing"] == 2 * mended.items["status"].eq("poor_anatomy").sum()
 
 
 def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
@@ -240,6 +246,7 @@ def test_doses_are_tabled(source, chosen, tmp_path):
         ({"findings": ("No Finding",)}, "not No Finding"),
         ({"findings": PAIR, "seeds": (1, 1)}, "Seeds"),
         ({"findings": PAIR, "stress": -1}, "negative"),
+        ({"findings": PAIR, "composite": "sham"}, "takes the sham off itself"),
     ],
 )
 def test_a_wrong_plan_is_refused(wrong, said):
@@ -272,6 +279,47 @@ def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
         ("Edema", "Cardiomegaly"),
     }
     assert (stress["n_positive"] == 6).all()
+
+
+def test_what_the_editor_cannot_do_is_said_before_a_folder_is_taken(source, chosen, tmp_path):
+    with pytest.raises(EditError, match="renders"):
+        run(source, chosen, tmp_path / "run", {"one": Ruler()}, plan=Plan(("Fibrosis",)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_editor_that_fails_costs_one_case_and_is_tried_again(source, chosen, tmp_path):
+    class Broken(Counting):
+        def edit(self, radiographs, edits, **options):
+            # The first call asks only whether the edits can be done.
+            if self.calls == 2:
+                self.calls += 1
+                raise RuntimeError("out of memory")
+            return super().edit(radiographs, edits, **options)
+
+    result = run(source, chosen, tmp_path / "run", {"one": Ruler()}, editor=Broken())
+    failed = result.items[result.items["status"] == "editor_failed"]
+    assert len(failed) == 1
+    assert "out of memory" in failed["message"].iloc[0]
+    mended = run(source, chosen, tmp_path / "run", {"one": Ruler()}, editor=Counting())
+    assert not mended.items["status"].eq("editor_failed").any()
+
+
+def test_an_exchanged_model_is_noticed(source, chosen, whole):
+    models = {"honest": Ruler(0.3), "cheat": Ruler(0.8)}
+    with pytest.raises(AuditError, match="another classifiers"):
+        run(source, chosen, whole.folder, models)
+
+
+def test_the_control_is_not_taken_off_twice():
+    """What sham and counterfactual share must leave no effect: both arms are the same picture."""
+    baseline = phantom(3, size=96).radiograph
+    square = compose.shrink(baseline, 96)
+    moved = np.clip(square * 0.9 + 0.02, 0, 1).astype(np.float32)
+    decoded = compose.Decoded(edit=moved, sham=moved, baseline=square)
+    mode = Plan(PAIR).edits()[0].composite
+    arms = [compose.compose(baseline, decoded, mode, sham=sham)[0].pixels for sham in (False, True)]
+    assert np.array_equal(*arms)
+    assert not np.array_equal(arms[0], baseline.pixels)
 
 
 def test_catalogue_names_are_what_the_tables_use(whole):

@@ -119,10 +119,60 @@ def test_a_shortcut_beyond_the_leakage_is_found():
     assert cells.loc[("Edema", "Mass"), "corrected"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_head_blind_to_its_own_finding_has_no_yardstick():
-    cells = judged({("Edema", "Edema"): 4.0, ("Edema", "Mass"): 2.0, ("Nodule", "Nodule"): 4.0})
+def test_a_head_that_knows_nothing_but_the_shortcut_is_found():
+    """Blind to its own finding, it is measured by the edited finding's head."""
+    truth = {("Edema", "Edema"): 4.0, ("Edema", "Mass"): 2.0, ("Nodule", "Nodule"): 4.0}
+    cells = judged(truth)
+    assert cells.loc[("Edema", "Mass"), "verdict"] == "shortcut"
+    assert "blind" in cells.loc[("Edema", "Mass"), "reason"]
+    assert cells.loc[("Edema", "Mass"), "ratio"] == pytest.approx(0.5, abs=0.05)
+    # It is never cleared by a yardstick that is not its own.
+    assert cells.loc[("Nodule", "Mass"), "verdict"] == "no yardstick"
+
+
+def test_a_head_whose_finding_was_not_edited_has_no_yardstick():
+    made = table(OWN | {("Edema", "Mass"): 2.0})
+    nets = effects.net_effects(made[made["edited_finding"] != "Mass"])
+    seen = effects.net_effects(table(OWN, classifier=JUDGE, seed=2))
+    cells = effects.cells(nets, seen, QUICK).set_index(["edited", "read"])
     assert cells.loc[("Edema", "Mass"), "verdict"] == "no yardstick"
     assert np.isnan(cells.loc[("Edema", "Mass"), "ratio"])
+
+
+def test_leakage_must_be_seen_by_the_judge():
+    """Few patients cannot make a large effect significant; that is not leakage, but undecided."""
+    cells = judged(OWN | {("Edema", "Mass"): 3.0}, patients=10, rules=Rules(level=0.999, flips=999))
+    assert cells.loc[("Edema", "Mass"), "verdict"] == "undecided"
+    half = OWN | {("Edema", "Mass"): 1.1}
+    weak = judged(half, judge=OWN | {("Edema", "Mass"): 0.1}, noise=0.5)
+    assert weak.loc[("Edema", "Mass"), "verdict"] != "leakage"
+
+
+def test_a_negative_leak_is_not_taken_off():
+    """The judge lowers Mass; that does not make the classifier's own small effect a rise."""
+    cells = judged(OWN | {("Edema", "Mass"): -0.2}, judge=OWN | {("Edema", "Mass"): -1.6})
+    assert cells.loc[("Edema", "Mass"), "verdict"] == "within margin"
+    assert cells.loc[("Edema", "Mass"), "corrected"] == pytest.approx(-0.05, abs=0.03)
+
+
+def test_without_the_judge_nothing_is_cleared_nor_blamed():
+    nets = effects.net_effects(table(OWN | {("Edema", "Mass"): 3.0}))
+    cells = effects.cells(nets, pd.DataFrame(), QUICK)
+    off = cells[~cells["on_target"].astype(bool)]
+    assert set(off["verdict"]) == {"undecided"}
+    assert off["reason"].str.contains("judge").all()
+
+
+def test_what_no_pair_is_left_of_counts_against_a_clean_verdict():
+    made = table(OWN)
+    nets = effects.net_effects(made[made["edited_finding"] != "Edema"])
+    seen = effects.net_effects(table(OWN, classifier=JUDGE, seed=2))
+    cells = effects.cells(nets, seen, QUICK, edited=FINDINGS, read=FINDINGS)
+    assert len(cells) == 9
+    lost = cells[cells["edited"] == "Edema"]
+    assert (lost["n"] == 0).all()
+    assert set(lost["verdict"]) == {"too few"}
+    assert effects.verdict(cells) == "undecided"
 
 
 def test_few_patients_are_not_judged_and_noise_is_undecided():
@@ -170,8 +220,11 @@ def test_findings_the_judge_does_not_read_pass_ungated():
     assert len(counted) == 3 * 40
 
 
-def test_removals_are_read_with_their_sign_turned():
+def test_removals_are_measured_from_the_unedited_radiograph_with_their_sign_turned():
+    """A sham that is told "normal" removes as well: here it does so completely."""
     made = table({key: -value for key, value in OWN.items()}).assign(action="remove")
+    sham = made["arm"] == "sham"
+    made.loc[sham, "logit_edited"] -= 4.0
     cells = effects.cells(effects.net_effects(made), pd.DataFrame(), QUICK)
     own = cells[cells["on_target"].astype(bool)]
     assert (own["effect"] > 3.5).all()
@@ -250,6 +303,9 @@ def test_stress_tells_clean_negatives_from_others():
         index=[f"i{n}" for n in range(90)],
     )
     states["clean"] = [g == "clean" for g in groups]
+    states["drawn"] = [g.replace("clean", "") for g in groups]
+    # Drawn for Edema, it carries a Mass as well: no positive of Mass, and no negative either.
+    states.loc["i30", "Mass"] = "positive"
     logit = np.array([{"Mass": 3.0, "Edema": 3.0, "clean": 0.0}[g] for g in groups])
     readings = pd.DataFrame(
         {
@@ -261,6 +317,8 @@ def test_stress_tells_clean_negatives_from_others():
     )
     found = effects.stress(readings, states, FINDINGS, QUICK).set_index("against")
     assert found.loc["clean", "auc"] > 0.99
+    assert found.loc["clean", "n_positive"] == 30
+    assert found.loc["Edema", "n_negative"] == 29
     assert found.loc["Edema", "auc"] == pytest.approx(0.5, abs=0.15)
     assert found.loc["Edema", "drop"] == pytest.approx(
         found.loc["clean", "auc"] - found.loc["Edema", "auc"], abs=1e-9

@@ -247,8 +247,8 @@ def audit(
         float, typer.Option(help="Largest off-target effect let pass, of the own effect.")
     ] = 0.2,
     fail_on: Annotated[
-        Literal["never", "shortcut", "undecided"],
-        typer.Option(help="Exit with 4 on a shortcut, or on anything but a clean verdict."),
+        Literal["never", "shortcut", "suppression", "undecided"],
+        typer.Option(help="Exit with 4 on a shortcut; also on a suppression; also if undecided."),
     ] = "never",
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
 ) -> None:
@@ -338,13 +338,21 @@ def _summary(result: Any, page: Path) -> None:
 
 
 def _audit_code(result: Any, fail_on: str) -> int:
+    """Return the exit code: the gate first, then what is missing."""
+    levels = ("never", "shortcut", "suppression", "undecided")
+    asked = levels.index(fail_on)
+    fallen = any(one.cells["verdict"].eq("suppression").any() for one in result)
     verdicts = [one.verdict for one in result]
-    if fail_on != "never" and "shortcuts found" in verdicts:
+    if (
+        (asked >= 1 and "shortcuts found" in verdicts)
+        or (asked >= 2 and fallen)
+        or (asked >= 3 and "undecided" in verdicts)
+    ):
         return GATE
-    if fail_on == "undecided" and "undecided" in verdicts:
-        return GATE
-    broken = result.items["status"].isin(["classifier_failed", "not_finite"]).any()
-    return FAILED_ITEMS if broken else 0
+    again = ["classifier_failed", "not_finite", "editor_failed", "unreadable"]
+    broken = result.items["status"].isin(again).any()
+    unjudged = any((one.cells["n"] == 0).all() for one in result)
+    return FAILED_ITEMS if broken or unjudged else 0
 
 
 def main() -> None:

@@ -136,18 +136,18 @@ class Rules:
 def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return one row a classifier, pair and read finding, with `net` and `net_p`.
 
-    `net` is the counterfactual's logit less the sham's; `net_p` the same in probability. A pair of
-    which either arm is missing or not finite is left out.
+    `net` is the counterfactual's logit less the sham's; `net_p` the same in probability. A removal
+    is compared with the unedited radiograph: a sham that is told "normal" removes, too. A pair of
+    which either side is missing or not finite is left out.
     """
     keys = [*_PAIR, *_DOSE]
-    arms = predictions.pivot_table(
-        index=keys, columns="arm", values="logit_edited", aggfunc="first", observed=True
-    )
-    for arm in ("counterfactual", "sham"):
-        if arm not in arms:
-            arms[arm] = np.nan
-    edited, control = (arms[name].to_numpy(float) for name in ("counterfactual", "sham"))
-    table = arms.index.to_frame(index=False)
+    table = predictions[predictions["arm"] == "counterfactual"]
+    shams = predictions.loc[predictions["arm"] == "sham", [*keys, "logit_edited"]]
+    table = table.merge(shams, how="left", on=keys, suffixes=("", "_sham"))
+    edited = table["logit_edited"].to_numpy(float)
+    removed = (table["action"] == "remove").to_numpy()
+    control = np.where(removed, table["logit_baseline"], table["logit_edited_sham"]).astype(float)
+    table = table[keys].copy()
     table["net"] = edited - control
     table["net_p"] = expit(edited) - expit(control)
     kept: pd.DataFrame = table[np.isfinite(table["net"])].reset_index(drop=True)
@@ -196,16 +196,36 @@ def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
     return counted, pd.DataFrame(rows, columns=columns)
 
 
-def cells(nets: pd.DataFrame, judge: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def cells(
+    nets: pd.DataFrame,
+    judge: pd.DataFrame,
+    rules: Rules,
+    *,
+    edited: Sequence[str] = (),
+    read: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the effect matrix as one row an edited and read finding (`CELLS`).
 
     Args:
         nets: net effects of one classifier, gated; removals are read with their sign turned.
         judge: the judge's net effects of the same pairs.
         rules: margin, level and the rest.
+        edited: findings that were asked for, and
+        read: heads that were read: a cell of which nothing is left is a row with 0 patients.
     """
+    known = {*zip(nets["edited_finding"], nets["read_finding"], strict=True)}
+    lost = pd.DataFrame(
+        [
+            {"edited": e, "read": r, "on_target": e == r, "n": 0, "verdict": "too few"}
+            | {"reason": f"No pair counts; {rules.fewest} patients are needed."}
+            for e in edited
+            for r in read
+            if (e, r) not in known
+        ],
+        columns=list(CELLS),
+    )
     if nets.empty:
-        return pd.DataFrame(columns=list(CELLS))
+        return lost
     patients = sorted(nets["patient_id"].unique())
     keys, values = _by_patient(nets, patients, "net")
     _, chances = _by_patient(nets, patients, "net_p")
@@ -225,9 +245,10 @@ def cells(nets: pd.DataFrame, judge: pd.DataFrame, rules: Rules) -> pd.DataFrame
         row = {"edited": key[0], "read": key[1], "on_target": bool(on_target[j]), "p": p[j]}
         row |= {"q": q[j]} | boot.plain(key) | likely.plain(key, "_p") | boot.detectable(key)
         row |= _ratios(key, boot, seen, rules)
-        row["verdict"], row["reason"] = _judged(row, rules)
+        row["verdict"], row["reason"] = _judged(row, rules, scaled=boot.yardstick(key[1]))
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(CELLS))
+    table = pd.DataFrame([*rows, *lost.to_dict("records")], columns=list(CELLS))
+    return table.sort_values(["edited", "read"], ignore_index=True)
 
 
 class _Boot:
@@ -266,12 +287,24 @@ class _Boot:
             return False
         return bool(_percentiles(self.samples[:, j], self.rules)[0] > 0)
 
-    def ratio(self, key: tuple[str, str]) -> tuple[float, Array] | None:
-        """Return a cell's effect as a share of the read finding's own, and its samples."""
-        own = (key[1], key[1])
-        if key not in self.place or not self.yardstick(key[1]):
+    def scale(self, key: tuple[str, str]) -> str | None:
+        """Return the finding whose own effect a cell is measured by.
+
+        That is the read one. A head that was tried and does not react to its own finding is
+        measured by the edited finding's head: it may know nothing but the shortcut.
+        """
+        edited, read = key
+        if self.yardstick(read):
+            return read
+        own = self.place.get((read, read))
+        tried = own is not None and self.counts[own] >= self.rules.fewest
+        return edited if tried and self.yardstick(edited) else None
+
+    def ratio(self, key: tuple[str, str], by: str) -> tuple[float, Array] | None:
+        """Return a cell's effect as a share of the own effect of the finding `by`, and samples."""
+        if key not in self.place or not self.yardstick(by):
             return None
-        j, k = self.place[key], self.place[own]
+        j, k = self.place[key], self.place[by, by]
         with np.errstate(invalid="ignore", divide="ignore"):
             share = self.samples[:, j] / self.samples[:, k]
         return float(self.means[j] / self.means[k]), share
@@ -314,49 +347,62 @@ def _ratios(
 ) -> dict[str, float]:
     """Return margin, ratio, leak and corrected ratio of one cell, with intervals."""
     row = dict.fromkeys(CELLS[CELLS.index("margin") : CELLS.index("detectable")], np.nan)
-    own = boot.ratio(key)
-    if own is None:
+    by = boot.scale(key)
+    own = boot.ratio(key, by) if by else None
+    if by is None or own is None:
         return row
     ratio, samples = own
-    row["margin"] = rules.margin * boot.means[boot.place[key[1], key[1]]]
+    row["margin"] = rules.margin * boot.means[boot.place[by, by]]
     row["ratio"], (row["ratio_low"], row["ratio_high"]) = ratio, _percentiles(samples, rules)
-    told = seen.ratio(key) if seen is not None else None
-    corrected, corrected_samples = ratio, samples
+    told = seen.ratio(key, by) if seen is not None else None
     if told is not None:
         row["leak"], (row["leak_low"], row["leak_high"]) = told[0], _percentiles(told[1], rules)
-        if not rules.exact and key[0] != key[1]:
-            corrected, corrected_samples = ratio - told[0], samples - told[1]
-    row["corrected"] = corrected
-    row["corrected_low"], row["corrected_high"] = _percentiles(corrected_samples, rules)
+    if rules.exact or key[0] == key[1]:
+        told = (0.0, np.zeros_like(samples))
+    if told is None:
+        return row
+    # A radiograph without a finding cannot lose it: a negative leak is the judge's own habit.
+    row["corrected"] = ratio - max(0.0, told[0])
+    corrected = samples - np.maximum(0.0, told[1])
+    row["corrected_low"], row["corrected_high"] = _percentiles(corrected, rules)
     return row
 
 
-def _judged(row: dict[str, Any], rules: Rules) -> tuple[str, str]:
-    """Return verdict and reason of one cell."""
+def _judged(row: dict[str, Any], rules: Rules, *, scaled: bool) -> tuple[str, str]:
+    """Return verdict and reason of one cell; `scaled`: by the read finding's own effect."""
     edited, read, margin = row["edited"], row["read"], rules.margin
     if row["n"] < rules.fewest:
         return "too few", f"{row['n']} patients count; {rules.fewest} are needed."
     if row["on_target"]:
-        sure = row["low"] > 0
-        said = "reacts" if sure else "does not surely react"
+        said = "reacts" if row["low"] > 0 else "does not surely react"
         return "on target", f"The head for {read} {said} to edits of its own finding."
-    if not np.isfinite(row["corrected"]):
+    if not np.isfinite(row["ratio"]):
         return (
             "no yardstick",
             f"The head for {read} has no sure reaction to {read} itself to measure by.",
         )
+    if not np.isfinite(row["corrected"]):
+        return "undecided", f"The judge cannot say how much of {read} these pictures show."
     low, high, sure = row["corrected_low"], row["corrected_high"], row["q"] <= 1 - rules.level
-    share = f"{row['corrected']:.0%} of its reaction to {read} itself"
-    if low > margin and sure:
-        return "shortcut", f"{edited} raises {read} by {share}, beyond {margin:.0%}."
-    if high < -margin and sure:
+    whose = read if scaled else edited
+    share = f"{row['corrected']:.0%} of the reaction to {whose} itself"
+    if low > margin and row["ratio_low"] > 0 and sure:
+        blind = "" if scaled else f"; to {read} itself the head is blind"
+        return "shortcut", f"{edited} raises {read} by {share}, beyond {margin:.0%}{blind}."
+    if not scaled:
+        return (
+            "no yardstick",
+            f"The head for {read} has no sure reaction to {read} itself to measure by.",
+        )
+    if high < -margin and row["ratio_high"] < 0 and sure:
         return (
             "suppression",
             f"{edited} lowers {read} by {share.replace('-', '')}: it hides it, or speaks against.",
         )
-    if row["ratio_low"] > margin and not rules.exact:
+    inside = -margin < low and high < margin
+    if inside and row["ratio_low"] > margin:
         return "leakage", f"The judge, too, sees {read} in these pictures ({row['leak']:.0%})."
-    if -margin < low and high < margin:
+    if inside:
         return "within margin", f"{edited} moves {read} by {share}, surely within {margin:.0%}."
     return "undecided", f"{share}, {low:.0%} to {high:.0%}: more patients are needed."
 
@@ -391,16 +437,16 @@ def doses(nets: pd.DataFrame, levels: Sequence[tuple[str, float]], rules: Rules)
     """
     columns = ["edited", "read", "dose", "level", "n", "effect", "low", "high", "trend_p"]
     rows = []
-    labels = [label for label, _ in levels]
     for (edited, read), part in nets.groupby(["edited_finding", "read_finding"], sort=True):
         table = part.pivot_table(index="patient_id", columns="dose", values="net", aggfunc="mean")
-        table = table.reindex(columns=labels).dropna()
-        if len(table) < 3 or len(labels) < 2:
+        made = [level for level in levels if level[0] in table]
+        table = table[[label for label, _ in made]].dropna()
+        if len(table) < 3 or len(made) < 2:
             continue
         values = table.to_numpy(float)
-        _, p = stats.trend(np.array([level for _, level in levels]), values, seed=rules.seed)
+        _, p = stats.trend(np.array([level for _, level in made]), values, seed=rules.seed)
         low, high = _interval(values, rules)
-        for j, (label, level) in enumerate(levels):
+        for j, (label, level) in enumerate(made):
             row = [edited, read, label, level, len(table), values[:, j].mean(), low[j], high[j], p]
             rows.append(row)
     return pd.DataFrame(rows, columns=columns)
@@ -424,6 +470,9 @@ def subgroups(
         return pd.DataFrame(columns=[*columns, "interaction_q"])
     order = sorted(nets["patient_id"].unique())
     keys, values = _by_patient(nets, order, "net")
+    attributes = list(attributes)
+    # As many permutations as it takes for one test among all to stay below the level.
+    count = max(1999, 40 * len(keys) * len(attributes))
     for attribute in attributes:
         group = patients[attribute].reindex(order).fillna("").astype(str).to_numpy()
         for j, (edited, read) in enumerate(keys):
@@ -433,7 +482,7 @@ def subgroups(
             if len(names) < 2:
                 continue
             fit = np.isin(of, names)
-            p = stats.interaction(own[fit], of[fit], count=1999, seed=rules.seed)
+            p = stats.interaction(own[fit], of[fit], count=count, seed=rules.seed)
             for name in names:
                 part = own[of == name]
                 low, high = _interval(part[:, None], rules)[:, 0]
@@ -454,7 +503,9 @@ def stress(
     Args:
         readings: image_id, patient_id, read_finding, logit of real radiographs, one classifier.
         states: indexed by image_id, one column a finding: "positive", "negative", "uncertain" or
-            "unmentioned"; and `clean`, bool: read as showing no finding.
+            "unmentioned"; `clean`, bool: read as showing no finding; and `drawn`: the findings it
+            was drawn for, joined by "|". Positives are those drawn as such: a picture drawn for
+            another finding brings that finding with it.
         findings: heads, and findings that negatives may carry.
         rules: level, resamples and seed.
 
@@ -469,8 +520,9 @@ def stress(
         own = readings[readings["read_finding"] == read].dropna(subset=["logit"])
         if own.empty or read not in states:
             continue
-        own = own.join(states, on="image_id").reset_index(drop=True)
-        positive = (own[read] == "positive").to_numpy()
+        own = own.join(states, on="image_id", how="inner").reset_index(drop=True)
+        drawn = np.array([read in names.split("|") for names in own["drawn"]], dtype=bool)
+        positive = (own[read] == "positive").to_numpy() & drawn
         clean = own["clean"].to_numpy(bool) & ~positive
         absent = own[read].isin(["negative", "unmentioned"]).to_numpy()
         groups = {"clean": clean}

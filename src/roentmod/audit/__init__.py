@@ -10,6 +10,7 @@ row a reading, the hinge of everything), ``items.parquet`` (what is missing and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -28,11 +29,13 @@ from roentmod.audit import pictures
 from roentmod.audit.judgement import RECORD, assess
 from roentmod.audit.plan import AuditResult, ClassifierResult, Doses, Example, Plan
 from roentmod.audit.predict import Case, Readers, predict, read_labelled
-from roentmod.classifiers import Judge
+from roentmod.classifiers import Judge, checks
 from roentmod.datasets import Dataset
+from roentmod.editors import compose
 from roentmod.effects import JUDGE, Rules
 from roentmod.errors import AuditError
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
+from roentmod.phantom import phantom
 from roentmod.store import atomic, write_json
 
 __all__ = [
@@ -91,13 +94,16 @@ def run(
     removals = _removals(data, plan)
     cases = [_case(row, plan.edits()) for row in baselines.to_dict("records")]
     cases += [_case(row, plan.removal(name)) for name, row in removals]
+    labelled, states = _labelled(data, plan)
     record = _record(data, cases, editor, readers, plan, rules or _usual(editor))
+    record["labelled"] = _digest(labelled, states)
+    # What the editor cannot do is said before anything is done.
+    editor.edit([], [edit for case in cases[-1:] + cases[:1] for edit in case.edits])
     _claim(folder, record)
     stage = stages or (lambda _: lambda *_: None)
     predictions, items = predict(
         cases, data, editor, readers, folder / "parts", stage("editing and reading")
     )
-    labelled, states = _labelled(data, plan)
     audited = Readers(classifiers, readers.failures)
     readings, unread = read_labelled(
         labelled, data, audited, folder / "parts-labelled", stage("reading labelled radiographs")
@@ -113,11 +119,11 @@ def run(
     for name, table in tables.items():
         with atomic(folder / f"{name}.parquet") as part:
             table.to_parquet(part)
-    record["provenance"] |= {"finished": _now(), "seconds": round(time.time() - started, 1)}
+    spent = record["provenance"].get("seconds", 0) + time.time() - started
+    record["provenance"] |= {"finished": _now(), "seconds": round(spent, 1)}
     write_json(folder / RECORD, record)
     result = assess(folder)
-    if not (folder / "pictures" / "examples.json").exists():
-        pictures.illustrate(result, predictions, plan, data, editor)
+    pictures.illustrate(result, predictions, plan, data, editor)
     return assess(folder)
 
 
@@ -152,13 +158,17 @@ def _labelled(data: Dataset, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the unedited radiographs to read, and what is known to be in each."""
     names = list(plan.findings)
     if not plan.stress:
-        return pd.DataFrame(columns=["image_id", "patient_id"]), pd.DataFrame(columns=names)
-    parts = [_carrying(data, name, plan.stress, plan.split) for name in names]
+        empty = pd.DataFrame(columns=[*names, "clean", "drawn"])
+        return pd.DataFrame(columns=["image_id", "patient_id"]), empty
+    parts = [_carrying(data, name, plan.stress, plan.split).assign(drawn=name) for name in names]
     clean = datasets.baselines(data, count=plan.stress, split=plan.split).table
-    rows = pd.concat([*parts, clean]).drop_duplicates("baseline_id")
+    drawn = pd.concat([*parts, clean.assign(drawn="")])
+    # A patient counts once: the tests take radiographs for independent.
+    rows = drawn.drop_duplicates("patient_id")
     rows = rows.rename(columns={"baseline_id": "image_id"}).reset_index(drop=True)
     states = data.table.set_index("image_id").loc[rows["image_id"], names].astype(str)
     states["clean"] = states.index.isin(clean["baseline_id"])
+    states["drawn"] = rows["drawn"].to_numpy()
     return rows[["image_id", "patient_id"]], states
 
 
@@ -179,7 +189,8 @@ def _record(
         "editor": told() if callable(told) else {"name": editor.name},
         "judge": described.pop(JUDGE),
         "classifiers": described,
-        "cases": [case.baseline_id for case in cases],
+        "version": roentmod.__version__,
+        "cases": [[case.baseline_id, case.patient_id] for case in cases],
         "pairs": sum(len(case.edits) for case in cases),
         "levels": [list(level) for level in plan.levels()],
         "stress_findings": list(plan.findings),
@@ -195,6 +206,27 @@ def _record(
     }
 
 
+def _digest(labelled: pd.DataFrame, states: pd.DataFrame) -> str:
+    """Return a hash of the labelled radiographs and of what is known of them."""
+    text = labelled.to_csv(index=False) + states.to_csv()
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _fingerprint(classifier: Classifier, said: Mapping[str, Any]) -> list[float] | None:
+    """Return what a classifier without a hash of its weights says of one phantom.
+
+    A model that is exchanged behind the same name is noticed by it. None: it has a hash, or does
+    not answer now.
+    """
+    if said.get("sha256"):
+        return None
+    picture = compose.shrink(phantom(0).radiograph, classifier.size)
+    reading = checks.read(classifier, picture[None])
+    if reading.status != ["ok"]:
+        return None
+    return [round(float(v), 3) for v in reading.logits[0]]
+
+
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
@@ -206,7 +238,8 @@ def _describe(classifier: Classifier) -> dict[str, Any]:
     plain = [
         {"name": name, "finding": name, "state": "read", "note": ""} for name in classifier.findings
     ]
-    return {"source": type(classifier).__name__, "size": classifier.size, "heads": plain} | said
+    usual = {"source": type(classifier).__name__, "size": classifier.size, "heads": plain}
+    return usual | said | {"fingerprint": _fingerprint(classifier, said)}
 
 
 def _claim(folder: Path, record: dict[str, Any]) -> None:
@@ -222,11 +255,21 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
         fixed = [key for key in record if key not in ("rules", "provenance")]
-        other = [key for key in fixed if old.get(key) != record[key]]
+        other = [key for key in fixed if not _same(old.get(key), record[key])]
         if other:
             raise AuditError(
                 f"{folder} holds an audit with another {', '.join(other)}. Give it back, or name "
                 "another folder."
             )
-        record["provenance"]["started"] = old["provenance"]["started"]
+        kept = ("started", "seconds")
+        record["provenance"] |= {k: v for k, v in old["provenance"].items() if k in kept}
     write_json(path, record)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Compare two parts of a record; a fingerprint that is missing on either side fits any."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        unknown = old.get("fingerprint") is None or new.get("fingerprint") is None
+        keys = {*old, *new} - ({"fingerprint"} if unknown else set())
+        return all(key in old and key in new and _same(old[key], new[key]) for key in keys)
+    return bool(old == new)

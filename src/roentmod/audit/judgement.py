@@ -60,7 +60,7 @@ def assess(folder: Path, rules: Rules | None = None) -> AuditResult:
                 source=str(described.get("source", "")),
                 heads=_heads(described, constant),
                 examples=_examples(folder, name),
-                **_tables(mine, judge, record, baselines, rules),
+                **_tables(mine, judge, record, baselines, rules, _read(described, constant)),
                 stress=effects.stress(
                     readings[
                         (readings["classifier"] == name) & ~readings["read_finding"].isin(constant)
@@ -100,12 +100,13 @@ def _tables(
     record: Mapping[str, Any],
     baselines: pd.DataFrame,
     rules: Rules,
+    read: list[str],
 ) -> dict[str, Any]:
     """Return the tables of one classifier, and the verdict and score that follow."""
     added, removed = nets["action"] == "add", nets["action"] == "remove"
     matrix, gate = _gated(nets[added & nets["base"]], judge[judge["base"]], rules)
     own = judge.merge(matrix[["baseline_id", "pair_id"]].drop_duplicates())
-    cells = effects.cells(matrix, own, rules)
+    cells = effects.cells(matrix, own, rules, edited=record["plan"]["findings"], read=read)
     undone, _ = _gated(nets[removed], judge[judge["action"] == "remove"], rules)
     # What a removal uncovers is told by the judge's removals, measured by its own.
     undone_own = judge.merge(undone[["baseline_id", "pair_id"]].drop_duplicates())
@@ -160,6 +161,12 @@ def _constant(predictions: pd.DataFrame, readings: pd.DataFrame, name: str) -> l
     return found
 
 
+def _read(described: Mapping[str, Any], constant: list[str]) -> list[str]:
+    """Return the findings whose heads are read and say something."""
+    names = [head["finding"] for head in described["heads"] if head["state"] == "read"]
+    return [name for name in names if name not in constant]
+
+
 def _heads(described: Mapping[str, Any], constant: list[str]) -> pd.DataFrame:
     """Return every head of a classifier with what became of it."""
     columns = ["head", "finding", "state", "note"]
@@ -176,7 +183,7 @@ def _examples(folder: Path, name: str) -> tuple[Example, ...]:
     path = folder / "pictures" / "examples.json"
     if not path.exists():
         return ()
-    listed = json.loads(path.read_text(encoding="utf-8")).get(name, [])
+    listed = json.loads(path.read_text(encoding="utf-8"))["pairs"].get(name, [])
     files = ("baseline", "counterfactual", "difference")
     return tuple(
         Example(**{key: folder / v if key in files else v for key, v in one.items()})

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from roentmod import imaging
+from roentmod import effects, imaging
 from roentmod.audit.plan import AuditResult, ClassifierResult, Plan
 from roentmod.audit.predict import Source
 from roentmod.edits import Edit
+from roentmod.effects import JUDGE, Rules
 from roentmod.imaging import provenance
 from roentmod.interfaces import RadiographEditor
 from roentmod.store import write_json
@@ -37,17 +39,26 @@ def illustrate(
     For each classifier the shortcuts, largest first, or without any the largest off-target effect;
     of each, the pairs nearest to the mean effect: typical ones, not the worst.
     """
-    folder = result.folder / "pictures"
+    folder, path = result.folder / "pictures", result.folder / "pictures" / "examples.json"
+    wanted = {one.name: [list(cell) for cell in _shown(one)] for one in result}
+    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["cells"] == wanted:
+        return
     folder.mkdir(exist_ok=True)
-    listed = {
+    for old in folder.glob("*.png"):
+        old.unlink()
+    seen = effects.net_effects(predictions[predictions["classifier"] == JUDGE])
+    rules = Rules(**{field.name: result.plan[field.name] for field in fields(Rules)})
+    counted, _ = effects.gate(seen, rules)
+    passed = predictions.merge(counted) if len(counted) else predictions
+    pairs = {
         one.name: [
             made
             for cell in _shown(one)
-            for made in _pairs(cell, one.name, predictions, plan, source, editor, folder)
+            for made in _pairs(cell, one.name, passed, plan, source, editor, folder)
         ]
         for one in result
     }
-    write_json(folder / "examples.json", listed)
+    write_json(path, {"cells": wanted, "pairs": pairs})
 
 
 def _shown(one: ClassifierResult) -> list[tuple[str, str]]:

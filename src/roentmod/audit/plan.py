@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from roentmod.edits import Edit, Severity
+from roentmod.edits import Composite, Edit, Severity
 from roentmod.effects import Verdict
 from roentmod.errors import AuditError
 from roentmod.findings import NO_FINDING, finding
@@ -36,6 +36,8 @@ class Plan:
         strength: diffusers' meaning.
         guidance_scale: diffusers' meaning.
         num_inference_steps: diffusers' meaning; None takes the editor's default.
+        composite: how pictures return to native resolution. "sham" has the sham taken off already,
+            and is refused: the difference from the sham would take it off twice.
         removals: also remove each finding from this many radiographs that carry it.
         stress: also read up to this many radiographs a finding that carry it, and as many without.
         split: where these come from; None is everywhere.
@@ -47,6 +49,7 @@ class Plan:
     strength: float = 0.4
     guidance_scale: float = 4.0
     num_inference_steps: int | None = None
+    composite: Composite = "baseline"
     removals: int = 0
     stress: int = 0
     split: str | None = None
@@ -67,6 +70,11 @@ class Plan:
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise AuditError(f"Seeds must be one or more different numbers; got {self.seeds}.")
+        if self.composite == "sham":
+            raise AuditError(
+                "An audit takes the sham off itself; got composite 'sham'. Use 'baseline' or "
+                "'none'."
+            )
         if self.removals < 0 or self.stress < 0:
             raise AuditError("Numbers of radiographs must not be negative; use 0 to leave out.")
 
@@ -91,6 +99,7 @@ class Plan:
             "strength": self.strength,
             "guidance_scale": self.guidance_scale,
             "num_inference_steps": self.num_inference_steps,
+            "composite": self.composite,
         }
         return Edit((name,), **(common | changes))
 

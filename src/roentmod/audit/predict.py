@@ -21,7 +21,7 @@ from roentmod.classifiers import checks
 from roentmod.editors import compose
 from roentmod.edits import Edit
 from roentmod.effects import PREDICTIONS
-from roentmod.errors import InputError
+from roentmod.errors import InputError, RoentModError
 from roentmod.interfaces import Classifier, Counterfactual, Progress, RadiographEditor
 from roentmod.radiograph import Radiograph
 from roentmod.store import atomic, write_json
@@ -37,6 +37,8 @@ ITEMS = (
     "status",
     "message",
 )
+# Failures that are tried again with the whole case.
+_AGAIN = ("unreadable", "editor_failed")
 # An endpoint that failed this often in a row is not asked again in this run.
 _PATIENCE = 3
 _BATCH = 16
@@ -67,10 +69,14 @@ class Readers:
     by_name: Mapping[str, Classifier]
     failures: dict[str, int] = field(default_factory=dict)
 
+    def given_up(self, name: str) -> bool:
+        """Tell whether a classifier has failed too often to be asked again in this run."""
+        return self.failures.get(name, 0) >= _PATIENCE
+
     def read(self, name: str, images: Sequence[Array]) -> checks.Reading:
         """Read pictures of the classifier's size, each distinct one once."""
         classifier = self.by_name[name]
-        if self.failures.get(name, 0) >= _PATIENCE:
+        if self.given_up(name):
             nothing = np.full((len(images), len(classifier.findings)), np.nan, np.float32)
             said = f"not asked: it failed {_PATIENCE} times in a row; run again to go on"
             return checks.Reading(nothing, ["classifier_failed"] * len(images), said)
@@ -96,15 +102,19 @@ def predict(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do what is left of the cases and return the predictions and items of all.
 
-    A case is done again where a classifier failed to answer; other failures are final.
+    What may end well another time is tried again: a radiograph that could not be read, an editor
+    that failed, and, alone, a classifier that did not answer. Other failures are final.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tables, items = [], []
     for number, case in enumerate(cases):
         part = folder / f"{number:05d}.parquet"
         note = part.with_suffix(".json")
-        if not _finished(note):
-            table, missing = _carry_out(case, source, editor, readers)
+        waiting = _waiting(note, readers)
+        if waiting:
+            table, missing = _carry_out(case, source, editor, readers, waiting)
+            if note.exists():
+                table, missing = _mended(part, note, waiting, table, missing)
             with atomic(part) as partial:
                 table.to_parquet(partial, index=False)
             write_json(note, missing)
@@ -112,27 +122,64 @@ def predict(
         items += json.loads(note.read_text(encoding="utf-8"))
         if progress:
             progress(number + 1, len(cases))
-    return pd.concat(tables, ignore_index=True), pd.DataFrame(items, columns=list(ITEMS))
+    full = [table for table in tables if len(table)]
+    joined = pd.concat(full, ignore_index=True) if full else _nothing()
+    return joined, pd.DataFrame(items, columns=list(ITEMS))
 
 
-def _finished(note: Path) -> bool:
-    """Tell whether a part is whole and nothing in it is worth another try."""
+def _waiting(note: Path, readers: Readers) -> list[str]:
+    """Return the classifiers that a part has yet to be read by."""
     if not note.exists():
-        return False
+        return list(readers.by_name)
     items = json.loads(note.read_text(encoding="utf-8"))
-    return all(item["status"] != "classifier_failed" for item in items)
+    if any(item["status"] in _AGAIN for item in items):
+        return list(readers.by_name)
+    silent = {item["classifier"] for item in items if item["status"] == "classifier_failed"}
+    return [n for n in readers.by_name if n in silent and not readers.given_up(n)]
+
+
+def _mended(
+    part: Path,
+    note: Path,
+    asked: Sequence[str],
+    table: pd.DataFrame,
+    items: list[dict[str, Any]],
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Return a part with the rows and items of the classifiers `asked` exchanged."""
+    old = pd.read_parquet(part)
+    kept = old[~old["classifier"].isin(asked)]
+    others = [
+        item
+        for item in json.loads(note.read_text(encoding="utf-8"))
+        if item["classifier"] and item["classifier"] not in asked
+    ]
+    both = [piece for piece in (kept, table) if len(piece)]
+    return (pd.concat(both, ignore_index=True) if both else _nothing()), others + items
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(PREDICTIONS))
 
 
 def _carry_out(
-    case: Case, source: Source, editor: RadiographEditor, readers: Readers
+    case: Case,
+    source: Source,
+    editor: RadiographEditor,
+    readers: Readers,
+    names: Sequence[str],
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Return predictions and items of one case."""
-    empty = pd.DataFrame(columns=list(PREDICTIONS))
+    """Return predictions of the classifiers `names` and items of one case."""
     try:
         radiograph = source.radiograph(case.baseline_id)
+        done = editor.edit([radiograph], case.edits)
     except InputError as error:
-        return empty, [_item(case, None, "", "unreadable", str(error))]
-    done = editor.edit([radiograph], case.edits)
+        return _nothing(), [_item(case, None, "", "unreadable", str(error))]
+    except RoentModError:
+        raise
+    # The editor runs foreign libraries: whatever they raise must not cost the other radiographs.
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _nothing(), [_item(case, None, "", "editor_failed", said)]
     items = [
         _item(case, one.edit, "", one.status, "the editor made no picture")
         for one in done
@@ -140,11 +187,11 @@ def _carry_out(
     ]
     made = [one for one in done if one.image is not None and one.sham is not None]
     rows: list[dict[str, Any]] = []
-    for name in readers.by_name:
+    for name in names:
         found, missing = _read_case(case, radiograph, made, readers, name)
         rows += found
         items += missing
-    return (pd.DataFrame(rows, columns=list(PREDICTIONS)) if rows else empty), items
+    return (pd.DataFrame(rows, columns=list(PREDICTIONS)) if rows else _nothing()), items
 
 
 def _read_case(
@@ -243,7 +290,7 @@ def read_labelled(
     for number, start in enumerate(starts):
         part = folder / f"{number:05d}.parquet"
         note = part.with_suffix(".json")
-        if not _finished(note):
+        if _waiting(note, readers):
             batch = images.iloc[start : start + _BATCH]
             table, missing = _read_batch(batch, source, readers)
             with atomic(part) as partial:
