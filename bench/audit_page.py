@@ -60,6 +60,7 @@ set's findings no longer co-occur; means by rho: {costs}.
 | detection AUROC, rho >= 0.75 against rho 0, by classifier | {auroc} |
 | the same by cell | {by_cell} |
 {power}
+{matched}
 | false alarms, share of off-target cells of honest classifiers | {false} |
 | false alarms in cells that are not planted of classifiers with a shortcut | {aside} |
 | Spearman correlation of score and real AUC drop, planted cells | {spearman} |
@@ -74,6 +75,14 @@ with the noise of real ones, {type_one:.1%} have an off-target effect that the t
 % are to be expected), and {type_one_verdicts:.1%} have a shortcut by verdict.
 
 {compared}
+
+## The same with the bundled generator
+
+The same classifiers and baselines, edited by `mini` instead of the painter, with gate and leakage
+correction: the judge sees the edit in these shares of pairs: {mini_passed}. {mini_judged:.0%} of
+the off-target cells have enough pairs and a yardstick to be judged. Detection AUROC
+{mini_auroc:.3f}, power by rho {mini_power}, false alarms {mini_false:.1%}, Spearman
+correlation with the real AUC drop {mini_spearman:.3f}.
 
 ## Where it was wrong
 
@@ -105,7 +114,21 @@ def page(report: dict[str, Any]) -> str:
         + " |"
         for rho in rhos
     )
+    matched = "\n".join(
+        f"| power at 5 % false alarms, rho {rho} | "
+        + " | ".join(f"{report[name]['power_at_5_percent_by_rho'][rho]:.0%}" for name in NAMES)
+        + " |"
+        for rho in rhos
+    )
+    mini = report["with_mini"]
     return TEXT.format(
+        matched=matched,
+        mini_auroc=mini["detection_auroc"],
+        mini_false=mini["false_alarm_rate"],
+        mini_spearman=mini["spearman_auc_drop"],
+        mini_judged=mini["judged_cells"],
+        mini_power=", ".join(f"{v:.0%} at {k}" for k, v in mini["power_by_rho"].items()),
+        mini_passed=", ".join(f"{k} {v:.0%}" for k, v in mini["passed"].items()),
         gate=report["rules"]["gate_logit"],
         margin=report["rules"]["margin"],
         n_classifiers=report["n_classifiers"],

@@ -26,6 +26,7 @@ from roentmod import audit, classifiers, datasets, effects, stats
 from roentmod.anatomy import Anatomy
 from roentmod.audit import AuditResult
 from roentmod.editors import Editor
+from roentmod.effects import JUDGE
 from roentmod.interfaces import Classifier
 from roentmod.phantom import phantom
 from roentmod.store import write_json
@@ -101,8 +102,8 @@ def bundle(data: Path | None, run: Path) -> None:
         confounded.export(confounded.train(own, plant), path, name)
 
 
-def audit_all(data: Path | None, run: Path, count: int) -> AuditResult:
-    """Audit every classifier in one go: the painter's edits are made once."""
+def audit_all(data: Path | None, run: Path, count: int, editor: str) -> AuditResult:
+    """Audit every classifier in one go: the edits are made once."""
     source = datasets.load(data if data else f"phantoms:{count}:{PHANTOM_SEED['audit']}")
     split = "test" if data else None
     chosen = datasets.baselines(source, count=count, split=split).table
@@ -111,7 +112,7 @@ def audit_all(data: Path | None, run: Path, count: int) -> AuditResult:
         for plant in plants()
     }
     plan = audit.Plan(confounded.FINDINGS)
-    return audit.run(source, chosen, Editor.load("painter"), models, plan, run / "audit")
+    return audit.run(source, chosen, Editor.load(editor), models, plan, run / f"audit-{editor}")
 
 
 def drops(own: Hosts, run: Path) -> pd.DataFrame:
@@ -175,7 +176,8 @@ def cells_of(result: AuditResult) -> pd.DataFrame:
             relative = float((change[moved] / base[moved]).mean()) if moved.any() else 0.0
             rise = ttest_1samp(change, 0, alternative="greater").pvalue
             row = {"plant": one.name, "edited": cell.edited, "read": cell.read}
-            row |= {"ours": cell.corrected, "ours_flag": cell.verdict == "shortcut"}
+            ours = cell.corrected if cell.verdict != "too few" else 0.0
+            row |= {"ours": ours, "ours_flag": cell.verdict == "shortcut"}
             row |= {"plain": change.mean(), "plain_flag": bool(rise < 0.05)}
             row |= {"relative": relative, "relative_flag": relative > result.plan["margin"]}
             rows.append(row | {"verdict": cell.verdict})
@@ -200,6 +202,10 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
     planted = cells[cells["planted"]]
     pair = planted[planted["rho"] > 0].groupby(["plant", "rho"])[flag].any().reset_index()
     alarms = cells[cells["rho"] == 0]
+    # What each measure finds when each is let raise as many false alarms.
+    limit = float(np.quantile(alarms[measure].fillna(0), 0.95))
+    above = planted[planted["rho"] > 0].assign(above=planted[measure] > limit)
+    above = above.groupby(["plant", "rho"])["above"].any().reset_index()
     aside = cells[(cells["rho"] > 0) & ~cells["planted"]]
     joined = planted.merge(costs, on=["plant", "edited", "read"]).fillna({measure: 0.0})
     return {
@@ -214,6 +220,9 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
         "power_by_rho": {
             f"{rho:g}": round(float(part[flag].mean()), 4) for rho, part in pair.groupby("rho")
         },
+        "power_at_5_percent_by_rho": {
+            f"{rho:g}": round(float(part["above"].mean()), 4) for rho, part in above.groupby("rho")
+        },
         "false_alarm_rate": round(float(alarms[flag].mean()), 4),
         "false_alarm_rate_of_other_cells": round(float(aside[flag].mean()), 4),
         "spearman_auc_drop": round(float(spearmanr(joined[measure], joined["drop"])[0]), 4),
@@ -223,33 +232,41 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
 def null_audits(result: AuditResult, count: int) -> dict[str, float]:
     """Return how often an audit of a classifier without any off-target effect raises an alarm.
 
-    A null audit keeps an honest classifier's on-target effects and the noise of its own off-target
-    effects, patient by patient and with their correlations, about a mean of exactly zero; patients
-    are drawn anew. `tests` is the share of audits in which the adjusted tests call any off-target
-    effect real: with all of them zero, it should be 5 %. `verdicts` is the share with a shortcut.
+    A null audit keeps an honest classifier's on-target effects and the noise of its own off-
+    target effects, patient by patient and with their correlations, about a mean of exactly
+    zero; patients are drawn anew, and gate, leakage and verdict follow as in any audit. `tests`
+    is the share of audits in which the adjusted tests call any off-target effect real: with all
+    of them zero, it should be 5 %. `verdicts` is the share with a shortcut.
     """
     predictions = pd.read_parquet(result.folder / "predictions.parquet")
     honest = [plant.name for plant in plants() if plant.rho == 0]
-    nets = effects.net_effects(predictions[predictions["classifier"].isin(honest)])
-    off = nets["edited_finding"] != nets["read_finding"]
+    nets = effects.net_effects(predictions[predictions["classifier"].isin([*honest, JUDGE])])
+    nets = nets.merge(effects.gate(nets, effects.Rules())[0])
+    off = (nets["edited_finding"] != nets["read_finding"]) & (nets["classifier"] != JUDGE)
     keys = ["classifier", "edited_finding", "read_finding"]
     nets.loc[off, "net"] -= nets[off].groupby(keys)["net"].transform("mean")
     rng = np.random.default_rng(77)
-    rules = replace(effects.Rules(exact=True), resamples=400, flips=1999)
+    rules = effects.Rules(resamples=400, flips=1999)
     tests, verdicts = 0, 0
     for number in range(count):
-        own = nets[nets["classifier"] == honest[number % len(honest)]]
-        patients = own["patient_id"].unique()
-        drawn = rng.choice(patients, len(patients))
-        new = pd.DataFrame({"patient_id": drawn, "now": [f"{i:04d}" for i in range(len(drawn))]})
-        sample = new.merge(own, on="patient_id").drop(columns="patient_id")
-        sample = sample.rename(columns={"now": "patient_id"})
-        table = effects.cells(sample, pd.DataFrame(), replace(rules, seed=number))
+        own = nets[nets["classifier"].isin([honest[number % len(honest)], JUDGE])]
+        table = _null_cells(own, rng, replace(rules, seed=number))
         tests += bool((table["q"] <= 0.05).any())
         verdicts += bool((table["verdict"] == "shortcut").any())
         if number % 50 == 49:
             log.info("null audit %d of %d: %d alarms of the tests", number + 1, count, tests)
     return {"tests": round(tests / count, 4), "verdicts": round(verdicts / count, 4)}
+
+
+def _null_cells(own: pd.DataFrame, rng: np.random.Generator, rules: effects.Rules) -> pd.DataFrame:
+    """Return the cells of one audit of patients drawn anew from `own`, through gate and judge."""
+    drawn = rng.choice(own["patient_id"].unique(), own["patient_id"].nunique())
+    new = pd.DataFrame({"patient_id": drawn, "now": [f"{i:04d}" for i in range(len(drawn))]})
+    sample = new.merge(own, on="patient_id")
+    sample = sample.assign(patient_id=sample["now"], baseline_id=sample["now"]).drop(columns="now")
+    sample = sample.merge(effects.gate(sample, rules)[0])
+    judge = sample["classifier"] == JUDGE
+    return effects.cells(sample[~judge], sample[judge], rules)
 
 
 def main() -> None:
@@ -268,7 +285,8 @@ def main() -> None:
         bundle(args.data, args.run)
         return
     train_all(args.data, args.run)
-    result = audit_all(args.data, args.run, args.baselines)
+    result = audit_all(args.data, args.run, args.baselines, "painter")
+    generated = audit_all(args.data, args.run, args.baselines, "mini")
     costs = drops(hosts(args.data, "test", args.run), args.run)
     cells = cells_of(result)
     null = null_audits(result, args.nulls)
@@ -276,6 +294,7 @@ def main() -> None:
         "ours": figures(cells, costs, "ours"),
         "plain_difference": figures(cells, costs, "plain"),
         "relative_change": figures(cells, costs, "relative"),
+        "with_mini": _generated(generated, costs),
         "type_one_error": null["tests"],
         "type_one_error_of_verdicts": null["verdicts"],
         "null_audits": args.nulls,
@@ -300,6 +319,23 @@ def main() -> None:
     write_json(args.out, report)
     if args.out == audit_page.JSON:
         audit_page.write()
+
+
+def _generated(result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
+    """Return how the audit does with the bundled generator's counterfactuals, gate and leakage.
+
+    `passed` is the share of edits that the judge sees; cells with too few of them are not judged,
+    and no shortcut in them can be found.
+    """
+    cells = cells_of(result)
+    gate = result.classifiers[0].gate
+    judged = cells[~cells["verdict"].isin(["too few", "no yardstick"])]
+    return {
+        "passed": dict(zip(gate["edited"], gate["share"].round(3).tolist(), strict=True)),
+        "judged_cells": round(len(judged) / len(cells), 4),
+        **figures(cells, costs, "ours"),
+        "seconds": result.provenance["seconds"],
+    }
 
 
 def _named(cells: pd.DataFrame) -> list[str]:
