@@ -26,7 +26,7 @@ import pandas as pd
 import roentmod
 from roentmod import datasets
 from roentmod.audit import pictures
-from roentmod.audit.judgement import RECORD, assess
+from roentmod.audit.judgement import RECORD, assess, with_examples
 from roentmod.audit.plan import AuditResult, ClassifierResult, Doses, Example, Plan
 from roentmod.audit.predict import Case, Readers, predict, read_labelled
 from roentmod.classifiers import Judge, checks
@@ -124,7 +124,7 @@ def run(
     write_json(folder / RECORD, record)
     result = assess(folder)
     pictures.illustrate(result, predictions, plan, data, editor)
-    return assess(folder)
+    return with_examples(result)
 
 
 def _usual(editor: RadiographEditor) -> Rules:

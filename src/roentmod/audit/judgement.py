@@ -17,7 +17,7 @@ from roentmod.classifiers import checks
 from roentmod.effects import JUDGE, Rules
 from roentmod.errors import AuditError
 
-__all__ = ["RECORD", "assess"]
+__all__ = ["RECORD", "assess", "with_examples"]
 
 RECORD = "audit.json"
 ATTRIBUTES = ("sex", "age_band", "view", "site")
@@ -81,6 +81,14 @@ def assess(folder: Path, rules: Rules | None = None) -> AuditResult:
         classifiers=tuple(results),
         folder=folder,
     )
+
+
+def with_examples(result: AuditResult) -> AuditResult:
+    """Return the result with the pictures that have been saved since."""
+    told = tuple(
+        replace(one, examples=_examples(result.folder, one.name)) for one in result.classifiers
+    )
+    return replace(result, classifiers=told)
 
 
 def _with_doses(nets: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
