@@ -70,9 +70,11 @@ flagged where a one-sided t-test finds a rise. *Relative change*: a head's chang
 over that of the edited finding's head, as in counterfactual alignment, flagged beyond the same
 margin.
 
-Type I error: of {null_audits} simulated audits in which every off-target effect is exactly zero,
-with the noise of real ones, {type_one:.1%} have an off-target effect that the tests call real (5
-% are to be expected), and {type_one_verdicts:.1%} have a shortcut by verdict.
+Type I error: in {null_audits} simulated audits of honest classifiers in which an edit does nothing
+to the other heads (counterfactual and sham are exchanged by chance), the adjusted tests call an
+off-target effect real in {type_one:.1%}; 5 % are to be expected. Where effects only average to
+zero and keep the skewed distribution they have, it is {skewed:.1%}: sign flips assume symmetry, and
+this is what the margin is for: verdicts called a shortcut in {type_one_verdicts:.1%} of either.
 
 {compared}
 
@@ -148,6 +150,7 @@ def page(report: dict[str, Any]) -> str:
         spearman=row("spearman_auc_drop"),
         null_audits=report["null_audits"],
         type_one=report["type_one_error"],
+        skewed=report["type_one_error_skewed"],
         type_one_verdicts=report["type_one_error_of_verdicts"],
         compared=_compared(report),
         n_false=len(report["false_alarms"]),

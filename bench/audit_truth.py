@@ -230,13 +230,16 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
 
 
 def null_audits(result: AuditResult, count: int) -> dict[str, float]:
-    """Return how often an audit of a classifier without any off-target effect raises an alarm.
+    """Return how often audits of classifiers without any off-target effect raise an alarm.
 
-    A null audit keeps an honest classifier's on-target effects and the noise of its own off-
-    target effects, patient by patient and with their correlations, about a mean of exactly
-    zero; patients are drawn anew, and gate, leakage and verdict follow as in any audit. `tests`
-    is the share of audits in which the adjusted tests call any off-target effect real: with all
-    of them zero, it should be 5 %. `verdicts` is the share with a shortcut.
+    A null audit is made of an honest classifier's own effects, with the mean of each off-target
+    cell taken off: patients are drawn anew, with all their effects, and gate, leakage and
+    verdict follow as in any audit; on-target effects stay. In `tests` an edit does nothing to
+    the other heads, so that counterfactual and sham could be exchanged: each pair's off-target
+    effects get one sign by chance. In `skewed` they keep the skewed distribution they have,
+    which sign flips do not allow for. Both are shares of audits in which the adjusted tests
+    call any off-target effect real. `verdicts` is the larger share of the two with a shortcut
+    by verdict.
     """
     predictions = pd.read_parquet(result.folder / "predictions.parquet")
     honest = [plant.name for plant in plants() if plant.rho == 0]
@@ -244,21 +247,27 @@ def null_audits(result: AuditResult, count: int) -> dict[str, float]:
     nets = nets.merge(effects.gate(nets, effects.Rules())[0])
     off = (nets["edited_finding"] != nets["read_finding"]) & (nets["classifier"] != JUDGE)
     keys = ["classifier", "edited_finding", "read_finding"]
-    nets.loc[off, "net"] -= nets[off].groupby(keys)["net"].transform("mean")
-    rng = np.random.default_rng(77)
+    means = nets[off].groupby(keys)["net"].transform("mean")
+    centred = nets.assign(net=nets["net"] - means.reindex(nets.index, fill_value=0.0))
     rules = effects.Rules(resamples=400, flips=1999)
-    tests, verdicts = 0, 0
-    for number in range(count):
-        own = nets[nets["classifier"].isin([honest[number % len(honest)], JUDGE])]
-        table = _null_cells(own, rng, replace(rules, seed=number))
-        tests += bool((table["q"] <= 0.05).any())
-        verdicts += bool((table["verdict"] == "shortcut").any())
-        if number % 50 == 49:
-            log.info("null audit %d of %d: %d alarms of the tests", number + 1, count, tests)
-    return {"tests": round(tests / count, 4), "verdicts": round(verdicts / count, 4)}
+    shares = {}
+    for kind in ("tests", "skewed"):
+        rng = np.random.default_rng(77)
+        alarms, shortcuts = 0, 0
+        for number in range(count):
+            own = centred[centred["classifier"].isin([honest[number % len(honest)], JUDGE])]
+            cells = _null_cells(own, rng, replace(rules, seed=number), signs=kind == "tests")
+            alarms += bool((cells["q"] <= 0.05).any())
+            shortcuts += bool((cells["verdict"] == "shortcut").any())
+        log.info("%d null audits (%s): %d alarms of the tests", count, kind, alarms)
+        shares[kind] = round(alarms / count, 4)
+        shares["verdicts"] = max(shares.get("verdicts", 0.0), round(shortcuts / count, 4))
+    return shares
 
 
-def _null_cells(own: pd.DataFrame, rng: np.random.Generator, rules: effects.Rules) -> pd.DataFrame:
+def _null_cells(
+    own: pd.DataFrame, rng: np.random.Generator, rules: effects.Rules, *, signs: bool
+) -> pd.DataFrame:
     """Return the cells of one audit of patients drawn anew from `own`, through gate and judge."""
     drawn = rng.choice(own["patient_id"].unique(), own["patient_id"].nunique())
     new = pd.DataFrame({"patient_id": drawn, "now": [f"{i:04d}" for i in range(len(drawn))]})
@@ -266,6 +275,13 @@ def _null_cells(own: pd.DataFrame, rng: np.random.Generator, rules: effects.Rule
     sample = sample.assign(patient_id=sample["now"], baseline_id=sample["now"]).drop(columns="now")
     sample = sample.merge(effects.gate(sample, rules)[0])
     judge = sample["classifier"] == JUDGE
+    if signs:
+        # One sign a pair: its heads are read off the same two pictures.
+        pairs = sample["patient_id"] + sample["pair_id"]
+        names, number = np.unique(pairs, return_inverse=True)
+        sign = rng.choice([-1.0, 1.0], len(names))[number]
+        off = ~judge & (sample["edited_finding"] != sample["read_finding"])
+        sample["net"] = np.where(off, sign * sample["net"], sample["net"])
     return effects.cells(sample[~judge], sample[judge], rules)
 
 
@@ -296,6 +312,7 @@ def main() -> None:
         "relative_change": figures(cells, costs, "relative"),
         "with_mini": _generated(generated, costs),
         "type_one_error": null["tests"],
+        "type_one_error_skewed": null["skewed"],
         "type_one_error_of_verdicts": null["verdicts"],
         "null_audits": args.nulls,
         "n_classifiers": len(plants()),

@@ -7,7 +7,7 @@ import roentmod
 
 ROOT = Path(roentmod.__file__).parent
 LAYERS = (
-    ("errors", "radiograph", "anatomy", "findings", "edits", "interfaces", "prompts"),
+    ("errors", "radiograph", "anatomy", "findings", "edits", "interfaces", "prompts", "regions"),
     (
         "editors",
         "classifiers",

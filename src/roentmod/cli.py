@@ -79,6 +79,13 @@ def edit(
         Path | None,
         typer.Option(help="PNG of the radiograph's shape; only its bright part changes."),
     ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(help="Where it may change, in words: 'left lower zone', 'heart + both hila'."),
+    ] = None,
+    hold: Annotated[
+        list[str] | None, typer.Option(help="Finding that must not come along; repeat.")
+    ] = None,
     strength: Annotated[float, typer.Option(help="Fraction of the noise schedule, (0, 1].")] = 0.4,
     guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 4.0,
     steps: Annotated[
@@ -127,6 +134,8 @@ def edit(
         "prompt": prompt,
         "side": side,
         "severity": severity,
+        "region": region,
+        "hold": tuple(hold or ()),
         "strength": strength,
         "guidance_scale": guidance_scale,
         "num_inference_steps": steps,

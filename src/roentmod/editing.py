@@ -276,6 +276,7 @@ def _write_sheet(radiograph: Radiograph, results: Sequence[Counterfactual], path
 
 def _title(edit: Edit) -> str:
     what = " + ".join(edit.findings) or f"'{edit.prompt}'"
-    details = ", ".join(word for word in (edit.side, edit.severity) if word)
+    held = f"holding {' and '.join(edit.hold)}" if edit.hold else None
+    details = ", ".join(w for w in (edit.side, edit.severity, edit.region, held) if w)
     done = "added" if edit.action == "add" else "removed"
     return f"{what} {done}" + (f" ({details})" if details else "")

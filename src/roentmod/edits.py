@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
+from roentmod import regions
 from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding, finding
 
@@ -18,6 +19,8 @@ Side = Literal["left", "right", "both"]
 Severity = Literal["mild", "moderate", "severe"]
 Composite = Literal["sham", "baseline", "none"]
 Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
+# Fields younger than the first ids: while they are empty they are left out of the hash.
+_YOUNGER: dict[str, object] = {"region": None, "hold": ()}
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Edit:
         findings: what to add or remove, canonical names.
         action: "add" or "remove"; removal swaps the roles of prompt and normal prompt.
         prompt: free text used instead of the generator's own wording, or None.
-        side: laterality as the patient's, for findings that have one.
+        side: laterality as the patient's, for findings that have one; where none is given and the
+            region lies on one side, that side.
         severity: how much of it.
         strength: diffusers' meaning, in (0, 1]: the fraction of the noise schedule run through.
         guidance_scale: diffusers' meaning; 1 or less is no guidance.
@@ -37,6 +41,9 @@ class Edit:
         seed: the noise, together with the baseline.
         arm: "counterfactual", or "sham" (same noise, normal prompt).
         composite: how the result returns to native resolution.
+        region: where the picture may change, in the words of `roentmod.regions`; None: everywhere.
+        hold: findings that the edit must not bring along or take along, canonical names; means
+            nothing to the sham arm.
     """
 
     findings: tuple[str, ...] = ()
@@ -51,9 +58,11 @@ class Edit:
     seed: int = 0
     arm: Arm = "counterfactual"
     composite: Composite = "sham"
+    region: str | None = None
+    hold: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check every field and make finding names canonical.
+        """Check every field; make names of findings and region canonical.
 
         Raises:
             EditError: a value outside its range or choices.
@@ -73,7 +82,36 @@ class Edit:
             raise EditError(f"num_inference_steps must be in 1 to 1000; got {steps}.")
         if not 0 <= self.seed < 2**63:
             raise EditError(f"seed must be in [0, 2^63); got {self.seed}.")
+        self._settle_region()
+        self._settle_hold()
         self._check_choices()
+
+    def _settle_region(self) -> None:
+        if self.region is None:
+            return
+        object.__setattr__(self, "region", regions.canonical(self.region))
+        touched = regions.sides(self.region)
+        if self.side is None and len(touched) == 1 and self._sided:
+            object.__setattr__(self, "side", touched[0])
+        if self.side is not None and len(touched) == 1 and self.side != touched[0]:
+            raise EditError(
+                f"side and region must agree; got side {self.side} and region '{self.region}'. "
+                "Leave side out: the region gives it."
+            )
+
+    def _settle_hold(self) -> None:
+        held = tuple(sorted({finding(name).name for name in self.hold}))
+        object.__setattr__(self, "hold", held)
+        both = sorted(set(held) & {*self.findings, NO_FINDING.name})
+        if both:
+            raise EditError(
+                f"hold names other findings than those edited, and no '{NO_FINDING.name}'; got "
+                f"{', '.join(both)}. Leave it out."
+            )
+
+    @property
+    def _sided(self) -> bool:
+        return any(finding(name).sided for name in self.findings)
 
     def _check_choices(self) -> None:
         for name, choices in (
@@ -88,14 +126,16 @@ class Edit:
             if value not in choices:
                 known = ", ".join(str(c) for c in choices if c is not None)
                 raise EditError(f"{name} must be one of {known}; got '{value}'.")
-        if self.side and not any(finding(name).sided for name in self.findings):
+        if self.side and not self._sided:
             named = ", ".join(self.findings) or "a free prompt"
             raise EditError(f"side needs a finding that has sides; got {named}. Leave side out.")
 
     @property
     def id(self) -> str:
         """Hash (12 hex digits) of every field: same edit, same id."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = asdict(self)
+        kept = {k: v for k, v in fields.items() if k not in _YOUNGER or v != _YOUNGER[k]}
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -103,7 +143,9 @@ class Edit:
         """Short file-name-safe name, such as ``add-pleural-effusion``."""
         words = "+".join(self.findings) if self.findings else "prompt"
         parts = [self.action, self.side, self.severity, words]
-        return "-".join(p.lower().replace(" ", "-") for p in parts if p)
+        parts += [f"in {self.region}"] if self.region else []
+        parts += [f"holding {'+'.join(self.hold)}"] if self.hold else []
+        return "-".join(p.lower().replace(" + ", "+").replace(" ", "-") for p in parts if p)
 
     def sham(self) -> Edit:
         """Return the control arm of this edit: same noise, strength and steps, normal prompt."""

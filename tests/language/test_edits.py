@@ -35,10 +35,60 @@ def test_aliases_make_the_same_edit():
         {"prompt": "x"},
         {"num_inference_steps": 9},
         {"guidance_scale": 2.0},
+        {"region": "left lower zone"},
+        {"hold": ("cardiomegaly",)},
     ],
 )
 def test_every_field_is_in_the_id(change):
     assert Edit(("effusion",)).id != Edit(("effusion",), **change).id
+
+
+@pytest.mark.parametrize(
+    ("edit", "known"),
+    [
+        (Edit(("effusion",)), "d1998fdaff15"),
+        (Edit(("edema", "cardiomegaly"), severity="mild", seed=3, strength=0.5), "091bb61fbe72"),
+        (Edit(prompt="big heart", arm="sham", composite="none"), "cbee719a9442"),
+        (
+            Edit(
+                ("nodule",),
+                action="remove",
+                side="left",
+                scheduler="pndm",
+                num_inference_steps=20,
+            ),
+            "657887eb8fa8",
+        ),
+    ],
+)
+def test_an_edit_without_region_and_hold_keeps_the_id_it_had_before_there_were_any(edit, known):
+    assert edit.id == known
+
+
+def test_one_region_and_one_set_of_held_findings_is_one_edit():
+    spelt = Edit(("edema",), region="Left  mid-zone + both bases", hold=("effusion", "mass"))
+    other = Edit(("edema",), region="bases + left middle zones", hold=("Mass", "Mass", "effusion"))
+    assert spelt == other
+    assert spelt.id == other.id
+    assert spelt.hold == ("Mass", "Pleural Effusion")
+    assert spelt.label == "add-edema-in-left-middle-zone+both-bases-holding-mass+pleural-effusion"
+
+
+def test_a_region_on_one_side_gives_the_side_to_findings_that_have_one():
+    assert Edit(("effusion",), region="right base").side == "right"
+    assert Edit(("effusion",), region="retrocardiac").side == "left"
+    assert Edit(("effusion",), region="right base") == Edit(
+        ("effusion",), region="right base", side="right"
+    )
+    assert Edit(("effusion",), region="bases").side is None
+    assert Edit(("cardiomegaly",), region="right base").side is None
+    assert Edit(prompt="fluid", region="right base").side is None
+
+
+def test_a_sham_stays_in_the_region():
+    edit = Edit(("effusion",), region="right base", hold=("mass",))
+    assert edit.sham().region == "right base"
+    assert edit.sham().arm == "sham"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +104,13 @@ def test_every_field_is_in_the_id(change):
         {"side": "top"},
         {"findings": ("cardiomegaly",), "side": "left"},
         {"findings": ("no finding",), "action": "remove"},
+        {"region": ""},
+        {"region": "left lower lobe"},
+        {"region": "left lower zone", "side": "right"},
+        {"region": "left lower zone", "side": "both"},
+        {"hold": ("effusion",)},
+        {"hold": ("no finding",)},
+        {"hold": ("big heart",)},
     ],
 )
 def test_an_edit_out_of_range_is_refused(wrong):

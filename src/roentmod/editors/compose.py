@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from roentmod.edits import Composite
-from roentmod.radiograph import Radiograph
+from roentmod.radiograph import Radiograph, Square
 
-__all__ = ["Decoded", "compose", "feather", "shrink"]
+__all__ = ["Decoded", "compose", "feather", "shrink", "soften"]
 
 Array = NDArray[np.float32]
 # Local mean change, as a fraction of the display range, below which the generator's own jitter is
@@ -66,6 +66,21 @@ def feather(mask: NDArray[np.bool_]) -> Array:
     # At a straight border half the box is inside: the ramp starts there.
     weights: Array = _ramp((inner / 255 - 0.5).astype(np.float32) * 2) * mask
     return weights if weights.any() else mask.astype(np.float32)
+
+
+def soften(mask: NDArray[np.bool_], side: int) -> Array:
+    """Return the weights of a region (h x w) on the latents, side x side in [0, 1].
+
+    A cell's weight rises smoothly with the share of it that lies in the region: exactly 1 where it
+    lies wholly inside, exactly 0 where wholly outside. The square's padding goes with the pixels
+    beside it, so that a region of the whole picture is a weight of 1 everywhere.
+    """
+    square = Square(*mask.shape)
+    (top, left), (height, width) = square.origin, mask.shape
+    around = (top, square.side - height - top), (left, square.side - width - left)
+    share = resize(np.pad(mask.astype(np.float32), around, mode="edge"), side)
+    # Resampling rounds; what is whole must be whole to the bit.
+    return _ramp(np.where(share > 1 - 1e-4, 1, np.where(share < 1e-4, 0, share)))
 
 
 def significance(change: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -14,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from roentmod import regions
+from roentmod.anatomy import Anatomy
 from roentmod.editors import compose, sampling
 from roentmod.editors.engines import Engine, TorchEngine
 from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
-from roentmod.errors import EditError, NoEffectiveStepsError
-from roentmod.interfaces import Counterfactual, Progress
+from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError
+from roentmod.interfaces import Counterfactual, Progress, Status
 from roentmod.radiograph import Radiograph
+from roentmod.segmentation import estimate, require
 
 __all__ = ["DiffusionEditor"]
 
@@ -30,21 +33,42 @@ _DARK = 0.02
 
 
 @dataclass(frozen=True, eq=False)
+class _Area:
+    """Where one edit may change one baseline.
+
+    Attributes:
+        mask: h x w, or None for the whole picture.
+        weights: the same on the latents, 1 x h x w.
+        quality: of the outlines it was found with, or None where it needed none.
+    """
+
+    mask: NDArray[np.bool_] | None = None
+    weights: Tensor | None = None
+    quality: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class _Item:
-    """One row of a denoising batch: an edit (or its sham) with its plan and prompts."""
+    """One row of a denoising batch: an edit (or its sham) with its plan, prompts and place."""
 
     edit: Edit
     plan: sampling.Plan
     prompts: tuple[str, str]
+    held: tuple[str, ...]
+    area: _Area
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Rows with one key are the same picture of one baseline."""
-        return self.prompts, self.plan, self.edit.guidance_scale, self.edit.seed
+        edit = self.edit
+        # The action too: it says which way a held finding would change.
+        kept = (self.held, edit.action) if self.held else ()
+        return self.prompts, self.plan, edit.guidance_scale, edit.seed, edit.region, kept
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
-        return self.plan, self.edit.guidance_scale > 1
+        guided = self.edit.guidance_scale > 1 or bool(self.held)
+        return self.plan, guided, len(self.held)
 
 
 class DiffusionEditor:
@@ -53,9 +77,12 @@ class DiffusionEditor:
     Args:
         parts: what `transplant` returned.
         engine: runs the U-Net and the decoder; None runs them in torch.
-        batch_size: rows a denoising batch (each row is two with guidance).
+        batch_size: rows a denoising batch (each row is two with guidance, and one more a held
+            finding).
         deterministic: one row a batch, so that an edit's pixels do not depend, to the last bit, on
             what is edited beside it; costs what batching saves.
+        anatomies: known outlines by radiograph id, for regions in words; others are estimated, and
+            an edit with a region is refused ("poor_anatomy") where they are poor.
     """
 
     def __init__(
@@ -65,6 +92,7 @@ class DiffusionEditor:
         engine: Engine | None = None,
         batch_size: int = 8,
         deterministic: bool = False,
+        anatomies: Mapping[str, Anatomy] | None = None,
     ) -> None:
         """Keep the parts; nothing is computed yet."""
         self.parts = parts
@@ -72,6 +100,7 @@ class DiffusionEditor:
         self.engine = engine or TorchEngine(parts)
         self.batch_size = 1 if deterministic else batch_size
         self.deterministic = deterministic
+        self._anatomies = dict(anatomies or {})
         self._states: dict[str, Tensor] = {}
 
     def edit(
@@ -87,11 +116,13 @@ class DiffusionEditor:
         Args:
             radiographs: the baselines.
             edits: what to do to each of them.
-            masks: a region (h x w bool) for each radiograph, or None for the whole picture.
+            masks: where each radiograph may change (h x w bool), or None for the whole picture; an
+                edit with a region of its own changes what lies in both.
             progress: called with (done, total) counterfactuals.
 
         Raises:
-            EditError: a mask does not fit its radiograph, or the numbers of both differ.
+            EditError: a mask does not fit its radiograph or misses an edit's region, or the numbers
+                of masks and radiographs differ.
         """
         for lower, higher in self.aliases(edits):
             log.warning("strengths %g and %g give the same effective steps", lower, higher)
@@ -145,16 +176,14 @@ class DiffusionEditor:
         self, radiograph: Radiograph, edits: Sequence[Edit], mask: NDArray[np.bool_] | None
     ) -> list[Counterfactual]:
         started = time.perf_counter()
-        pairs: list[tuple[_Item, _Item] | None] = []
-        for edit in edits:
-            try:
-                pairs.append((self._item(edit), self._item(edit.sham())))
-            except NoEffectiveStepsError as error:
-                log.warning("%s", error)
-                pairs.append(None)
-        items = {item.key: item for pair in pairs if pair for item in pair}
+        jobs = self._jobs(radiograph, edits, mask)
+        items = {i.key: i for job in jobs if not isinstance(job, str) for i in job}
         if not items:
-            return [Counterfactual(radiograph, edit, "no_effective_steps") for edit in edits]
+            return [
+                Counterfactual(radiograph, edit, job)
+                for edit, job in zip(edits, jobs, strict=True)
+                if isinstance(job, str)
+            ]
         decoded, reconstruction = self._decode_all(radiograph, list(items.values()))
         broken = [items[key] for key, picture in decoded.items() if _fault(picture)]
         if broken and self._exact is not self:
@@ -163,17 +192,64 @@ class DiffusionEditor:
             decoded |= redone
         seconds = time.perf_counter() - started
         results = []
-        for edit, pair in zip(edits, pairs, strict=True):
-            if pair is None:
-                results.append(Counterfactual(radiograph, edit, "no_effective_steps"))
+        for edit, job in zip(edits, jobs, strict=True):
+            if isinstance(job, str):
+                results.append(Counterfactual(radiograph, edit, job))
                 continue
-            shown = compose.Decoded(decoded[pair[0].key], decoded[pair[1].key], reconstruction)
-            facts = self._facts(pair[0]) | {
-                "redone_in_float32": any(item in broken for item in pair),
+            shown = compose.Decoded(decoded[job[0].key], decoded[job[1].key], reconstruction)
+            facts = self._facts(job[0]) | {
+                "redone_in_float32": any(item in broken for item in job),
                 "seconds": round(seconds / len(edits), 4),
             }
-            results.append(_finish(radiograph, edit, shown, mask, facts))
+            results.append(_finish(radiograph, edit, shown, job[0].area.mask, facts))
         return results
+
+    def _jobs(
+        self, radiograph: Radiograph, edits: Sequence[Edit], mask: NDArray[np.bool_] | None
+    ) -> list[tuple[_Item, _Item] | Status]:
+        """Return the rows of each edit and of its sham, or why there are none."""
+        areas = self._areas(radiograph, {edit.region for edit in edits}, mask)
+        jobs: list[tuple[_Item, _Item] | Status] = []
+        for edit in edits:
+            area = areas[edit.region]
+            if area is None:
+                jobs.append("poor_anatomy")
+                continue
+            try:
+                jobs.append((self._item(edit, area), self._item(edit.sham(), area)))
+            except NoEffectiveStepsError as error:
+                log.warning("%s", error)
+                jobs.append("no_effective_steps")
+        return jobs
+
+    def _areas(
+        self, radiograph: Radiograph, names: set[str | None], mask: NDArray[np.bool_] | None
+    ) -> dict[str | None, _Area | None]:
+        """Return where each region lies; None where the outlines do not tell."""
+        areas: dict[str | None, _Area | None] = dict.fromkeys(names)
+        if None in names:
+            areas[None] = self._area(mask, None)
+        named = sorted(name for name in names if name is not None)
+        if not named:
+            return areas
+        anatomy = self._anatomies.get(radiograph.id) or estimate(radiograph)
+        try:
+            require(anatomy, radiograph.source)
+        except AnatomyError as error:
+            log.warning("%s", error)
+            return areas
+        for name in named:
+            try:
+                areas[name] = self._area(regions.mask(name, anatomy, mask), anatomy.quality)
+            except AnatomyError as error:
+                log.warning("%s", error)
+        return areas
+
+    def _area(self, mask: NDArray[np.bool_] | None, quality: float | None) -> _Area:
+        if mask is None:
+            return _Area()
+        weights = compose.soften(mask, self.parts.size // self.parts.downsampling)
+        return _Area(mask, torch.from_numpy(weights)[None], quality)
 
     @cached_property
     def _exact(self) -> DiffusionEditor:
@@ -183,8 +259,11 @@ class DiffusionEditor:
             return self
         return DiffusionEditor(parts, batch_size=self.batch_size, deterministic=self.deterministic)
 
-    def _item(self, edit: Edit) -> _Item:
-        return _Item(edit, self.plan(edit), self.parts.profile.pair(edit))
+    def _item(self, edit: Edit, area: _Area) -> _Item:
+        profile = self.parts.profile
+        names = () if edit.arm == "sham" else edit.hold
+        held = tuple(profile.prompt(Edit((name,))) for name in names)
+        return _Item(edit, self.plan(edit), profile.pair(edit), held, area)
 
     def _decode_all(
         self, radiograph: Radiograph, items: list[_Item]
@@ -214,16 +293,27 @@ class DiffusionEditor:
         draws = [sampling.draw(radiograph.id, item.edit.seed, tuple(mean.shape)) for item in batch]
         clean = torch.stack([(mean + deviation * first.to(mean)) * factor for first, _ in draws])
         noise = torch.stack([second.to(mean) for _, second in draws])
-        towards = torch.stack([self._text(item.prompts[0]) for item in batch])
-        away = torch.stack([self._text(item.prompts[1]) for item in batch])
         return sampling.denoise(
             self.engine.unet,
             batch[0].plan,
             self.parts.schedule,
             clean,
             noise,
-            (away, towards),
-            torch.tensor([item.edit.guidance_scale for item in batch], device=mean.device),
+            self._guidance(batch, mean.device),
+            _weights(batch, clean),
+        )
+
+    def _guidance(self, batch: list[_Item], device: torch.device) -> sampling.Guidance:
+        held = removes = None
+        if batch[0].held:
+            held = torch.stack([torch.stack([self._text(p) for p in i.held]) for i in batch])
+            removes = torch.tensor([i.edit.action == "remove" for i in batch], device=device)
+        return sampling.Guidance(
+            towards=torch.stack([self._text(item.prompts[0]) for item in batch]),
+            away=torch.stack([self._text(item.prompts[1]) for item in batch]),
+            scale=torch.tensor([item.edit.guidance_scale for item in batch], device=device),
+            held=held,
+            removes=removes,
         )
 
     def _encode(self, picture: Array) -> tuple[Tensor, Tensor]:
@@ -265,11 +355,16 @@ class DiffusionEditor:
         return self._states[prompt]
 
     def _facts(self, item: _Item) -> dict[str, Any]:
+        quality = item.area.quality
         return {
             "editor": self.name,
             "prompt": item.prompts[0],
             "negative_prompt": item.prompts[1],
             "sham_prompt": self.parts.profile.normal,
+            "region": item.edit.region,
+            "anatomy_quality": None if quality is None else round(quality, 3),
+            "hold": list(item.edit.hold),
+            "held_prompts": list(item.held),
             "scheduler": item.plan.scheduler,
             "num_inference_steps": item.plan.num_inference_steps,
             "effective_steps": item.plan.effective_steps,
@@ -279,6 +374,15 @@ class DiffusionEditor:
             "deterministic": self.deterministic,
             "weights": self.parts.weights_hash,
         }
+
+
+def _weights(batch: list[_Item], like: Tensor) -> Tensor | None:
+    """Return the weights of each row, n x 1 x h x w, or None where no row has a region."""
+    if all(item.area.weights is None for item in batch):
+        return None
+    whole = torch.ones_like(like[0, :1])
+    rows = [whole if i.area.weights is None else i.area.weights.to(whole) for i in batch]
+    return torch.stack(rows)
 
 
 def _check_masks(

@@ -15,9 +15,10 @@ from torch import Tensor
 from roentmod.edits import Scheduler
 from roentmod.errors import NoEffectiveStepsError
 
-__all__ = ["Plan", "denoise", "draw", "make_plan"]
+__all__ = ["Guidance", "Plan", "denoise", "draw", "levels", "make_plan", "spare"]
 
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
+_SWEEPS = 64
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,117 @@ def _even_in_log_snr(plan: Plan, scheduler: Any) -> list[int]:
     return [int(t) for t in times]
 
 
+def levels(scheduler: Any, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the amplitudes of signal and noise in the latents after each step, each of steps.
+
+    After step i they are those of time i + 1, which the next call of the U-Net is told; after the
+    last step those the scheduler itself ends at, which need not be clean.
+    """
+    if hasattr(scheduler, "sigmas"):
+        sigmas = scheduler.sigmas[scheduler.begin_index + 1 :]
+        signal = (1 + sigmas**2) ** -0.5
+        return signal, sigmas * signal
+    alphas = scheduler.alphas_cumprod
+    end = int(times[-1]) - len(alphas) // scheduler.num_inference_steps
+    last = alphas[end] if end >= 0 else scheduler.final_alpha_cumprod
+    after = torch.cat([alphas[times[1:].cpu()], last.reshape(1)])
+    return after**0.5, (1 - after) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """Where the rows of a batch go, n of them.
+
+    Attributes:
+        towards: text states of the prompts to go to, n x tokens x width.
+        away: text states of the prompts to go away from, the same shape.
+        scale: guidance scale of each row, n; rows of 1 or less are not guided.
+        held: text states of the findings each row must leave alone, n x k x tokens x width.
+        removes: whether a row takes its finding away, n bool; None: no row does. Matters to `held`.
+    """
+
+    towards: Tensor
+    away: Tensor
+    scale: Tensor
+    held: Tensor | None = None
+    removes: Tensor | None = None
+
+    @property
+    def copies(self) -> int:
+        """Predictions a row and step."""
+        if self.held is not None:
+            return 2 + self.held.shape[1]
+        return 2 if bool((self.scale > 1).any()) else 1
+
+    @property
+    def context(self) -> Tensor:
+        """Text states of all predictions of a step, (copies n) x tokens x width."""
+        if self.copies == 1:
+            return self.towards
+        kept = () if self.held is None else self.held.unbind(1)
+        return torch.cat([self.away, self.towards, *kept])
+
+    def combine(self, predicted: Tensor) -> Tensor:
+        """Return one prediction a row, n x c x h x w, of those of `context`."""
+        if self.copies == 1:
+            return predicted
+        away, towards, *kept = predicted.chunk(self.copies)
+        direction = towards - away
+        scale = _column(torch.clamp(self.scale, min=1.0)).to(direction.dtype)
+        if self.held is None:
+            return away + scale * direction
+        # All is seen from the prompt that names no finding, which is where removal arrives.
+        none = torch.zeros_like(self.scale, dtype=torch.bool)
+        removes = _column(none if self.removes is None else self.removes)
+        others = [torch.where(removes, towards - one, one - away) for one in kept]
+        spared = spare(direction, torch.stack(others, 1))
+        return torch.where(removes, towards + (scale - 1) * spared, away + scale * spared)
+
+
+def _column(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def spare(direction: Tensor, others: Tensor) -> Tensor:
+    """Return `direction` less all it has in common with `others`: the nearest that favours none.
+
+    With guidance direction d and the directions e_1 .. e_k of the held findings it is the solution
+    of min |d' - d| subject to <d', e_j> <= 0 for all j, which is ``d - sum_j a_j e_j`` with the
+    a >= 0 that minimise ``|d - sum_j a_j e_j|`` (Moreau, 1962). For one held finding that is
+    ``d - max(0, <d, e> / <e, e>) e``. Products run over all latents of a row.
+
+    Args:
+        direction: n x c x h x w.
+        others: n x k x c x h x w.
+    """
+    d, e = direction.flatten(1).float(), others.flatten(2).float()
+    products = torch.einsum("nkd,nld->nkl", e, e)
+    along = torch.einsum("nkd,nd->nk", e, d)
+    share = torch.zeros_like(along)
+    # Coordinate descent; with one held finding the first sweep is exact.
+    for _ in range(_SWEEPS if e.shape[1] > 1 else 1):
+        for j in range(e.shape[1]):
+            own = products[:, j, j].clamp(min=torch.finfo(d.dtype).tiny)
+            rest = along[:, j] - (products[:, j] * share).sum(1)
+            share[:, j] = (share[:, j] + rest / own).clamp(min=0)
+    kept = d - torch.einsum("nk,nkd->nd", share, e)
+    return kept.to(direction.dtype).reshape(direction.shape)
+
+
 def denoise(
     unet: Denoiser,
     plan: Plan,
     schedule: dict[str, Any],
     clean: Tensor,
     noise: Tensor,
-    states: tuple[Tensor, Tensor],
-    guidance: Tensor,
+    guidance: Guidance,
+    region: Tensor | None = None,
 ) -> Tensor:
     """Noise `clean` to the plan's first step and denoise it along the prompts.
+
+    With a region, after every step the latents outside it are put back to `clean`, noised to that
+    step's level with the same `noise` (blended latent diffusion, Avrahami et al., 2023). As the
+    noise is one and the same on both sides, a soft border does not weaken it.
 
     Args:
         unet: (latents, time step, text states) -> prediction, any batch size.
@@ -130,22 +232,23 @@ def denoise(
         schedule: scheduler configuration.
         clean: scaled latents, n x c x h x w.
         noise: standard normal, same shape.
-        states: text states to go away from and towards, each n x tokens x width.
-        guidance: guidance scale of each row, n; rows of 1 or less are not guided.
+        guidance: the prompts of each row.
+        region: weights in [0, 1], n x 1 x h x w: 0 keeps the baseline, 1 edits.
 
     Returns:
         Scaled latents, n x c x h x w.
     """
     scheduler, times = build(plan, schedule, clean.device)
     latents: Tensor = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
-    guided = bool((guidance > 1).any())
-    context = torch.cat(states) if guided else states[1]
-    scale = torch.clamp(guidance, min=1.0).to(clean.dtype)[:, None, None, None]
-    for time in times:
-        model_input = torch.cat([latents] * 2) if guided else latents
+    context, copies = guidance.context, guidance.copies
+    signals, noises = levels(scheduler, times)
+    for index, time in enumerate(times):
+        model_input = torch.cat([latents] * copies) if copies > 1 else latents
         predicted = unet(scheduler.scale_model_input(model_input, time), time, context)
-        if guided:
-            away, towards = predicted.chunk(2)
-            predicted = away + scale * (towards - away)
+        predicted = guidance.combine(predicted)
         latents = scheduler.step(predicted, time, latents, return_dict=False)[0]
+        if region is not None:
+            known = float(signals[index]) * clean + float(noises[index]) * noise
+            # Not a weighted sum alone: where the weight is 1 not a bit may change.
+            latents = torch.where(region == 1, latents, region * latents + (1 - region) * known)
     return latents

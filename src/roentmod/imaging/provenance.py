@@ -70,7 +70,8 @@ def summary(facts: Mapping[str, Any]) -> str:
     parts = [
         str(facts.get("statement", STATEMENT)),
         f"{title(facts)};",
-        *(f"{key} {edit[key]};" for key in ("side", "severity") if edit.get(key)),
+        *(f"{key} {edit[key]};" for key in ("side", "severity", "region") if edit.get(key)),
+        *(f"held: {name};" for name in edit.get("hold", ())),
         *(f"{key} {edit.get(key)};" for key in ("strength", "guidance_scale", "seed", "composite")),
         f"edit {facts.get('edit_id')}; baseline {facts.get('baseline_id')};",
         f"roentmod {roentmod.__version__}.",

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod import regions
 from roentmod.anatomy import Anatomy, LungSide, Mask
 from roentmod.editors.painter import opacities, shapes
 from roentmod.editors.painter.canvas import Array, Canvas, Change, apply
@@ -131,8 +132,9 @@ def _render(canvas: Canvas, name: str, side: str | None, dose: float, seed: int)
 class Painter:
     """The painter as a `RadiographEditor`; radiographs it cannot outline are "poor_anatomy".
 
-    Strength, guidance, steps and scheduler mean nothing to it and are ignored; severity gives the
-    dose (none given: moderate). The sham arm is the baseline itself.
+    Strength, guidance, steps and scheduler mean nothing to it and are ignored, and so is what to
+    hold: it paints nothing that it is not asked for. Severity gives the dose (none given:
+    moderate), a region clips the change. The sham arm is the baseline itself.
 
     Args:
         anatomies: known outlines by radiograph id; others are estimated, and refused where poor.
@@ -141,6 +143,7 @@ class Painter:
     name = "painter"
     # It changes nothing but what it is asked for; an audit need not look for leakage.
     exact = True
+    findings = PAINTABLE
 
     def __init__(self, anatomies: dict[str, Anatomy] | None = None) -> None:
         """Keep the known outlines."""
@@ -161,7 +164,8 @@ class Painter:
         """Return every edit of every radiograph, radiograph by radiograph, in the order given.
 
         Raises:
-            EditError: removal, a free prompt, or a finding the painter has no rendering for.
+            EditError: removal, a free prompt, a finding the painter has no rendering for, or a mask
+                that misses an edit's region.
         """
         for edit in edits:
             _check(edit)
@@ -172,10 +176,11 @@ class Painter:
             self._anatomies[radiograph.id] = anatomy
             try:
                 require(anatomy, radiograph.source)
-                results += [self._one(radiograph, anatomy, edit, region) for edit in edits]
             except AnatomyError as error:
                 log.warning("%s", error)
                 results += [Counterfactual(radiograph, edit, "poor_anatomy") for edit in edits]
+            else:
+                results += [self._one(radiograph, anatomy, edit, region) for edit in edits]
             if progress:
                 progress(len(results), len(radiographs) * len(edits))
         return results
@@ -184,6 +189,12 @@ class Painter:
         self, radiograph: Radiograph, anatomy: Anatomy, edit: Edit, region: Mask | None
     ) -> Counterfactual:
         started = time.perf_counter()
+        if edit.region is not None:
+            try:
+                region = regions.mask(edit.region, anatomy, region)
+            except AnatomyError as error:
+                log.warning("%s", error)
+                return Counterfactual(radiograph, edit, "poor_anatomy")
         pixels = radiograph.pixels
         severity: dict[str, Any] = {}
         dose = DOSE[edit.severity or "moderate"]
@@ -208,6 +219,8 @@ class Painter:
         facts = {
             "editor": self.name,
             "severity": severity,
+            "region": edit.region,
+            "hold": list(edit.hold),
             "anatomy_quality": round(anatomy.quality, 3),
             "seconds": round(time.perf_counter() - started, 4),
         }

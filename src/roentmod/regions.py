@@ -1,0 +1,210 @@
+"""Regions of a frontal radiograph in words: "left lower zone", "heart + both hila".
+
+::
+
+    region = part { "+" part }
+    part   = [side] place | whole
+    side   = left | right | both (bilateral); none means both
+    place  = lung | upper zone | middle zone | lower zone | apex | base
+           | costophrenic angle | hilum
+    whole  = heart | mediastinum | retrocardiac
+
+Plurals, case, hyphens and a few synonyms (`_SYNONYMS`) do not matter. Sides are the patient's.
+Sizes below are conventions of ours, as fractions of the height of the lung concerned.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from roentmod.anatomy import Anatomy, LungSide, Mask, Point
+from roentmod.errors import AnatomyError, EditError
+
+__all__ = ["PLACES", "canonical", "mask", "sides"]
+
+Sides = tuple[LungSide, ...]
+# Place and its plural.
+_SIDED = {
+    "lung": "lungs",
+    "upper zone": "upper zones",
+    "middle zone": "middle zones",
+    "lower zone": "lower zones",
+    "apex": "apices",
+    "base": "bases",
+    "costophrenic angle": "costophrenic angles",
+    "hilum": "hila",
+}
+# Places without a choice of side, and the sides they lie on.
+_WHOLE: dict[str, Sides] = {
+    "heart": ("left", "right"),
+    "mediastinum": ("left", "right"),
+    "retrocardiac": ("left",),
+}
+PLACES = (*_SIDED, *_WHOLE)
+_SYNONYMS = {
+    "lung field": "lung",
+    "lung fields": "lung",
+    "mid zone": "middle zone",
+    "mid zones": "middle zone",
+    "lung apex": "apex",
+    "lung base": "base",
+    "lung bases": "base",
+    "costophrenic sulcus": "costophrenic angle",
+    "cardiac silhouette": "heart",
+    "retrocardiac region": "retrocardiac",
+    "behind the heart": "retrocardiac",
+}
+_BY_WORD = (
+    {place: place for place in PLACES}
+    | {plural: place for place, plural in _SIDED.items()}
+    | _SYNONYMS
+)
+_SIDE_WORDS: dict[str, Sides] = {
+    "left": ("left",),
+    "right": ("right",),
+    "both": ("left", "right"),
+    "bilateral": ("left", "right"),
+}
+_BOTH: Sides = ("left", "right")
+# The lung above the clavicle, and the lung that lies on the diaphragm.
+_APEX, _BASE = 1 / 6, 0.2
+# Radii of the discs around a costophrenic angle and a hilum.
+_ANGLE, _HILUM = 0.14, 0.13
+
+
+def canonical(words: str) -> str:
+    """Return the one spelling of a region, parts in a fixed order: same region, same words.
+
+    Raises:
+        EditError: words outside the grammar.
+    """
+    return " + ".join(_said(place, chosen) for place, chosen in _parts(words))
+
+
+def sides(words: str) -> Sides:
+    """Return the patient's sides that a region touches: both, or the only one.
+
+    Raises:
+        EditError: words outside the grammar.
+    """
+    touched = {side for _, chosen in _parts(words) for side in chosen}
+    return tuple(side for side in _BOTH if side in touched)
+
+
+def mask(words: str, anatomy: Anatomy, within: Mask | None = None) -> Mask:
+    """Return the region on a radiograph of known anatomy, h x w bool, never empty.
+
+    Args:
+        words: a region.
+        anatomy: outlines of the radiograph, h x w.
+        within: a mask that the region is cut to, h x w.
+
+    Raises:
+        EditError: words outside the grammar, or a mask that misses the region.
+        AnatomyError: the outlines leave no pixel for the region.
+    """
+    found = np.zeros(anatomy.shape, dtype=np.bool_)
+    for place, chosen in _parts(words):
+        if place in _WHOLE:
+            found |= _whole(place, anatomy)
+        else:
+            for side in chosen:
+                found |= _sided(place, side, anatomy)
+    if not found.any():
+        raise AnatomyError(
+            f"A region must hold a pixel of the radiograph; its outlines leave none for '{words}'. "
+            "Name another region, or give a mask."
+        )
+    if within is not None and not (found & within).any():
+        raise EditError(
+            f"Mask and region must overlap; got a mask outside the region '{words}'. Change one."
+        )
+    return found if within is None else found & within
+
+
+def _parts(words: str) -> list[tuple[str, Sides]]:
+    """Return places and their sides, in the order of `PLACES`; a place named twice is one."""
+    merged: dict[str, set[LungSide]] = {}
+    for part in words.lower().replace("-", " ").replace("_", " ").split("+"):
+        place, chosen = _part(part.split(), words)
+        merged.setdefault(place, set()).update(chosen)
+    return [(p, tuple(s for s in _BOTH if s in merged[p])) for p in PLACES if p in merged]
+
+
+def _part(tokens: list[str], words: str) -> tuple[str, Sides]:
+    chosen = _SIDE_WORDS.get(tokens[0]) if tokens else None
+    place = _BY_WORD.get(" ".join(tokens[1:] if chosen else tokens))
+    if place is None or (chosen and place in _WHOLE):
+        raise EditError(
+            f"A region is [left|right|both] {', '.join(_SIDED)}; or {', '.join(_WHOLE)}; "
+            f"several joined by '+'; got '{words}'. Use these words, or give a mask."
+        )
+    return place, chosen or _WHOLE.get(place, _BOTH)
+
+
+def _said(place: str, chosen: Sides) -> str:
+    if place in _WHOLE:
+        return place
+    return f"both {_SIDED[place]}" if len(chosen) == 2 else f"{chosen[0]} {place}"
+
+
+def _sided(place: str, side: LungSide, anatomy: Anatomy) -> Mask:
+    lung = anatomy.lung(side)
+    first, last = anatomy.span(side)
+    height = last + 1 - first
+    rows = np.arange(anatomy.shape[0])[:, None]
+    if place == "lung":
+        return lung
+    if place == "apex":
+        return lung & (rows < first + _APEX * height)
+    if place == "base":
+        on_floor = rows > anatomy.floor(side) - _BASE * height
+        return anatomy.zone(side, "lower") & on_floor
+    if place == "costophrenic angle":
+        # Chest wall and diaphragm beside it too: a blunted angle is seen against them.
+        return _disc(anatomy, anatomy.angle(side), _ANGLE * height)
+    if place == "hilum":
+        half = _left_half(anatomy) if side == "left" else ~_left_half(anatomy)
+        return half & _disc(anatomy, anatomy.hilum(side), _HILUM * height)
+    thirds: dict[str, Literal["upper", "middle", "lower"]] = {
+        "upper zone": "upper",
+        "middle zone": "middle",
+        "lower zone": "lower",
+    }
+    return anatomy.zone(side, thirds[place])
+
+
+def _whole(place: str, anatomy: Anatomy) -> Mask:
+    if place == "heart":
+        return anatomy.heart
+    if place == "mediastinum":
+        return _between_lungs(anatomy) | anatomy.heart
+    # Lung lies behind the left heart down to the diaphragm.
+    above: Mask = np.arange(anatomy.shape[0])[:, None] <= anatomy.dome("left")[0]
+    return anatomy.heart & _left_half(anatomy) & above
+
+
+def _left_half(anatomy: Anatomy) -> Mask:
+    """Return the patient's left of the midline, h x w."""
+    left: Mask = np.arange(anatomy.shape[1])[None] > anatomy.midline[:, None]
+    return left
+
+
+def _disc(anatomy: Anatomy, centre: Point, radius: float) -> Mask:
+    height, width = anatomy.shape
+    down, across = np.ogrid[:height, :width]
+    disc: Mask = (down - centre[0]) ** 2 + (across - centre[1]) ** 2 <= radius**2
+    return disc
+
+
+def _between_lungs(anatomy: Anatomy) -> Mask:
+    """Return what lies between the lungs from the lower apex to the right dome, h x w."""
+    between = np.zeros(anatomy.shape, dtype=np.bool_)
+    start = max(anatomy.span("right")[0], anatomy.span("left")[0])
+    for row in range(int(start), int(anatomy.dome("right")[0]) + 1):
+        right, left = (np.flatnonzero(anatomy.lung(side)[row]) for side in ("right", "left"))
+        if right.size and left.size:
+            between[row, right[-1] + 1 : left[0]] = True
+    return between
