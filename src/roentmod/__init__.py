@@ -11,7 +11,8 @@ from roentmod.findings import FINDINGS, Finding, finding
 from roentmod.radiograph import Radiograph
 
 if TYPE_CHECKING:
-    from roentmod.editors import Editor, transplant
+    from roentmod.editors import Editor
+    from roentmod.editors.transplant import transplant
     from roentmod.imaging import read, write, write_edit
 
 __all__ = [

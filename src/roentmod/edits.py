@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
-from roentmod import regions
 from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding, finding
+from roentmod.regions import canonical, sides
 
 __all__ = ["Action", "Arm", "Composite", "Edit", "Scheduler", "Severity", "Side"]
 
@@ -89,8 +89,8 @@ class Edit:
     def _settle_region(self) -> None:
         if self.region is None:
             return
-        object.__setattr__(self, "region", regions.canonical(self.region))
-        touched = regions.sides(self.region)
+        object.__setattr__(self, "region", canonical(self.region))
+        touched = sides(self.region)
         if self.side is None and len(touched) == 1 and self._sided:
             object.__setattr__(self, "side", touched[0])
         if self.side is not None and len(touched) == 1 and self.side != touched[0]:

@@ -31,7 +31,7 @@ from roentmod.audit.plan import AuditResult, ClassifierResult, Doses, Example, P
 from roentmod.audit.predict import Case, Readers, predict, read_labelled
 from roentmod.classifiers import Judge, checks
 from roentmod.datasets import Dataset
-from roentmod.editors import compose
+from roentmod.editors.compose import shrink
 from roentmod.effects import JUDGE, Rules
 from roentmod.errors import AuditError
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
@@ -220,7 +220,7 @@ def _fingerprint(classifier: Classifier, said: Mapping[str, Any]) -> list[float]
     """
     if said.get("sha256"):
         return None
-    picture = compose.shrink(phantom(0).radiograph, classifier.size)
+    picture = shrink(phantom(0).radiograph, classifier.size)
     reading = checks.read(classifier, picture[None])
     if reading.status != ["ok"]:
         return None
