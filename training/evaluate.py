@@ -30,6 +30,7 @@ from roentmod.edits import Edit
 from roentmod.findings import finding
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.radiograph import Radiograph
+from roentmod.stats import auc
 from roentmod.store import write_json
 from training import cohort, judge_pictures, measures, pages
 
@@ -184,7 +185,7 @@ def success(bench: Bench, results: list[Result]) -> dict[str, Any]:
     for name in bench.findings:
         own, k = _of(results, name), bench.column(name)
         edited, sham = (np.array([getattr(r, arm)[k] for r in own]) for arm in ("logits", "sham"))
-        figures["success_auroc"][name] = _round(measures.auroc(edited, sham))
+        figures["success_auroc"][name] = _round(auc(edited, sham))
         interval = measures.auroc_interval(edited, sham)
         figures["success_auroc_ci"][name] = [_round(v) for v in interval]
         figures["net_logit"][name] = _round((edited - sham).mean())

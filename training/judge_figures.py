@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from roentmod.stats import auc
 from training import cohort, measures
 from training.judge_pictures import FINDINGS, KINDS, SIDED, Row, canonical, is_host
 
@@ -128,7 +129,7 @@ def real(logits: Floats, labels: list[tuple[str, ...]]) -> dict[str, float | Non
 
 
 def _auroc(positive: Floats, negative: Floats) -> float | None:
-    value = measures.auroc(positive, negative)
+    value = auc(positive, negative)
     return round(value, 4) if np.isfinite(value) else None
 
 

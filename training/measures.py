@@ -8,29 +8,22 @@ from PIL import Image
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
+from roentmod.stats import auc
+
 Floats = NDArray[np.floating]
 _SMALL = 64
-
-
-def auroc(positive: Floats, negative: Floats) -> float:
-    """Return the chance that a positive scores above a negative, ties counted half."""
-    if not len(positive) or not len(negative):
-        return float("nan")
-    ranks = stats.rankdata(np.concatenate([positive, negative]))[: len(positive)]
-    pairs = len(positive) * len(negative)
-    return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / pairs)
 
 
 def auroc_interval(
     positive: Floats, negative: Floats, *, seed: int = 0, rounds: int = 1000
 ) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of `auroc` for paired arms.
+    """Return the 95 % percentile bootstrap interval of the AUROC for paired arms.
 
     Baselines (patients) are drawn, both arms of each together.
     """
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(positive), (rounds, len(positive)))
-    values = [auroc(positive[draw], negative[draw]) for draw in draws]
+    values = [auc(positive[draw], negative[draw]) for draw in draws]
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import rankdata
 
 from roentmod.anatomy import Anatomy, Mask, heart_between
 from roentmod.phantom import phantom
 from roentmod.radiograph import Square
 from roentmod.segmentation import QUALITY_NEEDED, SIDE, _averaging, estimate_all
+from roentmod.stats import auc
 from roentmod.store import write_json
 from training import cohort
 
@@ -176,12 +176,6 @@ def _on_phantoms(method: Method, count: int = 200) -> dict[str, Any]:
     }
 
 
-def auroc(positive: list[float], negative: list[float]) -> float:
-    """Return the area under the ROC curve: the chance that a positive lies above a negative."""
-    order = rankdata([*positive, *negative])[: len(positive)].sum()
-    return float((order / len(positive) - (len(positive) + 1) / 2) / len(negative))
-
-
 def _on_ratio(
     method: Method, rows: list[dict[str, str]], pictures: list[NDArray[np.float32]]
 ) -> dict[str, Any]:
@@ -195,7 +189,7 @@ def _on_ratio(
             values[large].append(found.cardiothoracic_ratio)
     medians = {k: round(float(np.median(v)), 3) for k, v in values.items() if v}
     return {
-        "auroc": round(auroc(values[True], values[False]), 4) if all(values.values()) else None,
+        "auroc": round(auc(values[True], values[False]), 4) if all(values.values()) else None,
         "cardiomegaly": {"n": asked[True], "used": len(values[True]), "median": medians.get(True)},
         "no_finding": {"n": asked[False], "used": len(values[False]), "median": medians.get(False)},
     }
