@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -290,13 +292,7 @@ def audit(
         split=split,
     )
     rules = auditing.Rules(margin=margin, exact=bool(getattr(loaded_editor, "exact", False)))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=_ERRORS) as bar:
-
-        def stages(name: str) -> Any:
-            task = bar.add_task(name, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
+    with _progress() as stages:
         result = auditing.run(
             source, chosen.table, loaded_editor, models, plan, out, rules=rules, stages=stages
         )
@@ -362,6 +358,190 @@ def _audit_code(result: Any, fail_on: str) -> int:
     broken = result.items["status"].isin(again).any()
     unjudged = any((one.cells["n"] == 0).all() for one in result)
     return FAILED_ITEMS if broken or unjudged else 0
+
+
+@app.command()
+def validate(
+    data: Annotated[str, typer.Option(help="As in audit.")],
+    out: Annotated[Path, typer.Option(help="Run directory; the same command goes on in it.")],
+    editor: Annotated[
+        str, typer.Option(help="mini, painter, a diffusers folder, or a hub id.")
+    ] = "mini",
+    findings: Annotated[
+        str | None, typer.Option(help="Findings to add, by commas; default: all that fit.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="As in audit.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split of the data.")] = None,
+    baselines: Annotated[int, typer.Option(help="Patients to edit.")] = 40,
+    extractor: Annotated[
+        str, typer.Option(help="Features of pFID: judge, inception, xrv or rad-dino[:SOURCE].")
+    ] = "judge",
+    hold: Annotated[
+        list[str] | None, typer.Option(help="Also measure with this finding held; repeat.")
+    ] = None,
+    strength: Annotated[float, typer.Option(help="As in edit.")] = 0.4,
+    guidance_scale: Annotated[float, typer.Option(help="As in edit.")] = 4.0,
+    steps: Annotated[int | None, typer.Option(help="As in edit.")] = None,
+    host: Annotated[str | None, typer.Option(help="As in edit.")] = None,
+    profile: Annotated[str | None, typer.Option(help="As in edit.")] = None,
+    engine: Annotated[Engine, typer.Option(help="As in edit.")] = "auto",
+    device: Annotated[str, typer.Option(help="As in edit.")] = "cpu",
+    precision: Annotated[Precision, typer.Option(help="As in edit.")] = "float32",
+) -> None:
+    """Validate an editor: is it still this patient, and is the edit what was asked for?"""
+    from roentmod import datasets, report, validation
+    from roentmod.classifiers.extractors import load_extractor
+    from roentmod.editors import Editor
+
+    loaded = Editor.load(
+        editor, host=host, engine=engine, profile=profile, device=device, precision=precision
+    )
+    source = datasets.load(data, images=images)
+    chosen = validation.choose(source, count=baselines, split=split)
+    plan = validation.Plan(
+        tuple(findings.split(",")) if findings else _fitting((), loaded),
+        strength=strength,
+        guidance_scale=guidance_scale,
+        num_inference_steps=steps,
+        hold=tuple(hold or ()),
+    )
+    with _progress() as stages:
+        result = validation.run(
+            source,
+            chosen,
+            loaded,
+            plan,
+            out,
+            split=split,
+            extractor=load_extractor(extractor),
+            stages=stages,
+        )
+    typer.echo(f"The report is {report.publish_validation(result)}")
+    raise typer.Exit(FAILED_ITEMS if result.counts["missing"] else 0)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Give a function that opens a progress bar for a stage of a long run."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=_ERRORS) as bar:
+
+        def stages(name: str) -> Any:
+            task = bar.add_task(name, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield stages
+
+
+@app.command()
+def augment(
+    data: Annotated[str, typer.Option(help="As in audit.")],
+    out: Annotated[Path, typer.Option(help="Run directory; the same command goes on in it.")],
+    findings: Annotated[str, typer.Option(help="Findings to add, by commas.")],
+    editor: Annotated[
+        str, typer.Option(help="mini, painter, a diffusers folder, or a hub id.")
+    ] = "mini",
+    split: Annotated[
+        str | None, typer.Option(help="Only this split; default: train, where there is one.")
+    ] = None,
+    baselines: Annotated[int | None, typer.Option(help="Patients to edit; default: all.")] = None,
+    ratio: Annotated[float, typer.Option(help="Counterfactuals a baseline.")] = 1.0,
+    labels: Annotated[
+        Literal["isolated", "soft", "masked"],
+        typer.Option(help="Other findings are 0, at co-occurrence rates, or unknown."),
+    ] = "isolated",
+    pair: Annotated[
+        list[str] | None, typer.Option(help="'Edema>Cardiomegaly=soft': its own labels; repeat.")
+    ] = None,
+    gate: Annotated[
+        float, typer.Option(help="Net rise of the judge's logit from which an edit counts.")
+    ] = 1.0,
+    with_baselines: Annotated[
+        bool, typer.Option("--with-baselines", help="Write the baselines, too.")
+    ] = False,
+    with_shams: Annotated[bool, typer.Option("--with-shams", help="Write the shams, too.")] = False,
+    matrix: Annotated[
+        Path | None, typer.Option(help="Of roentmod cooccurrence; default: NIH's, bundled.")
+    ] = None,
+    form: Annotated[
+        list[str] | None, typer.Option(help="Also write as webdataset or huggingface; repeat.")
+    ] = None,
+) -> None:
+    """Make a counterfactual training set: pictures, labels, and where each came from."""
+    from roentmod import augment as making
+    from roentmod import datasets
+    from roentmod.editors import Editor
+
+    pairs = tuple(_pair(text) for text in pair or [])
+    plan = making.Plan(
+        tuple(findings.split(",")),
+        ratio=ratio,
+        labelling=making.Labelling(labels, pairs),
+        gate_logit=gate,
+        baselines=with_baselines,
+        shams=with_shams,
+    )
+    source = datasets.load(data)
+    usual = "train" if "train" in set(source.table["split"]) else None
+    chosen = datasets.baselines(source, count=baselines, split=split or usual).table
+    rates = making.load_cooccurrence(matrix) if matrix else None
+    with _progress() as stages:
+        result = making.run(
+            source,
+            chosen,
+            Editor.load(editor),
+            plan,
+            out,
+            rates=rates,
+            progress=stages("editing"),
+        )
+    for one in form or []:
+        typer.echo(f"{one}: {making.export(out, cast('making.Form', one))}")
+    typer.echo(result.counts().to_string())
+    typer.echo(f"{len(result.training)} pictures with labels are in {out}")
+
+
+def _pair(text: str) -> tuple[str, str, Any]:
+    """Return (added, other, policy) of ``Edema>Cardiomegaly=soft``."""
+    both, equals, policy = text.partition("=")
+    added, arrow, other = both.partition(">")
+    if not (equals and arrow):
+        raise EditError(
+            f"--pair is 'Added>Other=policy', as 'Edema>Cardiomegaly=soft'; got '{text}'."
+        )
+    return added.strip(), other.strip(), policy.strip()
+
+
+@app.command()
+def cooccurrence(
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    data: Annotated[
+        str | None, typer.Option(help="Count a data set's labels; as in audit.")
+    ] = None,
+    readers: Annotated[
+        Path | None, typer.Option(help="Count readings: CSV of reader, case, finding, answer.")
+    ] = None,
+    per_patient: Annotated[
+        bool, typer.Option("--per-patient", help="Count patients, not pictures.")
+    ] = False,
+) -> None:
+    """Count how often findings come together: P(column | row), with intervals."""
+    import pandas as pd
+
+    from roentmod import cooccurrence as counting
+    from roentmod import datasets
+    from roentmod.augment import save_cooccurrence
+
+    if (data is None) == (readers is None):
+        raise EditError("Count either --data or --readers; got both or neither. Give one.")
+    if readers is not None:
+        matrix = counting.from_readings(pd.read_csv(readers), source=str(readers))
+    else:
+        table = datasets.load(str(data), check_files=False).table
+        unit: Any = "patient" if per_patient else "image"
+        matrix = counting.from_labels(table, source=str(data), unit=unit)
+    save_cooccurrence(matrix, out)
+    typer.echo(matrix.table().to_string(index=False))
 
 
 def main() -> None:

@@ -110,6 +110,32 @@ def test_calibration_is_a_line(tmp_path, judge, images):
     np.testing.assert_array_equal(other.features(images), judge.features(images))
 
 
+def test_the_grid_pools_to_the_features(judge, images):
+    """The tiny judge's features are the mean over its places, so its grid is known."""
+    grid = judge.grid(images)
+    assert grid.shape == (7, 7, 7, 8)
+    assert grid.dtype == np.float32
+    np.testing.assert_allclose(grid.mean((1, 2)), judge.features(images), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(grid[2:3], judge.grid(images[2:3]))
+    assert judge.grid(images[:0]).shape == (0, 7, 7, 8)
+    with pytest.raises(ClassifierError, match="n x 32 x 32"):
+        judge.grid(images.astype(np.float64))
+
+
+def test_a_graph_without_places_has_no_grid(tmp_path, monkeypatch, images):
+    class Flat(Tiny):
+        def forward(self, image):
+            pooled = nn.functional.avg_pool2d(image, SIZE)
+            features = pooled.flatten(1) * torch.ones(1, 8)
+            out = self.head(features)
+            return out[:, :3], out[:, 3:].view(-1, 2, 2), features
+
+    monkeypatch.setitem(globals(), "Tiny", Flat)
+    other = Judge(write_judge(tmp_path / "flat"))
+    with pytest.raises(WeightsError, match="several places"):
+        other.grid(images)
+
+
 def test_probabilities_are_those_of_the_logits(judge, images):
     odds = np.exp(judge.logits(images).astype(np.float64))
     np.testing.assert_allclose(judge.probabilities(images), odds / (1 + odds), rtol=1e-6)
@@ -171,6 +197,12 @@ class TestBundled:
         whole = bundled.logits(images)
         np.testing.assert_array_equal(whole[1:2], bundled.logits(images[1:2]))
         assert np.isfinite(whole).all()
+
+    def test_its_grid_pools_to_its_features(self, bundled):
+        images = np.random.default_rng(2).random((2, 224, 224), np.float32)
+        grid, features = bundled.grid(images), bundled.features(images)
+        pooled = np.concatenate([grid.mean((1, 2)), grid.max((1, 2))], axis=1)
+        np.testing.assert_allclose(pooled, features, rtol=1e-4, atol=1e-5)
 
     def test_its_card_holds_figures(self, bundled):
         figures = bundled.card["figures"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from roentmod._optional import require
 from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.heads import Head
-from roentmod.errors import WeightsError
+from roentmod.errors import MissingDependencyError, WeightsError
 from roentmod.store import file_sha256
 
 __all__ = ["SIDES", "Judge"]
@@ -27,6 +28,9 @@ Array = NDArray[np.float32]
 SIDES = ("right", "left")
 WEIGHTS = Path(__file__).parent / "judge.onnx"
 _OUTPUTS = ("logits", "sides", "features")
+# Nodes that end the grid: they take places together. A grid has more places a side than this.
+_POOLING = ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "Flatten")
+_FEWEST_PLACES = 4
 
 
 class Judge:
@@ -92,6 +96,46 @@ class Judge:
         """Return the last layer before the logits, n x d; arguments and errors as `logits`."""
         return self._run("features", images)
 
+    def grid(self, images: Array) -> Array:
+        """Return the features of every place, before they are pooled: n x h x w x d.
+
+        The bundled judge has 14 x 14 places of 160 features. The file names no such output: the
+        tensor that is pooled first is made one when this is first called. Arguments and errors as
+        `logits`.
+
+        Raises:
+            WeightsError: the graph pools nothing that has places.
+            MissingDependencyError: onnx is not installed.
+        """
+        check_images(images, self.size)
+        session, shape = self._spatial
+        rows = [session.run(["grid"], {"image": one[None, None]})[0] for one in images]
+        raw: Array = np.concatenate(rows) if rows else np.zeros((0, *shape), np.float32)
+        return np.ascontiguousarray(np.moveaxis(raw, 1, 3))
+
+    @cached_property
+    def _spatial(self) -> tuple[Any, tuple[int, ...]]:
+        """A session whose one output is the grid, and the grid's shape, d x h x w."""
+        onnx = require("onnx")
+        model = onnx.shape_inference.infer_shapes(onnx.load(str(self._weights)))
+        shapes = {
+            value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+            for value in model.graph.value_info
+        }
+        name = _pooled(model.graph, shapes)
+        if name is None:
+            raise WeightsError(
+                f"A judge must pool features of several places; {self._weights.name} does not. "
+                "Export it again, or name another extractor."
+            )
+        # Only what leads to the grid is kept, so that heads are not computed in vain.
+        del model.graph.output[:]
+        grid = onnx.helper.make_node("Identity", [name], ["grid"], name="grid")
+        model.graph.node.append(grid)
+        kind = onnx.TensorProto.FLOAT
+        model.graph.output.append(onnx.helper.make_tensor_value_info("grid", kind, shapes[name]))
+        return _session(model.SerializeToString()), shapes[name][1:]
+
     def describe(self) -> dict[str, Any]:
         """Return what provenance records of the judge, in words JSON has."""
         return {
@@ -142,14 +186,29 @@ def _line(card: dict[str, Any], output: str) -> tuple[Array, Array]:
     return np.array(line["slope"], np.float32), np.array(line["offset"], np.float32)
 
 
-def _open(path: Path) -> Any:
+def _pooled(graph: Any, shapes: dict[str, tuple[int, ...]]) -> str | None:
+    """Return the first tensor of several places that a pooling node takes; None without one."""
+    for node in graph.node:
+        shape = shapes.get(node.input[0], ()) if node.input else ()
+        if node.op_type in _POOLING and len(shape) == 4 and min(shape[2:]) >= _FEWEST_PLACES:
+            return str(node.input[0])
+    return None
+
+
+def _session(source: str | bytes) -> Any:
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
+    return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _open(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"A judge needs {path.name}; it is missing. Reinstall roentmod.")
     try:
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = _session(str(path))
+    except MissingDependencyError:
+        raise
     except Exception as error:  # the runtime's own exceptions share no public base
         raise WeightsError(f"{path.name} cannot be opened: {error}. Export it again.") from error
     missing = set(_OUTPUTS) - {o.name for o in session.get_outputs()}

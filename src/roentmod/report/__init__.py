@@ -1,4 +1,4 @@
-"""The report of an audit: tables and provenance become one HTML page, or one JSON value.
+"""Reports: tables and provenance of an audit or validation become one HTML page, or one JSON value.
 
 Nothing is computed here: every number stands in the result. The page needs no network, no scripts
 and no files beside it, and equal results give equal bytes.
@@ -17,13 +17,15 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from roentmod.report import validation
 from roentmod.report.page import content
 from roentmod.store import atomic, write_json
 
 if TYPE_CHECKING:
     from roentmod.audit import AuditResult
+    from roentmod.validation import ValidationResult
 
-__all__ = ["as_json", "publish", "write"]
+__all__ = ["as_json", "publish", "publish_validation", "write", "write_validation"]
 
 
 def publish(result: AuditResult) -> Path:
@@ -55,6 +57,34 @@ def write(result: AuditResult, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the folder of `path` does not exist or cannot be written.
     """
+    _render("audit.html.j2", content(result), path)
+
+
+def publish_validation(result: ValidationResult) -> Path:
+    """Write ``report.html`` and ``report.json`` into the validation's folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    page = result.folder / "report.html"
+    write_validation(result, page)
+    write_json(result.folder / "report.json", as_json(result) | {"figures": result.figures()})
+    return page
+
+
+def write_validation(result: ValidationResult, path: str | os.PathLike[str]) -> None:
+    """Write `result` as one self-contained HTML page to `path`, atomically.
+
+    Raises:
+        OSError: the folder of `path` does not exist or cannot be written.
+    """
+    _render("validation.html.j2", validation.content(result), path)
+
+
+def _render(template: str, values: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     # Always on: names of findings, files and endpoints come from outside.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -64,16 +94,16 @@ def write(result: AuditResult, path: str | os.PathLike[str]) -> None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    html = environment.get_template("audit.html.j2").render(content(result))
+    html = environment.get_template(template).render(values)
     with atomic(path) as part:
         part.write_bytes(html.encode("utf-8", "backslashreplace"))
 
 
-def as_json(result: AuditResult) -> dict[str, Any]:
+def as_json(result: AuditResult | ValidationResult) -> dict[str, Any]:
     """Return everything in `result` as plain JSON: a table is a list of rows, NaN is null.
 
     Infinite values are null too, as JSON knows neither. Paths are text; `folder` is left out, as it
-    says where the audit lies and not what it found.
+    says where the run lies and not what it found.
     """
     fields = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
     fields.pop("folder")

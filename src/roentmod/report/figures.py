@@ -299,8 +299,8 @@ def _dose_alt(edited: Any, lines: list[list[Row]]) -> str:
     return f"Net effect of adding {readable(edited)} by dose, in logits: {'; '.join(parts)}."
 
 
-def photograph(path: Path) -> str:
-    """Return a PNG file as a data URI, reduced where it is large; "" where it cannot be read."""
+def photograph(path: Path, side: int = _SIDE) -> str:
+    """Return a PNG file as a data URI, reduced to `side` where large; "" where it is unreadable."""
     try:
         data = path.read_bytes()
         if not data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -312,13 +312,15 @@ def photograph(path: Path) -> str:
         return ""
     buffer = io.BytesIO()
     options: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1} if pixels.ndim == 2 else {}
-    raster.imsave(buffer, _reduced(pixels), format="jpeg", pil_kwargs={"quality": 88}, **options)
+    raster.imsave(
+        buffer, _reduced(pixels, side), format="jpeg", pil_kwargs={"quality": 88}, **options
+    )
     return _uri("image/jpeg", buffer.getvalue())
 
 
-def _reduced(pixels: Any) -> Any:
-    """Return the means of square blocks, so that no side is longer than `_SIDE`."""
-    step = math.ceil(max(pixels.shape[:2]) / _SIDE)
+def _reduced(pixels: Any, longest: int) -> Any:
+    """Return the means of square blocks, so that no side is longer than `longest`."""
+    step = math.ceil(max(pixels.shape[:2]) / longest)
     rows, columns = (side // step for side in pixels.shape[:2])
     colours = pixels[..., :3] if pixels.ndim == 3 else pixels
     blocks = colours[: rows * step, : columns * step].reshape(
