@@ -80,7 +80,7 @@ this is what the margin is for: verdicts called a shortcut in {type_one_verdicts
 
 ## The same with the bundled generator
 
-The same classifiers and baselines, edited by `mini` instead of the painter, with gate and leakage
+The same classifiers, on {mini_n} of the baselines edited by `mini` instead of the painter, with gate and leakage
 correction: the judge sees the edit in these shares of pairs: {mini_passed}. {mini_judged:.0%} of
 the off-target cells have enough pairs and a yardstick to be judged. Detection AUROC
 {mini_auroc:.3f}, power by rho {mini_power}, false alarms {mini_false:.1%}, Spearman
@@ -125,6 +125,7 @@ def page(report: dict[str, Any]) -> str:
     mini = report["with_mini"]
     return TEXT.format(
         matched=matched,
+        mini_n=mini["n_baselines"],
         mini_auroc=mini["detection_auroc"],
         mini_false=mini["false_alarm_rate"],
         mini_spearman=mini["spearman_auc_drop"],

@@ -49,6 +49,8 @@ STRONG = 0.75
 # Change of probability of the edited finding's head below which a relative change means nothing.
 BASE_CHANGE = 0.1
 DRAWINGS = 3
+# Baselines of the arm with the bundled generator.
+GENERATED = 40
 log = logging.getLogger(__name__)
 Picture = NDArray[np.float32]
 
@@ -302,7 +304,7 @@ def main() -> None:
         return
     train_all(args.data, args.run)
     result = audit_all(args.data, args.run, args.baselines, "painter")
-    generated = audit_all(args.data, args.run, args.baselines, "mini")
+    generated = audit_all(args.data, args.run, min(args.baselines, GENERATED), "mini")
     costs = drops(hosts(args.data, "test", args.run), args.run)
     cells = cells_of(result)
     null = null_audits(result, args.nulls)
@@ -351,6 +353,7 @@ def _generated(result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
         "passed": dict(zip(gate["edited"], gate["share"].round(3).tolist(), strict=True)),
         "judged_cells": round(len(judged) / len(cells), 4),
         **figures(cells, costs, "ours"),
+        "n_baselines": len(result.baselines),
         "seconds": result.provenance["seconds"],
     }
 
