@@ -80,10 +80,10 @@ this is what the margin is for: verdicts called a shortcut in {type_one_verdicts
 
 ## The same with the bundled generator
 
-The same classifiers, on {mini_n} of the baselines edited by `mini` instead of the painter, with gate and leakage
-correction: the judge sees the edit in these shares of pairs: {mini_passed}. {mini_judged:.0%} of
-the off-target cells have enough pairs and a yardstick to be judged. Detection AUROC
-{mini_auroc:.3f}, power by rho {mini_power}, false alarms {mini_false:.1%}, Spearman
+The same classifiers, on {mini_n} of the baselines edited by `mini` instead of the painter, with
+gate and leakage correction: the judge sees the edit in these shares of pairs: {mini_passed}.
+{mini_judged:.0%} of the off-target cells have enough pairs and a yardstick to be judged.
+Detection AUROC {mini_auroc:.3f}, power by rho {mini_power}, false alarms {mini_false:.1%}, Spearman
 correlation with the real AUC drop {mini_spearman:.3f}.
 
 ## Where it was wrong
