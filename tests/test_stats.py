@@ -3,7 +3,6 @@ import time
 
 import numpy as np
 import pytest
-from confidenceinterval.delong import delong_roc_variance
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from MLstatkit.delong import Delong_test
@@ -88,16 +87,6 @@ def test_delong_agrees_with_mlstatkit(ties, level):
     for scores, area, interval in ((a, auc_a, ci_a), (b, auc_b, ci_b)):
         own = stats.delong_interval(scores, positive, level=level)
         assert own == pytest.approx((area, *interval), abs=1e-10)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_delong_agrees_with_confidenceinterval(ties):
-    a, _, positive = cohort(ties=ties)
-    area, variance = delong_roc_variance(positive.astype(int), a)
-    own = stats.delong(a, positive)
-    # It computes in single precision, so closer than 1e-6 would be chance.
-    assert own.auc[0] == pytest.approx(area, abs=1e-6)
-    assert own.covariance[0, 0] == pytest.approx(float(variance), abs=1e-6)
 
 
 def test_the_logit_interval_stays_inside_and_follows_the_delta_method():
