@@ -155,6 +155,13 @@ def test_a_negative_leak_is_not_taken_off():
     assert cells.loc[("Edema", "Mass"), "corrected"] == pytest.approx(-0.05, abs=0.03)
 
 
+def test_leakage_takes_off_no_more_than_there_is():
+    """A small rise in pictures that show much of the finding is no suppression."""
+    cells = judged(OWN | {("Edema", "Mass"): 0.2}, judge=OWN | {("Edema", "Mass"): 2.0})
+    assert cells.loc[("Edema", "Mass"), "verdict"] == "within margin"
+    assert cells.loc[("Edema", "Mass"), "corrected"] == 0
+
+
 def test_without_the_judge_nothing_is_cleared_nor_blamed():
     nets = effects.net_effects(table(OWN | {("Edema", "Mass"): 3.0}))
     cells = effects.cells(nets, pd.DataFrame(), QUICK)

@@ -361,9 +361,10 @@ def _ratios(
         told = (0.0, np.zeros_like(samples))
     if told is None:
         return row
-    # A radiograph without a finding cannot lose it: a negative leak is the judge's own habit.
-    row["corrected"] = ratio - max(0.0, told[0])
-    corrected = samples - np.maximum(0.0, told[1])
+    # Leakage explains a rise, and no more of it than there is; a negative leak is the judge's own
+    # habit, as a radiograph without a finding cannot lose it.
+    row["corrected"] = ratio - min(max(0.0, told[0]), max(0.0, ratio))
+    corrected = samples - np.clip(told[1], 0.0, np.maximum(0.0, samples))
     row["corrected_low"], row["corrected_high"] = _percentiles(corrected, rules)
     return row
 
