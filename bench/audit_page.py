@@ -38,7 +38,8 @@ bench.audit_page`.
    finding is added. A head that is not sure to react to its own finding has no yardstick, and no
    verdict.
 4. **Leakage.** What the judge, by its own yardstick, also sees of the other finding in the same
-   pictures is taken off. The painter changes nothing else, so there nothing is taken off.
+   pictures is taken off a rise, and no more than there is. The painter changes nothing else, so
+   there nothing is taken off.
 5. **Verdict.** *Shortcut*: the interval of the corrected share lies beyond the margin
    ({margin:.0%}) and the test says that there is an effect. *Within margin*: the interval lies
    inside it. *Suppression*: the same downwards; the edit hides the other finding, or speaks
