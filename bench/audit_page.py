@@ -99,7 +99,8 @@ Planted at rho >= 0.75 and not called a shortcut ({n_missed}): {missed}.
   head that calls that cardiomegaly may be confused rather than shortcut. The judge's leakage is
   the guard for generated pictures, and the eye for the rest: look at the report's pictures.
 - Truth here is the painter's. A generator's counterfactuals are less exact, and its gate fails
-  more often; with `mini` as it is, several findings pass the gate in few patients.
+  more often; with `mini`, pneumonia, atelectasis and nodules pass it in few patients. `mini` was
+  taught by the painter, too: other generators have other leakage.
 - The classifiers of the proof are small and read {size} px pictures.
 - It is a research tool. Nothing here is for clinical use."""
 

@@ -105,9 +105,8 @@ def run(
         cases, data, editor, readers, folder / "parts", stage("editing and reading")
     )
     audited = Readers(classifiers, readers.failures)
-    readings, unread = read_labelled(
-        labelled, data, audited, folder / "parts-labelled", stage("reading labelled radiographs")
-    )
+    told = stage("reading labelled radiographs") if len(labelled) else None
+    readings, unread = read_labelled(labelled, data, audited, folder / "parts-labelled", told)
     shown = pd.concat([baselines, *(pd.DataFrame([row]) for _, row in removals)])
     tables = {
         "predictions": predictions,
