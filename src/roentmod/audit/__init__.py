@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +33,7 @@ from roentmod.effects import JUDGE, Rules
 from roentmod.errors import AuditError
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
 from roentmod.phantom import phantom
+from roentmod.rundir import claim, made_with, now
 from roentmod.store import atomic, write_json
 
 __all__ = [
@@ -99,7 +97,7 @@ def run(
     record["labelled"] = _digest(labelled, states)
     # What the editor cannot do is said before anything is done.
     editor.edit([], [edit for case in cases[-1:] + cases[:1] for edit in case.edits])
-    _claim(folder, record)
+    claim(folder / RECORD, record, "an audit", free=("rules",))
     stage = stages or (lambda _: lambda *_: None)
     predictions, items = predict(
         cases, data, editor, readers, folder / "parts", stage("editing and reading")
@@ -119,7 +117,7 @@ def run(
         with atomic(folder / f"{name}.parquet") as part:
             table.to_parquet(part)
     spent = record["provenance"].get("seconds", 0) + time.time() - started
-    record["provenance"] |= {"finished": _now(), "seconds": round(spent, 1)}
+    record["provenance"] |= {"finished": now(), "seconds": round(spent, 1)}
     write_json(folder / RECORD, record)
     result = assess(folder)
     pictures.illustrate(result, predictions, plan, data, editor)
@@ -194,14 +192,7 @@ def _record(
         "levels": [list(level) for level in plan.levels()],
         "stress_findings": list(plan.findings),
         "rules": asdict(rules),
-        "provenance": {
-            "synthetic": "YES",
-            "started": _now(),
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "roentmod": roentmod.__version__,
-            **{name: version(name) for name in _LIBRARIES},
-        },
+        "provenance": made_with(_LIBRARIES),
     }
 
 
@@ -226,10 +217,6 @@ def _fingerprint(classifier: Classifier, said: Mapping[str, Any]) -> list[float]
     return [round(float(v), 3) for v in reading.logits[0]]
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
 def _describe(classifier: Classifier) -> dict[str, Any]:
     """Return what a classifier says of itself; one that says nothing has the heads it reads."""
     told = getattr(classifier, "describe", None)
@@ -239,36 +226,3 @@ def _describe(classifier: Classifier) -> dict[str, Any]:
     ]
     usual = {"source": type(classifier).__name__, "size": classifier.size, "heads": plain}
     return usual | said | {"fingerprint": _fingerprint(classifier, said)}
-
-
-def _claim(folder: Path, record: dict[str, Any]) -> None:
-    """Take `folder` for this audit, or make sure that it is this audit's already.
-
-    Raises:
-        AuditError: it belongs to an audit of something else.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise AuditError(f"--out names a folder; '{folder.name}' is a file. Name another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RECORD
-    if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        fixed = [key for key in record if key not in ("rules", "provenance")]
-        other = [key for key in fixed if not _same(old.get(key), record[key])]
-        if other:
-            raise AuditError(
-                f"{folder} holds an audit with another {', '.join(other)}. Give it back, or name "
-                "another folder."
-            )
-        kept = ("started", "seconds")
-        record["provenance"] |= {k: v for k, v in old["provenance"].items() if k in kept}
-    write_json(path, record)
-
-
-def _same(old: Any, new: Any) -> bool:
-    """Compare two parts of a record; a fingerprint that is missing on either side fits any."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        unknown = old.get("fingerprint") is None or new.get("fingerprint") is None
-        keys = {*old, *new} - ({"fingerprint"} if unknown else set())
-        return all(key in old and key in new and _same(old[key], new[key]) for key in keys)
-    return bool(old == new)

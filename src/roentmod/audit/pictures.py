@@ -13,11 +13,11 @@ import pandas as pd
 
 from roentmod import effects, imaging
 from roentmod.audit.plan import AuditResult, ClassifierResult, Plan
-from roentmod.audit.predict import Source
 from roentmod.edits import Edit
 from roentmod.effects import JUDGE, Rules
 from roentmod.imaging import provenance
 from roentmod.interfaces import RadiographEditor
+from roentmod.rundir import Source
 from roentmod.store import write_json
 
 __all__ = ["illustrate"]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,10 @@ from roentmod.effects import PREDICTIONS
 from roentmod.errors import InputError, RoentModError
 from roentmod.interfaces import Classifier, Counterfactual, Progress, RadiographEditor
 from roentmod.radiograph import Radiograph
+from roentmod.rundir import Source
 from roentmod.store import atomic, write_json
 
-__all__ = ["ITEMS", "Case", "Readers", "Source", "predict", "read_labelled"]
+__all__ = ["ITEMS", "Case", "Readers", "predict", "read_labelled"]
 
 ITEMS = (
     "baseline_id",
@@ -43,14 +44,6 @@ _AGAIN = ("unreadable", "editor_failed")
 _PATIENCE = 3
 _BATCH = 16
 Array = NDArray[np.float32]
-
-
-class Source(Protocol):
-    """Where radiographs come from: a `roentmod.datasets.Dataset`."""
-
-    def radiograph(self, image_id: str) -> Radiograph:
-        """Return one radiograph; raises InputError where it cannot be read."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -115,9 +108,7 @@ def predict(
             table, missing = _carry_out(case, source, editor, readers, waiting)
             if note.exists():
                 table, missing = _mended(part, note, waiting, table, missing)
-            with atomic(part) as partial:
-                table.to_parquet(partial, index=False)
-            write_json(note, missing)
+            _keep(part, table, missing)
         tables.append(pd.read_parquet(part))
         items += json.loads(note.read_text(encoding="utf-8"))
         if progress:
@@ -125,6 +116,13 @@ def predict(
     full = [table for table in tables if len(table)]
     joined = pd.concat(full, ignore_index=True) if full else _nothing()
     return joined, pd.DataFrame(items, columns=list(ITEMS))
+
+
+def _keep(part: Path, table: pd.DataFrame, items: list[dict[str, Any]]) -> None:
+    """Write a part's table, then its items, which say that it is whole."""
+    with atomic(part) as partial:
+        table.to_parquet(partial, index=False)
+    write_json(part.with_suffix(".json"), items)
 
 
 def _waiting(note: Path, readers: Readers) -> list[str]:
@@ -293,9 +291,7 @@ def read_labelled(
         if _waiting(note, readers):
             batch = images.iloc[start : start + _BATCH]
             table, missing = _read_batch(batch, source, readers)
-            with atomic(part) as partial:
-                table.to_parquet(partial, index=False)
-            write_json(note, missing)
+            _keep(part, table, missing)
         tables.append(pd.read_parquet(part))
         items += json.loads(note.read_text(encoding="utf-8"))
         if progress:

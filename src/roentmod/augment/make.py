@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from roentmod import imaging
-from roentmod.audit.predict import Readers, Source
+from roentmod.audit.predict import Readers
 from roentmod.editors import compose
 from roentmod.edits import Edit
 from roentmod.effects import JUDGE
 from roentmod.errors import InputError, RoentModError
 from roentmod.interfaces import Classifier, Counterfactual, Progress, RadiographEditor
 from roentmod.radiograph import Radiograph
+from roentmod.rundir import Source
 from roentmod.store import file_sha256, write_json
 
 __all__ = ["Case", "Maker", "cases_of"]

@@ -9,23 +9,20 @@ one Parquet table a kind of row (``edits``, ``nets``, ``pairs``, ``sweep``, ``pr
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import roentmod
 from roentmod.classifiers import Judge
 from roentmod.classifiers.extractors import Extractor, load_extractor
 from roentmod.datasets import Dataset
 from roentmod.errors import AuditError
 from roentmod.fidelity import Rule
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
+from roentmod.rundir import claim, made_with, now
 from roentmod.store import atomic, write_json
 from roentmod.validation import people, pictures
 from roentmod.validation.judgement import Tables, judge
@@ -103,7 +100,7 @@ def run(
     chosen = baselines.set_index("baseline_id").loc[names].reset_index()
     subjects, known = _subjects(data, chosen, plan, split)
     record = _record(data, subjects, known, editor, readers, plan)
-    _claim(folder, record)
+    claim(folder / RECORD, record, "a validation")
     absent = _absences(editor, plan)
     numbers = {
         "radiographs": subjects,
@@ -127,7 +124,7 @@ def run(
         with atomic(folder / f"{name}.parquet") as partial:
             table.to_parquet(partial)
     seconds = sum(part.seconds for part in parts)
-    record["provenance"] |= {"finished": _now(), "seconds": round(seconds, 1)}
+    record["provenance"] |= {"finished": now(), "seconds": round(seconds, 1)}
     write_json(folder / RECORD, record)
     sheets = _sheets(bench, subjects[0], folder, sweep="sweep" not in absent)
     return ValidationResult(
@@ -216,14 +213,7 @@ def _record(
         "extractor": _describe(readers.extractor),
         "cases": [[one.baseline_id, [list(pair) for pair in one.companions]] for one in subjects],
         "known": [one.baseline_id for one in known],
-        "provenance": {
-            "synthetic": "YES",
-            "started": _now(),
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "roentmod": roentmod.__version__,
-            **{name: version(name) for name in _LIBRARIES},
-        },
+        "provenance": made_with(_LIBRARIES),
     }
 
 
@@ -234,31 +224,3 @@ def _describe(reader: Any) -> dict[str, Any]:
     kept: dict[str, Any] = {key: said[key] for key in ("source", "sha256") if key in said}
     name = str(getattr(reader, "name", type(reader).__name__))
     return {"name": name, "size": int(reader.size), **kept}
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _claim(folder: Path, record: dict[str, Any]) -> None:
-    """Take `folder` for this validation, or make sure that it is this validation's already.
-
-    Raises:
-        AuditError: it belongs to something else.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise AuditError(f"--out names a folder; '{folder.name}' is a file. Name another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RECORD
-    if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        # Through JSON, as the old one came.
-        new = json.loads(json.dumps(record))
-        other = [key for key in new if key != "provenance" and old.get(key) != new[key]]
-        if other:
-            raise AuditError(
-                f"{folder} holds a validation with another {', '.join(other)}. Give it back, or "
-                "name another folder."
-            )
-        record["provenance"]["started"] = old["provenance"]["started"]
-    write_json(path, record)

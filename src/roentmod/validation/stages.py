@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ from roentmod.errors import EditError, InputError
 from roentmod.fidelity import GROUPS
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor
 from roentmod.radiograph import Radiograph
+from roentmod.rundir import Source
 from roentmod.store import write_json
 from roentmod.validation.look import Look, Readers, Row, against, change, fine, moved
 from roentmod.validation.plan import COMPOSITES, Plan
@@ -33,14 +34,6 @@ __all__ = ["Bench", "Part", "Subject", "joined", "run_stage"]
 
 log = logging.getLogger(__name__)
 _ITEMS = ("stage", "baseline_id", "edit", "status", "message")
-
-
-class Source(Protocol):
-    """Where radiographs come from: a `roentmod.datasets.Dataset`."""
-
-    def radiograph(self, image_id: str) -> Radiograph:
-        """Return one radiograph; raises InputError where it cannot be read."""
-        ...
 
 
 @dataclass(frozen=True)
