@@ -19,7 +19,7 @@ LAYERS = (
         "_optional",
     ),
     ("effects", "fidelity", "cooccurrence", "readers", "stats"),
-    ("rundir", "editing", "audit", "augment", "validation", "retrain", "study"),
+    ("rundir", "editing", "planting", "audit", "augment", "validation", "retrain", "study"),
     ("report",),
     ("cli", "doctor", "web"),
 )

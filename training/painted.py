@@ -35,7 +35,7 @@ HABITS = {
     "Consolidation": 5,
     "Pneumonia": 1,
     "Atelectasis": 2,
-    "Nodule": 5,
+    "Nodule": 1,
     "Mass": 0,
     "Support Devices": 2,
 }
@@ -61,8 +61,8 @@ def is_normal(row: dict[str, str]) -> bool:
     return row["labels"] == cohort.NO_FINDING or row["trusted"] == "0"
 
 
-def request(host: int, rng: np.random.Generator) -> Request:
-    """Draw what to paint into one radiograph."""
+def requests_for(host: int, rng: np.random.Generator) -> list[Request]:
+    """Draw what to paint into one radiograph, at two severities."""
     weights = np.array([WEIGHTS.get(name, 1.0) for name in NAMES])
     count = 2 if rng.random() < TOGETHER else 1
     chosen = rng.choice(NAMES, count, replace=False, p=weights / weights.sum())
@@ -71,7 +71,8 @@ def request(host: int, rng: np.random.Generator) -> Request:
     if any(name in SIDED for name in findings):
         drawn = str(rng.choice(["left", "right", "both", ""], p=[0.38, 0.30, 0.12, 0.20]))
         side = drawn or None
-    return Request(host, findings, side, str(rng.choice(list(DOSE))))
+    levels = rng.choice(list(DOSE), 2, replace=False)
+    return [Request(host, findings, side, str(level)) for level in levels]
 
 
 def dose(severity: str, rng: np.random.Generator) -> float:
@@ -98,7 +99,7 @@ def carry_out(
 
 
 def build(cohort_folder: Path, out: Path, hosts: int, requests: int) -> None:
-    """Paint `requests` requests into each of up to `hosts` normals and write them to `out`."""
+    """Paint `requests` findings, each at two severities, into up to `hosts` normals."""
     images, rows = cohort.load(cohort_folder)
     normal = np.flatnonzero([is_normal(row) for row in rows])
     chosen = np.sort(np.random.default_rng(3).permutation(normal)[:hosts])
@@ -107,8 +108,10 @@ def build(cohort_folder: Path, out: Path, hosts: int, requests: int) -> None:
     for host, anatomy in zip(chosen, anatomies, strict=True):
         if anatomy.quality >= segmentation.QUALITY_NEEDED:
             rng = np.random.default_rng([5, host])
-            wanted = [request(int(host), rng) for _ in range(requests)]
-            jobs += [(images[host], anatomy, w, 10 * int(host) + i) for i, w in enumerate(wanted)]
+            for i in range(requests):
+                # One key: what is drawn about the finding is the same at both severities.
+                pair = requests_for(int(host), rng)
+                jobs += [(images[host], anatomy, w, 10 * int(host) + i) for w in pair]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         made = list(pool.map(carry_out, *zip(*jobs, strict=True), chunksize=32))
     np.save(out / "painted.npy", np.stack(made))
@@ -133,7 +136,7 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hosts", type=int, default=1800)
-    parser.add_argument("--requests", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=2)
     args = parser.parse_args()
     build(args.cohort, args.out, args.hosts, args.requests)
 

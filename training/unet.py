@@ -7,7 +7,8 @@ time step:
 - the empty prompt (or the one that names what is there) is to give back what was noised;
 - the finding's prompt is to move from there towards the painted picture, the normal prompt towards
   the normal one, by REACH of the way, so that classifier-free guidance at 4, the scale edits are
-  made with, arrives within the few steps of an edit.
+  made with, arrives within the few steps of an edit. So is the same finding's prompt in another
+  severity, towards that one's picture, which teaches what "mild" and "severe" mean.
 
 This teaches what image-to-image editing asks for, and what plain denoising does not: at the
 strengths that keep a patient, the noised picture still shows that the finding is absent, and a
@@ -43,8 +44,13 @@ REACH = 0.75
 # nodule's is small beside a pacemaker's. So it is weighed by itself, and against its own size.
 DIFFERENCE_WEIGHT = 20.0
 LEAST_DIFFERENCE = 1e-4
+# The same where the two pictures differ, and there by the size of the difference: over the whole
+# picture, a nodule's four cells of 784 are lost in what the rest jitters.
+PLACE_WEIGHT = 2.0
+# Pairs whose second prompt is the same finding in another severity, where there is such a picture.
+GRADED = 0.3
 # Findings that are learned late are drawn more often.
-DRAWN = {"Nodule": 2.5, "Support Devices": 1.5, "Atelectasis": 1.5, "Edema": 0.6}
+DRAWN = {"Nodule": 2.0, "Pneumonia": 2.5, "Atelectasis": 1.5, "Edema": 0.6}
 LEARNING_RATE = 2.5e-4
 SAVE_EVERY = 100
 SHOW_EVERY = 1000
@@ -189,6 +195,13 @@ class Batches:
             max(DRAWN.get(name, 1.0) for name in self.examples[i].findings) for i in self.painted
         ]
         self.chances = np.array(weights) / sum(weights)
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for i in self.painted:
+            e = self.examples[i]
+            alike.setdefault((e.findings, e.side, e.host), []).append(i)
+        # The other severity of each painting that has one.
+        twos = [same for same in alike.values() if len(same) == 2]
+        self.other = {i: same[i == same[0]] for same in twos for i in same}
 
     def draw(self, step: int) -> Batch:
         """Return the rows of one step."""
@@ -229,11 +242,18 @@ class Batches:
         share = (least + (1 - least) * mixed)[:, None, None, None]
         between = host + share * (done - host)
         towards = between + REACH * (done - between)
-        back = between + REACH * (host - between)
         normal = rng.random(PAIRS) < 0.4
-        others = torch.where(torch.from_numpy(normal)[:, None, None, None], back, between)
+        graded = rng.random(PAIRS) < GRADED
         said = [vocabulary.say(self.examples[i], rng) for i in picked]
-        quiet = [vocabulary.say_normal(rng) if n else "" for n in normal]
+        others, quiet = between.clone(), [""] * PAIRS
+        for row, i in enumerate(picked):
+            if graded[row] and i in self.other:
+                second = self.other[i]
+                quiet[row] = vocabulary.say(self.examples[second], rng)
+                others[row] += REACH * (self.latents[second] - between[row])
+            elif normal[row]:
+                quiet[row] = vocabulary.say_normal(rng)
+                others[row] += REACH * (host[row] - between[row])
         return (between, towards, said), (between, others, quiet)
 
 
@@ -262,8 +282,21 @@ class Generator(torch.nn.Module):
         self.unet.load_state_dict(known.state_dict())
 
 
-def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> tuple[Tensor, Tensor]:
-    """Return the error of denoising, and that of the difference between a pair's two prompts."""
+class Losses(NamedTuple):
+    """Errors of denoising, of the difference between a pair's two prompts, and of it in place."""
+
+    error: Tensor
+    apart: Tensor
+    there: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What is trained on."""
+        return self.error + DIFFERENCE_WEIGHT * self.apart + PLACE_WEIGHT * self.there
+
+
+def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> Losses:
+    """Return the errors of one batch."""
     noisy = schedule.add_noise(batch.clean, batch.noise, batch.times)
     signal = schedule.alphas_cumprod[batch.times][:, None, None, None]
     # The v whose denoised picture is the target: with target == clean, the usual one.
@@ -272,9 +305,12 @@ def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> tuple[Te
     # In the picture's own units, where a late step's v would weigh its small change too much.
     unit = (1 - signal[:PAIRS]).sqrt()
     error = (predicted - wanted)[: 2 * PAIRS]
-    missed = ((error[:PAIRS] - error[PAIRS:]) * unit).pow(2).mean((1, 2, 3))
-    asked = (batch.target[:PAIRS] - batch.target[PAIRS : 2 * PAIRS]).pow(2).mean((1, 2, 3))
-    return (predicted - wanted).pow(2).mean(), (missed / (asked + LEAST_DIFFERENCE).sqrt()).mean()
+    missed = ((error[:PAIRS] - error[PAIRS:]) * unit).pow(2).mean(1)
+    asked = (batch.target[:PAIRS] - batch.target[PAIRS : 2 * PAIRS]).pow(2).mean(1)
+    apart = missed.mean((1, 2)) / (asked.mean((1, 2)) + LEAST_DIFFERENCE).sqrt()
+    place = asked / (asked.sum((1, 2), keepdim=True) + 1e-6)
+    there = (place * missed).sum((1, 2)) / ((place * asked).sum((1, 2)) + 0.01).sqrt()
+    return Losses((predicted - wanted).pow(2).mean(), apart.mean(), there.mean())
 
 
 def rate(step: int, steps: int) -> float:
@@ -313,17 +349,18 @@ def train(
     for step in range(start, steps):
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps)
-        error, apart = loss_of(model, batches.draw(step), schedule)
+        losses = loss_of(model, batches.draw(step), schedule)
         optimizer.zero_grad()
-        (error + DIFFERENCE_WEIGHT * apart).backward()
+        losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(model, step)
         done = step + 1 == steps or time.monotonic() > deadline
         if step % 20 == 0:
-            log.info("step %d loss %.4f apart %.4f", step, error.item(), apart.item())
+            shown = ",".join(f"{loss.item():.6f}" for loss in losses)
+            log.info("step %d losses %s", step, shown)
             with (folder / "losses.csv").open("a") as file:
-                file.write(f"{step},{error.item():.6f},{apart.item():.6f}\n")
+                file.write(f"{step},{shown}\n")
         if done or step % SAVE_EVERY == SAVE_EVERY - 1:
             saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             checkpoints.save(

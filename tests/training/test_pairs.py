@@ -29,11 +29,49 @@ def perfect(batch, schedule):
 def test_a_perfect_model_has_no_loss(batches):
     schedule, batch = unet.scheduler(), batches.draw(3)
     _, _, answer = perfect(batch, schedule)
-    error, apart = unet.loss_of(lambda *_: answer, batch, schedule)
-    assert error.item() == pytest.approx(0, abs=1e-9)
-    assert apart.item() == pytest.approx(0, abs=1e-9)
-    worse, _ = unet.loss_of(lambda *_: answer + 0.1, batch, schedule)
-    assert worse.item() == pytest.approx(0.01, rel=1e-3)
+    losses = unet.loss_of(lambda *_: answer, batch, schedule)
+    assert [loss.item() for loss in losses] == pytest.approx([0, 0, 0], abs=1e-9)
+    worse = unet.loss_of(lambda *_: answer + 0.1, batch, schedule)
+    assert worse.error.item() == pytest.approx(0.01, rel=1e-3)
+    # An error that both prompts share moves neither.
+    assert worse.apart.item() == pytest.approx(0, abs=1e-9)
+    assert worse.there.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_an_error_weighs_more_where_the_pictures_differ():
+    """Two cells of a nodule: the same error there, and elsewhere."""
+    host = torch.zeros(2, 4, 6, 6)
+    painted = host[:1].clone()
+    painted[:, :, 2, 2:4] = 1
+    facts = [(["No Finding"], None, None, -1), (["Edema"], None, None, -1)]
+    facts += [(["Nodule"], "left", "mild", 0)]
+    state = {"latents": torch.cat([host, painted]), "facts": facts}
+    schedule = unet.scheduler()
+    batch = unet.Batches(state).draw(0)
+    _, _, answer = perfect(batch, schedule)
+    wrong = torch.zeros_like(answer)
+    wrong[: unet.PAIRS, :, 2, 2:4] = 0.1
+    there = unet.loss_of(lambda *_: answer + wrong, batch, schedule)
+    elsewhere = unet.loss_of(lambda *_: answer + wrong.roll(3, -2), batch, schedule)
+    assert there.apart.item() == pytest.approx(elsewhere.apart.item(), rel=1e-4)
+    assert there.there.item() > 100 * elsewhere.there.item()
+
+
+def test_the_other_severity_is_the_same_finding_in_the_same_host():
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn((6, 4, 6, 6), generator=generator)
+    facts = [(["No Finding"], None, None, -1)] * 2 + [(["Edema"], None, None, -1)]
+    facts += [(["Mass"], "left", "mild", 0), (["Mass"], "left", "severe", 0)]
+    facts += [(["Mass"], "left", "severe", 1)]
+    batches = unet.Batches({"latents": latents, "facts": facts})
+    assert batches.other == {3: 4, 4: 3}
+    words = [
+        (batch.prompts[row], batch.prompts[unet.PAIRS + row])
+        for batch in map(batches.draw, range(12))
+        for row in range(unet.PAIRS)
+    ]
+    graded = [(one, two) for one, two in words if "mass" in two.lower()]
+    assert 0.1 < len(graded) / len(words) < 0.4
 
 
 def test_plain_rows_are_usual_v_prediction(batches):
