@@ -12,8 +12,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from roentmod import datasets
 from roentmod.augment import load_cooccurrence, save_cooccurrence
-from roentmod.cooccurrence import CoOccurrence, from_labels, from_readings
-from roentmod.errors import DatasetError
+from roentmod.cli import plan
+from roentmod.cooccurrence import CoOccurrence, from_labels, from_readings, linked
+from roentmod.errors import DatasetError, EditError
 
 P, N, Q, U = "positive", "negative", "uncertain", "unmentioned"
 SOURCE = "a table of this test"
@@ -271,3 +272,126 @@ def test_a_loaded_data_set_fits():
     loaded = datasets.load("phantoms:3")
     with pytest.raises(DatasetError, match="none of 3 does"):
         from_labels(loaded.table, source="phantoms")
+
+
+def counted(n, present, both):
+    """A matrix of `n` independent units from who shows a finding, and who shows two of them."""
+    names = sorted(present)
+    k = len(names)
+    n_row = np.repeat([[present[name]] for name in names], k, axis=1)
+    pairs = {frozenset(pair): count for pair, count in both.items()}
+    n_both = np.array(
+        [[pairs.get(frozenset((a, b)), present[a] if a == b else 0) for b in names] for a in names]
+    )
+    known = np.full(k, n)
+    worth = n_row.astype(float), known.astype(float)
+    return CoOccurrence(
+        tuple(names), n_row, n_both, worth[0], "image", SOURCE, 0.95, known, worth[1]
+    )
+
+
+def test_a_lift_is_a_ratio_of_frequencies_and_its_bound_of_their_intervals():
+    # Of 1000 units 100 show edema, 50 a large heart, 20 both: 20 % against 5 %.
+    matrix = counted(1000, {"Edema": 100, "Cardiomegaly": 50}, {("Edema", "Cardiomegaly"): 20})
+    lift, bound = matrix.lift()
+    assert lift[1, 0] == pytest.approx(4)
+    assert lift[0, 1] == pytest.approx(4)
+    low = proportion_confint(20, 100, method="wilson")[0]
+    high = proportion_confint(50, 1000, method="wilson")[1]
+    assert bound[1, 0] == pytest.approx(low / high)
+    assert linked(matrix, ["oedema"]) == ("Cardiomegaly",)
+    assert linked(matrix, ["oedema"], least=low / high * 0.99) == ("Cardiomegaly",)
+    assert linked(matrix, ["oedema"], least=low / high * 1.01) == ()
+
+
+def test_independent_findings_are_not_linked_and_few_units_say_nothing():
+    present = {"Edema": 100, "Cardiomegaly": 50}
+    assert linked(counted(1000, present, {("Edema", "Cardiomegaly"): 5}), ["Edema"], least=1) == ()
+    # The same lift of 4 in a tenth of the units may be chance.
+    few = counted(100, {"Edema": 10, "Cardiomegaly": 5}, {("Edema", "Cardiomegaly"): 2})
+    assert few.lift()[0][1, 0] == pytest.approx(4)
+    assert linked(few, ["Edema"]) == ()
+
+
+def test_the_most_surely_linked_come_first_and_edited_ones_not_at_all():
+    matrix = counted(
+        10_000,
+        {"Edema": 500, "Mass": 500, "Cardiomegaly": 500, "Hernia": 500, "Nodule": 500},
+        {
+            ("Edema", "Cardiomegaly"): 200,
+            ("Edema", "Mass"): 100,
+            ("Edema", "Hernia"): 25,
+            ("Edema", "Nodule"): 80,
+            ("Mass", "Hernia"): 300,
+        },
+    )
+    assert linked(matrix, ["Edema"]) == ("Cardiomegaly", "Mass", "Nodule")
+    assert linked(matrix, ["Edema"], most=1) == ("Cardiomegaly",)
+    # Of several edited findings the strongest link counts.
+    assert linked(matrix, ["Edema", "Mass"], most=2) == ("Hernia", "Cardiomegaly")
+    assert linked(matrix, []) == ()
+
+
+def test_an_absent_finding_has_no_lift():
+    matrix = counted(100, {"Edema": 50, "Mass": 0}, {})
+    lift, bound = matrix.lift()
+    assert np.isnan(lift[:, 1]).all()
+    assert np.isnan(lift[1]).all()
+    assert np.isnan(bound[1]).all()
+    assert linked(matrix, ["Mass"]) == ()
+
+
+def test_known_units_are_counted_with_their_clusters(labels):
+    matrix = from_labels(labels, source=SOURCE)
+    # The heart is hedged in one image and passed over in another; edema is known of all six.
+    assert matrix.findings == ("Cardiomegaly", "Edema")
+    assert matrix.n_known.tolist() == [4, 6]
+    # Edema is one thing a patient: six images are worth little more than four patients.
+    assert 3 < matrix.n_known_effective[1] < 5
+    alone = from_labels(labels.assign(patient_id=list("abcdef")), source=SOURCE)
+    assert alone.n_known_effective.tolist() == [4, 6]
+
+
+def test_what_is_known_survives_json_and_may_be_missing():
+    matrix = from_labels(drawn(3), source=SOURCE)
+    again = CoOccurrence.from_json(json.loads(json.dumps(matrix.to_json())))
+    assert again.n_known.tolist() == matrix.n_known.tolist()
+    np.testing.assert_array_equal(again.lift()[1], matrix.lift()[1])
+    older = {k: v for k, v in matrix.to_json().items() if not k.startswith("n_known")}
+    assert CoOccurrence.from_json(older).to_json() == older
+    with pytest.raises(DatasetError, match="needs n_known"):
+        linked(CoOccurrence.from_json(older), ["Edema"])
+    wrong = matrix.to_json() | {"n_known": [0, 0, 0]}
+    with pytest.raises(DatasetError, match="at least as often as it is present"):
+        CoOccurrence.from_json(wrong)
+
+
+def test_wrong_bounds_of_a_link_are_refused():
+    matrix = from_labels(drawn(3), source=SOURCE)
+    for change in ({"least": 0.5}, {"most": 0}):
+        with pytest.raises(DatasetError, match="1 or more"):
+            linked(matrix, ["Edema"], **change)
+    with pytest.raises(DatasetError, match="got 'Hernia'"):
+        linked(matrix, ["Hernia"])
+
+
+def test_what_nih_links_is_what_a_radiologist_would():
+    matrix = load_cooccurrence()
+    assert matrix.n_known.tolist() == [112_120] * 14
+    assert linked(matrix, ["Edema"])[0] == "Pneumonia"
+    assert linked(matrix, ["Cardiomegaly"]) == ("Pleural Effusion", "Edema")
+    assert linked(matrix, ["Pneumothorax"]) == ("Emphysema",)
+
+
+def test_hold_linked_on_the_command_line(capsys):
+    common = {"prompt": None, "hold": ("linked", "mass"), "seed": 1}
+    heart, both = plan(["cardiomegaly", "pneumothorax + edema"], [], common)
+    assert heart.hold == ("Edema", "Mass", "Pleural Effusion")
+    assert "Emphysema" in both.hold
+    assert not set(both.hold) & {"Pneumothorax", "Edema"}
+    said = capsys.readouterr().err
+    assert "cardiomegaly holds Pleural Effusion, Edema: linked in NIH ChestX-ray14" in said
+    assert plan(["cardiomegaly"], [], common | {"hold": ("mass",)})[0].hold == ("Mass",)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(EditError, match="follows a finding"):
+        plan([], [], common | {"prompt": "big heart"})

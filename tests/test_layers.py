@@ -7,7 +7,17 @@ import roentmod
 
 ROOT = Path(roentmod.__file__).parent
 LAYERS = (
-    ("errors", "radiograph", "anatomy", "findings", "edits", "interfaces", "prompts", "regions"),
+    (
+        "errors",
+        "radiograph",
+        "anatomy",
+        "domain",
+        "findings",
+        "edits",
+        "interfaces",
+        "prompts",
+        "regions",
+    ),
     (
         "editors",
         "classifiers",
@@ -18,7 +28,7 @@ LAYERS = (
         "store",
         "_optional",
     ),
-    ("effects", "fidelity", "cooccurrence", "readers", "stats"),
+    ("effects", "evaluation", "fidelity", "cooccurrence", "readers", "stats"),
     ("rundir", "editing", "planting", "audit", "augment", "validation", "retrain", "study"),
     ("report",),
     ("cli", "doctor", "web"),

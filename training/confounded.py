@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from roentmod import segmentation
 from roentmod.anatomy import Anatomy
 from roentmod.editors import compose
 from roentmod.editors.painter import paint
+from roentmod.retrain.networks import Small
 from roentmod.store import atomic, write_json
 
 FINDINGS = (
@@ -148,32 +149,12 @@ def _logits(levels: Pictures) -> NDArray[np.float32]:
     return np.asarray(table[levels])
 
 
-def _layer(inward: int, outward: int, kernel: int, stride: int) -> list[nn.Module]:
-    conv = nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
-    return [conv, nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
-
-
-class Network(nn.Module):
-    """A small convolutional classifier: 0.17 M parameters, SIZE x SIZE display values in."""
+class Network(Small):
+    """The small classifier of `roentmod.retrain` with a head a finding, SIZE x SIZE pictures in."""
 
     def __init__(self) -> None:
         """Build it, untrained."""
-        super().__init__()
-        widths = (16, 32, 64, 96)
-        layers: list[nn.Module] = []
-        for inward, outward in zip((1, *widths), widths, strict=False):
-            kernel = 5 if inward == 1 else 3
-            layers += _layer(inward, outward, kernel, 2)
-        layers += _layer(96, 96, 3, 1)
-        self.grid = nn.Sequential(*layers)
-        self.whole = nn.Linear(2 * 96, len(FINDINGS))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits, n x k."""
-        grid = self.grid((image - 0.5) * 4)
-        pooled = torch.cat([grid.mean((-2, -1)), grid.amax((-2, -1))], dim=1)
-        logits: Tensor = self.whole(pooled)
-        return logits
+        super().__init__(len(FINDINGS))
 
 
 def vary(x: Tensor, generator: torch.Generator) -> Tensor:

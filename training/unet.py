@@ -46,11 +46,11 @@ DIFFERENCE_WEIGHT = 20.0
 LEAST_DIFFERENCE = 1e-4
 # The same where the two pictures differ, and there by the size of the difference: over the whole
 # picture, a nodule's four cells of 784 are lost in what the rest jitters.
-PLACE_WEIGHT = 2.0
+PLACE_WEIGHT = 4.0
 # Pairs whose second prompt is the same finding in another severity, where there is such a picture.
 GRADED = 0.3
 # Findings that are learned late are drawn more often.
-DRAWN = {"Nodule": 2.0, "Pneumonia": 2.5, "Atelectasis": 1.5, "Edema": 0.6}
+DRAWN = {"Nodule": 4.0, "Pneumonia": 2.0, "Atelectasis": 2.0, "Pneumothorax": 1.5, "Edema": 0.6}
 LEARNING_RATE = 2.5e-4
 SAVE_EVERY = 100
 SHOW_EVERY = 1000

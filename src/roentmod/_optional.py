@@ -16,6 +16,7 @@ OPTIONAL = {
     "httpx": ("httpx", "a classifier behind an HTTP endpoint"),
     "sklearn": ("scikit-learn", "fitting a probe on embeddings"),
     "torchxrayvision": ("roentmod[xrv]", "a classifier of the form 'xrv:'"),
+    "tensorboard": ("roentmod[tensorboard]", "metrics for TensorBoard"),
     "openvino": ("roentmod[openvino]", "the engine 'openvino'"),
 }
 

@@ -23,12 +23,11 @@ from scipy import stats
 from roentmod.errors import DatasetError, UnknownFindingError
 from roentmod.findings import FINDINGS, NO_FINDING, finding
 
-__all__ = ["CoOccurrence", "Unit", "from_labels", "from_readings"]
+__all__ = ["CoOccurrence", "Unit", "from_labels", "from_readings", "linked"]
 
 Unit = Literal["image", "patient", "reading", "case"]
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-_CATALOGUE = tuple(item.name for item in FINDINGS if item != NO_FINDING)
 _FIELDS = ("findings", "n_row", "n_both", "n_effective", "unit", "source", "level")
 _UNCERTAIN = 0.5
 _YES = ("yes", "y", "true", "1", "1.0", "positive")
@@ -47,6 +46,9 @@ class CoOccurrence:
         unit: what was counted.
         source: where the labels or answers come from, in a sentence.
         level: of the intervals, in (0, 1).
+        n_known: units of which each finding is known, whatever else they show, k; None where it was
+            not counted.
+        n_known_effective: independent units that `n_known` is worth, k, at most `n_known`, or None.
     """
 
     findings: tuple[str, ...]
@@ -56,6 +58,8 @@ class CoOccurrence:
     unit: Unit
     source: str
     level: float = 0.95
+    n_known: Counts | None = None
+    n_known_effective: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check that the counts are counts of these findings.
@@ -83,10 +87,27 @@ class CoOccurrence:
                 f"{names[column]} has {self.n_both[row, column]}, {self.n_row[row, column]} and "
                 f"{self.n_effective[row, column]:g}. Make the matrix again."
             )
+        self._check_known()
         if self.unit not in get_args(Unit) or not self.source or not 0 < self.level < 1:
             raise DatasetError(
                 f"A co-occurrence matrix states its unit ({', '.join(get_args(Unit))}), its source "
                 f"and a level in (0, 1); got '{self.unit}', '{self.source}', {self.level}."
+            )
+
+    def _check_known(self) -> None:
+        if self.n_known is None or self.n_known_effective is None:
+            return
+        shape = (len(self.findings),)
+        whole = self.n_known.shape == self.n_known_effective.shape == shape
+        if (
+            not whole
+            or not (
+                (np.diag(self.n_row) <= self.n_known) & (self.n_known_effective <= self.n_known)
+            ).all()
+        ):
+            raise DatasetError(
+                "n_known counts k findings, each at least as often as it is present and as "
+                f"n_known_effective; got {self.n_known.tolist()}. Make the matrix again."
             )
 
     @cached_property
@@ -97,14 +118,7 @@ class CoOccurrence:
     @cached_property
     def interval(self) -> tuple[Floats, Floats]:
         """Low and high ends of each rate, k x k each in [0, 1], NaN where the rate is."""
-        p, n = self.rates, np.where(self.n_effective > 0, self.n_effective, np.nan)
-        z2 = float(stats.norm.isf((1 - self.level) / 2)) ** 2
-        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-        # At rates of 0 and 1 rounding would leave an end beside the rate.
-        low = np.where(self.n_both == 0, np.minimum(p, 0), np.maximum(centre - half, 0))
-        high = np.where(self.n_both == self.n_row, np.maximum(p, 1), np.minimum(centre + half, 1))
-        return low, high
+        return _wilson(self.n_both, self.n_row, self.n_effective, self.level)
 
     def rate(self, row: str, column: str) -> float:
         """Return P(column | row) by names or aliases; NaN where no unit shows the row.
@@ -142,6 +156,7 @@ class CoOccurrence:
 
     def to_json(self) -> dict[str, Any]:
         """Return counts, unit and source in what JSON has a form for; `from_json` undoes it."""
+        known = {"n_known": self.n_known, "n_known_effective": self.n_known_effective}
         return {
             "source": self.source,
             "unit": self.unit,
@@ -150,6 +165,7 @@ class CoOccurrence:
             "n_row": self.n_row.tolist(),
             "n_both": self.n_both.tolist(),
             "n_effective": self.n_effective.tolist(),
+            **{name: values.tolist() for name, values in known.items() if values is not None},
         }
 
     @classmethod
@@ -169,12 +185,39 @@ class CoOccurrence:
                 unit=data["unit"],
                 source=str(data["source"]),
                 level=float(data["level"]),
+                n_known=_whole(data["n_known"]) if "n_known" in data else None,
+                n_known_effective=_floats(data.get("n_known_effective")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(
                 f"A co-occurrence matrix in JSON has {', '.join(_FIELDS)}; got {error!r}. "
                 "Make it again with roentmod cooccurrence."
             ) from error
+
+    def lift(self) -> tuple[Floats, Floats]:
+        """Return P(column | row) / P(column) and a bound it is surely above, k x k each.
+
+        The bound is the low end of P(column | row) over the high end of P(column), both of the
+        matrix's level: two intervals are wider than that of their ratio, so it errs to the low
+        side. NaN where no unit shows the row, or the column.
+
+        Raises:
+            DatasetError: the matrix does not say how many units are known.
+        """
+        if self.n_known is None or self.n_known_effective is None:
+            raise DatasetError(
+                "A lift needs n_known, the units of which each finding is known; this matrix has "
+                "not. Make it again with roentmod cooccurrence."
+            )
+        present = np.diag(self.n_row)
+        _, high = _wilson(present, self.n_known, self.n_known_effective, self.level)
+        low, _ = self.interval
+        rate = _ratio(present, self.n_known)
+        shape = self.n_row.shape
+        return (
+            _ratio(self.rates, np.broadcast_to(rate, shape)),
+            _ratio(low, np.broadcast_to(high, shape)),
+        )
 
     def _place(self, name: str) -> int:
         canonical = finding(name).name
@@ -191,6 +234,60 @@ def _whole(rows: Any) -> Counts:
     if counts.dtype.kind != "i":
         raise ValueError(f"counts of type {counts.dtype}")
     return counts.astype(np.int64)
+
+
+def _floats(values: Any) -> Floats | None:
+    return None if values is None else np.array(values, dtype=np.float64)
+
+
+def _wilson(hits: Counts, count: Counts, effective: Floats, level: float) -> tuple[Floats, Floats]:
+    """Return low and high ends of hits / count, of any shape, NaN where `count` is 0."""
+    p, n = _ratio(hits, count), np.where(effective > 0, effective, np.nan)
+    z2 = float(stats.norm.isf((1 - level) / 2)) ** 2
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    # At rates of 0 and 1 rounding would leave an end beside the rate.
+    low = np.where(hits == 0, np.minimum(p, 0), np.maximum(centre - half, 0))
+    high = np.where(hits == count, np.maximum(p, 1), np.minimum(centre + half, 1))
+    return low, high
+
+
+def linked(
+    matrix: CoOccurrence,
+    edited: Sequence[str],
+    *,
+    least: float = 1.5,
+    most: int = 4,
+) -> tuple[str, ...]:
+    """Return the findings that come along with the edited ones, the most surely linked first.
+
+    A finding is linked to an edited one where it is surely more than `least` times as frequent in
+    units that show the edited one as in all: where the bound of `CoOccurrence.lift` is above
+    `least`. Of several edited findings the strongest link counts.
+
+    Args:
+        matrix: the rates.
+        edited: names or aliases of what is edited; never linked itself.
+        least: lift that must surely be exceeded, 1 or more.
+        most: how many at most.
+
+    Raises:
+        DatasetError: the matrix lacks an edited finding or the numbers for a lift, or `least` or
+            `most` is below 1.
+    """
+    if least < 1 or most < 1:
+        raise DatasetError(f"least and most are 1 or more; got {least:g} and {most}.")
+    rows = [matrix._place(name) for name in edited]
+    if not rows:
+        return ()
+    bounds = np.nan_to_num(matrix.lift()[1][rows], nan=0.0).max(axis=0)
+    bounds[rows] = 0
+    order = np.argsort(-bounds, kind="stable")[:most]
+    return tuple(matrix.findings[column] for column in order if bounds[column] > least)
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(item.name for item in FINDINGS if item != NO_FINDING)
 
 
 def from_labels(
@@ -219,7 +316,7 @@ def from_labels(
         DatasetError: a column is missing, a word is no state, or no finding is present.
         UnknownFindingError: a finding that is not in the catalogue.
     """
-    wanted = _CATALOGUE if findings is None else tuple(finding(name).name for name in findings)
+    wanted = _names() if findings is None else tuple(finding(name).name for name in findings)
     names = [n for n in wanted if n in table.columns]
     lacking = [n for n in wanted if n not in table.columns] if findings is not None else []
     if "patient_id" not in table.columns or lacking or not names:
@@ -285,7 +382,7 @@ def from_readings(
             f"{name}. Remove one."
         )
     wide = answers.pivot(index=["reader", "case"], columns="finding", values="state")
-    names = [name for name in _CATALOGUE if name in wide.columns]
+    names = [name for name in _names() if name in wide.columns]
     states = wide[names].to_numpy(dtype=np.float64)
     cases, cluster = np.unique(wide.index.get_level_values("case"), return_inverse=True)
     if unit == "case":
@@ -398,7 +495,17 @@ def _counted(
         ]
     )
     found = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
-    return CoOccurrence(found, n_row, n_both, effective, unit, source, level)
+    return CoOccurrence(
+        found,
+        n_row,
+        n_both,
+        effective,
+        unit,
+        source,
+        level,
+        n_known=known.sum(axis=0).astype(np.int64),
+        n_known_effective=_effective(known, present, cluster),
+    )
 
 
 def _effective(known: Floats, present: Floats, cluster: NDArray[np.intp]) -> Floats:

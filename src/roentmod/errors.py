@@ -13,6 +13,8 @@
     |-- ClassifierError       images a classifier cannot take, or answers that cannot be used
     |-- DatasetError          a table of radiographs that cannot be used as asked
     |-- AuditError            an audit that cannot be run or continued as asked
+    |-- RetrainError          a training that cannot be run or continued as asked
+    |-- StudyError            a study file that cannot be read or run as asked
     |-- WeightsError          a model folder that is missing, incomplete or unsafe
     |   `-- MismatchError         host and generator do not fit together
     `-- MissingDependencyError an optional library is not installed
@@ -32,7 +34,9 @@ __all__ = [
     "MismatchError",
     "MissingDependencyError",
     "NoEffectiveStepsError",
+    "RetrainError",
     "RoentModError",
+    "StudyError",
     "UnknownFindingError",
     "UnreadableError",
     "UnsuitableError",
@@ -82,6 +86,14 @@ class DatasetError(RoentModError):
 
 class AuditError(RoentModError):
     """An audit cannot be run or continued as asked."""
+
+
+class RetrainError(RoentModError):
+    """A training cannot be run or continued as asked."""
+
+
+class StudyError(RoentModError):
+    """A study file cannot be read, or a study cannot be run as asked."""
 
 
 class WeightsError(RoentModError):

@@ -5,9 +5,12 @@ No prompt list of the paper is public; each wording here is ours, documented and
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from roentmod import domain
 from roentmod.edits import Edit, Scheduler
+from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding
 
 __all__ = ["PROFILES", "Profile"]
@@ -26,6 +29,7 @@ class Profile:
         guidance_scale: the generator's own default; edits use 4.0 unless told otherwise.
         scheduler: default sampler.
         licence: what the weights may be used for.
+        domain: the pack whose pictures it draws; findings of others are refused.
     """
 
     name: str
@@ -36,9 +40,15 @@ class Profile:
     guidance_scale: float = 4.0
     scheduler: Scheduler = "ddim"
     licence: str = "unknown: ask whoever gave you the weights"
+    domain: str = "cxr"
 
     def prompt(self, edit: Edit) -> str:
-        """Return the prompt of the edit's finding (never the normal one)."""
+        """Return the prompt of the edit's finding (never the normal one).
+
+        Raises:
+            EditError: a finding of another domain, or a region in words outside the chest.
+        """
+        self._check(edit)
         if edit.prompt:
             return edit.prompt
         if edit.findings == (NO_FINDING.name,):
@@ -51,12 +61,30 @@ class Profile:
 
         Adding goes from the empty prompt towards the finding, as in the paper; removing goes from
         the finding towards the normal prompt. The sham arm goes towards the normal prompt.
+
+        Raises:
+            EditError: as `prompt`.
         """
+        self._check(edit)
         if edit.arm == "sham":
             return self.normal, ""
         if edit.action == "remove":
             return self.normal, self.prompt(edit)
         return self.prompt(edit), ""
+
+    def _check(self, edit: Edit) -> None:
+        foreign = [f for f in edit.as_findings() if f.domain not in ("", self.domain)]
+        if foreign:
+            raise EditError(
+                f"The profile {self.name} draws findings of {self.domain}; got {foreign[0].name} "
+                f"of {foreign[0].domain}. Choose another finding, or a profile of that domain."
+            )
+        pack = domain.named(self.domain)
+        if edit.region and (pack is None or pack.anatomy != "chest"):
+            raise EditError(
+                f"Regions in words are places of the chest; the profile {self.name} draws "
+                f"{self.domain}. Give a mask."
+            )
 
 
 def _phrase(item: Finding, edit: Edit) -> str:
@@ -66,31 +94,20 @@ def _phrase(item: Finding, edit: Edit) -> str:
     return " ".join(word for word in (edit.severity, side, item.phrase) if word)
 
 
-PROFILES = {
-    "roentgen": Profile(
-        "roentgen",
-        "no acute cardiopulmonary process",
-        size=512,
-        licence="MIMIC-CXR credentialed use; on request from the authors",
-    ),
-    "roentgen-v2": Profile(
-        "roentgen-v2",
-        "Normal chest radiograph.",
-        "{impression}.",
-        size=512,
-        guidance_scale=3.0,
-        licence="see the model card",
-    ),
-    "radedit": Profile("radedit", "No acute cardiopulmonary process", size=512, steps=100),
-    # To `mini` the words of a normal radiograph remove what looks like disease, and a control must
-    # not treat: it is told nothing, which gives back what it is shown.
-    "mini": Profile(
-        "mini",
-        "",
-        size=224,
-        steps=15,
-        scheduler="dpmsolver++-logsnr",
-        licence="Apache-2.0; trained on NIH ChestX-ray14 and CC BY 3.0 data, see the model card",
-    ),
-    "generic": Profile("generic", "normal chest radiograph"),
-}
+class _Profiles(Mapping[str, Profile]):
+    """The profiles of all registered packs."""
+
+    def __getitem__(self, name: str) -> Profile:
+        for pack in domain.registered():
+            if name in pack.profiles:
+                return Profile(name, domain=pack.name, **pack.profiles[name])
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for pack in domain.registered() for name in pack.profiles)
+
+    def __len__(self) -> int:
+        return sum(len(pack.profiles) for pack in domain.registered())
+
+
+PROFILES: Mapping[str, Profile] = _Profiles()

@@ -36,12 +36,14 @@ __all__ = [
     "sign_flip_columns",
     "smallest_detectable",
     "trend",
+    "weighted_auc",
 ]
 
 Floats = NDArray[np.float64]
 _EXACT = 12  # patients up to which all 2^n sign flips are enumerated
 _BLOCK = 2**20  # numbers held at once by resampling
 _NO_VARIANCE = 1e-24  # components are ratios of ranks: less than this is rounding
+_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 _TIE = 1e-12  # sums this close, relative to their terms, are the same sum
 
 
@@ -269,16 +271,43 @@ def clustered_auc_interval(
         raise AuditError(f"A case has one cluster; got {member.size} for {chosen.size} cases.")
     if not 0 < chosen.sum() < chosen.size:
         return math.nan, math.nan
-    order = np.argsort(table[0], kind="stable")
-    starts = np.unique(table[0, order], return_index=True)[1]
     weights = draws(count, len(names), seed)
     step = max(1, _BLOCK // chosen.size)
     areas = [
-        _weighted_areas(weights[i : i + step][:, member[order]], chosen[order], starts)
+        weighted_auc(table[0], chosen, weights[i : i + step].T[member])
         for i in range(0, count, step)
     ]
     low, high = percentile_interval(np.concatenate(areas), level)
     return float(low), float(high)
+
+
+def weighted_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike) -> Floats:
+    """Return the area under the curve in each resample, count; NaN where a side is not drawn.
+
+    Args:
+        scores: n.
+        positive: n bool.
+        weights: n x count, how often each case was drawn; a resample is a column, which makes
+            this several times faster than rows would.
+
+    Raises:
+        AuditError: lengths differ, or a score is not finite.
+    """
+    table, chosen = _cases(_finite(scores).reshape(1, -1), positive)
+    drawn = np.asarray(weights, np.float64)
+    if drawn.ndim != 2 or len(drawn) != chosen.size:
+        raise AuditError(
+            f"Weights must be {chosen.size} x count, a row a case; got shape {drawn.shape}."
+        )
+    high, low = drawn[chosen], table[0, ~chosen]
+    order = np.argsort(low, kind="stable")
+    mass = np.zeros((len(low) + 1, drawn.shape[1]))
+    np.cumsum(drawn[~chosen][order], axis=0, out=mass[1:])
+    below, upto = (np.searchsorted(low[order], table[0, chosen], side) for side in _SIDES)
+    ranked = np.einsum("ij,ij->j", high, mass[below] + mass[upto]) / 2
+    pairs = high.sum(axis=0) * mass[-1]
+    areas: Floats = np.divide(ranked, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return areas
 
 
 def sign_flip(values: ArrayLike, *, count: int = 9999, seed: int) -> float:
@@ -462,18 +491,6 @@ def _normal(value: Any, variance: float, level: float) -> tuple[float, float, fl
     error = math.sqrt(variance)
     p = float(2 * stats.norm.sf(abs(difference) / error))
     return difference, difference - quantile * error, difference + quantile * error, p
-
-
-def _weighted_areas(
-    weights: NDArray[np.int64], positive: NDArray[np.bool_], starts: NDArray[np.intp]
-) -> Floats:
-    """Return areas, one a row of weights; cases sorted by score, equal scores from `starts` on."""
-    high = np.add.reduceat(weights * positive, starts, axis=1).astype(np.float64)
-    low = np.add.reduceat(weights * ~positive, starts, axis=1).astype(np.float64)
-    ranked = (high * (np.cumsum(low, axis=1) - low / 2)).sum(axis=1)
-    pairs = high.sum(axis=1) * low.sum(axis=1)
-    areas: Floats = np.divide(ranked, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-    return areas
 
 
 def _signs(count: int, n: int, seed: int) -> Iterator[Floats]:

@@ -21,7 +21,7 @@ from roentmod.errors import ClassifierError, WeightsError
 from roentmod.findings import FINDINGS, NO_FINDING
 from roentmod.store import file_sha256
 
-__all__ = ["clip", "image_classifier", "vision_tower"]
+__all__ = ["clip", "declared_input", "image_classifier", "vision_tower"]
 
 Array = NDArray[np.float32]
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -48,7 +48,7 @@ def image_classifier(
     model, source = _load("AutoModelForImageClassification", name, revision)
     config = model.config
     names = [config.id2label[i] for i in sorted(config.id2label)]
-    words = _input(name, revision, config) | {"labels": names, "outputs": "logits"}
+    words = declared_input(name, revision, config) | {"labels": names, "outputs": "logits"}
     given = {key: value for key, value in declared.items() if value is not None}
     if "activation" not in given:
         words["activation"] = _activation(config, len(names))
@@ -105,7 +105,7 @@ def clip(
             f"Each label needs a positive and a negative prompt; {', '.join(lacking)} has none. "
             "Give prompts={label: (positive, negative)}."
         )
-    words = _input(name, revision, model.config) | {"labels": asked, "outputs": "logits"}
+    words = declared_input(name, revision, model.config) | {"labels": asked, "outputs": "logits"}
     given = {key: value for key, value in declared.items() if value is not None}
     card = make_card(words | given, where="config.json, preprocessor_config.json")
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
@@ -127,7 +127,7 @@ def vision_tower(
         ClassifierError: it does not declare size or range.
     """
     model, source = _load("AutoModel", name, revision, spare="pooler.")
-    words = _input(name, revision, model.config) | {"labels": ["embedding"], "outputs": "logits"}
+    words = declared_input(name, revision, model.config) | {"labels": ["embedding"], "outputs": "logits"}
     given = {key: value for key, value in declared.items() if value is not None}
     card = make_card(words | given, where="config.json, preprocessor_config.json")
 
@@ -225,7 +225,7 @@ def _activation(config: Any, labels: int) -> str:
     )
 
 
-def _input(name: str, revision: str | None, config: Any) -> dict[str, Any]:
+def declared_input(name: str, revision: str | None, config: Any) -> dict[str, Any]:
     """Return size, range, channels, mean and std as processor and configuration say."""
     timm = getattr(config, "pretrained_cfg", None)
     if timm:

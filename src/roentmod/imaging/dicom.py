@@ -1,4 +1,4 @@
-"""DICOM in: one frontal grey chest radiograph, checked from its header before its pixels."""
+"""DICOM in: one grey picture of a registered domain, checked from its header before its pixels."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
-from roentmod.imaging.levels import grey_scale
+from roentmod.imaging.levels import grey_scale, set_window
 from roentmod.radiograph import MAX_SIDE, Radiograph
 
-__all__ = ["MODALITIES", "REGIONS", "missing_decoders", "read_dicom"]
+__all__ = ["missing_decoders", "read_dicom"]
 
 log = logging.getLogger(__name__)
-MODALITIES = ("CR", "DX", "RG", "SC", "OT", "")
-REGIONS = ("CHEST", "THORAX", "LUNG")
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 _SIDEWAYS = ("LL", "RL", "LLO", "RLO")
+# Of a slice, by the patient's axis that its normal is nearest to (PS3.3 C.7.6.2.1.1).
+_PLANES = ("sagittal", "coronal", "axial")
 
 
 def read_dicom(path: Path) -> Radiograph:
-    """Read one frontal chest radiograph from a DICOM file.
+    """Read one picture of a registered domain from a DICOM file.
 
-    Accepted: Modality CR, DX or RG; OT, SC or none too, as secondary captures of radiographs often
-    say so, unless another tag contradicts. View Position and View Code must not be lateral or
-    oblique. Body Part Examined, where given, must name the chest. One frame; grey of 8 to 16 bits,
-    or RGB whose three channels are equal (then grey). Palettes are refused. Bits beyond Bits Stored
-    (old overlays) are cut off by pydicom. Spacing is Pixel Spacing, else Imager Pixel Spacing; one
-    that is not positive counts as unknown.
+    Its Modality says which domain it is of; some modalities (for radiographs OT, SC or none) are
+    taken too, as secondary captures often say so, unless another tag contradicts. View Position and
+    View Code of radiographs must not be lateral or oblique; a slice must lie in a plane of its
+    domain. Body Part Examined, where given, must name a part of it. One frame; grey of 8 to 16
+    bits, or RGB whose three channels are equal (then grey). Palettes are refused. Bits beyond Bits
+    Stored (old overlays) are cut off by pydicom. Spacing is Pixel Spacing, else Imager Pixel
+    Spacing; one that is not positive counts as unknown. Where the domain has a window it replaces
+    the file's own.
 
     Raises:
         UnreadableError: damaged, truncated, or in a transfer syntax that no decoder handles.
-        UnsuitableError: not one frontal grey chest radiograph.
+        UnsuitableError: not one grey picture of a registered domain.
     """
     # pydicom warns about values outside the standard; those that matter are checked below.
     with warnings.catch_warnings():
@@ -62,7 +65,7 @@ def read_dicom(path: Path) -> Radiograph:
 
 def _read(path: Path) -> Radiograph:
     file = pydicom.dcmread(path)
-    _check_content(file)
+    domain = _domain(file)
     _check_pixels(file)
     stored = _decode(file)
     del file.PixelData
@@ -71,6 +74,8 @@ def _read(path: Path) -> Radiograph:
         file.PhotometricInterpretation = "MONOCHROME2"
     if file.file_meta.TransferSyntaxUID in _LOSSY:
         file.LossyImageCompression = "01"
+    if domain.window:
+        _rewindow(file, domain, domain.window)
     grey = grey_scale(file, stored, little=file.original_encoding[1] is not False)
     if file.get("PresentationIntentType") == "FOR PROCESSING":
         log.warning("%s holds raw detector data (FOR PROCESSING), not a picture", path.name)
@@ -79,14 +84,47 @@ def _read(path: Path) -> Radiograph:
     )
 
 
-def _check_content(file: Dataset) -> None:
-    """Refuse what cannot be one frontal chest radiograph."""
+def _domain(file: Dataset) -> Domain:
+    """Return the domain of a file's picture; refuse what no registered one takes."""
     modality = str(file.get("Modality") or "").strip().upper()
-    if modality not in MODALITIES:
+    packs = registered()
+    fitting = [p for p in packs if modality in (*p.modalities, *p.captures)]
+    if not fitting:
         raise UnsuitableError(
-            f"A radiograph has Modality CR, DX or RG (or OT, SC); got {modality}. "
-            "Give a chest radiograph."
+            f"{'; '.join(map(_modalities, packs))}; got {modality}. Give a "
+            f"{' or a '.join(pack.statement for pack in packs)}, or name this one's domain."
         )
+    for pack in fitting[:-1]:
+        try:
+            _check_content(file, pack)
+        except UnsuitableError:
+            continue
+        return pack
+    _check_content(file, fitting[-1])
+    return fitting[-1]
+
+
+def _modalities(pack: Domain) -> str:
+    others = ", ".join(code for code in pack.captures if code)
+    known = f"{', '.join(pack.modalities)}" + (f" (or {others})" if others else "")
+    return f"A {pack.statement} has Modality {known}"
+
+
+def _check_content(file: Dataset, pack: Domain) -> None:
+    """Refuse what cannot be a picture of the domain."""
+    if "frontal" in pack.views:
+        _check_projection(file)
+    else:
+        _check_plane(file, pack)
+    part = str(file.get("BodyPartExamined") or "").strip().upper()
+    if part and pack.body_parts and not any(known in part for known in pack.body_parts):
+        raise UnsuitableError(
+            f"The body part must name {', '.join(pack.body_parts)}; got '{_line(part)}'. Give a "
+            f"{pack.statement}."
+        )
+
+
+def _check_projection(file: Dataset) -> None:
     view = str(file.get("ViewPosition") or "").strip().upper()
     codes = file.get("ViewCodeSequence") or []
     names = [view, *(str(code.get("CodeMeaning") or "").upper() for code in codes)]
@@ -96,11 +134,31 @@ def _check_content(file: Dataset) -> None:
             raise UnsuitableError(
                 f"The view must be frontal; got '{_line(name)}'. Give the PA or AP picture."
             )
-    part = str(file.get("BodyPartExamined") or "").strip().upper()
-    if part and not any(region in part for region in REGIONS):
+
+
+def _check_plane(file: Dataset, pack: Domain) -> None:
+    cosines = file.get("ImageOrientationPatient")
+    if cosines is None or len(cosines) != 6:
+        return
+    row, column = np.array(cosines, dtype=np.float64).reshape(2, 3)
+    plane = _PLANES[int(np.argmax(np.abs(np.cross(row, column))))]
+    if plane not in pack.views:
         raise UnsuitableError(
-            f"The body part must be the chest; got '{_line(part)}'. Give a chest radiograph."
+            f"A {pack.statement} is {' or '.join(pack.views)}; got a {plane} one. Give another."
         )
+
+
+def _rewindow(file: Dataset, domain: Domain, window: tuple[float, float]) -> None:
+    """Exchange the file's window for the domain's, which is in the values that rescaling gives."""
+    lacks = [n for n in ("RescaleSlope", "RescaleIntercept") if file.get(n) is None]
+    kind = str(file.get("RescaleType") or "")
+    # CT is in HU unless it says that it is not (PS3.3 C.8.2.1).
+    if lacks or (file.Modality == "CT" and kind not in ("", "HU")):
+        raise UnsuitableError(
+            f"A {domain.statement} is shown in its domain's window and needs the rescale that this "
+            f"is in; got {'no ' + lacks[0] if lacks else kind}. Export the original."
+        )
+    set_window(file, *window)
 
 
 def _check_pixels(file: FileDataset) -> None:
@@ -113,7 +171,7 @@ def _check_pixels(file: FileDataset) -> None:
     rows, columns = int(file.get("Rows") or 0), int(file.get("Columns") or 0)
     if not 0 < min(rows, columns) <= max(rows, columns) <= MAX_SIDE:
         raise UnsuitableError(
-            f"A radiograph has 1 to {MAX_SIDE} pixels a side; the header says {rows} x {columns}. "
+            f"A picture has 1 to {MAX_SIDE} pixels a side; the header says {rows} x {columns}. "
             "Give a smaller one."
         )
     frames = int(file.get("NumberOfFrames") or 1)

@@ -1,7 +1,7 @@
-"""Reports: tables and provenance of an audit or validation become one HTML page, or one JSON value.
+"""Reports: tables and provenance of a run become one HTML page, or one JSON value.
 
-Nothing is computed here: every number stands in the result. The page needs no network, no scripts
-and no files beside it, and equal results give equal bytes.
+Nothing is computed here: every number stands in a result, or is asked of `roentmod.evaluation`. The
+page needs no network, no scripts and no files beside it, and equal results give equal bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,29 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from roentmod.report import validation
+from roentmod.evaluation import Evaluation, Rules, evaluate
+from roentmod.report import retrain, study, validation
 from roentmod.report.page import content
+from roentmod.report.retrain import Retrained
 from roentmod.store import atomic, write_json
 
 if TYPE_CHECKING:
     from roentmod.audit import AuditResult
+    from roentmod.study import StudyResult
     from roentmod.validation import ValidationResult
 
-__all__ = ["as_json", "publish", "publish_validation", "write", "write_validation"]
+__all__ = [
+    "Retrained",
+    "as_json",
+    "publish",
+    "publish_retrain",
+    "publish_stage",
+    "publish_study",
+    "publish_validation",
+    "write",
+    "write_retrain",
+    "write_validation",
+]
 
 
 def publish(result: AuditResult) -> Path:
@@ -82,6 +96,73 @@ def write_validation(result: ValidationResult, path: str | os.PathLike[str]) -> 
         OSError: the folder of `path` does not exist or cannot be written.
     """
     _render("validation.html.j2", validation.content(result), path)
+
+
+def publish_retrain(
+    result: Retrained, *, scores: pd.DataFrame | None = None, rules: Rules | None = None
+) -> Path:
+    """Evaluate a retraining, and write ``report.html`` and ``report.json`` into its folder.
+
+    Args:
+        result: a finished retraining; its record names the confounded pairs.
+        scores: one row an arm and seed, with the shortcut `score` of its audit.
+        rules: what is compared, and what counts as reached.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DatasetError: the predictions cannot be evaluated.
+        OSError: the folder cannot be written.
+    """
+    pairs = [(cause, read) for cause, read in result.record.get("plan", {}).get("pairs", ())]
+    found = evaluate(result.predictions, pairs, scores=scores, rules=rules)
+    page = result.folder / "report.html"
+    write_retrain(result, found, page)
+    told = {"record": result.record, "figures": found.figures()}
+    told |= {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+    write_json(result.folder / "report.json", _plain(told, result.folder))
+    return page
+
+
+def publish_stage(name: str, result: Any) -> None:
+    """Publish the result of one stage of a study, where it has a page."""
+    pages: dict[str, Callable[[Any], Path]] = {
+        "validate": publish_validation,
+        "audit before": publish,
+        "retrain": publish_retrain,
+        "audit after": publish,
+    }
+    if name in pages:
+        pages[name](result)
+
+
+def publish_study(result: StudyResult) -> Path:
+    """Write a study's page into its folder, and its audits' scores into its retraining's page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    from roentmod.retrain import load
+
+    trained = result.place("retrain")
+    if trained is not None and len(result.scores()):
+        publish_retrain(load(trained), scores=result.scores())
+    page = result.folder / f"{study.file_name(result)}.html"
+    _render("study.html.j2", study.content(result), page)
+    return page
+
+
+def write_retrain(result: Retrained, found: Evaluation, path: str | os.PathLike[str]) -> None:
+    """Write a retraining as one self-contained HTML page to `path`, atomically.
+
+    Raises:
+        OSError: the folder of `path` does not exist or cannot be written.
+    """
+    _render("retrain.html.j2", retrain.content(result, found), path)
 
 
 def _render(template: str, values: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

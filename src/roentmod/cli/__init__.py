@@ -1,0 +1,72 @@
+"""The command line: arguments in, the public functions below, exit codes out.
+
+Exit codes: 0 done; 2 bad arguments, weights or mask; 3 some radiographs could not be edited or some
+classifier did not answer; 4 an audit's gate failed; 130 interrupted (what was finished stays).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import roentmod
+from roentmod import doctor as checks
+from roentmod.cli import auditing, editing, training
+from roentmod.cli.common import ERRORS, INTERRUPTED, USAGE, app
+from roentmod.cli.editing import plan
+from roentmod.errors import RoentModError
+
+__all__ = ["app", "auditing", "editing", "main", "plan", "training"]
+
+
+class _Lines(logging.Handler):
+    """Prints each message as one line above the progress bar, however narrow the window."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        text = f"{record.levelname.lower()}: {record.getMessage()}"
+        ERRORS.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+@app.callback()
+def _root() -> None:
+    """Edit findings in chest radiographs. Research software; not for clinical use."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(roentmod.__version__)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and how to get it."""
+    table = Table("part", "state", "found", "remedy", box=None)
+    found = checks.examine()
+    for check in found:
+        table.add_row(*check)
+    Console().print(table)
+    raise typer.Exit(1 if any(check.state == "missing" for check in found) else 0)
+
+
+def main() -> None:
+    """Run the command line; one line and a non-zero exit code for anything that goes wrong."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
+    try:
+        app()
+    except RoentModError as error:
+        typer.echo(f"roentmod: {error}", err=True)
+        sys.exit(USAGE)
+    except OSError as error:
+        typer.echo(f"roentmod: cannot write or read: {error}", err=True)
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        typer.echo(
+            "roentmod: interrupted; finished results are whole. Run again to go on.", err=True
+        )
+        sys.exit(INTERRUPTED)

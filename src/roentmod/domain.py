@@ -1,0 +1,382 @@
+"""Domain packs: what RoentMod has to know of one kind of picture, in one TOML file.
+
+A pack names its findings and how to say them, what a DICOM file of its kind looks like, the grey
+window it is shown in, how generators want to be prompted, and its judge. `docs/domains.md` says how
+to write one. The pack ``cxr`` (chest radiographs) is always registered; others join it by
+`register`, which must come before the catalogue of findings is first read as a whole: tables have
+one column a finding.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roentmod.errors import EditError, InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "BUNDLED",
+    "NO_FINDING",
+    "VIEWS",
+    "Domain",
+    "Finding",
+    "catalogue",
+    "key",
+    "load",
+    "named",
+    "register",
+    "registered",
+    "words",
+]
+
+BUNDLED = {path.stem: path for path in sorted((Path(__file__).parent / "data/domains").glob("*"))}
+VIEWS = ("frontal", "axial", "coronal", "sagittal")
+_GROUP = "roentmod.domains"
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+# Commands and tables join names of findings with these.
+_JOINTS = "+,|>=?\n"
+_TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "a list": (list,),
+    "a table": (dict,),
+    "true or false": (bool,),
+    "a whole number": (int,),
+    "a number": (int, float),
+}
+_TABLES = {
+    "pack": {
+        "name": "text",
+        "statement": "text",
+        "anatomy": "text",
+        "modalities": "a list",
+        "captures": "a list",
+        "body_parts": "a list",
+        "views": "a list",
+        "window": "text",
+        "windows": "a table",
+        "judge": "text",
+        "findings": "a list",
+        "profiles": "a table",
+    },
+    "finding": {"name": "text", "phrase": "text", "aliases": "a list", "sided": "true or false"},
+    "window": {"centre": "a number", "width": "a number"},
+    "profile": {
+        "normal": "text",
+        "template": "text",
+        "size": "a whole number",
+        "steps": "a whole number",
+        "guidance_scale": "a number",
+        "scheduler": "text",
+        "licence": "text",
+    },
+}
+_NEEDED = {
+    "pack": ("name", "statement", "modalities", "views", "findings"),
+    "finding": ("name", "phrase"),
+    "window": ("centre", "width"),
+    "profile": ("normal",),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A canonical radiological label.
+
+    Attributes:
+        name: canonical name, as in reports ("Pleural Effusion").
+        phrase: how a prompt says it ("pleural effusion").
+        aliases: other spellings accepted on input, lower case.
+        sided: whether left and right make sense.
+        domain: the pack it belongs to; "" for all of them.
+    """
+
+    name: str
+    phrase: str
+    aliases: tuple[str, ...] = ()
+    sided: bool = False
+    domain: str = ""
+
+
+# Of every domain: labels, selections and shams mean the same by it everywhere.
+NO_FINDING = Finding("No Finding", "no finding", ("normal", "no findings", "no acute finding"))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One kind of picture.
+
+    Attributes:
+        name: short name, as for ``--domain`` ("ct-slice").
+        statement: what one picture is, for people ("CT slice").
+        modalities: values of DICOM Modality that say so.
+        views: of `VIEWS`, those taken.
+        findings: its findings; "No Finding" belongs to all domains.
+        captures: values of Modality taken too, unless another tag contradicts.
+        body_parts: Body Part Examined, where given, names one of them; empty takes any.
+        anatomy: "chest" where outlines, regions in words and phantoms fit; else "".
+        window: the lowest and highest value shown, after the modality's rescale (HU in CT),
+            whatever window the file brings; None leaves that to the file.
+        profiles: prompt profile -> fields of `roentmod.prompts.Profile`.
+        judge: form of the classifier that gates edits (as for ``--classifier``), or None.
+    """
+
+    name: str
+    statement: str
+    modalities: tuple[str, ...]
+    views: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    captures: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = ()
+    anatomy: str = ""
+    window: tuple[float, float] | None = None
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    judge: str | None = None
+
+    def own(self, items: Iterable[Finding]) -> tuple[str, ...]:
+        """Return canonical names of findings, after making sure that they are this domain's.
+
+        Raises:
+            EditError: one is another domain's.
+        """
+        names = []
+        for item in items:
+            if item.domain not in ("", self.name):
+                known = ", ".join(own.name for own in self.findings)
+                raise EditError(
+                    f"Findings of the domain {self.name} are: {known}; got {item.name} of "
+                    f"{item.domain}. Choose one of them, or the other domain."
+                )
+            names.append(item.name)
+        return tuple(names)
+
+    def need_chest(self, what: str) -> None:
+        """Refuse what only works on chests.
+
+        Raises:
+            EditError: this domain's pictures are none.
+        """
+        if self.anatomy != "chest":
+            raise EditError(
+                f"{what} is made for chests; got the domain {self.name} ({self.statement}). "
+                "Leave it out."
+            )
+
+
+def load(source: str | Path) -> Domain:
+    """Read a pack: a bundled one by its name, one of the entry points, or a TOML file.
+
+    Entry points of the group ``roentmod.domains`` are callables without arguments that return the
+    file's path. A judge that is a file beside the TOML is found from anywhere.
+
+    Raises:
+        InputError: no such pack, no TOML, or something in it is missing, unknown or wrong.
+    """
+    file = BUNDLED.get(str(source)) or _installed(str(source)) or Path(source).expanduser()
+    if not file.is_file():
+        raise InputError(
+            f"A domain is {', '.join(BUNDLED)}, an installed pack or a TOML file; got '{source}'. "
+            "Check the name or the path."
+        )
+    try:
+        return _domain(tomllib.loads(file.read_text(encoding="utf-8")), file.absolute().parent)
+    except (ValueError, InputError) as error:
+        told = " ".join(str(error).split())
+        rule = "" if isinstance(error, InputError) else "A domain pack is TOML in UTF-8; got: "
+        raise InputError(f"{file.name}: {rule}{told}") from error
+
+
+def _installed(name: str) -> Path | None:
+    # Late: half of the time that importing this module would take.
+    from importlib.metadata import entry_points
+
+    return next((Path(p.load()()) for p in entry_points(group=_GROUP) if p.name == name), None)
+
+
+def _domain(pack: Mapping[str, Any], folder: Path) -> Domain:
+    _check("pack", pack, "the pack")
+    name = pack["name"]
+    if not _NAME.fullmatch(name):
+        raise InputError(f"A pack's name is of a-z, 0-9, '.' and '-'; got '{name}'. Rename it.")
+    views, anatomy = _texts(pack, "views"), pack.get("anatomy", "")
+    if not views or not set(views) <= set(VIEWS):
+        raise InputError(f"Views are of {', '.join(VIEWS)}; got '{', '.join(views)}'. Choose some.")
+    if anatomy not in ("", "chest"):
+        raise InputError(f"The only anatomy known is chest; got '{anatomy}'. Leave it out.")
+    return Domain(
+        name=name,
+        statement=pack["statement"],
+        modalities=tuple(code.upper() for code in _texts(pack, "modalities")),
+        views=views,
+        findings=_findings(pack["findings"], name),
+        captures=tuple(code.upper() for code in _texts(pack, "captures")),
+        body_parts=tuple(part.upper() for part in _texts(pack, "body_parts")),
+        anatomy=anatomy,
+        window=_window(pack),
+        profiles=_profiles(pack.get("profiles", {})),
+        judge=_judge(pack.get("judge"), folder),
+    )
+
+
+def _check(kind: str, table: Any, where: str) -> None:
+    """Refuse a table that lacks a key, has one it should not, or one of a wrong type."""
+    known = _TABLES[kind]
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where} must be a table; got {table!r}. Write it with its keys.")
+    strange = [name for name in table if name not in known]
+    lacking = [name for name in _NEEDED[kind] if name not in table]
+    if strange or lacking:
+        got = f"'{strange[0]}', which is none of them" if strange else f"no '{lacking[0]}'"
+        raise InputError(f"{where} has the keys {', '.join(known)}; got {got}. Correct it.")
+    for name, value in table.items():
+        # type(), because TOML's true is an int in Python.
+        if type(value) not in _TYPES[known[name]]:
+            raise InputError(f"{where}: {name} is {known[name]}; got {value!r}. Correct it.")
+
+
+def _texts(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = table.get(name, [])
+    wrong = [value for value in values if not isinstance(value, str)]
+    if wrong:
+        raise InputError(f"{name} is a list of texts; got {wrong[0]!r} in it. Quote it.")
+    return tuple(values)
+
+
+def _findings(tables: Sequence[Any], domain: str) -> tuple[Finding, ...]:
+    made = []
+    for number, table in enumerate(tables, 1):
+        _check("finding", table, f"finding {number}")
+        name = table["name"].strip()
+        if not name or any(sign in name for sign in _JOINTS):
+            raise InputError(
+                f"A finding's name has letters and none of {' '.join(_JOINTS.strip())}; got "
+                f"'{name}'. Rename it."
+            )
+        aliases = tuple(alias.lower() for alias in _texts(table, "aliases"))
+        made.append(Finding(name, table["phrase"], aliases, table.get("sided", False), domain))
+    if not made:
+        raise InputError("A pack has one finding at least; got none. Add [[findings]].")
+    return tuple(made)
+
+
+def _window(pack: Mapping[str, Any]) -> tuple[float, float] | None:
+    windows, chosen = pack.get("windows", {}), pack.get("window")
+    for name, table in windows.items():
+        _check("window", table, f"window {name}")
+        if table["width"] <= 0:
+            raise InputError(f"A window has a width above 0; got {table['width']} for {name}.")
+    if chosen is None:
+        return None
+    if chosen not in windows:
+        known = ", ".join(windows) or "none"
+        raise InputError(f"window names one of the windows ({known}); got '{chosen}'. Add it.")
+    centre, half = float(windows[chosen]["centre"]), windows[chosen]["width"] / 2
+    return centre - half, centre + half
+
+
+def _profiles(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    for name, table in tables.items():
+        _check("profile", table, f"profile {name}")
+        if "{impression}" not in table.get("template", "{impression}"):
+            raise InputError(
+                f"A template says where the findings go, as {{impression}}; got "
+                f"'{table['template']}' for {name}. Add it."
+            )
+    return {name: dict(table) for name, table in tables.items()}
+
+
+def _judge(form: str | None, folder: Path) -> str | None:
+    """Return the form, with the path of a file beside the pack made absolute."""
+    kind, colon, rest = (form or "").rpartition(":")
+    return f"{kind}{colon}{folder / rest}" if rest and (folder / rest).exists() else form
+
+
+class _Registry:
+    """The packs of this process; it only grows, and what is in it never changes."""
+
+    def __init__(self) -> None:
+        self.packs: dict[str, Domain] = {}
+        self.by_key = {key(word): NO_FINDING for word in _spellings(NO_FINDING)}
+        self.read = False
+
+    def add(self, pack: Domain) -> None:
+        if self.packs.get(pack.name) == pack:
+            return
+        if self.read:
+            raise InputError(
+                "Domain packs are registered before data are loaded, as tables have one column a "
+                f"finding; {pack.name} came after. Register it first."
+            )
+        if pack.name in self.packs:
+            raise InputError(f"Packs have different names; another {pack.name} is registered.")
+        taken = {name: other.name for other in self.packs.values() for name in other.profiles}
+        for name in (name for name in pack.profiles if name in taken):
+            raise InputError(f"Profile {name} of {pack.name} is {taken[name]}'s. Rename it.")
+        added: dict[str, Finding] = {}
+        for item in pack.findings:
+            for word in _spellings(item):
+                other = added.get(key(word), self.by_key.get(key(word), item))
+                if other != item:
+                    raise InputError(
+                        f"A word means one finding; '{word}' of {item.name} ({pack.name}) already "
+                        f"means {other.name} ({other.domain or 'every domain'}). Choose another."
+                    )
+                added[key(word)] = item
+        self.packs[pack.name] = pack
+        self.by_key |= added
+
+
+def key(text: str) -> str:
+    """Return a spelling without case, hyphens and underscores."""
+    return " ".join(text.lower().replace("_", " ").replace("-", " ").split())
+
+
+def _spellings(item: Finding) -> tuple[str, ...]:
+    return item.name, item.phrase, *item.aliases
+
+
+_REGISTRY = _Registry()
+
+
+def register(pack: Domain) -> Domain:
+    """Make a pack's findings and profiles known to this process, and return it.
+
+    Registering an equal pack again does nothing.
+
+    Raises:
+        InputError: a word or profile of it is another pack's, or the catalogue was read already.
+    """
+    _REGISTRY.add(pack)
+    return pack
+
+
+def registered() -> tuple[Domain, ...]:
+    """Return the registered packs, ``cxr`` first."""
+    return tuple(_REGISTRY.packs.values())
+
+
+def named(name: str) -> Domain | None:
+    """Return the registered pack of that name, None where there is none."""
+    return _REGISTRY.packs.get(name)
+
+
+def words() -> Mapping[str, Finding]:
+    """Return what each spelling means, by `key`."""
+    return _REGISTRY.by_key
+
+
+def catalogue() -> tuple[Finding, ...]:
+    """Return "No Finding" and the findings of all packs; no pack can be registered after that."""
+    _REGISTRY.read = True
+    return (NO_FINDING, *(item for pack in registered() for item in pack.findings))
+
+
+register(load("cxr"))
