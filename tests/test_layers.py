@@ -25,6 +25,7 @@ LAYERS = (
         "imaging",
         "phantom",
         "segmentation",
+        "sessions",
         "store",
         "_optional",
     ),

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod._optional import require as require_library
 from roentmod.anatomy import Anatomy, Mask
 from roentmod.errors import AnatomyError, WeightsError
 from roentmod.radiograph import Radiograph, Square
+from roentmod.sessions import open_session
 
 __all__ = ["QUALITY_NEEDED", "estimate", "estimate_all", "require"]
 
@@ -199,10 +199,7 @@ def _session(path: Path) -> Any:
         raise WeightsError(
             f"Outlines need the bundled weights; {path} is missing. Reinstall the package."
         )
-    runtime = require_library("onnxruntime")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(str(path))
 
 
 def _run(seen: Array) -> Array:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod._optional import require
-from roentmod.errors import ClassifierError, WeightsError
+from roentmod.errors import ClassifierError, MissingDependencyError, WeightsError
+from roentmod.sessions import open_session
 
 __all__ = ["Graph", "in_fixed_batches"]
 
@@ -100,12 +100,11 @@ def in_fixed_batches(run: Callable[[Array], Any], size: int | None) -> Callable[
 
 
 def _open(path: Path) -> Any:
-    runtime = require("onnxruntime")
     if not path.is_file():
         raise WeightsError(f"A classifier's file must exist; {path} does not. Correct the path.")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return open_session(str(path))
+    except MissingDependencyError:
+        raise
     except Exception as error:  # the runtime's own exceptions share no public base
         raise WeightsError(f"{path.name} cannot be opened: {error}. Export it again.") from error

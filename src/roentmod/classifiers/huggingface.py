@@ -127,7 +127,10 @@ def vision_tower(
         ClassifierError: it does not declare size or range.
     """
     model, source = _load("AutoModel", name, revision, spare="pooler.")
-    words = declared_input(name, revision, model.config) | {"labels": ["embedding"], "outputs": "logits"}
+    words = declared_input(name, revision, model.config) | {
+        "labels": ["embedding"],
+        "outputs": "logits",
+    }
     given = {key: value for key, value in declared.items() if value is not None}
     card = make_card(words | given, where="config.json, preprocessor_config.json")
 

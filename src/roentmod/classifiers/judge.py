@@ -20,6 +20,7 @@ from roentmod._optional import require
 from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.heads import Head
 from roentmod.errors import MissingDependencyError, WeightsError
+from roentmod.sessions import open_session
 from roentmod.store import file_sha256
 
 __all__ = ["SIDES", "Judge"]
@@ -134,7 +135,7 @@ class Judge:
         model.graph.node.append(grid)
         kind = onnx.TensorProto.FLOAT
         model.graph.output.append(onnx.helper.make_tensor_value_info("grid", kind, shapes[name]))
-        return _session(model.SerializeToString()), shapes[name][1:]
+        return open_session(model.SerializeToString()), shapes[name][1:]
 
     def describe(self) -> dict[str, Any]:
         """Return what provenance records of the judge, in words JSON has."""
@@ -195,18 +196,11 @@ def _pooled(graph: Any, shapes: dict[str, tuple[int, ...]]) -> str | None:
     return None
 
 
-def _session(source: str | bytes) -> Any:
-    runtime = require("onnxruntime")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
 def _open(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"A judge needs {path.name}; it is missing. Reinstall roentmod.")
     try:
-        session = _session(str(path))
+        session = open_session(str(path))
     except MissingDependencyError:
         raise
     except Exception as error:  # the runtime's own exceptions share no public base

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from roentmod._optional import require
 from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
+from roentmod.sessions import open_session
 from roentmod.store import atomic, write_json
 
 __all__ = ["CompiledEngine", "Engine", "EngineName", "GraphEngine", "TorchEngine", "make_engine"]
@@ -117,11 +118,11 @@ class GraphEngine:
         """
         self.name: str = name
         cache.mkdir(parents=True, exist_ok=True)
-        runtime = require(name)
-        require("onnx")
+        for library in (name, "onnx"):
+            require(library)
         opened = _onnxruntime if name == "onnxruntime" else _openvino
-        self._run_unet = opened(runtime, _graph("unet", parts, cache))
-        self._run_decoder = opened(runtime, _graph("decoder", parts, cache))
+        self._run_unet = opened(_graph("unet", parts, cache))
+        self._run_decoder = opened(_graph("decoder", parts, cache))
 
     def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
         """Return the U-Net's prediction, n x c x h x w."""
@@ -132,10 +133,8 @@ class GraphEngine:
         return self._run_decoder(latents=latents)
 
 
-def _onnxruntime(runtime: Any, path: Path) -> Callable[..., Tensor]:
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _onnxruntime(path: Path) -> Callable[..., Tensor]:
+    session = open_session(str(path))
 
     def run(**feed: Tensor) -> Tensor:
         arrays = {name: value.contiguous().numpy() for name, value in feed.items()}
@@ -144,10 +143,10 @@ def _onnxruntime(runtime: Any, path: Path) -> Callable[..., Tensor]:
     return run
 
 
-def _openvino(runtime: Any, path: Path) -> Callable[..., Tensor]:
+def _openvino(path: Path) -> Callable[..., Tensor]:
     # Its default precision may be bfloat16, which changes pictures by several grey levels.
     hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    model = runtime.Core().compile_model(str(path), "CPU", hints)
+    model = require("openvino").Core().compile_model(str(path), "CPU", hints)
 
     def run(**feed: Tensor) -> Tensor:
         arrays = {name: value.contiguous().numpy() for name, value in feed.items()}
