@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo test test-extras lint types bench docs train-mini train-anatomy train-judge \
-	evaluate-mini prove-audit clean
+	evaluate-mini prove-audit prove-retrain fidelity clean
 
 setup: .venv/ready
 
@@ -68,6 +68,15 @@ evaluate-mini: setup
 # without DATA; goes on where it stopped).
 prove-audit: setup
 	$(BIN)/python -m bench.audit_truth $(if $(DATA),--data $(DATA)) --run $(RUN)/audit
+
+# Does retraining correct planted shortcuts? bench/retrain.json, docs/results.md (about two hours;
+# goes on where it stopped).
+prove-retrain: setup
+	$(BIN)/python -m bench.retrain --data $(DATA) --run $(RUN)/retrain
+
+# How faithful are the bundled editors? bench/fidelity.json, docs/fidelity.md (half an hour).
+fidelity: setup
+	$(BIN)/python -m bench.fidelity --data $(DATA) --run $(RUN)/fidelity
 
 clean:
 	rm -rf .venv .venv-extras demo
