@@ -170,8 +170,17 @@ def figures(results: dict[str, StudyResult]) -> dict[str, Any]:
             "scores": _rows(found.scores),
             "counts": result.figures("augment"),
             "pictures": result.figures("plant"),
+            "editor": _editor(result),
             "minutes": round(sum(one.seconds for one in result.stages) / 60, 1),
         }
+    return told
+
+
+def _editor(result: StudyResult) -> dict[str, Any]:
+    """Return what made the counterfactuals."""
+    place = result.place("augment")
+    assert place is not None
+    told: dict[str, Any] = json.loads((place / "augment.json").read_text())["editor"]
     return told
 
 

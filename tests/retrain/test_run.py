@@ -14,7 +14,8 @@ import torch
 
 from roentmod import classifiers, datasets, retrain
 from roentmod.errors import AuditError, RetrainError
-from roentmod.retrain import ARMS, PREDICTIONS
+from roentmod.evaluation import PREDICTIONS
+from roentmod.retrain import ARMS
 from roentmod.retrain.networks import build
 from roentmod.retrain.pictures import levels
 from tests.augment.parts import FINDINGS

@@ -136,7 +136,8 @@ class DiffusionEditor:
         return results
 
     def describe(self) -> dict[str, Any]:
-        """Return what results depend on besides baseline and edit: weights, engine, batching."""
+        """Return what results depend on besides baseline and edit: weights, prompts, engine."""
+        profile = self.parts.profile
         return {
             "name": self.name,
             "weights": self.parts.weights_hash,
@@ -144,7 +145,12 @@ class DiffusionEditor:
             "deterministic": self.deterministic,
             "batch_size": self.batch_size,
             "precision": str(self.parts.unet.dtype).removeprefix("torch."),
-            "licence": self.parts.profile.licence,
+            "profile": profile.name,
+            "normal_prompt": profile.normal,
+            "template": profile.template,
+            "num_inference_steps": profile.steps,
+            "scheduler": profile.scheduler,
+            "licence": profile.licence,
         }
 
     def plan(self, edit: Edit) -> sampling.Plan:

@@ -29,7 +29,6 @@ from roentmod.interfaces import Progress
 from roentmod.retrain import outcome, samples
 from roentmod.retrain.course import Material
 from roentmod.retrain.machine import accelerator_of, facts_of, seconds_per_step
-from roentmod.retrain.outcome import PREDICTIONS
 from roentmod.retrain.pictures import Pictures, gather
 from roentmod.retrain.plan import ARMS, COUNTERFACTUAL_ARMS, Arm, Plan, Task
 from roentmod.retrain.record import Sets, registered
@@ -39,7 +38,6 @@ from roentmod.store import atomic, write_json
 
 __all__ = [
     "ARMS",
-    "PREDICTIONS",
     "Arm",
     "Plan",
     "RetrainResult",
@@ -65,8 +63,9 @@ class RetrainResult:
     Attributes:
         folder: the run directory.
         record: what ``retrain.json`` holds.
-        predictions: one row a reading, the columns of `PREDICTIONS`: `test` is "val" or a test's
-            name, `where` "val", "internal" or "external", `label` 1, 0, or NaN where unknown.
+        predictions: one row a reading, the columns of `evaluation.PREDICTIONS`: `test` is "val" or
+            a test's name, `where` "val", "internal" or "external", `label` 1, 0, or NaN where
+            unknown.
     """
 
     folder: Path

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from roentmod.evaluation import PREDICTIONS
 from roentmod.retrain.course import Trained, answer
 from roentmod.retrain.export import export
 from roentmod.retrain.networks import build
@@ -22,22 +23,7 @@ from roentmod.retrain.samples import Samples
 from roentmod.retrain.training import checkpoint
 from roentmod.store import atomic, write_json
 
-__all__ = ["PREDICTIONS", "finished", "keep", "together"]
-
-PREDICTIONS = (
-    "arm",
-    "seed",
-    "test",
-    "where",
-    "image_id",
-    "patient_id",
-    "finding",
-    "label",
-    "logit",
-    "sex",
-    "age",
-    "view",
-)
+__all__ = ["finished", "keep", "together"]
 
 
 def finished(folder: Path, task: Task) -> bool:
