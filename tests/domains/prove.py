@@ -50,8 +50,9 @@ def commands(root, pack):
     audit = ("audit", *usual, *generator, "--data", data, "--baselines", 3)
     audit += ("--classifier", "python:tests.domains.slices:honest")
     finding = ("--add", "liver lesion")
+    formats = ("--format", "png", "--format", "same")
     return {
-        "edit": command(*edit, *finding, "--hold", "ascites", "--json"),
+        "edit": command(*edit, *finding, "--hold", "ascites", "--json", *formats),
         "audit": command(*audit),
         "foreign edit": command(*edit, "--add", "edema"),
         "foreign audit": command(*audit, "--findings", "Edema"),
@@ -59,7 +60,6 @@ def commands(root, pack):
         "linked": command(*edit, *finding, "--hold", "linked"),
         "region": command(*edit, *finding, "--region", "heart"),
         "painter": command("edit", ct, *usual, *finding, "--editor", "painter"),
-        "dicom": command(*edit, *finding, "--format", "dicom"),
         "phantoms": command(*audit, "--data", "phantoms:3"),
         "validate": command("validate", *usual, "--data", data),
     }
@@ -82,7 +82,11 @@ def door(root):
         name: refused(imaging.read, slices.write_dicom(root / f"{name}.dcm", hu, **tags))
         for name, tags in wrong.items()
     }
+    record = json.loads((root / "cli" / "edits.json").read_text())
+    again = imaging.read(root / "cli" / record["items"][0]["files"]["counterfactual.dcm"]["path"])
     return said | {
+        "window": [float(again.origin[n].value) for n in ("WindowCenter", "WindowWidth")],
+        "written": [str(again.origin[n].value) for n in ("Modality", "BodyPartExamined")],
         "error": float(np.abs(made.pixels - slices.windowed(hu)).max()),
         "spacing": made.spacing_mm,
     }
@@ -121,6 +125,15 @@ def functions(root):
         "verdicts": {one.name: one.verdict for one in result},
         "shortcuts": {one.name: one.shortcuts() for one in result},
         "foreign": refused(tiny.edit, [picture], [Edit(("edema",), num_inference_steps=5)]),
+        "no judge": refused(
+            audit.run,
+            data,
+            chosen.table,
+            slices.Draughtsman(),
+            readers,
+            audit.Plan(slices.FINDINGS),
+            root / "unjudged",
+        ),
         "generic": refused(generic.edit, [picture], [Edit(("ascites",), num_inference_steps=5)]),
         "region": refused(tiny.parts.profile.pair, lesion),
         "late": refused(domain.register, late),

@@ -44,14 +44,14 @@ def windowed(hu):
 def write_folder(folder, count):
     """Write slices without a finding as PNG, shown in the pack's window, with one CSV."""
     folder.mkdir()
-    lines = ["path,labels,patient_id,age,sex"]
+    lines = ["path,labels,patient_id,age,sex,view"]
     for seed in range(count):
         Image.fromarray(np.rint(windowed(slice_hu(seed)) * 255).astype(np.uint8)).save(
             folder / f"{seed}.png"
         )
-        lines.append(f"{seed}.png,No Finding,p{seed},{40 + seed},{'FM'[seed % 2]}")
+        lines.append(f"{seed}.png,No Finding,p{seed},{40 + seed},{'FM'[seed % 2]},axial")
     Image.fromarray(np.full((SIDE, SIDE), 9, np.uint8)).save(folder / "ill.png")
-    lines.append("ill.png,hepatic lesion|Ascites,ill,50,F")
+    lines.append("ill.png,hepatic lesion|Ascites,ill,50,F,coronal")
     (folder / "index.csv").write_text("\n".join(lines) + "\n")
     return folder
 

@@ -85,6 +85,8 @@ def test_the_report_speaks_of_slices(said, root):
     page = (root / "audit" / "report.html").read_text()
     assert "Ascites → Liver Lesion" in page
     assert "Cardiomegaly" not in page
+    assert "Does a classifier of CT slices react" in page
+    assert f"{prove.PATIENTS} pictures of {prove.PATIENTS} patients; 6 F, 6 M; 12 axial" in page
     assert not re.search("radiograph|chest|x-ray|lung", headings(page))
     report = json.loads((root / "audit" / "report.json").read_text())
     assert {row["edited"] for one in report["classifiers"] for row in one["cells"]} == {
@@ -112,7 +114,6 @@ def test_labels_of_the_pack_are_columns_of_the_table(said):
         ("linked", "co-occurrence matrix knows .* got 'Liver Lesion'"),
         ("region", "--region is made for chests; got the domain ct-slice"),
         ("painter", "The painter renders .* got 'Liver Lesion'"),
-        ("dicom", "DICOM output is made for chests"),
         ("phantoms", "--data phantoms is made for chests"),
         ("validate", "A validation is made for chests"),
     ],
@@ -131,6 +132,7 @@ def test_what_belongs_to_chests_is_refused_in_one_line(said, command, words):
         ("foreign", "EditError: The profile ct-slice draws findings of ct-slice; got Edema of cxr"),
         ("generic", "EditError: The profile generic draws findings of cxr; got Ascites"),
         ("region", "EditError: Regions in words are places of the chest"),
+        ("no judge", "AuditError: The bundled judge reads chest .* got Liver Lesion of ct-slice"),
         ("late", "InputError: .*late came after"),
     ],
 )
@@ -142,6 +144,12 @@ def test_a_ct_file_is_shown_in_hu_in_the_packs_window(said):
     door = said["door"]
     assert door["error"] < 1e-6
     assert door["spacing"] == [3, 3]
+
+
+def test_an_edited_ct_file_is_of_the_abdomen_and_in_the_packs_window(said):
+    assert said["door"]["written"] == ["CT", "ABDOMEN"]
+    # In DICOM's form, whose ramp is one level short of the width (PS3.3 C.11.2.1.2.1).
+    assert said["door"]["window"] == [40.5, 401]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from roentmod.datasets import Dataset
 from roentmod.editors.compose import shrink
 from roentmod.effects import JUDGE, Rules
 from roentmod.errors import AuditError
+from roentmod.findings import finding
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
 from roentmod.phantom import phantom
 from roentmod.rundir import claim, made_with, now
@@ -77,7 +78,8 @@ def run(
         stages: called with a stage's name, returns what is told of its progress.
 
     Raises:
-        AuditError: no baseline or classifier, or `folder` holds an audit of something else.
+        AuditError: no baseline or classifier, no judge in another domain, or `folder` holds an
+            audit of something else.
         EditError: the editor cannot make one of the edits.
     """
     if baselines.empty or not classifiers:
@@ -87,6 +89,12 @@ def run(
         )
     if JUDGE in classifiers:
         raise AuditError(f"'{JUDGE}' names the judge; an audited classifier needs another name.")
+    foreign = [name for name in plan.findings if finding(name).domain != "cxr"]
+    if judge is None and foreign:
+        raise AuditError(
+            f"The bundled judge reads chest radiographs; got {foreign[0]} of "
+            f"{finding(foreign[0]).domain}. Give a judge of that domain."
+        )
     started = time.time()
     readers = Readers({**classifiers, JUDGE: judge or Judge.load()})
     removals = _removals(data, plan)

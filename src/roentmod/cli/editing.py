@@ -94,10 +94,6 @@ def edit(
     pack = pack_of(domain)
     if region:
         pack.need_chest("--region")
-    # What is written into a DICOM file besides the picture says that it is of a chest.
-    formats = tuple(format or (["same"] if pack.anatomy == "chest" else ["png"]))
-    if set(formats) != {"png"}:
-        pack.need_chest("DICOM output")
     common: dict[str, Any] = {
         "prompt": prompt,
         "side": side,
@@ -119,7 +115,7 @@ def edit(
 
     output = Output(
         out,
-        cast("tuple[Format, ...]", formats),
+        cast("tuple[Format, ...]", tuple(format or ["same"])),
         not deidentify,
         secondary_capture,
     )

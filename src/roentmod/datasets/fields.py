@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roentmod.datasets.labels import Texts
+from roentmod.domain import VIEWS, registered
 from roentmod.errors import DatasetError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "read_table",
     "sex",
     "split_name",
+    "taken",
     "texts_of",
     "translate",
     "view",
@@ -36,6 +38,7 @@ _VIEWS = {
     **dict.fromkeys(("ap", "antero-posterior", "anteroposterior", "ap erect"), "AP"),
     **dict.fromkeys(("ap horizontal", "ap supine", "ap semi-erect", "ap portable"), "AP"),
     "frontal": "frontal",
+    **{plane: plane for plane in VIEWS if plane != "frontal"},
     **dict.fromkeys(("l", "ll", "rl", "lat", "lateral", "xtable lateral"), "lateral"),
     # Oblique, lordotic and lying views, ribs, and what PadChest puts aside.
     **dict.fromkeys(("lao", "rao", "lpo", "rpo", "ap axial", "pa axial", "swimmers"), "other"),
@@ -52,8 +55,13 @@ _UNITS = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
 
 def view(text: str) -> str:
-    """Return "PA", "AP", "frontal", "lateral", "other", or "unknown" for anything else."""
+    """Return "PA", "AP", "frontal", a plane, "lateral", "other", or "unknown" for anything else."""
     return _VIEWS.get(" ".join(text.lower().replace("_", " ").split()), "unknown")
+
+
+def taken() -> tuple[str, ...]:
+    """Return the views that selections take: frontal ones, and the planes of registered domains."""
+    return (*FRONTAL, *(view for pack in registered() for view in pack.views if view != "frontal"))
 
 
 def sex(text: str) -> str:

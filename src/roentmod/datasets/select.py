@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.datasets.fields import FRONTAL, split_name
+from roentmod.datasets.fields import split_name, taken
 from roentmod.datasets.labels import NAMES
 from roentmod.datasets.table import Dataset, leaking
 from roentmod.errors import DatasetError
@@ -170,7 +170,7 @@ def _standing(table: pd.DataFrame, split: str | None, view: str | None) -> dict[
     for reason in sorted(set(table["unfit"]) - {""}):
         masks[f"unfit: {reason}"] = np.asarray(table["unfit"] != reason)
     masks["view unknown"] = np.asarray(table["view"] != "unknown")
-    masks["not frontal"] = np.asarray(table["view"].isin(FRONTAL))
+    masks["not frontal"] = np.asarray(table["view"].isin(taken()))
     if view is not None:
         masks["other view"] = np.asarray(table["view"] == view)
     return masks

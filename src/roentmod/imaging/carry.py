@@ -8,6 +8,8 @@ import re
 import numpy as np
 from pydicom.dataset import Dataset
 
+from roentmod.domain import registered
+
 __all__ = ["EMPTY", "digital", "facts", "identity"]
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,15 @@ _IDENTITY = (
 )
 
 
+def _body_part(source: Dataset) -> str | None:
+    """Return the part that the domain of the source's modality is of: the chest, if in doubt."""
+    modality, part = source.get("Modality"), str(source.get("BodyPartExamined") or "").upper()
+    pack = next((p for p in registered() if modality in p.modalities), None)
+    if pack is None or pack.anatomy == "chest":
+        return "CHEST"
+    return next((known for known in pack.body_parts if known in part), None)
+
+
 def facts(source: Dataset, data: Dataset) -> None:
     """Copy into `data` what identifies nobody and has a value that the standard defines."""
     for name, choices in _CODED.items():
@@ -76,7 +87,7 @@ def facts(source: Dataset, data: Dataset) -> None:
             setattr(data, name, source.get(name))
     for name in (*_NUMBERS, *_SPACINGS):
         _copy_numbers(source, data, name)
-    data.BodyPartExamined = "CHEST"  # what a `Radiograph` is
+    data.BodyPartExamined = _body_part(source)
     orientation = source.get("PatientOrientation")
     parts = [orientation] if isinstance(orientation, str) else list(orientation or ())
     if len(parts) == 2 and all(re.fullmatch("[APRLHF]{1,3}", str(part)) for part in parts):

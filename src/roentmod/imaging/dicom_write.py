@@ -2,9 +2,9 @@
 
 Policy. The file is built from an allow-list, never by deleting from a copy of the source:
 
-* Kept: sex, age (90 years and above as 090Y), projection, side, body part (as CHEST), exposure
-  numbers, spacing, grey scale (rescale, window, LUTs), lossy compression; each only where its value
-  is one that the standard defines, so that free text cannot pass in a coded field.
+* Kept: sex, age (90 years and above as 090Y), projection, side, body part (in its domain's words),
+  exposure numbers, spacing, grey scale (rescale, window, LUTs), lossy compression; each only where
+  its value is one that the standard defines, so that free text cannot pass in a coded field.
 * Dropped: names, identifiers, dates and times, institutions, people, devices, comments and other
   free text, private tags, overlays, Pixel Padding Value (an edit may hit that level by chance).
 * UIDs are replaced by hashes: the pictures of one study stay one study, and the Source Image

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from roentmod import domain
 from roentmod.report import figures, tables, words
 from roentmod.report.tables import Table, settings, table
 from roentmod.report.words import cell_sentence, off_target, percent, ranked, readable
@@ -57,6 +58,7 @@ def content(result: AuditResult) -> dict[str, Any]:
     ]
     return {
         "title": "Shortcut audit",
+        "pictures": _pictures(result),
         "names": ", ".join(readable(one.name) for one in result.classifiers),
         "date": _date(result.provenance),
         "overview": settings("What was audited", _overview(result)),
@@ -75,6 +77,13 @@ def content(result: AuditResult) -> dict[str, Any]:
         "symbols": words.SYMBOLS,
         "exact": bool(plan.get("exact", False)),
     }
+
+
+def _pictures(result: AuditResult) -> str:
+    """Return what the pictures are, in the plural: the domain of the findings edited says it."""
+    names = [name for name in result.plan.get("findings", ()) if domain.key(name) in domain.words()]
+    packs = [domain.named(domain.words()[domain.key(name)].domain) for name in names]
+    return f"{next((pack.statement for pack in packs if pack), 'picture')}s"
 
 
 def _records(frame: pd.DataFrame) -> list[Row]:
@@ -112,7 +121,7 @@ def _baselines(frame: pd.DataFrame) -> str:
     """Return who the baselines are: counts by sex, view and site, and the range of ages."""
     rows = _records(frame)
     people = len({str(row["patient_id"]) for row in rows})
-    parts = [f"{len(rows)} radiographs of {people} patients"]
+    parts = [f"{len(rows)} pictures of {people} patients"]
     for key in ("sex", "view", "site"):
         counts = Counter(str(row.get(key) or f"{key} unknown") for row in rows)
         if counts and set(counts) != {f"{key} unknown"}:
