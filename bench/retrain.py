@@ -128,8 +128,7 @@ def real(places: dict[str, Path]) -> Spec:
                 "Kermany": {"source": kermany, "where": "external"},
             },
             "editor": {"name": "mini"},
-            "audit": {"baselines": 40, "source": {"source": nih, "split": "test"}},
-            "augment": {"baselines": 240, "ratio": 2},
+            "augment": {"baselines": 200, "ratio": 2},
             "retrain": _training(list(retrain.ARMS), size=64, steps=800),
         }
     )

@@ -212,6 +212,7 @@ def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
                     f"- {arm}, {where}: surely better than {rival} in {len(better)} of "
                     f"{len(against)} pairs.{_missing(against, better)}"
                 )
+    yield from _upper(found)
     base = told["shortcut_score"]["erm"]
     for arm in _CORRECTED:
         fall = 1 - told["shortcut_score"][arm] / base if base else float("nan")
@@ -221,6 +222,24 @@ def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
         f"- Reverse shortcut: isolated {isolated:+.3f}, soft {soft:+.3f}: soft "
         f"{'is lower' if soft < isolated else 'is not lower'}."
     )
+
+
+def _upper(found: Found) -> Iterator[str]:
+    """Say what the painter's counterfactuals reach: how much of a miss is the editor's."""
+    for arm in _CORRECTED:
+        for where in ("internal", "external"):
+            own = [
+                row
+                for name, row in _compared(found)
+                if name.endswith("painter")
+                and (row["arm"], row["reference"], row["where"]) == (arm, "erm", where)
+            ]
+            won = [r for r in own if r["difference"] >= _RULES.gain and r["low"] > 0]
+            yield (
+                f"- {arm} with the painter's counterfactuals, {where}: {len(won)} of {len(own)} "
+                "pairs. What `mini` misses beyond this is the editor's part: it draws a finding at "
+                "much the same place and with one look, the tests do not."
+            )
 
 
 def _missing(rows: list[Any], won: list[Any]) -> str:
