@@ -176,10 +176,11 @@ def _real(one: Mapping[str, Any]) -> Iterator[str]:
         "NIH labels as they are, few positives: internal is the NIH test split, external Kermany "
         "(children, pneumonia or normal, aspect ratio squashed). Hannover has no picture without "
         "COVID-19, so no area can be had from it. Pairs are a guess from the labels; each "
-        "difference is of one finding, on all pictures."
+        "difference is of one finding, on all pictures. Half of a batch is counterfactuals, as in "
+        "(a)."
     )
     yield ""
-    for where in ("internal", "external"):
+    for where in (where for where in ("internal", "external") if one[where]):
         yield from (f"{where.capitalize()}, read findings of the suspected pairs:", "")
         yield from (*_areas(one[where]), "")
     yield "| finding | test | arm | gain over erm | 95 % | positives |"
@@ -213,6 +214,7 @@ def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
                     f"{len(against)} pairs.{_missing(against, better)}"
                 )
     yield from _upper(found)
+    yield from _real_short(found["real"])
     base = told["shortcut_score"]["erm"]
     for arm in _CORRECTED:
         fall = 1 - told["shortcut_score"][arm] / base if base else float("nan")
@@ -222,6 +224,24 @@ def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
         f"- Reverse shortcut: isolated {isolated:+.3f}, soft {soft:+.3f}: soft "
         f"{'is lower' if soft < isolated else 'is not lower'}."
     )
+
+
+def _real_short(one: Mapping[str, Any]) -> Iterator[str]:
+    """Say of how many findings real labels gained or lost, and where for sure."""
+    for arm in _CORRECTED:
+        rows = [
+            r for r in one["comparisons_by_test"] if r["reference"] == "erm" and r["arm"] == arm
+        ]
+        better = [_told(r) for r in rows if r["low"] > 0]
+        worse = [_told(r) for r in rows if r["high"] < 0]
+        yield (
+            f"- Real labels, {arm}: of {len(rows)} findings and tests, surely better than erm: "
+            f"{', '.join(better) or 'none'}; surely worse: {', '.join(worse) or 'none'}."
+        )
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    return f"{row['finding']} in {row['test']} ({100 * row['difference']:+.1f})"
 
 
 def _upper(found: Found) -> Iterator[str]:
@@ -236,10 +256,13 @@ def _upper(found: Found) -> Iterator[str]:
             ]
             won = [r for r in own if r["difference"] >= _RULES.gain and r["low"] > 0]
             yield (
-                f"- {arm} with the painter's counterfactuals, {where}: {len(won)} of {len(own)} "
-                "pairs. What `mini` misses beyond this is the editor's part: it draws a finding at "
-                "much the same place and with one look, the tests do not."
+                f"- {arm} with the painter's counterfactuals (first set), {where}: {len(won)} of "
+                f"{len(own)} pairs."
             )
+    yield (
+        "- What `mini` misses beyond the painter is the editor's part: it draws a finding at much "
+        "the same place and with one look, the tests do not."
+    )
 
 
 def _missing(rows: list[Any], won: list[Any]) -> str:
