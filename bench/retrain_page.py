@@ -78,7 +78,8 @@ def page(found: Found) -> str:
         "Pairs were chosen in a pilot so that the read finding is the one that is harder to see; "
         "where the cause is the harder one, nothing is learned from it. Soft labels are the "
         "bundled NIH rates: the training's own rates hold the very link that was planted. A batch "
-        "is half counterfactuals; it was a quarter in a first run, and was raised after its tests were seen. "
+        "is half counterfactuals; it was a quarter in a first run, and was raised after its tests "
+        "were seen. "
         f"Counterfactuals of `mini` are by the weights {_weights(found)}.",
         "",
     ]
