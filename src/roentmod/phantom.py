@@ -12,7 +12,7 @@ the costophrenic angle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -145,7 +145,7 @@ def phantom(seed: int, *, size: int = 224) -> Phantom:
     shown = _film(grid, loss, anatomy, rng)
     picture = Radiograph.from_array(shown, source=f"phantom-{seed}")
     spacing = (grid.pixel, grid.pixel)
-    picture = Radiograph(picture.stored, picture.grey, spacing, picture.bits, picture.source)
+    picture = replace(picture, spacing_mm=spacing, synthetic=True)
     return Phantom(picture, anatomy, _facts(grid))
 
 

@@ -8,7 +8,7 @@ beside them, so that an edit returns to the file's own bits and leaves untouched
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -121,6 +121,8 @@ class Radiograph:
         spacing_mm: row and column spacing in mm, or None where unknown.
         bits: bits stored a pixel, 8 to 16.
         source: where it came from (a file name; never a patient's name).
+        synthetic: it was drawn or edited, and not taken of a patient: phantoms, and files that say
+            so. Everything written of it says so, too.
         origin: what an output file must carry over (for DICOM, the source data set), opaque here.
     """
 
@@ -129,6 +131,7 @@ class Radiograph:
     spacing_mm: tuple[float, float] | None = None
     bits: int = 8
     source: str = ""
+    synthetic: bool = False
     origin: object = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -189,6 +192,4 @@ class Radiograph:
         Stored levels change only where a display value changed.
         """
         stored = self.grey.store(pixels, self.stored)
-        return Radiograph(
-            stored, self.grey, self.spacing_mm, self.bits, self.source, origin=self.origin
-        )
+        return replace(self, stored=stored)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
@@ -292,3 +293,21 @@ def test_json_knows_numpy_and_pandas_values(tmp_path):
 
 
 EMPTY = pd.DataFrame()
+
+
+def test_pictures_are_found_from_a_folder_named_relatively(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = report.publish(audit(Path("here/audit"))).read_text(encoding="utf-8")
+    assert "cannot be read" not in text
+    assert text.count("data:image/png") + text.count("data:image/jpeg") >= 12
+
+
+def test_a_baseline_that_was_drawn_is_not_called_real(tmp_path):
+    result = audit(tmp_path)
+    first = result.classifiers[0]
+    drawn = tuple(dataclasses.replace(one, real=False) for one in first.examples)
+    others = (dataclasses.replace(first, examples=drawn), *result.classifiers[1:])
+    path = report.publish(dataclasses.replace(result, classifiers=others))
+    text = path.read_text(encoding="utf-8")
+    assert "SYNTHETIC: baseline" in text
+    assert text.count("REAL: baseline") < 4

@@ -114,7 +114,7 @@ def _pairs(
 
 def _save(
     baseline: str, edit: Edit, source: Source, editor: RadiographEditor, folder: Path
-) -> Mapping[str, str]:
+) -> Mapping[str, Any]:
     """Edit once more and save the three pictures; the synthetic ones say so in their text."""
     one = editor.edit([source.radiograph(baseline)], [edit])[0]
     if one.image is None or one.difference is None:
@@ -122,14 +122,17 @@ def _save(
     stem = f"{len(list(folder.glob('*.png'))):03d}"
     facts = {"synthetic": "YES", "statement": provenance.STATEMENT, "edit": asdict(edit)}
     shown: dict[str, tuple[Any, dict[str, Any] | None]] = {
-        "baseline": (imaging.grey_picture(one.baseline.pixels, _LONGEST), None),
+        "baseline": (
+            imaging.grey_picture(one.baseline.pixels, _LONGEST),
+            provenance.own(one.baseline),
+        ),
         "counterfactual": (imaging.grey_picture(one.image.pixels, _LONGEST), facts),
         "difference": (
             imaging.difference_picture(one.difference, one.baseline.pixels, long_side=_LONGEST),
             facts,
         ),
     }
-    files = {}
+    files: dict[str, Any] = {"real": not one.baseline.synthetic}
     for kind, (picture, said) in shown.items():
         files[kind] = f"pictures/{stem}-{kind}.png"
         imaging.save_picture(picture, folder.parent / files[kind], said)

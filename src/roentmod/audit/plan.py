@@ -122,6 +122,7 @@ class Example:
         baseline_id: which radiograph.
         baseline, counterfactual, difference: PNG files.
         logit_sham, logit_counterfactual: what the head said.
+        real: whether the baseline is of a patient, and no phantom or edited picture.
     """
 
     edited: str
@@ -132,6 +133,7 @@ class Example:
     difference: Path
     logit_sham: float
     logit_counterfactual: float
+    real: bool = True
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableEr
 from roentmod.imaging.dicom import read_dicom
 from roentmod.imaging.dicom_write import write_dicom
 from roentmod.imaging.pictures import Row, difference_picture, grey_picture, sheet
-from roentmod.imaging.provenance import describe, without_source
+from roentmod.imaging.provenance import describe, own, without_source
 from roentmod.imaging.raster import read_raster, read_tones, save_png, write_png
 from roentmod.interfaces import Counterfactual
 from roentmod.radiograph import Radiograph
@@ -101,7 +101,7 @@ def write(
         radiograph: what to write.
         path: where to; the suffix chooses the format.
         provenance: what `provenance.describe` returned, and the file says that it is synthetic;
-            None for a copy of a radiograph that nobody edited.
+            None for a copy of a radiograph that nobody edited; a synthetic one still says so.
         keep_identity: carry the patient's and study's identity over (DICOM), and the source's file
             name; by default nothing that names the patient is written.
         as_original: write DICOM in the source's class (CR, DX) where that is valid, instead of as
@@ -112,7 +112,9 @@ def write(
         OSError: the folder does not exist or cannot be written.
     """
     target = Path(path)
-    facts = provenance if provenance is None or keep_identity else without_source(provenance)
+    facts = own(radiograph) if provenance is None else provenance
+    if facts is not None and not keep_identity:
+        facts = without_source(facts)
     suffix = target.suffix.lower()
     if suffix not in (".png", ".dcm"):
         raise UnsuitableError(f"Output is written as .png or .dcm; got '{target.name}'.")

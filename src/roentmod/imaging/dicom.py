@@ -80,7 +80,13 @@ def _read(path: Path) -> Radiograph:
     if file.get("PresentationIntentType") == "FOR PROCESSING":
         log.warning("%s holds raw detector data (FOR PROCESSING), not a picture", path.name)
     return Radiograph(
-        stored, grey, _spacing(file, path.name), int(file.BitsStored), path.name, origin=file
+        stored,
+        grey,
+        _spacing(file, path.name),
+        int(file.BitsStored),
+        path.name,
+        synthetic=file.get("SyntheticData") == "YES",
+        origin=file,
     )
 
 

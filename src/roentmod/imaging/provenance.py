@@ -17,10 +17,11 @@ import roentmod
 from roentmod.edits import Edit
 from roentmod.radiograph import Radiograph
 
-__all__ = ["STATEMENT", "as_json", "describe", "summary", "title", "without_source"]
+__all__ = ["STATEMENT", "as_json", "describe", "own", "summary", "title", "without_source"]
 
 STATEMENT = "Synthetic image made by RoentMod. Not for clinical use."
 _LIBRARIES = ("numpy", "torch", "diffusers", "transformers", "pydicom", "pillow")
+_PARAMETERS = ("strength", "guidance_scale", "seed", "composite")
 _CHANGING = ("seconds", "timings", "peak_mb")
 
 
@@ -45,6 +46,20 @@ def describe(baseline: Radiograph, edit: Edit, facts: Mapping[str, Any]) -> dict
     }
 
 
+def own(radiograph: Radiograph) -> dict[str, Any] | None:
+    """Return what a file of an unedited radiograph records; None where it is of a patient."""
+    if not radiograph.synthetic:
+        return None
+    return {
+        "synthetic": "YES",
+        "statement": STATEMENT,
+        "baseline_id": radiograph.id,
+        "source": radiograph.source,
+        "arm": "baseline",
+        "versions": {"roentmod": roentmod.__version__},
+    }
+
+
 def without_source(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return `facts` less the source's file name, as people put names of patients there."""
     return {key: value for key, value in facts.items() if key != "source"}
@@ -60,7 +75,8 @@ def title(facts: Mapping[str, Any]) -> str:
     edit = facts.get("edit", {})
     what = ", ".join(edit.get("findings", ())) or "free prompt"
     verb = "without" if edit.get("action") == "remove" else "with"
-    text = "sham (control arm)" if facts.get("arm") == "sham" else f"{verb} {what}"
+    named = {"sham": "sham (control arm)", "baseline": "radiograph, not edited again"}
+    text = named.get(str(facts.get("arm")), f"{verb} {what}")
     return f"SYNTHETIC {text}"[:64]
 
 
@@ -72,8 +88,9 @@ def summary(facts: Mapping[str, Any]) -> str:
         f"{title(facts)};",
         *(f"{key} {edit[key]};" for key in ("side", "severity", "region") if edit.get(key)),
         *(f"held: {name};" for name in edit.get("hold", ())),
-        *(f"{key} {edit.get(key)};" for key in ("strength", "guidance_scale", "seed", "composite")),
-        f"edit {facts.get('edit_id')}; baseline {facts.get('baseline_id')};",
+        *(f"{key} {edit[key]};" for key in _PARAMETERS if key in edit),
+        *([f"edit {facts['edit_id']};"] if "edit_id" in facts else []),
+        f"baseline {facts.get('baseline_id')};",
         f"roentmod {roentmod.__version__}.",
     ]
     return " ".join(parts)[:1024]

@@ -27,11 +27,12 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class _Picture:
-    """What a file holds: h x w tones, unsigned integers or floats, and how to see them."""
+    """What a file holds: h x w tones, unsigned integers or floats, and what it says of them."""
 
     tones: Tones
     kind: str
     inverted: bool = False
+    synthetic: bool = False
 
 
 def read_raster(path: Path) -> Radiograph:
@@ -56,7 +57,9 @@ def read_raster(path: Path) -> Radiograph:
     if picture.inverted:
         grey = GreyScale(0, 1 - grey.table)
     stored: NDArray[np.integer] = tones.astype(np.uint8 if bits == 8 else np.uint16)
-    return Radiograph(stored, grey, None, bits, path.name, origin=picture.kind)
+    return Radiograph(
+        stored, grey, None, bits, path.name, synthetic=picture.synthetic, origin=picture.kind
+    )
 
 
 def read_tones(path: Path) -> NDArray[np.float64]:
@@ -132,7 +135,8 @@ def _load(path: Path) -> _Picture:
                 _check_size(image.height, image.width)
                 kind = image.format or ""
                 image.load()
-                return _Picture(_grey(image), kind)
+                says = image.info.get("SyntheticData") == "YES"
+                return _Picture(_grey(image), kind, synthetic=says)
     except InputError:
         raise
     except Image.DecompressionBombError as error:

@@ -38,6 +38,7 @@ class Shown:
     title: str
     photographs: tuple[tuple[str, str, str], ...]
     files: tuple[str, ...]
+    real: bool
 
 
 @dataclass(frozen=True)
@@ -269,12 +270,13 @@ class _Examples:
             f"Difference of counterfactual and baseline {baseline}, {edited}.",
         )
         kinds = ("baseline", "counterfactual", "difference")
-        paths = [self._result.folder / getattr(example, kind) for kind in kinds]
+        paths = [getattr(example, kind) for kind in kinds]
         uris = [figures.photograph(path) for path in paths]
         return Shown(
             f"{edited} added to {baseline}. {change}.",
             tuple(zip(kinds, uris, alts, strict=True)),
             tuple(readable(path.name) for path in paths),
+            example.real,
         )
 
 

@@ -1,0 +1,44 @@
+"""What is synthetic says so, however often it is written and read again."""
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from roentmod import imaging
+from roentmod.phantom import phantom
+from roentmod.radiograph import Radiograph
+
+
+@pytest.mark.parametrize("suffix", [".png", ".dcm"])
+def test_an_unedited_phantom_says_that_it_is_synthetic(suffix, tmp_path):
+    drawn = phantom(3).radiograph
+    assert drawn.synthetic
+    path = tmp_path / f"picture{suffix}"
+    imaging.write(drawn, path, provenance=None)
+    if suffix == ".png":
+        told = Image.open(path).text
+        assert told["SyntheticData"] == "YES"
+        assert told["Title"].startswith("SYNTHETIC")
+        assert "None" not in told["Description"]
+    else:
+        assert pydicom.dcmread(path).SyntheticData == "YES"
+    again = imaging.read(path)
+    assert again.synthetic
+    imaging.write(again, tmp_path / "copy.png", provenance=None)
+    assert Image.open(tmp_path / "copy.png").text["SyntheticData"] == "YES"
+
+
+def test_a_patients_radiograph_is_not_called_synthetic(tmp_path):
+    taken = Radiograph.from_array(np.random.default_rng(0).random((64, 64)))
+    imaging.write(taken, tmp_path / "copy.png", provenance=None)
+    assert "SyntheticData" not in Image.open(tmp_path / "copy.png").text
+    assert not imaging.read(tmp_path / "copy.png").synthetic
+
+
+def test_a_change_of_pixels_keeps_what_a_radiograph_is():
+    drawn = phantom(3).radiograph
+    changed = drawn.with_pixels(drawn.pixels * 0.5)
+    assert changed.synthetic
+    assert changed.spacing_mm == drawn.spacing_mm
+    assert changed.id != drawn.id
