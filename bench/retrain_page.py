@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from roentmod.evaluation import Rules
@@ -10,6 +10,7 @@ from roentmod.evaluation import Rules
 Found = Mapping[str, Mapping[str, Any]]
 _CORRECTED = ("isolated", "soft")
 _RIVALS = ("oversampling", "reweighting")
+_COMPARED = ("comparisons", "comparisons_by_test")
 _RULES = Rules()
 
 
@@ -37,8 +38,27 @@ def gathered(found: Found) -> dict[str, Any]:
         "shortcut_score": _means(scores),
         "reverse_shortcut": _means(losses),
         "seeds": found["truth-first-mini"]["seeds"],
-        "studies": dict(found),
+        "studies": {name: trimmed(one) for name, one in found.items()},
     }
+
+
+def trimmed(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of a study, less the comparisons that neither page nor reader asks for.
+
+    What is left out follows from a run's predictions: slices of a pair, and how findings differ
+    between other arms than erm.
+    """
+    return {
+        key: [row for row in told if _kept(row)] if key in _COMPARED else told
+        for key, told in study.items()
+    }
+
+
+def _kept(row: Mapping[str, Any]) -> bool:
+    """Return whether a comparison is of all pictures of a pair, or of a finding with erm."""
+    if "slice" in row:
+        return bool(row["slice"] == "all")
+    return bool(row["reference"] == "erm")
 
 
 def _truth(found: Found) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -98,13 +118,31 @@ def _weights(found: Found) -> str:
     return " and ".join(f"`{name}`" for name in sorted(made))
 
 
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the lines of a table."""
+    words = list(head)
+    yield _line(words)
+    yield "|" + "---|" * len(words)
+    yield from map(_line, rows)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def _points(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a difference of areas and its interval, in points."""
+    low, high = (f"{100 * row[end]:+.1f}" for end in ("low", "high"))
+    return f"{100 * row['difference']:+.1f}", f"{low} to {high}"
+
+
 def _areas(areas: Mapping[str, Any]) -> Iterator[str]:
     arms = list(dict.fromkeys(arm for own in areas.values() for arm in own))
-    yield f"| | {' | '.join(arms)} |"
-    yield "|---|" + "---|" * len(arms)
-    for name, own in areas.items():
-        cells = [_area(own[arm]) if arm in own else "-" for arm in arms]
-        yield f"| {name} | {' | '.join(cells)} |"
+    rows = (
+        (name, *(_area(own[arm]) if arm in own else "-" for arm in arms))
+        for name, own in areas.items()
+    )
+    yield from _table(("", *arms), rows)
 
 
 def _area(one: Mapping[str, Any]) -> str:
@@ -123,35 +161,32 @@ def _compared(found: Found) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _gains(found: Found) -> Iterator[str]:
-    yield "| pair | where | arm | against | gain | 95 % |"
-    yield "|---|---|---|---|---|---|"
+    rows = []
     for name, row in _compared(found):
         if row["arm"] in _CORRECTED and row["reference"] in ("erm", *_RIVALS):
             arm = row["arm"] + (" (painter)" if name.endswith("painter") else "")
             pair = f"{row['cause']} → {row['read']}"
-            yield (
-                f"| {pair} | {row['where']} | {arm} | {row['reference']} | "
-                f"{100 * row['difference']:+.1f} | {100 * row['low']:+.1f} to "
-                f"{100 * row['high']:+.1f} |"
-            )
+            rows.append((pair, row["where"], arm, row["reference"], *_points(row)))
+    yield from _table(("pair", "where", "arm", "against", "gain", "95 %"), rows)
 
 
 def _by_place(found: Found) -> Iterator[str]:
     yield "Gain of the read findings over erm, mean of the three pairs of a set:"
     yield ""
-    rows: dict[tuple[str, str], dict[str, list[float]]] = {}
+    gains: dict[tuple[str, str], dict[str, list[float]]] = {}
     for name, one in _truth(found):
         reads = {row["read"] for row in one["comparisons"]}
         for row in one["comparisons_by_test"]:
             if row["reference"] == "erm" and row["finding"] in reads:
-                own = rows.setdefault((name, row["test"]), {})
+                own = gains.setdefault((name.removeprefix("truth-"), row["test"]), {})
                 own.setdefault(row["arm"], []).append(row["difference"])
-    arms = list(dict.fromkeys(arm for own in rows.values() for arm in own))
-    yield f"| study | test | {' | '.join(arms)} |"
-    yield "|---|---|" + "---|" * len(arms)
-    for (name, test), own in rows.items():
-        cells = [f"{100 * sum(v) / len(v):+.1f}" if (v := own.get(a)) else "-" for a in arms]
-        yield f"| {name.removeprefix('truth-')} | {test} | {' | '.join(cells)} |"
+    arms = list(dict.fromkeys(arm for own in gains.values() for arm in own))
+    rows = ((*place, *(_mean_points(own.get(arm)) for arm in arms)) for place, own in gains.items())
+    yield from _table(("study", "test", *arms), rows)
+
+
+def _mean_points(values: list[float] | None) -> str:
+    return f"{100 * sum(values) / len(values):+.1f}" if values else "-"
 
 
 def _scores(told: Mapping[str, Any]) -> Iterator[str]:
@@ -162,14 +197,13 @@ def _scores(told: Mapping[str, Any]) -> Iterator[str]:
         "above 0, the model under-calls what truly comes together; below 0, the cause helps it."
     )
     yield ""
-    yield "| arm | shortcut score | fall against erm | reverse shortcut |"
-    yield "|---|---|---|---|"
+    rows = []
     base = told["shortcut_score"].get("erm")
     for arm, loss in told["reverse_shortcut"].items():
         score = told["shortcut_score"].get(arm)
         fall = f"{1 - score / base:.0%}" if base and score is not None and arm != "erm" else "-"
-        shown = "-" if score is None else f"{score:.2f}"
-        yield f"| {arm} | {shown} | {fall} | {loss:+.3f} |"
+        rows.append((arm, "-" if score is None else f"{score:.2f}", fall, f"{loss:+.3f}"))
+    yield from _table(("arm", "shortcut score", "fall against erm", "reverse shortcut"), rows)
 
 
 def _real(one: Mapping[str, Any]) -> Iterator[str]:
@@ -184,15 +218,12 @@ def _real(one: Mapping[str, Any]) -> Iterator[str]:
     for where in (where for where in ("internal", "external") if one[where]):
         yield from (f"{where.capitalize()}, read findings of the suspected pairs:", "")
         yield from (*_areas(one[where]), "")
-    yield "| finding | test | arm | gain over erm | 95 % | positives |"
-    yield "|---|---|---|---|---|---|"
-    for row in one["comparisons_by_test"]:
-        if row["reference"] == "erm" and row["arm"] in _CORRECTED:
-            yield (
-                f"| {row['finding']} | {row['test']} | {row['arm']} | "
-                f"{100 * row['difference']:+.1f} | {100 * row['low']:+.1f} to "
-                f"{100 * row['high']:+.1f} | {row['positives']} |"
-            )
+    rows = (
+        (row["finding"], row["test"], row["arm"], *_points(row), str(row["positives"]))
+        for row in one["comparisons_by_test"]
+        if row["reference"] == "erm" and row["arm"] in _CORRECTED
+    )
+    yield from _table(("finding", "test", "arm", "gain over erm", "95 %", "positives"), rows)
 
 
 def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import roentmod
 from tests.test_cli import SCRIPT, run
 
 PAIR = "Pleural Effusion,Cardiomegaly"
@@ -40,6 +42,16 @@ def test_the_gate_fails_on_the_shortcut_and_names_it(done):
     assert "<html" in (folder / "run" / "report.html").read_text()
     cells = pd.read_parquet(folder / "run" / "effects.parquet")
     assert set(cells["classifier"]) == {"honest", "shortcut"}
+
+
+def test_files_are_named_by_their_hash_and_not_by_where_they_lie(done):
+    folder = done[1] / "run"
+    said = json.loads((folder / "audit.json").read_text())["classifiers"]
+    assert {one["source"] for one in said.values()} == {"honest.onnx", "shortcut.onnx"}
+    page = (folder / "report.html").read_text()
+    assert all(one["source"] in page and one["sha256"] in page for one in said.values())
+    for name in ("audit.json", "report.json", "report.html"):
+        assert str(Path(roentmod.__file__).parent) not in (folder / name).read_text()
 
 
 def test_heads_are_printed_and_unread_ones_too(done):

@@ -5,6 +5,8 @@ import json
 import pandas as pd
 import pytest
 
+from roentmod import datasets, imaging
+from roentmod.phantom import phantom
 from tests.test_cli import run
 
 
@@ -29,6 +31,22 @@ def test_a_training_set_is_made_and_found_complete_the_next_time(tmp_path):
     when = {p: p.stat().st_mtime_ns for p in (tmp_path / "set" / "images").rglob("*.png")}
     assert augment(tmp_path / "set", *options, cache=tmp_path).returncode == 0
     assert {p: p.stat().st_mtime_ns for p in when} == when
+
+
+def test_no_counterfactual_is_made_of_patients_dealt_to_validation(tmp_path):
+    """NIH's lists have no validation split: a later retraining deals one, by the same rule."""
+    names = [f"p{i}" for i in range(12)]
+    rows = [{"path": f"{n}.png", "patient_id": n, "labels": "No Finding"} for n in names]
+    for seed, row in enumerate(rows):
+        imaging.write(phantom(seed, size=160).radiograph, tmp_path / row["path"], provenance=None)
+    pd.DataFrame(rows).assign(split="train", age=50).to_csv(tmp_path / "index.csv", index=False)
+    result = augment(tmp_path / "set", "--data", tmp_path, cache=tmp_path)
+    assert result.returncode == 0, result.stderr
+    made = set(pd.read_parquet(tmp_path / "set" / "manifest.parquet")["patient_id"])
+    whole = datasets.with_validation(datasets.load(str(tmp_path))).table
+    dealt = set(whole.loc[whole["split"] == "val", "patient_id"])
+    assert dealt
+    assert made == set(names) - dealt
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ else:
 __all__ = [
     "BUNDLED",
     "NO_FINDING",
+    "SEVERITIES",
     "VIEWS",
     "Domain",
     "Finding",
@@ -40,6 +41,7 @@ __all__ = [
 
 BUNDLED = {path.stem: path for path in sorted((Path(__file__).parent / "data/domains").glob("*"))}
 VIEWS = ("frontal", "axial", "coronal", "sagittal")
+SEVERITIES = ("mild", "moderate", "severe")
 _GROUP = "roentmod.domains"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 # Commands and tables join names of findings with these.
@@ -67,7 +69,13 @@ _TABLES = {
         "findings": "a list",
         "profiles": "a table",
     },
-    "finding": {"name": "text", "phrase": "text", "aliases": "a list", "sided": "true or false"},
+    "finding": {
+        "name": "text",
+        "phrase": "text",
+        "aliases": "a list",
+        "sided": "true or false",
+        "place": "text",
+    },
     "window": {"centre": "a number", "width": "a number"},
     "profile": {
         "normal": "text",
@@ -77,6 +85,7 @@ _TABLES = {
         "guidance_scale": "a number",
         "scheduler": "text",
         "licence": "text",
+        "severity": "a table",
     },
 }
 _NEEDED = {
@@ -97,6 +106,7 @@ class Finding:
         aliases: other spellings accepted on input, lower case.
         sided: whether left and right make sense.
         domain: the pack it belongs to; "" for all of them.
+        place: the region where it usually lies, in the words of `roentmod.regions`; "" if unknown.
     """
 
     name: str
@@ -104,6 +114,7 @@ class Finding:
     aliases: tuple[str, ...] = ()
     sided: bool = False
     domain: str = ""
+    place: str = ""
 
 
 # Of every domain: labels, selections and shams mean the same by it everywhere.
@@ -261,7 +272,8 @@ def _findings(tables: Sequence[Any], domain: str) -> tuple[Finding, ...]:
                 f"'{name}'. Rename it."
             )
         aliases = tuple(alias.lower() for alias in _texts(table, "aliases"))
-        made.append(Finding(name, table["phrase"], aliases, table.get("sided", False), domain))
+        sided, place = table.get("sided", False), table.get("place", "")
+        made.append(Finding(name, table["phrase"], aliases, sided, domain, place))
     if not made:
         raise InputError("A pack has one finding at least; got none. Add [[findings]].")
     return tuple(made)
@@ -290,7 +302,17 @@ def _profiles(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 f"A template says where the findings go, as {{impression}}; got "
                 f"'{table['template']}' for {name}. Add it."
             )
+        _check_factors(name, table.get("severity", {}))
     return {name: dict(table) for name, table in tables.items()}
+
+
+def _check_factors(profile: str, factors: Mapping[str, Any]) -> None:
+    for word, factor in factors.items():
+        if word not in SEVERITIES or type(factor) not in (int, float) or not factor > 0:
+            raise InputError(
+                f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}; got "
+                f"{word} = {factor!r} for {profile}. Correct it."
+            )
 
 
 def _judge(form: str | None, folder: Path) -> str | None:

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 
 from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding, finding
-from roentmod.regions import canonical, sides
+from roentmod.regions import canonical, on_side, sides
 
-__all__ = ["Action", "Arm", "Composite", "Edit", "Scheduler", "Severity", "Side"]
+__all__ = ["USUAL", "Action", "Arm", "Composite", "Edit", "Scheduler", "Severity", "Side"]
 
 Action = Literal["add", "remove"]
 Arm = Literal["counterfactual", "sham"]
@@ -19,6 +19,8 @@ Side = Literal["left", "right", "both"]
 Severity = Literal["mild", "moderate", "severe"]
 Composite = Literal["sham", "baseline", "none"]
 Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
+# The region that stands for the findings' usual places.
+USUAL = "usual"
 # Fields younger than the first ids: while they are empty they are left out of the hash.
 _YOUNGER: dict[str, object] = {"region": None, "hold": ()}
 
@@ -41,7 +43,8 @@ class Edit:
         seed: the noise, together with the baseline.
         arm: "counterfactual", or "sham" (same noise, normal prompt).
         composite: how the result returns to native resolution.
-        region: where the picture may change, in the words of `roentmod.regions`; None: everywhere.
+        region: where the picture may change, in the words of `roentmod.regions`, or "usual": where
+            the findings usually lie, at the edit's side; None: everywhere.
         hold: findings that the edit must not bring along or take along, canonical names; means
             nothing to the sham arm.
     """
@@ -89,8 +92,9 @@ class Edit:
     def _settle_region(self) -> None:
         if self.region is None:
             return
-        object.__setattr__(self, "region", canonical(self.region))
-        touched = sides(self.region)
+        words = self._usual() if self.region == USUAL else self.region
+        object.__setattr__(self, "region", canonical(words))
+        touched = sides(words)
         if self.side is None and len(touched) == 1 and self._sided:
             object.__setattr__(self, "side", touched[0])
         if self.side is not None and len(touched) == 1 and self.side != touched[0]:
@@ -98,6 +102,16 @@ class Edit:
                 f"side and region must agree; got side {self.side} and region '{self.region}'. "
                 "Leave side out: the region gives it."
             )
+
+    def _usual(self) -> str:
+        unknown = [item.name for item in self.as_findings() if not item.place]
+        if unknown or not self.findings:
+            raise EditError(
+                f"The region '{USUAL}' needs findings with a usual place; got "
+                f"{', '.join(unknown) or 'a free prompt'}. Name a region."
+            )
+        words = " + ".join(item.place for item in self.as_findings())
+        return on_side(words, self.side) if self.side else words
 
     def _settle_hold(self) -> None:
         held = tuple(sorted({finding(name).name for name in self.hold}))

@@ -6,7 +6,7 @@ No prompt list of the paper is public; each wording here is ours, documented and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from roentmod import domain
 from roentmod.edits import Edit, Scheduler
@@ -30,6 +30,8 @@ class Profile:
         scheduler: default sampler.
         licence: what the weights may be used for.
         domain: the pack whose pictures it draws; findings of others are refused.
+        severity: factors on guidance_scale by the edit's severity, where the word alone does not
+            say enough; a severity that is not there has 1.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Profile:
     scheduler: Scheduler = "ddim"
     licence: str = "unknown: ask whoever gave you the weights"
     domain: str = "cxr"
+    severity: Mapping[str, float] = field(default_factory=dict)
 
     def prompt(self, edit: Edit) -> str:
         """Return the prompt of the edit's finding (never the normal one).
@@ -71,6 +74,17 @@ class Profile:
         if edit.action == "remove":
             return self.normal, self.prompt(edit)
         return self.prompt(edit), ""
+
+    def guidance(self, edit: Edit) -> float:
+        """Return the guidance scale to use: the edit's, by the factor of its severity.
+
+        It stays where there is nothing to guide: at 1 or less, or between two equal prompts.
+        """
+        scale = edit.guidance_scale
+        towards, away = self.pair(edit)
+        if towards == away or scale <= 1:
+            return scale
+        return max(1.0, scale * self.severity.get(edit.severity or "", 1.0))
 
     def _check(self, edit: Edit) -> None:
         foreign = [f for f in edit.as_findings() if f.domain not in ("", self.domain)]

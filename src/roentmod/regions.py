@@ -3,13 +3,14 @@
 ::
 
     region = part { "+" part }
-    part   = [side] place | whole
+    part   = ["around"] ([side] place | whole)
     side   = left | right | both (bilateral); none means both
     place  = lung | upper zone | middle zone | lower zone | apex | base
            | costophrenic angle | hilum
     whole  = heart | mediastinum | retrocardiac
 
 Plurals, case, hyphens and a few synonyms (`_SYNONYMS`) do not matter. Sides are the patient's.
+"around" adds a margin: what a finding changes does not end at an outline.
 Sizes below are conventions of ours, as fractions of the height of the lung concerned.
 """
 
@@ -18,11 +19,12 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from scipy import ndimage
 
 from roentmod.anatomy import Anatomy, LungSide, Mask, Point
 from roentmod.errors import AnatomyError, EditError
 
-__all__ = ["PLACES", "canonical", "mask", "sides"]
+__all__ = ["PLACES", "canonical", "mask", "on_side", "sides"]
 
 Sides = tuple[LungSide, ...]
 # Place and its plural.
@@ -68,10 +70,13 @@ _SIDE_WORDS: dict[str, Sides] = {
     "bilateral": ("left", "right"),
 }
 _BOTH: Sides = ("left", "right")
+_AROUND_WORD = "around"
 # The lung above the clavicle, and the lung that lies on the diaphragm.
 _APEX, _BASE = 1 / 6, 0.2
 # Radii of the discs around a costophrenic angle and a hilum.
 _ANGLE, _HILUM = 0.14, 0.13
+# The margin of "around", of the height of the taller lung.
+_AROUND = 0.15
 
 
 def canonical(words: str) -> str:
@@ -80,7 +85,20 @@ def canonical(words: str) -> str:
     Raises:
         EditError: words outside the grammar.
     """
-    return " + ".join(_said(place, chosen) for place, chosen in _parts(words))
+    return " + ".join(_said(*part) for part in _parts(words))
+
+
+def on_side(words: str, side: str) -> str:
+    """Return a region with its places that have sides at `side` (left, right or both) only.
+
+    Raises:
+        EditError: words outside the grammar.
+    """
+    chosen = _SIDE_WORDS[side]
+    return " + ".join(
+        _said(around, place, touched if place in _WHOLE else chosen)
+        for around, place, touched in _parts(words)
+    )
 
 
 def sides(words: str) -> Sides:
@@ -89,7 +107,7 @@ def sides(words: str) -> Sides:
     Raises:
         EditError: words outside the grammar.
     """
-    touched = {side for _, chosen in _parts(words) for side in chosen}
+    touched = {side for _, _, chosen in _parts(words) for side in chosen}
     return tuple(side for side in _BOTH if side in touched)
 
 
@@ -106,12 +124,12 @@ def mask(words: str, anatomy: Anatomy, within: Mask | None = None) -> Mask:
         AnatomyError: the outlines leave no pixel for the region.
     """
     found = np.zeros(anatomy.shape, dtype=np.bool_)
-    for place, chosen in _parts(words):
+    for around, place, chosen in _parts(words):
         if place in _WHOLE:
-            found |= _whole(place, anatomy)
+            part = _whole(place, anatomy)
         else:
-            for side in chosen:
-                found |= _sided(place, side, anatomy)
+            part = np.logical_or.reduce([_sided(place, side, anatomy) for side in chosen])
+        found |= _widened(part, anatomy) if around else part
     if not found.any():
         raise AnatomyError(
             f"A region must hold a pixel of the radiograph; its outlines leave none for '{words}'. "
@@ -124,30 +142,52 @@ def mask(words: str, anatomy: Anatomy, within: Mask | None = None) -> Mask:
     return found if within is None else found & within
 
 
-def _parts(words: str) -> list[tuple[str, Sides]]:
-    """Return places and their sides, in the order of `PLACES`; a place named twice is one."""
-    merged: dict[str, set[LungSide]] = {}
+def _parts(words: str) -> list[tuple[bool, str, Sides]]:
+    """Return places, whether with a margin, and their sides, in the order of `PLACES`.
+
+    A place named twice is one.
+    """
+    merged: dict[tuple[bool, str], set[LungSide]] = {}
     for part in words.lower().replace("-", " ").replace("_", " ").split("+"):
-        place, chosen = _part(part.split(), words)
-        merged.setdefault(place, set()).update(chosen)
-    return [(p, tuple(s for s in _BOTH if s in merged[p])) for p in PLACES if p in merged]
+        around, place, chosen = _part(part.split(), words)
+        merged.setdefault((around, place), set()).update(chosen)
+    return [
+        (around, place, tuple(side for side in _BOTH if side in merged[around, place]))
+        for place in PLACES
+        for around in (False, True)
+        if (around, place) in merged
+    ]
 
 
-def _part(tokens: list[str], words: str) -> tuple[str, Sides]:
+def _part(tokens: list[str], words: str) -> tuple[bool, str, Sides]:
+    around = tokens[:1] == [_AROUND_WORD]
+    tokens = tokens[around:]
     chosen = _SIDE_WORDS.get(tokens[0]) if tokens else None
     place = _BY_WORD.get(" ".join(tokens[1:] if chosen else tokens))
     if place is None or (chosen and place in _WHOLE):
         raise EditError(
-            f"A region is [left|right|both] {', '.join(_SIDED)}; or {', '.join(_WHOLE)}; "
-            f"several joined by '+'; got '{words}'. Use these words, or give a mask."
+            f"A region is [around] [left|right|both] {', '.join(_SIDED)}; or [around] "
+            f"{', '.join(_WHOLE)}; several joined by '+'; got '{words}'. Use these words, or give "
+            "a mask."
         )
-    return place, chosen or _WHOLE.get(place, _BOTH)
+    return around, place, chosen or _WHOLE.get(place, _BOTH)
 
 
-def _said(place: str, chosen: Sides) -> str:
+def _said(around: bool, place: str, chosen: Sides) -> str:
+    said = f"{chosen[0]} {place}"
     if place in _WHOLE:
-        return place
-    return f"both {_SIDED[place]}" if len(chosen) == 2 else f"{chosen[0]} {place}"
+        said = place
+    elif len(chosen) == 2:
+        said = f"both {_SIDED[place]}"
+    return f"{_AROUND_WORD} {said}" if around else said
+
+
+def _widened(part: Mask, anatomy: Anatomy) -> Mask:
+    """Return a part with the margin of "around", h x w."""
+    spans = [anatomy.span(side) for side in _BOTH]
+    reach = _AROUND * max(last + 1 - first for first, last in spans)
+    near: Mask = ndimage.distance_transform_edt(~part) <= reach
+    return near if part.any() else part
 
 
 def _sided(place: str, side: LungSide, anatomy: Anatomy) -> Mask:

@@ -86,6 +86,7 @@ def test_it_answers_as_transformers_own_processor_and_model(chest, images):
     assert said["input_range"] == [0, 1]
     assert said["mean"] == MEAN
     assert len(said["sha256"]) == 64
+    assert said["source"] == "net"
     assert said["heads"][2]["state"] == "unmapped"
 
 

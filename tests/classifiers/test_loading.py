@@ -60,6 +60,7 @@ class TestOnnx:
         said = model.describe()
         assert json.loads(json.dumps(said)) == said
         assert said["kind"] == "onnx"
+        assert said["source"] == graph.name
         assert len(said["sha256"]) == 64
         assert said["name"] == "net"
 
@@ -178,6 +179,7 @@ def test_torchscript(tmp_path, pictures):
     model = classifiers.load(write_sidecar(path))
     np.testing.assert_allclose(model.logits(pictures), truth(net(), pictures), atol=1e-5)
     assert model.describe()["kind"] == "torchscript"
+    assert "/" not in model.describe()["source"]
     torch.save(net().state_dict(), tmp_path / "state.pth")
     with pytest.raises(WeightsError, match="must be a TorchScript program"):
         classifiers.load(tmp_path / "state.pth", **DECLARED)

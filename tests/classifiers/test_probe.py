@@ -54,6 +54,7 @@ def test_it_is_scikit_learns_regression_and_comes_back(cohort, embedder, tmp_pat
     np.testing.assert_array_equal(again.logits(images)[:, :2], fitted.logits(images))
     said = again.describe()
     assert said["embedder"]["source"] == SPEC.removeprefix("python:")
+    assert said["source"] == "probe"
     assert said["fit"]["n"] == 60
     assert {p.name for p in (tmp_path / "probe").iterdir()} == {"probe.json", "probe.npz"}
 

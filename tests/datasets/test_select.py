@@ -123,6 +123,63 @@ def test_what_cannot_be_chosen_is_said(loaded, options, message):
         datasets.baselines(loaded, **options)
 
 
+def split(count=400):
+    """Rows of two pictures a patient in train, and some in test."""
+    rows = [row(f"{i}-{j}", patient_id=f"p{i}", split="train") for i in range(count) for j in "ab"]
+    return [*rows, *(row(f"t{i}", patient_id=f"t{i}", split="test") for i in range(40))]
+
+
+def patients(loaded, name):
+    return set(loaded.table.loc[loaded.table["split"] == name, "patient_id"])
+
+
+def test_a_set_without_validation_split_gets_one(plain):
+    loaded = datasets.load(plain(*split(), pictures=False), check_files=False)
+    before = loaded.table.copy()
+    dealt = datasets.with_validation(loaded, share=0.2)
+    train, val = patients(dealt, "train"), patients(dealt, "val")
+    assert train | val == patients(loaded, "train")
+    assert not train & val
+    assert stats.binomtest(len(val), 400, 0.2).pvalue > 0.001
+    assert patients(dealt, "test") == patients(loaded, "test")
+    assert loaded.table.equals(before)
+    assert dealt.table.drop(columns="split").equals(before.drop(columns="split"))
+    (problem,) = [one for one in dealt.problems if one.kind == "no validation split"]
+    assert problem.count == 2 * len(val)
+    assert set(problem.examples) <= val
+    assert "20%" in problem.remedy
+    # The second time, there is one.
+    assert datasets.with_validation(dealt, share=0.5) is dealt
+
+
+def test_who_validates_depends_on_the_patient_alone(plain):
+    rows = split()
+    loaded = datasets.load(plain(*rows, pictures=False), check_files=False)
+    val = patients(datasets.with_validation(loaded), "val")
+    mixed = loaded.table.sample(frac=1, random_state=1).reset_index(drop=True)
+    other = dataclasses.replace(loaded, table=mixed)
+    assert patients(datasets.with_validation(other), "val") == val
+    few = dataclasses.replace(loaded, table=loaded.table.iloc[:200])
+    assert patients(datasets.with_validation(few), "val") == val & set(few.table["patient_id"])
+    assert patients(datasets.with_validation(loaded, share=0.3), "val") > val
+    # Baselines are chosen by another hash: about a tenth of them validate, not most.
+    chosen = datasets.baselines(loaded, split="train", count=40).table["patient_id"]
+    assert len(val & set(chosen)) < 15
+
+
+@pytest.mark.parametrize("splits", [("train", "valid"), ("",), ("test",)])
+def test_a_set_with_validation_or_without_training_is_left_alone(plain, splits):
+    rows = [row(f"{i}{s}", split=s, patient_id=f"{i}{s}") for i in range(50) for s in splits]
+    loaded = datasets.load(plain(*rows, pictures=False), check_files=False)
+    assert datasets.with_validation(loaded) is loaded
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
+def test_a_share_is_a_part(loaded, share):
+    with pytest.raises(DatasetError, match=r"in \(0, 1\)"):
+        datasets.with_validation(loaded, share=share)
+
+
 def test_phantoms():
     loaded = datasets.load("phantoms:6:40")
     assert loaded.table["image_id"].tolist() == [f"phantom-{seed}" for seed in range(40, 46)]

@@ -96,6 +96,7 @@ def test_files(tmp_path, picture):
     assert len(model.findings) == 14
     np.testing.assert_allclose(model.logits(picture), raw[:, :14], rtol=1e-4, atol=1e-4)
     assert len(model.describe()["sha256"]) == 64
+    assert model.describe()["source"] == "net.pt"
     torch.save(reference, tmp_path / "whole.pt")
     spec = f"xrv:{tmp_path / 'whole.pt'}"
     with pytest.raises(WeightsError, match="can run any code"):

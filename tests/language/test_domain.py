@@ -82,6 +82,9 @@ def test_a_judge_beside_the_pack_is_found_from_anywhere(write, tmp_path):
         ('normal = "normal knee"', 'normal = "n"\ntemplate = "knee"', "{impression}"),
         ('normal = "normal knee"', 'normal = "n"\nsize = 5.5', "size is a whole number; got 5.5"),
         ('normal = "normal knee"', 'normal = "n"\nspeed = 5', "'speed', which is none"),
+        ('normal = "normal knee"', 'normal = "n"\nseverity = 2', "severity is a table; got 2"),
+        ('normal = "normal knee"', 'normal = "n"\nseverity = {mild = 0}', "mild = 0 for knee"),
+        ('normal = "normal knee"', 'normal = "n"\nseverity = {tiny = 1}', "tiny = 1 for knee"),
     ],
 )
 def test_a_wrong_pack_is_refused_in_one_line(write, old, new, said):

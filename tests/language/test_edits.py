@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from roentmod.edits import Edit
@@ -106,6 +108,9 @@ def test_a_sham_stays_in_the_region():
         {"findings": ("no finding",), "action": "remove"},
         {"region": ""},
         {"region": "left lower lobe"},
+        {"region": "around"},
+        {"region": "usual", "findings": (), "prompt": "fluid"},
+        {"region": "usual", "findings": ("text marker",)},
         {"region": "left lower zone", "side": "right"},
         {"region": "left lower zone", "side": "both"},
         {"hold": ("effusion",)},
@@ -123,6 +128,30 @@ def test_prompts_name_side_severity_and_every_finding():
     said = "severe bilateral pleural effusion and severe cardiomegaly"
     assert PROFILES["mini"].pair(edit) == (said, "")
     assert PROFILES["roentgen-v2"].prompt(edit) == said + "."
+
+
+def test_the_usual_region_is_that_of_the_findings_at_their_side():
+    usual = Edit(("effusion",), region="usual")
+    said = "around both lower zones + around both costophrenic angles"
+    assert (usual.region, usual.side) == (said, None)
+    left = Edit(("effusion",), side="left", region="usual")
+    assert left.region == "around left lower zone + around left costophrenic angle"
+    assert Edit(("effusion", "cardiomegaly"), region="usual").region == f"{said} + around heart"
+
+
+def test_severity_scales_the_guidance_where_the_profile_says_so():
+    profile = replace(PROFILES["mini"], severity={"mild": 0.25, "severe": 2.0})
+    scales = {
+        level: profile.guidance(Edit(("edema",), severity=level))
+        for level in (None, "mild", "moderate", "severe")
+    }
+    assert scales == {None: 4, "mild": 1, "moderate": 4, "severe": 8}
+    # What is not guided stays so, and no factor turns guidance round.
+    assert profile.guidance(Edit(("edema",), severity="severe", guidance_scale=0.5)) == 0.5
+    assert profile.guidance(Edit(("edema",), severity="mild", guidance_scale=2)) == 1
+    # Nor does a sham that is told nothing become another picture.
+    assert profile.guidance(Edit(("edema",), severity="severe").sham()) == 4
+    assert PROFILES["roentgen"].guidance(Edit(("edema",), severity="mild")) == 4
 
 
 def test_removal_swaps_the_prompts_and_a_sham_is_normal():

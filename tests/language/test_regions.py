@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from roentmod import regions
 from roentmod.anatomy import Anatomy
-from roentmod.editors.painter import paint
+from roentmod.editors.painter import PAINTABLE, paint
+from roentmod.editors.painter import SIDED as SIDED_FINDINGS
 from roentmod.errors import AnatomyError, EditError
+from roentmod.findings import finding
 from roentmod.phantom import phantom
 
 BODIES = [phantom(seed) for seed in range(4)]
@@ -50,6 +53,35 @@ def test_apex_is_the_top_and_base_lies_on_the_floor(body):
         assert base[np.flatnonzero(lung.any(1))[-1]].any()
         assert 0.02 < apex.sum() / lung.sum() < 0.2
         assert 0.05 < base.sum() / lung.sum() < 0.35
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_around_adds_a_margin_on_all_sides(body):
+    lungs, wider = (regions.mask(words, body.anatomy) for words in ("lungs", "around lungs"))
+    margin = 0.15 * max(np.ptp(np.nonzero(body.anatomy.lung(s))[0]) + 1 for s in ("left", "right"))
+    distance = ndimage.distance_transform_edt(~lungs)
+    assert (wider == (distance <= margin)).all()
+    assert (wider & ~lungs).any()
+    assert regions.canonical("Around LUNG") == "around both lungs"
+    assert regions.on_side("around lung + heart", "left") == "around left lung + heart"
+
+
+@pytest.mark.parametrize("name", PAINTABLE)
+def test_the_usual_place_holds_what_the_painter_paints(name):
+    words = finding(name).place
+    if not words:
+        pytest.skip("text markers lie anywhere")
+    # Tubes and lines come from outside the chest.
+    least = 0.5 if name == "Support Devices" else 0.9
+    for body in BODIES:
+        for seed in range(3):
+            side = "left" if name in SIDED_FINDINGS else None
+            painted = paint(
+                body.radiograph.pixels, body.anatomy, name, side=side, dose=0.6, seed=seed
+            )
+            change = np.abs(painted.image - body.radiograph.pixels)
+            inside = regions.mask(regions.on_side(words, side or "both"), body.anatomy)
+            assert change[inside].sum() > least * change.sum()
 
 
 @pytest.mark.parametrize("body", BODIES)

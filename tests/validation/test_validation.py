@@ -104,8 +104,10 @@ def test_figures_have_the_keys_of_the_benchmark(good):
         "own_closer_fraction",
         "leakage_plain",
         "leakage_hold",
+        "leakage_region",
         "success_plain",
         "success_hold",
+        "success_region",
         "artefact_auc",
         "prompt_icc",
         "minutes",
@@ -116,12 +118,14 @@ def test_figures_have_the_keys_of_the_benchmark(good):
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
-def test_held_edits_are_reported_beside_the_plain_ones(data, tmp_path):
+def test_held_and_regional_edits_are_reported_beside_the_plain_ones(data, tmp_path):
     few = choose(data, split="test").head(1)
     quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
-    result = run(data, tmp_path / "run", Stamp(), chosen=few, hold=("Edema",), **quiet)
-    assert list(result.leakage["hold"]) == [False, True]
-    assert result.figures()["success_hold"] == 1
+    result = run(
+        data, tmp_path / "run", Stamp(), chosen=few, hold=("Edema",), regional=True, **quiet
+    )
+    assert list(result.leakage["way"]) == ["plain", "hold", "region"]
+    assert result.figures()["success_hold"] == result.figures()["success_region"] == 1
     assert {"sweep", "wording", "reversal"} <= set(result.absent)
     assert np.isnan(result.memorisation["copies"])
 

@@ -53,7 +53,8 @@ class Origin:
 
     Attributes:
         kind: which adapter ("onnx", "hf", ...).
-        source: file, hub id or address, without credentials.
+        source: name of a file or folder, hub id or address, without credentials. No path, as
+            records and pages are shown to people whom the user's folders are no matter of.
         sha256: of its weights, where they are a file.
         facts: whatever else provenance should record.
     """

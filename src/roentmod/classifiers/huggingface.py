@@ -285,4 +285,6 @@ def _origin(kind: str, source: str, model: Any, **facts: Any) -> Origin:
     files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
     if len(files) > 1:
         facts["weights"] = {file.name: file_sha256(file) for file in files}
+    if folder.is_dir():
+        source = folder.resolve().name
     return Origin(kind, source, file_sha256(files[0]) if len(files) == 1 else None, facts)

@@ -242,7 +242,7 @@ def _onnx(
             f"Labels must be one a head; {path.name} has {graph.width} heads and "
             f"{len(card.labels)} labels. Correct the sidecar or the option."
         )
-    origin = Origin("onnx", str(path), file_sha256(path))
+    origin = Origin("onnx", path.name, file_sha256(path))
     return Adapter(card, graph, origin, labels=mapping, **given)
 
 
@@ -258,7 +258,7 @@ def _program(kind: str) -> Build:
         device = given.pop("device", "cpu")
         forward = opener(path, device=device, output=words.get("output"))
         card = make_card(words, where=_where(path))
-        origin = Origin(kind, str(path), file_sha256(path))
+        origin = Origin(kind, path.name, file_sha256(path))
         return Adapter(card, forward, origin, labels=mapping, **given)
 
     return build

@@ -115,7 +115,7 @@ def load_embedder(
         fixed = {"size": graph.size, "channels": graph.channels}
         words = {k: v for k, v in fixed.items() if v is not None} | words
         card, forward = _card(words, spec), graph
-        origin = Origin("onnx", str(path), file_sha256(path))
+        origin = Origin("onnx", path.name, file_sha256(path))
         recipe["spec"] = f"onnx:{path.absolute()}"
     elif kind == "python":
         from roentmod.classifiers.programs import function
@@ -220,7 +220,7 @@ def load_probe(
     card = Card(labels=names, name=root.name, **base)
     facts = {"embedder": {"kind": made.origin.kind, "source": made.origin.source, "sha256": wanted}}
     origin = Origin(
-        "probe", str(root), file_sha256(root / "probe.npz"), {**facts, "fit": says.get("fit")}
+        "probe", root.name, file_sha256(root / "probe.npz"), {**facts, "fit": says.get("fit")}
     )
     return Adapter(card, forward, origin, labels=labels)
 

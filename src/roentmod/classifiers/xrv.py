@@ -53,7 +53,7 @@ def load(
     digest: str | None = None
     if path.suffix in (".pt", ".pth") or path.is_file():
         model = _file(path, declared, allow_pickle)
-        digest = file_sha256(path)
+        digest, source = file_sha256(path), path.name
     else:
         model, digest = _named(source)
     return adapt(

@@ -6,7 +6,6 @@ classifier did not answer; 4 an audit's gate failed; 130 interrupted (what was f
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import typer
@@ -16,20 +15,11 @@ from rich.table import Table
 import roentmod
 from roentmod import doctor as checks
 from roentmod.cli import auditing, editing, training
-from roentmod.cli.common import ERRORS, INTERRUPTED, USAGE, app
+from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
 from roentmod.cli.editing import plan
 from roentmod.errors import RoentModError
 
 __all__ = ["app", "auditing", "editing", "main", "plan", "training"]
-
-
-class _Lines(logging.Handler):
-    """Prints each message as one line above the progress bar, however narrow the window."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        text = f"{record.levelname.lower()}: {record.getMessage()}"
-        ERRORS.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.callback()
@@ -56,7 +46,7 @@ def doctor() -> None:
 
 def main() -> None:
     """Run the command line; one line and a non-zero exit code for anything that goes wrong."""
-    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
+    log_lines()
     try:
         app()
     except RoentModError as error:

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from roentmod.cli.common import (
-    FAILED_ITEMS,
-    GATE,
+from roentmod.cli.console import FAILED_ITEMS, GATE, app, log, progress
+from roentmod.cli.options import (
     Arithmetic,
     Data,
     Device,
@@ -25,13 +24,10 @@ from roentmod.cli.common import (
     Split,
     Steps,
     Strength,
-    app,
     fitting,
     held,
     judge_of,
-    log,
     pack_of,
-    progress,
 )
 from roentmod.errors import EditError
 from roentmod.findings import finding
@@ -196,6 +192,9 @@ def validate(
         list[str] | None,
         typer.Option(help="Also measure with this finding held; repeat. 'linked': as in edit."),
     ] = None,
+    usual_region: Annotated[
+        bool, typer.Option(help="Also measure with each edit kept to the finding's usual place.")
+    ] = False,
     strength: Strength = 0.4,
     guidance_scale: Guidance = 4.0,
     steps: Steps = None,
@@ -226,6 +225,7 @@ def validate(
         guidance_scale=guidance_scale,
         num_inference_steps=steps,
         hold=tuple(dict.fromkeys(h for n in names for h in held(tuple(hold or ()), (n,)))),
+        regional=usual_region,
     )
     with progress() as stages:
         result = validation.run(

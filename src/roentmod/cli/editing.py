@@ -9,9 +9,8 @@ from typing import Annotated, Any, cast
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from roentmod.cli.common import (
-    ERRORS,
-    FAILED_ITEMS,
+from roentmod.cli.console import ERRORS, FAILED_ITEMS, app
+from roentmod.cli.options import (
     Arithmetic,
     Device,
     EditorName,
@@ -22,7 +21,6 @@ from roentmod.cli.common import (
     Profile,
     Steps,
     Strength,
-    app,
     held,
     pack_of,
 )
@@ -49,7 +47,10 @@ def edit(
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option(help="Where it may change, in words: 'left lower zone', 'heart + both hila'."),
+        typer.Option(
+            help="Where it may change, in words: 'left lower zone', 'around heart + both hila', or "
+            "'usual': where the finding usually lies."
+        ),
     ] = None,
     hold: Annotated[
         list[str] | None,

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from roentmod.cli.common import (
+from roentmod.cli.console import app, progress
+from roentmod.cli.options import (
     Data,
     Device,
     EditorName,
@@ -15,10 +16,8 @@ from roentmod.cli.common import (
     Matrix,
     Out,
     Pack,
-    app,
     judge_of,
     pack_of,
-    progress,
 )
 from roentmod.errors import EditError
 from roentmod.findings import finding
@@ -70,7 +69,7 @@ def augment(
         baselines=with_baselines,
         shams=with_shams,
     )
-    source = datasets.load(data)
+    source = datasets.with_validation(datasets.load(data))
     usual = "train" if "train" in set(source.table["split"]) else None
     chosen = datasets.baselines(source, count=baselines, split=split or usual).table
     rates = making.load_cooccurrence(matrix) if matrix else None

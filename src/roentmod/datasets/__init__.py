@@ -1,7 +1,8 @@
 """Data sets of chest radiographs, each brought to one table.
 
 `load` reads NIH ChestX-ray14, CheXpert, MIMIC-CXR-JPG, PadChest, VinDr-CXR, a plain folder with a
-CSV, or draws phantoms; `baselines` and `positives` choose from it.
+CSV, or draws phantoms; `baselines` and `positives` choose from it; `with_validation` deals training
+patients to a validation split where a set has none.
 """
 
 from __future__ import annotations
@@ -10,11 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from roentmod.datasets import chexpert, folder, mimic, nih, padchest, phantoms, vindr
-from roentmod.datasets.select import Selection, baselines, positives
+from roentmod.datasets.select import Selection, baselines, positives, with_validation
 from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build
 from roentmod.errors import DatasetError
 
-__all__ = ["NAMES", "Dataset", "Problem", "Selection", "baselines", "load", "positives"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "Problem",
+    "Selection",
+    "baselines",
+    "load",
+    "positives",
+    "with_validation",
+]
 
 _PUBLISHED = {
     "nih": nih,

@@ -3,7 +3,8 @@
 Labels were mined from reports, which were searched for the same 14 findings: a finding that is not
 named is "negative", as in the authors' benchmark. The mining errs, both ways. Findings beyond the
 14 are "unmentioned". The authors' lists of patients (``train_val_list.txt``, ``test_list.txt``)
-give the splits "train" and "test" where they lie beside the table.
+give the splits "train" and "test" where they lie beside the table; a retraining takes "val" from
+"train" (`roentmod.datasets.with_validation`).
 """
 
 from __future__ import annotations

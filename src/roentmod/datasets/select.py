@@ -1,4 +1,4 @@
-"""Choosing pictures: baselines without a finding, and real positives.
+"""Choosing pictures: baselines without a finding, real positives, and a split for validation.
 
 A choice depends on the seed and the ids only, not on the order of rows: pictures and patients are
 sorted by a hash, so that a picture keeps its rank when others are added or left out.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.datasets.fields import split_name, taken
+from roentmod.datasets.fields import split_name, taken, translate
 from roentmod.datasets.labels import NAMES
-from roentmod.datasets.table import Dataset, leaking
+from roentmod.datasets.table import Dataset, Problem, leaking
 from roentmod.errors import DatasetError
 from roentmod.findings import NO_FINDING, finding
 
-__all__ = ["Selection", "baselines", "positives"]
+__all__ = ["Selection", "baselines", "positives", "with_validation"]
 
 Mask = NDArray[np.bool_]
 _COLUMNS = ("path", "patient_id", "sex", "age", "view", "site")
@@ -114,6 +114,48 @@ def positives(
         seen = _any(dataset.table, [other], "positive") | _any(dataset.table, [other], "uncertain")
         criteria[f"with {other}"] = ~seen
     return _select(dataset, criteria, count, split, view, adult_age, seed)
+
+
+def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
+    """Return a data set with a split "val", dealt from the patients of "train" where it has none.
+
+    A training chooses its weights on "val", and the official lists of NIH ChestX-ray14 have "train"
+    and "test" only. Who is dealt follows from the patient's id alone: neither the order of rows nor
+    the other patients change it, and a larger share keeps those of a smaller one. Other splits stay
+    as they are. A set with a "val", or without a "train", is returned itself.
+
+    Args:
+        dataset: any; its table is not changed.
+        share: the chance of each training patient, in (0, 1). Of few patients it may be nobody, and
+            then there is no "val"; the retraining refuses that.
+
+    Returns:
+        The data set, with "no validation split" among its problems, which says who was dealt.
+
+    Raises:
+        DatasetError: `share` is out of range.
+    """
+    if not 0 < share < 1:
+        raise DatasetError(f"A share of training patients is in (0, 1); got {share:g}. Correct it.")
+    table = dataset.table
+    if "val" in set(table["split"]):
+        return dataset
+    patients = table["patient_id"].to_numpy(dtype=object)
+    low = np.array(translate(patients, lambda name: _chance(name) < share), dtype=np.bool_)
+    dealt = low & (table["split"] == "train").to_numpy()
+    if not dealt.any():
+        return dataset
+    split = table["split"].mask(dealt, "val")
+    some = tuple(str(name) for name in dict.fromkeys(patients[dealt]))[:3]
+    remedy = f'Training patients were dealt to "val" by a hash, {share:.0%} of them.'
+    problem = Problem("no validation split", int(dealt.sum()), some, remedy)
+    return replace(dataset, table=table.assign(split=split), problems=(*dataset.problems, problem))
+
+
+def _chance(patient: str) -> float:
+    """Return a number in [0, 1) that follows from a patient's id."""
+    (digest,) = _hashes([patient], "validation")
+    return int(digest[:13], 16) / 16**13
 
 
 def _is(table: pd.DataFrame, name: str, state: str) -> Mask:

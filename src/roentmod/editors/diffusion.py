@@ -54,6 +54,7 @@ class _Item:
     edit: Edit
     plan: sampling.Plan
     prompts: tuple[str, str]
+    guidance: float
     held: tuple[str, ...]
     area: _Area
 
@@ -63,11 +64,11 @@ class _Item:
         edit = self.edit
         # The action too: it says which way a held finding would change.
         kept = (self.held, edit.action) if self.held else ()
-        return self.prompts, self.plan, edit.guidance_scale, edit.seed, edit.region, kept
+        return self.prompts, self.plan, self.guidance, edit.seed, edit.region, kept
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
-        guided = self.edit.guidance_scale > 1 or bool(self.held)
+        guided = self.guidance > 1 or bool(self.held)
         return self.plan, guided, len(self.held)
 
 
@@ -148,6 +149,7 @@ class DiffusionEditor:
             "profile": profile.name,
             "normal_prompt": profile.normal,
             "template": profile.template,
+            "severity": dict(profile.severity),
             "num_inference_steps": profile.steps,
             "scheduler": profile.scheduler,
             "licence": profile.licence,
@@ -269,7 +271,8 @@ class DiffusionEditor:
         profile = self.parts.profile
         names = () if edit.arm == "sham" else edit.hold
         held = tuple(profile.prompt(Edit((name,))) for name in names)
-        return _Item(edit, self.plan(edit), profile.pair(edit), held, area)
+        plan, guidance = self.plan(edit), profile.guidance(edit)
+        return _Item(edit, plan, profile.pair(edit), guidance, held, area)
 
     def _decode_all(
         self, radiograph: Radiograph, items: list[_Item]
@@ -317,7 +320,7 @@ class DiffusionEditor:
         return sampling.Guidance(
             towards=torch.stack([self._text(item.prompts[0]) for item in batch]),
             away=torch.stack([self._text(item.prompts[1]) for item in batch]),
-            scale=torch.tensor([item.edit.guidance_scale for item in batch], device=device),
+            scale=torch.tensor([item.guidance for item in batch], device=device),
             held=held,
             removes=removes,
         )
@@ -367,6 +370,7 @@ class DiffusionEditor:
             "prompt": item.prompts[0],
             "negative_prompt": item.prompts[1],
             "sham_prompt": self.parts.profile.normal,
+            "guidance": item.guidance,
             "region": item.edit.region,
             "anatomy_quality": None if quality is None else round(quality, 3),
             "hold": list(item.edit.hold),

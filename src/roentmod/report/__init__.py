@@ -126,11 +126,14 @@ def publish_retrain(
 
 
 def publish_stage(name: str, result: Any) -> None:
-    """Publish the result of one stage of a study, where it has a page."""
+    """Publish the result of one stage of a study, where it has a page.
+
+    That of the retraining is not among them: it holds scores of audits that come later, and is made
+    once, by `publish_study`.
+    """
     pages: dict[str, Callable[[Any], Path]] = {
         "validate": publish_validation,
         "audit before": publish,
-        "retrain": publish_retrain,
         "audit after": publish,
     }
     if name in pages:
@@ -138,7 +141,7 @@ def publish_stage(name: str, result: Any) -> None:
 
 
 def publish_study(result: StudyResult) -> Path:
-    """Write a study's page into its folder, and its audits' scores into its retraining's page.
+    """Write a study's page, and the page of its retraining with the scores of the audits after it.
 
     Returns:
         The path of the page.
@@ -148,9 +151,10 @@ def publish_study(result: StudyResult) -> Path:
     """
     from roentmod.retrain import load
 
-    trained = result.place("retrain")
-    if trained is not None and len(result.scores()):
-        publish_retrain(load(trained), scores=result.scores())
+    trained, scores = result.place("retrain"), result.scores()
+    # First, as the study's page links to what is there.
+    if trained is not None:
+        publish_retrain(load(trained), scores=scores if len(scores) else None)
     page = result.folder / f"{study.file_name(result)}.html"
     _render("study.html.j2", study.content(result), page)
     return page

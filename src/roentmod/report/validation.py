@@ -30,6 +30,7 @@ __all__ = ["content"]
 Row = Mapping[str, Any]
 _SHEET = 1100  # pixels to which a sheet of pictures is reduced
 _BADGES = {"passed": ("✓", "good"), "failed": ("▲", "bad"), "not measured": ("?", "open")}
+_WAYS = {"plain": "Prompt alone", "hold": "Others held", "region": "In the usual place"}
 # Each check: what is said, and whether its value is a share.
 _CHECKS: dict[str, tuple[str, bool]] = {
     "own_closer": (
@@ -300,8 +301,8 @@ def _ranged(label: str, keys: tuple[str, str, str], digits: int = 3) -> Column:
     return Column(label, cell)
 
 
-def _hold(row: Row) -> Cell:
-    return Cell("yes" if row["hold"] else "no")
+def _way(row: Row) -> Cell:
+    return Cell(_WAYS[str(row["way"])])
 
 
 def _own_closer(found: Mapping[str, Any]) -> str:
@@ -361,7 +362,7 @@ def _measure(name: str) -> Column:
 
 def _nets(nets: pd.DataFrame) -> Table:
     """Return mean net changes, edited findings down, read ones across."""
-    plain = nets[~nets["hold"].astype(bool)] if len(nets) else nets
+    plain = nets[nets["way"] == "plain"] if len(nets) else nets
     read = list(dict.fromkeys(map(str, plain["read"])))
     lines: dict[str, dict[str, Any]] = {}
     for row in _records(plain):
@@ -416,7 +417,7 @@ _REVERSAL = (
 )
 _SUCCESS = (
     _text("Finding", "edited"),
-    Column("Others held", _hold, "text"),
+    Column("Way", _way, "text"),
     _count("Edits", "asked"),
     _with_interval("Success", "success", "low", "high", share=True),
     _with_interval("Judge, net (logits)", "net", "net_low", "net_high"),
@@ -424,7 +425,7 @@ _SUCCESS = (
     _share("Rises most", "first"),
 )
 _LEAKAGE = (
-    Column("Others held", _hold, "text"),
+    Column("Way", _way, "text"),
     _count("Edits", "edits"),
     _with_interval("Leakage", "leakage", "low", "high", share=True),
     _share("Success", "success"),

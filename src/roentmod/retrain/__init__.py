@@ -13,7 +13,6 @@ share a batch.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,14 @@ import pandas as pd
 
 from roentmod.augment import AugmentResult, load_cooccurrence
 from roentmod.cooccurrence import CoOccurrence
-from roentmod.datasets import Dataset
+from roentmod.datasets import Dataset, with_validation
 from roentmod.errors import RetrainError
 from roentmod.interfaces import Progress
 from roentmod.retrain import outcome, samples
 from roentmod.retrain.course import Material
-from roentmod.retrain.machine import accelerator_of, facts_of, seconds_per_step
+from roentmod.retrain.machine import accelerator_of, check_device, facts_of, seconds_per_step
 from roentmod.retrain.pictures import Pictures, gather
-from roentmod.retrain.plan import ARMS, COUNTERFACTUAL_ARMS, Arm, Plan, Task
+from roentmod.retrain.plan import ARMS, COUNTERFACTUAL_ARMS, Arm, Plan, Task, check_test
 from roentmod.retrain.record import Sets, registered
 from roentmod.retrain.training import train
 from roentmod.rundir import claim, now
@@ -43,6 +42,8 @@ __all__ = [
     "RetrainResult",
     "Stages",
     "Tests",
+    "check_device",
+    "check_test",
     "load",
     "run",
     "seconds_per_step",
@@ -52,8 +53,6 @@ REGISTERED, RECORD, TABLE = "plan.json", "retrain.json", "predictions.parquet"
 Stages = Callable[[str], Progress]
 # Name to data, split (None: all pictures), and "internal" or "external".
 Tests = Mapping[str, tuple[Dataset, str | None, str]]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_TAKEN = ("train", "val", "counterfactuals")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +92,8 @@ def run(
     """Train and read; an interrupted run goes on where it stopped.
 
     Args:
-        data: with splits "train" and "val".
+        data: with splits "train" and "val"; without "val", a tenth of the training patients is it
+            (`datasets.with_validation`).
         plan: arms, seeds, network and numbers.
         folder: the run directory.
         training_set: counterfactuals of training patients, for the arms that need them.
@@ -182,12 +182,8 @@ def _sets(
 ) -> Sets:
     """Return all samples, checked against each other."""
     for name, (_, _, where) in tests.items():
-        if not _NAME.fullmatch(name) or name in _TAKEN or where not in ("internal", "external"):
-            raise RetrainError(
-                "A test is named by letters, digits, - and _, other than "
-                f"{', '.join(_TAKEN)}, and is 'internal' or 'external'; got '{name}', '{where}'. "
-                "Correct it."
-            )
+        check_test(name, where)
+    data = with_validation(data)
     training, val = (samples.labelled(data, split, plan, split) for split in ("train", "val"))
     own = {
         name: samples.labelled(source, split, plan, name)

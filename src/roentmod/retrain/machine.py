@@ -17,7 +17,7 @@ from roentmod.retrain.pictures import Pictures
 from roentmod.retrain.plan import Plan, Precision, Task
 from roentmod.retrain.samples import Samples
 
-__all__ = ["accelerator_of", "facts_of", "seconds_per_step"]
+__all__ = ["accelerator_of", "check_device", "facts_of", "seconds_per_step"]
 
 _TIMED = 3
 
@@ -30,14 +30,7 @@ def accelerator_of(device: str, precision: Precision) -> Any:
     """
     from accelerate import Accelerator, InitProcessGroupKwargs
 
-    if device == "cpu" and precision == "fp16":
-        raise RetrainError("fp16 needs a GPU; got device cpu. Use bf16, or no mixed precision.")
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise RetrainError(
-            f"A device is one of torch's, such as cpu or cuda; got '{device}'."
-        ) from (error)
+    kind = _kind(device, precision)
     # The main process reads pictures and tests while the others wait.
     waits = InitProcessGroupKwargs(timeout=timedelta(days=1))
     made = Accelerator(cpu=kind == "cpu", mixed_precision=precision, kwargs_handlers=[waits])
@@ -47,6 +40,42 @@ def accelerator_of(device: str, precision: Precision) -> Any:
             f"{made.device.type}. Install torch for it, or use that."
         )
     return made
+
+
+def check_device(device: str, precision: Precision) -> None:
+    """Refuse a device that a training would refuse, before anything else is done.
+
+    Raises:
+        RetrainError: the device is not there, or lacks that precision.
+    """
+    _kind(device, precision)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        said, _, _ = str(error).partition("\n")
+        raise RetrainError(
+            f"A training needs its device; '{device}' was asked for, and torch said: {said}. "
+            "Install torch for it, or use cpu."
+        ) from error
+
+
+def _kind(device: str, precision: Precision) -> str:
+    """Return the kind of a device, such as "cuda".
+
+    Raises:
+        RetrainError: torch knows no such device, or it lacks that precision.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise RetrainError(
+            f"A device is one of torch's, such as cpu or cuda; got '{device}'. Correct it."
+        ) from error
+    if kind == "cpu" and precision == "fp16":
+        raise RetrainError(
+            f"fp16 needs a GPU; got device {device}. Use bf16, or no mixed precision."
+        )
+    return kind
 
 
 def facts_of(accelerator: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -9,13 +10,25 @@ from typing import Any, Literal, get_args
 from roentmod.errors import RetrainError
 from roentmod.findings import NO_FINDING, finding
 
-__all__ = ["ARMS", "COUNTERFACTUAL_ARMS", "Arm", "Plan", "Precision", "Task", "comparisons"]
+__all__ = [
+    "ARMS",
+    "COUNTERFACTUAL_ARMS",
+    "Arm",
+    "Plan",
+    "Precision",
+    "Task",
+    "check_test",
+    "comparisons",
+]
 
 Arm = Literal["erm", "oversampling", "reweighting", "synthetic", "isolated", "soft"]
 Precision = Literal["no", "fp16", "bf16"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 COUNTERFACTUAL_ARMS: tuple[Arm, ...] = ("synthetic", "isolated", "soft")
 _BASE: Arm = "erm"
+# Tests name files; the other sets of a run have names already.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TAKEN = ("train", "val", "counterfactuals")
 
 
 @dataclass(frozen=True)
@@ -174,6 +187,24 @@ class Plan:
         ):
             if not fits:
                 raise RetrainError(f"{name} must be {rule}; got {getattr(self, name)}.")
+
+
+def check_test(name: str, where: str) -> None:
+    """Refuse a test whose name or place cannot be used.
+
+    Args:
+        name: letters, digits, - and _, not - or _ first, and not the name of another set of a run.
+        where: "internal" or "external".
+
+    Raises:
+        RetrainError: something else.
+    """
+    if not _NAME.fullmatch(name) or name in _TAKEN or where not in ("internal", "external"):
+        raise RetrainError(
+            "A test is named by letters, digits, - and _, other than "
+            f"{', '.join(_TAKEN)}, and is 'internal' or 'external'; got '{name}', '{where}'. "
+            "Correct it."
+        )
 
 
 def comparisons(plan: Plan, tests: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -21,8 +21,9 @@ from roentmod.errors import StudyError
 from roentmod.interfaces import Progress
 from roentmod.store import write_json
 from roentmod.study import timing
+from roentmod.study.bench import Bench
 from roentmod.study.spec import Spec, read
-from roentmod.study.stages import Bench, Done, Stage, stages_of
+from roentmod.study.stages import Done, Stage, stages_of
 
 __all__ = ["Planned", "Spec", "StudyResult", "plan", "read", "run"]
 
@@ -90,9 +91,10 @@ def plan(spec: Spec, folder: Path) -> list[Planned]:
         RoentModError: data, editor or a classifier cannot be used.
     """
     bench = Bench(spec)
+    stages = stages_of(bench)
     rates = timing.rates(bench)
     planned = []
-    for stage in stages_of(bench):
+    for stage in stages:
         state = _state(folder, stage)
         seconds = 0.0 if state == "done" else timing.seconds(stage.work, rates)
         planned.append(Planned(stage.name, stage.what, state, seconds, _place(folder, stage)))

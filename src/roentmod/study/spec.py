@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
+from roentmod.audit import Plan as AuditPlan
+from roentmod.audit import Rules
+from roentmod.augment import Plan as AugmentPlan
 from roentmod.edits import Severity
 from roentmod.errors import StudyError
-from roentmod.retrain import Plan
+from roentmod.planting import Plan as PlantingPlan
+from roentmod.retrain import Plan as TrainingPlan
+from roentmod.retrain import check_test
+from roentmod.validation import Plan as ValidationPlan
 
 __all__ = ["Auditing", "Augmenting", "Editing", "Planting", "Source", "Spec", "Validating", "read"]
+
+T = TypeVar("T")
 
 
 class _Part(BaseModel):
@@ -62,7 +78,6 @@ class Editing(_Part):
     host: str | None = None
     profile: str | None = None
     engine: Literal["auto", "torch", "compile", "onnxruntime", "openvino"] = "auto"
-    device: str = "cpu"
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
     strength: float = 0.4
     guidance_scale: float = 4.0
@@ -70,7 +85,13 @@ class Editing(_Part):
 
 
 class Validating(_Part):
-    """The editor's validation; `options` are those of `roentmod.validation.Plan`."""
+    """The editor's validation.
+
+    Attributes:
+        baselines: how many.
+        extractor: whose features are compared, as ``roentmod validate --extractor`` takes it.
+        options: of `roentmod.validation.Plan`, less findings.
+    """
 
     baselines: int = Field(default=20, ge=2)
     extractor: str = "judge"
@@ -122,8 +143,12 @@ class Spec(_Part):
         name: its title.
         findings: heads of the classifiers, and what is edited.
         pairs: suspected shortcuts, [cause, read] each; both directions where both are suspected.
-        train: whose splits "train" and "val" train and choose.
-        tests: where the classifiers are tested, by name.
+        train: whose splits "train" and "val" train and choose; without "val", a tenth of the
+            training patients choose (`roentmod.datasets.with_validation`).
+        tests: where the classifiers are tested, by name: letters, digits, - and _, and not train,
+            val or counterfactuals.
+        device: torch device of editors, classifiers and training, such as cuda. What ONNX Runtime,
+            a server or a Python function runs chooses its own.
         plant: findings to plant; None takes the labels as they are.
         editor: makes counterfactuals.
         validate: None leaves it out.
@@ -137,6 +162,7 @@ class Spec(_Part):
     pairs: tuple[tuple[str, str], ...] = ()
     train: Source
     tests: dict[str, Source] = Field(min_length=1)
+    device: str = "cpu"
     plant: Planting | None = None
     editor: Editing = Editing()
     validation: Validating | None = Field(default=None, alias="validate")
@@ -144,10 +170,70 @@ class Spec(_Part):
     augment: Augmenting = Augmenting()
     retrain: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _check(self) -> Spec:
+        """Make every plan once: what does not fit is said before anything is done.
+
+        Raises:
+            RoentModError: by a plan, or a test with a name that cannot be used.
+        """
+        for name, source in self.tests.items():
+            check_test(name, source.where)
+        _ = self.training, self.planting, self.validating, self.auditing, self.augmenting
+        if self.audit:
+            Rules(margin=self.audit.margin)
+        return self
+
     @property
-    def training(self) -> Plan:
+    def settings(self) -> dict[str, Any]:
+        """How editors are asked."""
+        asked = self.editor
+        return {
+            "strength": asked.strength,
+            "guidance_scale": asked.guidance_scale,
+            "num_inference_steps": asked.num_inference_steps,
+        }
+
+    @property
+    def training(self) -> TrainingPlan:
         """What is trained."""
-        return Plan(findings=self.findings, pairs=self.pairs, **self.retrain)
+        fixed = {"findings": self.findings, "pairs": self.pairs}
+        return _plan(TrainingPlan, "retrain", self.retrain, fixed)
+
+    @property
+    def planting(self) -> PlantingPlan | None:
+        """What is planted for the training; the findings of tests are independent of each other."""
+        if self.plant is None:
+            return None
+        return PlantingPlan(self.findings, _apart(self.training.pairs), **self.plant.model_dump())
+
+    @property
+    def validating(self) -> ValidationPlan | None:
+        """What the validation edits and measures."""
+        if self.validation is None:
+            return None
+        said, fixed = self.settings | self.validation.options, {"findings": self.findings}
+        return _plan(ValidationPlan, "validate.options", said, fixed)
+
+    @property
+    def auditing(self) -> AuditPlan | None:
+        """What the audits edit."""
+        return AuditPlan(self.findings, **self.settings) if self.audit else None
+
+    @property
+    def augmenting(self) -> AugmentPlan | None:
+        """What the training set holds; None where no arm needs one."""
+        if not self.training.needs_training_set:
+            return None
+        asked = self.augment
+        return AugmentPlan(
+            self.findings,
+            ratio=asked.ratio,
+            gate_logit=asked.gate,
+            shams=asked.shams,
+            severities=asked.severities,
+            **self.settings,
+        )
 
 
 def read(path: Path) -> Spec:
@@ -156,7 +242,7 @@ def read(path: Path) -> Spec:
     Raises:
         StudyError: no such file, no YAML, an unknown word, or a value that does not fit; the
             message names the first place.
-        RetrainError: training options that do not fit.
+        RoentModError: a plan of a stage that makes no sense.
     """
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -164,19 +250,47 @@ def read(path: Path) -> Spec:
         why = " ".join(str(error).split())
         raise StudyError(f"A study is a YAML file; reading {path.name} gave: {why}") from error
     try:
-        spec = Spec.model_validate(said)
+        return Spec.model_validate(said)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StudyError(
-            f"{path.name}: {place}: {first['msg'].lower()}; got '{first['input']}'. Correct it."
-        ) from error
-    unknown = [name for name in spec.retrain if name not in Plan.__dataclass_fields__]
-    if unknown or {"findings", "pairs"} & set(spec.retrain):
-        known = [n for n in Plan.__dataclass_fields__ if n not in ("findings", "pairs")]
-        raise StudyError(
-            f"{path.name}: retrain takes {', '.join(known)}; got "
-            f"'{(unknown or ['findings or pairs'])[0]}'. Correct it."
-        )
-    _ = spec.training
-    return spec
+        raise StudyError(f"{path.name}: {_first(error, 'the file')}") from error
+    except StudyError as error:
+        raise StudyError(f"{path.name}: {error}") from error
+
+
+def _plan(kind: type[T], place: str, said: Mapping[str, Any], fixed: Mapping[str, Any]) -> T:
+    """Return a stage's plan from what a file says in one place.
+
+    Args:
+        kind: the plan, a dataclass.
+        place: where the file says it.
+        said: fields and values.
+        fixed: fields that are said elsewhere.
+
+    Raises:
+        StudyError: a field that the plan has not or that is fixed, or a value of a wrong kind.
+        RoentModError: what the plan itself refuses.
+    """
+    known = [name for name in kind.__dataclass_fields__ if name not in fixed]  # type: ignore[attr-defined]
+    strange = [str(name) for name in said if name not in known]
+    if strange:
+        raise StudyError(f"{place} takes {', '.join(known)}; got '{strange[0]}'. Correct it.")
+    try:
+        return TypeAdapter(kind).validate_python({**fixed, **said})
+    except ValidationError as error:
+        raise StudyError(f"{place}: {_first(error, place)}") from error
+
+
+def _first(error: ValidationError, whole: str) -> str:
+    """Return the first thing that does not fit, in a line; `whole` names what has no name."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or whole
+    got = " ".join(str(first["input"]).split())
+    return f"{place}: {first['msg'].lower()}; got '{got}'. Correct it."
+
+
+def _apart(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Return each pair once, in its first direction."""
+    kept: dict[frozenset[str], tuple[str, str]] = {}
+    for pair in pairs:
+        kept.setdefault(frozenset(pair), pair)
+    return tuple(kept.values())

@@ -6,27 +6,36 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 import roentmod
-from roentmod import audit, augment, classifiers, datasets, evaluation, planting, retrain
-from roentmod import validation as validating
+from roentmod import (
+    audit,
+    augment,
+    classifiers,
+    datasets,
+    evaluation,
+    planting,
+    retrain,
+    validation,
+)
 from roentmod.augment import AugmentResult
 from roentmod.classifiers.extractors import load_extractor
 from roentmod.datasets import Dataset
+from roentmod.datasets.fields import taken
 from roentmod.editors import Editor
-from roentmod.interfaces import Classifier, Progress, RadiographEditor
-from roentmod.study.spec import Source, Spec
+from roentmod.errors import StudyError
+from roentmod.interfaces import Classifier, Progress
+from roentmod.study.bench import Bench
+from roentmod.study.spec import Auditing, Source
 
-__all__ = ["Bench", "Done", "Stage", "stages_of"]
+__all__ = ["Done", "Stage", "stages_of"]
 
 Told = Callable[[str], Progress]
 Outcome = tuple[Any, dict[str, Any]]
+Run = Callable[[Bench, Path, Told], Outcome]
 
 
 @dataclass(frozen=True)
@@ -55,149 +64,95 @@ class Stage:
     key: str
     what: str
     work: Mapping[str, float]
-    run: Callable[[Bench, Path, Told], Outcome]
-
-
-@dataclass
-class Bench:
-    """What stages have in common: the study, its parts once loaded, and finished folders."""
-
-    spec: Spec
-    folders: dict[str, Path] = field(default_factory=dict)
-    _loaded: dict[str, Dataset] = field(default_factory=dict)
-
-    def data(self, source: Source) -> Dataset:
-        """Return a data set as it is, before anything is planted."""
-        key = f"{source.source} {source.images}"
-        if key not in self._loaded:
-            self._loaded[key] = datasets.load(source.source, images=source.images)
-        return self._loaded[key]
-
-    def planted(self, name: str) -> Dataset:
-        """Return the planted data set of the training ("train") or of a test."""
-        return datasets.load(self.folders["plant"] / name)
-
-    @property
-    def trained_on(self) -> Dataset:
-        """What the retraining learns from."""
-        return self.planted("train") if self.spec.plant else self.data(self.spec.train)
-
-    def tested_on(self) -> dict[str, tuple[Dataset, str | None, str]]:
-        """Return the test sets: data, split, where."""
-        found: dict[str, tuple[Dataset, str | None, str]] = {}
-        for name, source in self.spec.tests.items():
-            own = self._planted_name(name, source)
-            data = self.planted(own) if own else self.data(source)
-            found[name] = (data, source.split, source.where)
-        return found
-
-    def _planted_name(self, name: str, source: Source) -> str | None:
-        """Return which planted set a test is of: the training's own splits where it shares them."""
-        if not (self.spec.plant and source.plant):
-            return None
-        return "train" if _same(source, self.spec.train) else name
-
-    @property
-    def audited_on(self) -> Source:
-        """Whose radiographs without finding are edited in audits and in the validation."""
-        asked = self.spec.audit.source if self.spec.audit else None
-        inside = [s for s in self.spec.tests.values() if s.where == "internal"]
-        return asked or (inside or list(self.spec.tests.values()))[0]
-
-    def baselines(self, count: int) -> tuple[Dataset, pd.DataFrame]:
-        """Return radiographs without finding to audit with; nothing was ever planted in them."""
-        source = self.audited_on
-        data = self.data(source)
-        split = source.split if source.split in set(data.table["split"]) else None
-        return data, datasets.baselines(data, count=count, split=split, view=source.view).table
-
-    @cached_property
-    def editor(self) -> RadiographEditor:
-        """The study's editor."""
-        asked = self.spec.editor
-        return Editor.load(
-            asked.name,
-            host=asked.host,
-            engine=asked.engine,
-            profile=asked.profile,
-            device=asked.device,
-            precision=asked.precision,
-        )
-
-    @cached_property
-    def corrector(self) -> RadiographEditor:
-        """The editor that makes the training set."""
-        other = self.spec.augment.editor
-        return Editor.load(other) if other else self.editor
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How editors are asked."""
-        asked = self.spec.editor
-        return {
-            "strength": asked.strength,
-            "guidance_scale": asked.guidance_scale,
-            "num_inference_steps": asked.num_inference_steps,
-        }
-
-    @cached_property
-    def audited(self) -> dict[str, Classifier]:
-        """The classifiers that are audited as they are."""
-        asked = self.spec.audit.classifiers if self.spec.audit else {}
-        return {name: classifiers.load(form) for name, form in asked.items()}
+    run: Run
 
 
 def stages_of(bench: Bench) -> list[Stage]:
-    """Return the stages of a study, in order."""
-    spec = bench.spec
+    """Return the stages of a study, in order.
+
+    Raises:
+        RoentModError: device, data, editor, a classifier or the co-occurrence matrix cannot be
+            used, or a source has no radiographs to plant in.
+    """
+    retrain.check_device(bench.spec.device, bench.spec.training.precision)
     data = _data_key(bench)
-    editor = _key(_described(bench.editor), bench.settings, spec.findings)
-    edited = _key(spec.audit.model_dump() if spec.audit else None, _table(bench, bench.audited_on))
-    k = len(spec.findings)
-    stages = []
-    if spec.plant:
-        stages.append(_planting(bench, data))
-    if spec.validation:
-        key = _key("validate", editor, edited, spec.validation.model_dump())
-        asked = _validation_plan(bench)
-        edits = spec.validation.baselines * (2 * len(asked.edits())) + asked.swept * len(
-            asked.sweep()
-        )
-        edits += asked.worded * asked.few * 8 * asked.seeds + asked.undone * len(asked.findings)
-        what = f"{spec.validation.baselines} radiographs, about {edits} edits"
-        stages.append(Stage("validate", key, what, {"edits": edits}, _validate))
-    if spec.audit and spec.audit.classifiers:
-        read = {name: _described(one) for name, one in bench.audited.items()}
-        key = _key("audit", editor, edited, read)
-        count = spec.audit.baselines * k
-        what = f"{len(read)} classifiers, {count} edits"
-        stages.append(Stage("audit before", key, what, {"edits": count}, _audit_before))
-    made = _key("augment", data, _described(bench.corrector), editor, spec.augment.model_dump())
-    if _needs_training_set(spec):
-        count = round((spec.augment.baselines or _clean(bench)) * spec.augment.ratio)
-        what = f"about {count} counterfactuals"
-        stages.append(Stage("augment", made, what, {"made": count}, _augment))
-    plan = spec.training
-    trained = _key("retrain", data, made, asdict(plan), spec.augment.model_dump())
-    models = len(plan.arms) * len(plan.seeds)
-    what = f"{models} classifiers ({', '.join(plan.arms)}; {len(plan.seeds)} seeds)"
-    stages.append(
-        Stage("retrain", trained, what, {"steps": models * plan.steps, "models": models}, _retrain)
+    edited = _edited_key(bench)
+    made = _made_key(bench, data)
+    trained = _trained_key(bench, data, made)
+    stages = (
+        _planting(bench, data),
+        _validation(bench, edited),
+        _audit_of_given(bench, edited),
+        _augmenting(bench, made),
+        _retraining(bench, trained),
+        _audit_of_trained(bench, edited, trained),
     )
-    if spec.audit:
-        key = _key("audit", editor, edited, trained)
-        count = spec.audit.baselines * k
-        what = f"{models} classifiers, {count} edits"
-        stages.append(Stage("audit after", key, what, {"edits": count}, _audit_after))
-    return stages
+    return [stage for stage in stages if stage is not None]
 
 
-def _planting(bench: Bench, data: str) -> Stage:
-    hosts = len(_hosts(bench, bench.spec.train))
-    others = [s for n, s in bench.spec.tests.items() if bench._planted_name(n, s) == n]
-    hosts += sum(len(_hosts(bench, source)) for source in others)
+def _planting(bench: Bench, data: str) -> Stage | None:
+    if bench.spec.planting is None:
+        return None
+    numbers = {name: len(_hosts(bench, source)) for name, source in bench.hosting.items()}
+    for name, number in numbers.items():
+        if not number:
+            raise StudyError(
+                "Findings are planted in frontal radiographs that are fit for use, in a test in "
+                f"none of the training's patients; '{name}' has none. Name another source."
+            )
+    hosts = sum(numbers.values())
     what = f"findings painted into {hosts} radiographs"
     return Stage("plant", data, what, {"painted": hosts}, _plant)
+
+
+def _validation(bench: Bench, edited: str) -> Stage | None:
+    asked, plan = bench.spec.validation, bench.spec.validating
+    if asked is None or plan is None:
+        return None
+    key = _key("validate", edited, asked.baselines, asked.extractor, asdict(plan))
+    edits = asked.baselines * (2 * len(plan.edits())) + plan.swept * len(plan.sweep())
+    edits += plan.worded * plan.few * 8 * plan.seeds + plan.undone * len(plan.findings)
+    what = f"{asked.baselines} radiographs, about {edits} edits"
+    return Stage("validate", key, what, {"edits": edits}, _validate)
+
+
+def _audit_of_given(bench: Bench, edited: str) -> Stage | None:
+    asked = bench.spec.audit
+    if asked is None or not asked.classifiers:
+        return None
+    read = {name: _described(one) for name, one in bench.audited.items()}
+    return _audit_stage("audit before", asked, bench, (edited, read), len(read), _audit_before)
+
+
+def _audit_of_trained(bench: Bench, edited: str, trained: str) -> Stage | None:
+    asked, models = bench.spec.audit, len(bench.spec.training.tasks)
+    if asked is None:
+        return None
+    return _audit_stage("audit after", asked, bench, (edited, trained), models, _audit_after)
+
+
+def _audit_stage(
+    name: str, asked: Auditing, bench: Bench, depends: tuple[Any, ...], models: int, run: Run
+) -> Stage:
+    key = _key("audit", *depends, asked.baselines, asked.margin)
+    edits = asked.baselines * len(bench.spec.findings)
+    return Stage(name, key, f"{models} classifiers, {edits} edits", {"edits": edits}, run)
+
+
+def _augmenting(bench: Bench, made: str | None) -> Stage | None:
+    asked, plan = bench.spec.augment, bench.spec.augmenting
+    if plan is None or made is None:
+        return None
+    count = round((asked.baselines or _clean(bench)) * plan.ratio)
+    return Stage("augment", made, f"about {count} counterfactuals", {"made": count}, _augment)
+
+
+def _retraining(bench: Bench, trained: str) -> Stage:
+    plan = bench.spec.training
+    models = len(plan.tasks)
+    what = f"{models} classifiers ({', '.join(plan.arms)}; {len(plan.seeds)} seeds)"
+    work = {"steps": models * plan.steps, "models": models}
+    return Stage("retrain", trained, what, work, _retrain)
 
 
 def _key(*parts: Any) -> str:
@@ -210,21 +165,48 @@ def _described(part: Any) -> Any:
     return told() if callable(told) else {"name": getattr(part, "name", type(part).__name__)}
 
 
-def _table(bench: Bench, source: Source) -> str:
-    """Return a hash of what is known of a source's pictures, and of how they are chosen."""
+def _pictures(bench: Bench, source: Source) -> str:
+    """Return a hash of what is known of a source's pictures, wherever they lie."""
     table = bench.data(source).table.drop(columns=["path"])
-    return _key(source.model_dump(), table.to_csv(index=False))
+    return _key(source.source, source.images, table.to_csv(index=False))
 
 
 def _data_key(bench: Bench) -> str:
+    """Return a hash of the training's and tests' pictures, how they are chosen, what is planted."""
     spec = bench.spec
-    own = [_table(bench, source) for source in (spec.train, *spec.tests.values())]
+    own = [
+        (source.model_dump(), _pictures(bench, source))
+        for source in (spec.train, *spec.tests.values())
+    ]
     planted = spec.plant.model_dump() if spec.plant else None
     return _key("data", own, list(spec.tests), planted, spec.findings, spec.pairs)
 
 
-def _same(one: Source, other: Source) -> bool:
-    return (one.source, one.images, one.view) == (other.source, other.images, other.view)
+def _edited_key(bench: Bench) -> str:
+    """Return a hash of what validation and audits edit, and how."""
+    spec, source = bench.spec, bench.audited_on
+    radiographs = (source.split, source.view, _pictures(bench, source))
+    return _key(_described(bench.editor), spec.settings, spec.findings, radiographs)
+
+
+def _made_key(bench: Bench, data: str) -> str | None:
+    """Return a hash of what the training set depends on; None where there is none.
+
+    Without planting, tests are no part of it. Rates label it in the training, not here.
+    """
+    plan, spec = bench.spec.augmenting, bench.spec
+    if plan is None:
+        return None
+    source = data if spec.plant else _pictures(bench, spec.train)
+    editor = _described(bench.corrector)
+    return _key("augment", source, editor, asdict(plan), spec.augment.baselines)
+
+
+def _trained_key(bench: Bench, data: str, made: str | None) -> str:
+    """Return a hash of what the training depends on; the matrix by its content, where it counts."""
+    plan, rates = bench.spec.training, bench.rates
+    table = rates.to_json() if rates is not None and "soft" in plan.arms else None
+    return _key("retrain", data, made, asdict(plan), table)
 
 
 def _hosts(bench: Bench, source: Source) -> list[str]:
@@ -255,7 +237,8 @@ def _choice(
 ) -> list[str]:
     if source.every:
         table = data.table if split is None else data.table[data.table["split"] == split]
-        table = table[table["view"] != "lateral"].rename(columns={"image_id": "baseline_id"})
+        table = table[(table["unfit"] == "") & table["view"].isin(taken())]
+        table = table.rename(columns={"image_id": "baseline_id"})
         if source.view:
             table = table[table["view"] == source.view]
         ranked = table.assign(rank=[_key(name) for name in table["baseline_id"]])
@@ -266,28 +249,16 @@ def _choice(
 
 
 def _plant(bench: Bench, folder: Path, told: Told) -> Outcome:
-    spec = bench.spec
-    assert spec.plant is not None
-    plan = planting.Plan(
-        spec.findings,
-        _apart(spec.pairs),
-        correlation=spec.plant.correlation,
-        prevalence=spec.plant.prevalence,
-        severities=spec.plant.severities,
-        seed=spec.plant.seed,
-    )
-    sources = {"train": spec.train}
-    sources |= {n: s for n, s in spec.tests.items() if bench._planted_name(n, s) == n}
+    plan = bench.spec.planting
+    assert plan is not None
     painter = Editor.load("painter")
     counts = {}
-    for name, source in sources.items():
-        own = plan if name == "train" else replace(plan, planted=())
-        hosts = _hosts(bench, source)
+    for name, source in bench.hosting.items():
         planting.run(
             bench.data(source),
-            hosts,
+            _hosts(bench, source),
             painter,
-            own,
+            plan if name == "train" else replace(plan, planted=()),
             folder / name,
             progress=told(f"planting {name}"),
         )
@@ -295,31 +266,18 @@ def _plant(bench: Bench, folder: Path, told: Told) -> Outcome:
     return folder, {"pictures": counts}
 
 
-def _apart(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Return each pair once, in its first direction."""
-    kept: dict[frozenset[str], tuple[str, str]] = {}
-    for pair in pairs:
-        kept.setdefault(frozenset(pair), pair)
-    return tuple(kept.values())
-
-
-def _validation_plan(bench: Bench) -> validating.Plan:
-    asked = bench.spec.validation
-    options = asked.options if asked else {}
-    return validating.Plan(bench.spec.findings, **(bench.settings | options))
-
-
 def _validate(bench: Bench, folder: Path, told: Told) -> Outcome:
-    asked = bench.spec.validation
+    asked, plan = bench.spec.validation, bench.spec.validating
     assert asked is not None
+    assert plan is not None
     data, _ = bench.baselines(asked.baselines)
     source = bench.audited_on
     split = source.split if source.split in set(data.table["split"]) else None
-    result = validating.run(
+    result = validation.run(
         data,
-        validating.choose(data, count=asked.baselines, split=split),
+        validation.choose(data, count=asked.baselines, split=split),
         bench.editor,
-        _validation_plan(bench),
+        plan,
         folder,
         split=split,
         extractor=load_extractor(asked.extractor),
@@ -341,8 +299,9 @@ def _audit_after(bench: Bench, folder: Path, told: Told) -> Outcome:
 
 
 def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, told: Told) -> Outcome:
-    asked = bench.spec.audit
+    asked, plan = bench.spec.audit, bench.spec.auditing
     assert asked is not None
+    assert plan is not None
     data, chosen = bench.baselines(asked.baselines)
     exact = bool(getattr(bench.editor, "exact", False))
     result = audit.run(
@@ -350,7 +309,7 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, told: T
         chosen,
         bench.editor,
         models,
-        audit.Plan(bench.spec.findings, **bench.settings),
+        plan,
         folder,
         rules=audit.Rules(margin=asked.margin, exact=exact),
         stages=told,
@@ -366,53 +325,41 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, told: T
     return result, {"classifiers": found}
 
 
-def _needs_training_set(spec: Spec) -> bool:
-    return bool({"synthetic", "isolated", "soft"} & set(spec.training.arms))
-
-
 def _clean(bench: Bench) -> int:
     """Return about how many radiographs without finding the training split will have."""
-    spec = bench.spec
-    if spec.plant is None:
+    spec, plan = bench.spec, bench.spec.planting
+    if plan is None:
         return len(datasets.baselines(bench.trained_on, split="train"))
     hosts = len(_hosts(bench, spec.train)) * (1 if spec.train.split else 0.6)
-    pairs = len(_apart(spec.pairs))
-    free = len(spec.findings) - 2 * pairs
-    absent, rho = 1 - spec.plant.prevalence, spec.plant.correlation
+    pairs = len(plan.pairs)
+    free = len(plan.findings) - 2 * pairs
+    absent, rho = 1 - plan.prevalence, plan.correlation
     return round(hosts * (absent * (rho + (1 - rho) * absent)) ** pairs * absent**free)
 
 
 def _augment(bench: Bench, folder: Path, told: Told) -> Outcome:
-    asked, data = bench.spec.augment, bench.trained_on
-    plan = augment.Plan(
-        bench.spec.findings,
-        ratio=asked.ratio,
-        gate_logit=asked.gate,
-        shams=asked.shams,
-        severities=asked.severities,
-        **bench.settings,
-    )
-    chosen = datasets.baselines(data, split="train", count=asked.baselines).table
+    plan, data = bench.spec.augmenting, bench.trained_on
+    assert plan is not None
+    chosen = datasets.baselines(data, split="train", count=bench.spec.augment.baselines).table
     result = augment.run(data, chosen, bench.corrector, plan, folder, progress=told("editing"))
     return result, {"counts": result.record["counts"], "pictures": len(result.training)}
 
 
 def _training_set(bench: Bench) -> AugmentResult | None:
-    if not _needs_training_set(bench.spec):
-        return None
-    return augment.load(bench.folders["augment"])
+    needed = bench.spec.training.needs_training_set
+    return augment.load(bench.folders["augment"]) if needed else None
 
 
 def _retrain(bench: Bench, folder: Path, told: Told) -> Outcome:
     spec = bench.spec
-    rates = augment.load_cooccurrence(spec.augment.matrix) if spec.augment.matrix else None
     result = retrain.run(
         bench.trained_on,
         spec.training,
         folder,
         training_set=_training_set(bench),
         tests=bench.tested_on(),
-        rates=rates,
+        rates=bench.rates,
+        device=spec.device,
         stages=told,
     )
     compared = evaluation.comparisons(evaluation.panels(result.predictions))

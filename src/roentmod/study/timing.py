@@ -10,7 +10,7 @@ from roentmod.editors import Editor
 from roentmod.edits import Edit
 from roentmod.interfaces import RadiographEditor
 from roentmod.phantom import phantom
-from roentmod.study.stages import Bench
+from roentmod.study.bench import Bench
 
 __all__ = ["rates", "seconds"]
 
@@ -32,7 +32,7 @@ def rates(bench: Bench) -> dict[str, float]:
         "edits": _AROUND * _an_edit(bench.editor, findings),
         "made": _AROUND * _an_edit(bench.corrector, findings),
         "painted": _AROUND * painted * _an_edit(Editor.load("painter"), findings[:1]),
-        "steps": retrain.seconds_per_step(plan),
+        "steps": retrain.seconds_per_step(plan, bench.spec.device),
         "models": _MODEL,
     }
 

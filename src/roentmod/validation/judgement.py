@@ -12,7 +12,7 @@ import pandas as pd
 
 from roentmod import fidelity, stats
 from roentmod.fidelity import LONG
-from roentmod.validation.plan import COMPOSITES, Plan
+from roentmod.validation.plan import COMPOSITES, WAYS, Plan
 
 __all__ = ["Tables", "judge"]
 
@@ -150,7 +150,7 @@ def _pairs(pairs: pd.DataFrame, plan: Plan) -> dict[str, Any]:
 
 
 def _plain_of(edits: pd.DataFrame) -> pd.DataFrame:
-    return edits if edits.empty else edits[~edits["hold"].astype(bool)]
+    return edits if edits.empty else edits[edits["way"] == "plain"]
 
 
 def _measures(edits: pd.DataFrame, shams: pd.DataFrame, means: _Means) -> pd.DataFrame:
@@ -174,18 +174,18 @@ def _measures(edits: pd.DataFrame, shams: pd.DataFrame, means: _Means) -> pd.Dat
 
 
 def _success(edits: pd.DataFrame, nets: pd.DataFrame, means: _Means) -> pd.DataFrame:
-    columns = "edited hold asked success low high net net_low net_high auc auc_low auc_high first"
+    columns = "edited way asked success low high net net_low net_high auc auc_low auc_high first"
     rows = []
     gate = means.plan.rule.gate_logit
-    for key, part in edits.groupby(["edited", "hold"], sort=False) if len(edits) else ():
-        name, hold = key
-        read = nets[(nets["edited"] == name) & (nets["hold"] == hold)]
+    for key, part in edits.groupby(["edited", "way"], sort=False) if len(edits) else ():
+        name, way = key
+        read = nets[(nets["edited"] == name) & (nets["way"] == way)]
         passed = part.assign(passed=(part["net"] >= gate).where(part["net"].notna()).astype(float))
         share, low, high, _ = means.of(passed, "passed")
         area = _area(read[read["read"] == name], means.plan)
         first = _first(read)
         net = means.of(part, "net")[:3]
-        rows.append([name, bool(hold), len(part), share, low, high, *net, *area, first])
+        rows.append([name, way, len(part), share, low, high, *net, *area, first])
     return _frame(rows, columns)
 
 
@@ -218,22 +218,22 @@ def _first(read: pd.DataFrame) -> float:
 def _nets(nets: pd.DataFrame, means: _Means) -> pd.DataFrame:
     rows = [
         [*key, *means.of(part, "net")]
-        for key, part in (nets.groupby(["edited", "hold", "read"], sort=False) if len(nets) else ())
+        for key, part in (nets.groupby(["edited", "way", "read"], sort=False) if len(nets) else ())
     ]
-    return _frame(rows, "edited hold read net low high patients")
+    return _frame(rows, "edited way read net low high patients")
 
 
 def _leakage(edits: pd.DataFrame, nets: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     rows = []
-    for hold in (False, True):
-        part = edits[edits["hold"] == hold] if len(edits) else edits
+    for way in WAYS:
+        part = edits[edits["way"] == way] if len(edits) else edits
         if part.empty:
             continue
-        read = nets[nets["hold"] == hold]
+        read = nets[nets["way"] == way]
         low, high = fidelity.leakage_interval(read, resamples=plan.resamples, level=plan.level)
         success = (part["net"] >= plan.rule.gate_logit).groupby(part["edited"]).mean().mean()
-        rows.append([hold, fidelity.leakage(read), low, high, float(success), len(part)])
-    return _frame(rows, "hold leakage low high success edits")
+        rows.append([way, fidelity.leakage(read), low, high, float(success), len(part)])
+    return _frame(rows, "way leakage low high success edits")
 
 
 def _composition(shams: pd.DataFrame, means: _Means) -> pd.DataFrame:
@@ -371,7 +371,7 @@ def _objects(
     if len(plain):
         plain = plain[~plain["edited"].isin(OBJECTS)]
         gate = means.plan.rule.gate_logit
-        read = nets[~nets["edited"].isin(OBJECTS) & ~nets["hold"].astype(bool)]
+        read = nets[~nets["edited"].isin(OBJECTS) & (nets["way"] == "plain")]
         for name in OBJECTS:
             seen = read[read["read"] == name].assign(
                 seen=lambda t: (t["net"] >= gate).astype(float)
@@ -418,12 +418,12 @@ def _values(found: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple[fl
     kept = measures[(measures["measure"] == "own") & (measures["arm"] == "edited")]
     for name, table, columns in (
         ("retrieval", kept[kept["edited"] == "all"], ("value", "low", "high")),
-        ("leakage", _where(found["leakage"], "hold", False), ("leakage", "low", "high")),
+        ("leakage", _where(found["leakage"], "way", "plain"), ("leakage", "low", "high")),
         ("prompt_icc", _where(found["wording"], "edited", "all"), ("icc", "low", "high")),
     ):
         if len(table):
             values[name] = tuple(float(table[c].iloc[0]) for c in columns)
-    plain = _where(found["leakage"], "hold", False)
+    plain = _where(found["leakage"], "way", "plain")
     if len(plain):
         values["success"] = (float(plain["success"].iloc[0]), math.nan, math.nan)
     outside = _plain_of(edits)

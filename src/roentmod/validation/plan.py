@@ -9,14 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from roentmod.edits import Edit
+from roentmod.edits import USUAL, Edit
 from roentmod.errors import AuditError
 from roentmod.fidelity import Rule
 from roentmod.findings import NO_FINDING, finding
 
-__all__ = ["COMPOSITES", "Plan", "ValidationResult"]
+__all__ = ["COMPOSITES", "WAYS", "Plan", "ValidationResult"]
 
 COMPOSITES = ("sham", "baseline", "none")
+# How an edit is kept from leaking: not at all, with other findings held, within its usual place.
+WAYS = ("plain", "hold", "region")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Plan:
         known: pictures of other patients that edits are compared with, for memorisation.
         hold: findings that further edits must not bring along; the leakage with and without is
             compared. Empty leaves that out.
+        regional: make further edits within each finding's usual place, where one is known, and
+            compare leakage with and without too.
         rule: what is a success, and how an operating point is chosen.
         level: of all intervals.
         resamples: bootstrap resamples of patients.
@@ -63,6 +67,7 @@ class Plan:
     strangers: int = 4
     known: int = 200
     hold: tuple[str, ...] = ()
+    regional: bool = False
     rule: Rule = field(default_factory=Rule)
     level: float = 0.95
     resamples: int = 2000
@@ -114,18 +119,17 @@ class Plan:
         return Edit((name,), **(common | changes))
 
     def edits(self) -> list[Edit]:
-        """Return the edits of every baseline: plain ones first, other modes, then held ones."""
+        """Return the edits of every baseline: plain, in other modes, with others held, in place."""
         plain = [self.edit(name) for name in self.findings]
         other = [
             self.edit(name, composite=mode)
             for mode in COMPOSITES[1:]
             for name in self.findings[: self.composited]
         ]
-        held = []
-        if self.hold:
-            kept = [(n, tuple(h for h in self.hold if h != n)) for n in self.findings]
-            held = [self.edit(name, hold=others) for name, others in kept if others]
-        return plain + other + held
+        kept = [(n, tuple(h for h in self.hold if h != n)) for n in self.findings]
+        held = [self.edit(name, hold=others) for name, others in kept if others]
+        known = [name for name in self.findings if self.regional and finding(name).place]
+        return plain + other + held + [self.edit(name, region=USUAL) for name in known]
 
     def sweep(self) -> list[Edit]:
         """Return the edits of the sweep, point by point."""
@@ -157,10 +161,10 @@ class ValidationResult:
         pfid_tests: `fidelity.compare_groups` of the pairs.
         own_closer: `fidelity.own_closer` of the pairs.
         measures: arm, edited ("all" or a finding), measure, value, low, high, patients.
-        success: edited, hold, asked, success, low, high, net, net_low, net_high, auc, auc_low,
-            auc_high, first.
-        leakage: hold, leakage, low, high, success, edits.
-        nets: edited, hold, read, net, low, high, patients.
+        success: edited, way (of `WAYS`), asked, success, low, high, net, net_low, net_high, auc,
+            auc_low, auc_high, first.
+        leakage: way, leakage, low, high, success, edits.
+        nets: edited, way, read, net, low, high, patients.
         composition: composite, cycle, l1, l1_low, l1_high, ssim, ssim_low, ssim_high, patients.
         reversal: edited, n, before, after, recovered, low, high, net_added, net_left.
         artefacts: composite, contrast, auc, low, high, patients.
@@ -206,11 +210,11 @@ class ValidationResult:
     def figures(self) -> dict[str, Any]:
         """Return the figures that ``bench/fidelity.json`` holds of an editor; None where unknown.
 
-        ``pfid`` {group: {median, ci}}, ``own_closer_fraction``, ``leakage_plain`` and ``_hold``,
-        ``success_plain`` and ``_hold``, ``artefact_auc`` {composite: of sham against untouched},
-        ``prompt_icc`` over all findings, ``minutes``.
+        ``pfid`` {group: {median, ci}}, ``own_closer_fraction``, ``leakage_plain``, ``_hold`` and
+        ``_region``, ``success_`` of the same, ``artefact_auc`` {composite: of sham against
+        untouched}, ``prompt_icc`` over all findings, ``minutes``.
         """
-        by_hold = {bool(row["hold"]): row for row in self.leakage.to_dict("records")}
+        by_way = {str(row["way"]): row for row in self.leakage.to_dict("records")}
         found: dict[str, Any] = {
             "pfid": {
                 str(row["group"]): {
@@ -222,8 +226,8 @@ class ValidationResult:
             "own_closer_fraction": _number(self.own_closer["fraction"]),
         }
         for name in ("leakage", "success"):
-            for hold, suffix in ((False, "plain"), (True, "hold")):
-                found[f"{name}_{suffix}"] = _number(by_hold.get(hold, {}).get(name))
+            for way in WAYS:
+                found[f"{name}_{way}"] = _number(by_way.get(way, {}).get(name))
         shams = self.artefacts[self.artefacts["contrast"] == "sham against untouched"]
         areas = zip(shams["composite"], shams["auc"], strict=True)
         found["artefact_auc"] = {str(mode): _number(area) for mode, area in areas}

@@ -224,18 +224,21 @@ def _edits(bench: Bench, subject: Subject, part: Part) -> None:
         assert one.sham is not None
         after, sham = bench.readers.look([one.image, one.sham], before)
         sham = shams.setdefault((one.edit.composite, one.sham.id), sham)
-        row = subject.names | {"edited": _own(one.edit), "hold": bool(_held(one.edit))}
+        row = subject.names | {"edited": _own(one.edit), "way": _way(one.edit)}
         if one.edit.composite == COMPOSITES[0]:
             _measure(part, subject, row, (one, after, sham, before))
         composited = bench.plan.findings[: bench.plan.composited]
-        if not row["hold"] and _own(one.edit) in composited:
+        if row["way"] == "plain" and _own(one.edit) in composited:
             arm = {"composite": one.edit.composite, "arm": "edited"}
             part.add("fine", row | arm | fine(after))
     _measure_shams(part, subject, shams, before)
 
 
-def _held(edit: Edit) -> tuple[str, ...]:
-    return tuple(getattr(edit, "hold", ()))
+def _way(edit: Edit) -> str:
+    """Return which of `WAYS` an edit goes."""
+    if edit.hold:
+        return "hold"
+    return "region" if edit.region else "plain"
 
 
 def _measure(
@@ -255,7 +258,7 @@ def _measure(
     measured = against(after, before) | change(one, after, before)
     own = nets.get(row["edited"], math.nan)
     part.add("edits", row | {"net": own, "vector": after.vector} | measured)
-    if not row["hold"]:
+    if row["way"] == "plain":
         name = one.edit.id
         pair = _pair(subject, GROUPS[0], name, row["edited"], measured["pfid"])
         part.add("pairs", pair)

@@ -1,25 +1,17 @@
-"""What commands share: the application, options, progress bars, exit codes."""
+"""Options that several commands take, and what becomes of them."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from roentmod import domain as domains
+from roentmod.cli.console import ERRORS
 from roentmod.domain import Domain
 from roentmod.errors import EditError
 
-ERRORS = Console(stderr=True)
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-log = logging.getLogger("roentmod")
-FAILED_ITEMS, USAGE, GATE, INTERRUPTED = 3, 2, 4, 130
 LINKED = "linked"
 Engine = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -53,19 +45,6 @@ Arithmetic = Annotated[Precision, typer.Option(help="Arithmetic of the model.")]
 Matrix = Annotated[
     Path | None, typer.Option(help="Of roentmod cooccurrence; default: NIH's, bundled.")
 ]
-
-
-@contextmanager
-def progress() -> Iterator[Any]:
-    """Give a function that opens a progress bar for a stage of a long run."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=ERRORS) as bar:
-
-        def stages(name: str) -> Any:
-            task = bar.add_task(name, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
-        yield stages
 
 
 def pack_of(name: str | None, data: str = "") -> Domain:

@@ -1,0 +1,44 @@
+"""What a command is said on: the application, messages, progress bars, exit codes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+ERRORS = Console(stderr=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+log = logging.getLogger("roentmod")
+FAILED_ITEMS, USAGE, GATE, INTERRUPTED = 3, 2, 4, 130
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """Give a function that opens a progress bar for a stage of a long run."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=ERRORS) as bar:
+
+        def stages(name: str) -> Any:
+            task = bar.add_task(name, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield stages
+
+
+def log_lines() -> None:
+    """Let warnings of the package appear on the console, each as one line."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
+
+
+class _Lines(logging.Handler):
+    """Prints each message as one line above the progress bar, however narrow the window."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        text = f"{record.levelname.lower()}: {record.getMessage()}"
+        ERRORS.print(text, soft_wrap=True, markup=False, highlight=False)

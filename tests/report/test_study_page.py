@@ -1,0 +1,76 @@
+"""The page of a study: its links lead to pages, and each page is made once."""
+
+import json
+
+import pytest
+
+from roentmod import report, retrain
+from roentmod.study import Spec, StudyResult
+from roentmod.study.stages import Done
+from tests.evaluation import fake
+from tests.report.fake import audit
+from tests.report.pages import Page
+
+ARMS = ("erm", "soft")
+PAGES = ["audit-before", "retrain", "audit-after"]
+
+
+def verdicts(*names):
+    return {n: {"verdict": "undecided", "score": 0.25, "shortcuts": []} for n in names}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study whose stages are done: two audits, and a retraining as it lies on the disk."""
+    places = {name.replace("-", " "): tmp_path / f"{name}-0" for name in (*PAGES, "augment")}
+    for place in places.values():
+        place.mkdir()
+    plan = {"findings": fake.FINDINGS, "pairs": [fake.PAIR], "arms": ARMS, "seeds": [0]}
+    record = {"plan": plan, "tests": {"nih": {"where": "internal"}}, "provenance": {}}
+    (places["retrain"] / retrain.RECORD).write_text(json.dumps(record))
+    predictions = fake.confounded(n=40, seeds=(0,), arms=ARMS)
+    predictions.to_parquet(places["retrain"] / retrain.TABLE)
+    figures = {
+        "audit before": {"classifiers": verdicts("demo")},
+        "audit after": {"classifiers": verdicts("erm-0", "soft-0")},
+    }
+    spec = Spec.model_validate(
+        {"name": "A Study", "findings": fake.FINDINGS, "train": {"source": "phantoms:4"}}
+        | {"pairs": [fake.PAIR], "tests": {"nih": {"source": "phantoms:4"}}}
+    )
+    stages = [Done(name, place, 1.0, figures.get(name, {})) for name, place in places.items()]
+    return StudyResult(spec, tmp_path, tuple(stages))
+
+
+def publish(study):
+    """Publish a study as the command does, stage by stage and then as a whole."""
+    for one in study.stages:
+        loaded = retrain.load if one.name == "retrain" else lambda place: audit(place, bare=True)
+        report.publish_stage(one.name, loaded(one.folder))
+    return report.publish_study(study).read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_retraining_is_made_once_and_has_the_scores(study, monkeypatch):
+    write, made = report.write_retrain, []
+    monkeypatch.setattr(
+        report, "write_retrain", lambda *given: (made.append(given[2]), write(*given))
+    )
+    publish(study)
+    assert made == [study.place("retrain") / "report.html"]
+    told = json.loads((study.place("retrain") / "report.json").read_text(encoding="utf-8"))
+    assert told["figures"]["shortcut_score"] == dict.fromkeys(ARMS, 0.25)
+
+
+def test_links_lead_to_the_pages_of_the_stages(study):
+    links = [attrs["href"] for attrs in Page(publish(study)).all("a")]
+    assert links == [f"{name}-0/report.html" for name in PAGES]
+    assert all((study.folder / link).is_file() for link in links)
+
+
+def test_a_retraining_that_was_not_audited_has_its_page_too(study):
+    stages = tuple(one for one in study.stages if one.name == "retrain")
+    page = publish(StudyResult(study.spec, study.folder, stages))
+    assert 'href="retrain-0/report.html"' in page
+    assert "No audit of the trained models" in (study.place("retrain") / "report.html").read_text(
+        encoding="utf-8"
+    )
