@@ -1,8 +1,8 @@
 """Train the text-conditioned U-Net of `mini`, with its text encoder, on autoencoder latents.
 
 Half of a batch is about pairs: a normal radiograph and the same one painted. What is noised lies
-somewhere between the two, also at the normal end or past the painted one, and two prompts are shown
-it with one noise and time step:
+somewhere between the two, also at the normal end, and two prompts are shown it with one noise and
+time step:
 
 - the empty prompt (or the one that names what is there) is to give back what was noised;
 - the finding's prompt is to move from there towards the painted picture, the normal prompt towards
@@ -50,11 +50,7 @@ PLACE_WEIGHT = 4.0
 # Pairs whose second prompt is the same finding in another severity, where there is such a picture.
 GRADED = 0.3
 # Findings that are learned late are drawn more often.
-DRAWN = {"Nodule": 3.0, "Pneumonia": 2.5, "Atelectasis": 4.0, "Edema": 0.6}
-# Pairs that are shown what lies between normal and the other severity, and are to arrive at theirs.
-CROSSED = 0.3
-# Guidance overshoots: a prompt must also pull back what went past its picture, so far at most.
-PAST = 1.6
+DRAWN = {"Nodule": 4.0, "Pneumonia": 2.0, "Atelectasis": 2.0, "Pneumothorax": 1.5, "Edema": 0.6}
 LEARNING_RATE = 2.5e-4
 SAVE_EVERY = 100
 SHOW_EVERY = 1000
@@ -242,14 +238,9 @@ class Batches:
         # Late in sampling the finding is there already: the mixture begins nearer to it.
         least = ((250 - times) / 200).clamp(0, 1)
         draws = torch.from_numpy(rng.random((2, PAIRS)).astype(np.float32))
-        mixed = torch.where(draws[0] < 0.3, 0.0, draws[1])
-        mixed = torch.where(draws[0] > 0.6, PAST * draws[1], mixed)
+        mixed = torch.where(draws[0] < 0.35, 0.0, torch.where(draws[0] > 0.8, 1.0, draws[1]))
         share = (least + (1 - least) * mixed)[:, None, None, None]
-        crossed = rng.random(PAIRS) < CROSSED
-        shown = [
-            self.other.get(i, i) if cross else i for cross, i in zip(crossed, picked, strict=True)
-        ]
-        between = host + share * (self.latents[shown] - host)
+        between = host + share * (done - host)
         towards = between + REACH * (done - between)
         normal = rng.random(PAIRS) < 0.4
         graded = rng.random(PAIRS) < GRADED

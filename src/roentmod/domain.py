@@ -86,6 +86,7 @@ _TABLES = {
         "scheduler": "text",
         "licence": "text",
         "severity": "a table",
+        "unsaid": "a table",
     },
 }
 _NEEDED = {
@@ -303,6 +304,12 @@ def _profiles(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 f"'{table['template']}' for {name}. Add it."
             )
         _check_factors(name, table.get("severity", {}))
+        for said in table.get("unsaid", {}).values():
+            if said not in SEVERITIES:
+                raise InputError(
+                    f"unsaid of a profile gives findings one of {', '.join(SEVERITIES)}; got "
+                    f"{said!r} for {name}. Correct it."
+                )
     return {name: dict(table) for name, table in tables.items()}
 
 

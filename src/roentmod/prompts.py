@@ -32,6 +32,7 @@ class Profile:
         domain: the pack whose pictures it draws; findings of others are refused.
         severity: factors on guidance_scale by the edit's severity, where the word alone does not
             say enough; a severity that is not there has 1.
+        unsaid: the severity in the prompt where the edit has none, by finding; others get no word.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Profile:
     licence: str = "unknown: ask whoever gave you the weights"
     domain: str = "cxr"
     severity: Mapping[str, float] = field(default_factory=dict)
+    unsaid: Mapping[str, str] = field(default_factory=dict)
 
     def prompt(self, edit: Edit) -> str:
         """Return the prompt of the edit's finding (never the normal one).
@@ -56,7 +58,7 @@ class Profile:
             return edit.prompt
         if edit.findings == (NO_FINDING.name,):
             return self.normal
-        said = " and ".join(_phrase(f, edit) for f in edit.as_findings())
+        said = " and ".join(self._phrase(f, edit) for f in edit.as_findings())
         return self.template.format(impression=said)
 
     def pair(self, edit: Edit) -> tuple[str, str]:
@@ -86,6 +88,13 @@ class Profile:
             return scale
         return max(1.0, scale * self.severity.get(edit.severity or "", 1.0))
 
+    def _phrase(self, item: Finding, edit: Edit) -> str:
+        side = None
+        if item.sided and edit.side:
+            side = "bilateral" if edit.side == "both" else f"{edit.side}-sided"
+        severity = edit.severity or self.unsaid.get(item.name)
+        return " ".join(word for word in (severity, side, item.phrase) if word)
+
     def _check(self, edit: Edit) -> None:
         foreign = [f for f in edit.as_findings() if f.domain not in ("", self.domain)]
         if foreign:
@@ -99,13 +108,6 @@ class Profile:
                 f"Regions in words are places of the chest; the profile {self.name} draws "
                 f"{self.domain}. Give a mask."
             )
-
-
-def _phrase(item: Finding, edit: Edit) -> str:
-    side = None
-    if item.sided and edit.side:
-        side = "bilateral" if edit.side == "both" else f"{edit.side}-sided"
-    return " ".join(word for word in (edit.severity, side, item.phrase) if word)
 
 
 class _Profiles(Mapping[str, Profile]):

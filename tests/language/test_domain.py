@@ -85,6 +85,7 @@ def test_a_judge_beside_the_pack_is_found_from_anywhere(write, tmp_path):
         ('normal = "normal knee"', 'normal = "n"\nseverity = 2', "severity is a table; got 2"),
         ('normal = "normal knee"', 'normal = "n"\nseverity = {mild = 0}', "mild = 0 for knee"),
         ('normal = "normal knee"', 'normal = "n"\nseverity = {tiny = 1}', "tiny = 1 for knee"),
+        ('normal = "normal knee"', 'normal = "n"\nunsaid = {Fluid = "big"}', "'big' for knee"),
     ],
 )
 def test_a_wrong_pack_is_refused_in_one_line(write, old, new, said):

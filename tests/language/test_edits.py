@@ -154,6 +154,12 @@ def test_severity_scales_the_guidance_where_the_profile_says_so():
     assert PROFILES["roentgen"].guidance(Edit(("edema",), severity="mild")) == 4
 
 
+def test_a_profile_may_say_a_severity_where_the_edit_leaves_it_open():
+    profile = replace(PROFILES["roentgen"], unsaid={"Mass": "severe"})
+    assert profile.prompt(Edit(("mass", "edema"))) == "severe lung mass and pulmonary edema"
+    assert profile.prompt(Edit(("mass",), severity="mild")) == "mild lung mass"
+
+
 def test_removal_swaps_the_prompts_and_a_sham_is_normal():
     edit = Edit(("effusion",), action="remove")
     assert PROFILES["mini"].pair(edit) == ("", "pleural effusion")

@@ -150,6 +150,7 @@ class DiffusionEditor:
             "normal_prompt": profile.normal,
             "template": profile.template,
             "severity": dict(profile.severity),
+            "unsaid": dict(profile.unsaid),
             "num_inference_steps": profile.steps,
             "scheduler": profile.scheduler,
             "licence": profile.licence,
