@@ -59,6 +59,7 @@ train-mini: setup
 	$(BIN)/python -m training.autoencoder --cohort $(RUN)/mini/cohort --out $(RUN)/mini --minutes 60
 	$(BIN)/python -m training.unet --cohort $(RUN)/mini/cohort --out $(RUN)/mini --minutes 180
 	$(BIN)/python -m training.export --run $(RUN)/mini
+	$(BIN)/python -m training.severity --data $(DATA)
 
 # The bundled generator on radiographs it never saw: bench/mini.json, docs/mini.md (ten minutes).
 evaluate-mini: setup

@@ -109,9 +109,11 @@ def rows_of(data: Path) -> list[dict[str, str]]:
     return [r for r in rows if "conflict" not in r["tier"] and r["set"] != "nih_native_1024"]
 
 
-def choose(rows: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:
-    """Return `count` rows in random order: test split, No Finding, adult, one a patient."""
-    fit = [r for r in rows if r["split"] == "test" and r["labels"] == cohort.NO_FINDING]
+def choose(
+    rows: list[dict[str, str]], count: int, seed: int, split: str = "test"
+) -> list[dict[str, str]]:
+    """Return `count` rows of a split in random order: No Finding, adult, one a patient."""
+    fit = [r for r in rows if r["split"] == split and r["labels"] == cohort.NO_FINDING]
     fit = [r for r in fit if r["age"] and float(r["age"]) >= ADULT]
     order = np.random.default_rng(seed).permutation(len(fit))
     chosen: dict[str, dict[str, str]] = {}

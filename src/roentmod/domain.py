@@ -31,6 +31,7 @@ __all__ = [
     "Domain",
     "Finding",
     "catalogue",
+    "check_severity",
     "key",
     "load",
     "named",
@@ -303,22 +304,36 @@ def _profiles(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 f"A template says where the findings go, as {{impression}}; got "
                 f"'{table['template']}' for {name}. Add it."
             )
-        _check_factors(name, table.get("severity", {}))
-        for said in table.get("unsaid", {}).values():
-            if said not in SEVERITIES:
-                raise InputError(
-                    f"unsaid of a profile gives findings one of {', '.join(SEVERITIES)}; got "
-                    f"{said!r} for {name}. Correct it."
-                )
+        check_severity(name, table)
     return {name: dict(table) for name, table in tables.items()}
 
 
-def _check_factors(profile: str, factors: Mapping[str, Any]) -> None:
-    for word, factor in factors.items():
-        if word not in SEVERITIES or type(factor) not in (int, float) or not factor > 0:
+def check_severity(name: str, profile: Mapping[str, Any]) -> None:
+    """Refuse a profile whose `severity` or `unsaid` make no sense.
+
+    Raises:
+        InputError: a factor that is none, or a word that is no severity.
+    """
+    factors, words = profile.get("severity", {}), profile.get("unsaid", {})
+    if not isinstance(factors, Mapping) or not isinstance(words, Mapping):
+        raise InputError(f"severity and unsaid of a profile are tables; those of {name} are not.")
+    _check_factors(f"profile {name}", factors)
+    for said in words.values():
+        if said not in SEVERITIES:
             raise InputError(
-                f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}; got "
-                f"{word} = {factor!r} for {profile}. Correct it."
+                f"unsaid of a profile gives findings one of {', '.join(SEVERITIES)}; got "
+                f"{said!r} for {name}. Correct it."
+            )
+
+
+def _check_factors(where: str, factors: Mapping[str, Any]) -> None:
+    for word, factor in factors.items():
+        if word not in SEVERITIES and isinstance(factor, Mapping):
+            _check_factors(f"{word} in {where}", factor)
+        elif word not in SEVERITIES or type(factor) not in (int, float) or not factor > 0:
+            raise InputError(
+                f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}, or such a "
+                f"table for a finding; got {word} = {factor!r} for {where}. Correct it."
             )
 
 

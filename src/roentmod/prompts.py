@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from roentmod import domain
 from roentmod.edits import Edit, Scheduler
@@ -31,7 +32,7 @@ class Profile:
         licence: what the weights may be used for.
         domain: the pack whose pictures it draws; findings of others are refused.
         severity: factors on guidance_scale by the edit's severity, where the word alone does not
-            say enough; a severity that is not there has 1.
+            say enough, for all findings or for those that have a table; what is not there has 1.
         unsaid: the severity in the prompt where the edit has none, by finding; others get no word.
     """
 
@@ -44,7 +45,7 @@ class Profile:
     scheduler: Scheduler = "ddim"
     licence: str = "unknown: ask whoever gave you the weights"
     domain: str = "cxr"
-    severity: Mapping[str, float] = field(default_factory=dict)
+    severity: Mapping[str, Any] = field(default_factory=dict)
     unsaid: Mapping[str, str] = field(default_factory=dict)
 
     def prompt(self, edit: Edit) -> str:
@@ -80,13 +81,16 @@ class Profile:
     def guidance(self, edit: Edit) -> float:
         """Return the guidance scale to use: the edit's, by the factor of its severity.
 
-        It stays where there is nothing to guide: at 1 or less, or between two equal prompts.
+        Several findings have the mean of their factors. It stays where there is nothing to guide:
+        at 1 or less, or between two equal prompts.
         """
         scale = edit.guidance_scale
         towards, away = self.pair(edit)
         if towards == away or scale <= 1:
             return scale
-        return max(1.0, scale * self.severity.get(edit.severity or "", 1.0))
+        tables = [self.severity.get(name, self.severity) for name in edit.findings]
+        factors = [table.get(edit.severity or "", 1.0) for table in tables or [self.severity]]
+        return max(1.0, scale * sum(factors) / len(factors))
 
     def _phrase(self, item: Finding, edit: Edit) -> str:
         side = None

@@ -82,6 +82,23 @@ def test_a_missing_folder_is_one_clear_line(tmp_path):
         transplant(None, tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"severity": 2}, "are tables"),
+        ({"severity": {"Mass": {"mild": -1}}}, "mild = -1 for Mass"),
+        ({"unsaid": {"Mass": "huge"}}, "'huge'"),
+        ({"speed": 2}, "no profile has"),
+    ],
+)
+def test_a_wrong_profile_file_is_one_clear_line(wrong, said, tmp_path, generator):
+    folder = tmp_path / "profiled"
+    shutil.copytree(generator, folder)
+    (folder / "profile.json").write_text(json.dumps({"name": "mini"} | wrong))
+    with pytest.raises(WeightsError, match=said):
+        transplant(None, folder)
+
+
 def test_a_profile_file_is_obeyed_and_the_weights_hash_follows_the_weights(tmp_path, generator):
     folder = tmp_path / "profiled"
     shutil.copytree(generator, folder)

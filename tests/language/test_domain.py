@@ -83,8 +83,17 @@ def test_a_judge_beside_the_pack_is_found_from_anywhere(write, tmp_path):
         ('normal = "normal knee"', 'normal = "n"\nsize = 5.5', "size is a whole number; got 5.5"),
         ('normal = "normal knee"', 'normal = "n"\nspeed = 5', "'speed', which is none"),
         ('normal = "normal knee"', 'normal = "n"\nseverity = 2', "severity is a table; got 2"),
-        ('normal = "normal knee"', 'normal = "n"\nseverity = {mild = 0}', "mild = 0 for knee"),
-        ('normal = "normal knee"', 'normal = "n"\nseverity = {tiny = 1}', "tiny = 1 for knee"),
+        (
+            'normal = "normal knee"',
+            'normal = "n"\nseverity = {mild = 0}',
+            "mild = 0 for profile knee",
+        ),
+        (
+            'normal = "normal knee"',
+            'normal = "n"\nseverity = {tiny = 1}',
+            "tiny = 1 for profile knee",
+        ),
+        ('normal = "normal knee"', 'normal = "n"\nseverity = {A = {B = 1}}', "B = 1 for A in"),
         ('normal = "normal knee"', 'normal = "n"\nunsaid = {Fluid = "big"}', "'big' for knee"),
     ],
 )

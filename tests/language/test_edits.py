@@ -152,6 +152,10 @@ def test_severity_scales_the_guidance_where_the_profile_says_so():
     # Nor does a sham that is told nothing become another picture.
     assert profile.guidance(Edit(("edema",), severity="severe").sham()) == 4
     assert PROFILES["roentgen"].guidance(Edit(("edema",), severity="mild")) == 4
+    # A finding may have factors of its own, and several findings the mean of theirs.
+    apart = replace(profile, severity={"mild": 0.5, "Mass": {"mild": 0.75}})
+    for names, scale in ((("edema",), 2), (("mass",), 3), (("edema", "mass"), 2.5)):
+        assert apart.guidance(Edit(names, severity="mild")) == scale
 
 
 def test_a_profile_may_say_a_severity_where_the_edit_leaves_it_open():

@@ -21,7 +21,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from roentmod.errors import MismatchError, WeightsError
+from roentmod.domain import check_severity
+from roentmod.errors import InputError, MismatchError, WeightsError
 from roentmod.prompts import PROFILES, Profile
 
 __all__ = ["BUNDLED", "Components", "transplant"]
@@ -261,7 +262,10 @@ def _profile(folder: Path, name: str | None) -> Profile:
         fields = _json(own)
         try:
             base = PROFILES.get(str(fields.get("name")), PROFILES["generic"])
+            check_severity(base.name, fields)
             return replace(base, **fields)
+        except InputError as error:
+            raise WeightsError(f"{own}: {error}") from error
         except TypeError as error:
             raise WeightsError(f"{own} has a field no profile has: {error}") from error
     lower = folder.name.lower()
