@@ -89,7 +89,8 @@ class Profile:
         if towards == away or scale <= 1:
             return scale
         tables = [self.severity.get(name, self.severity) for name in edit.findings]
-        factors = [table.get(edit.severity or "", 1.0) for table in tables or [self.severity]]
+        said = edit.severity or ""
+        factors = [float(table.get(said, 1.0)) for table in tables or [self.severity]]
         return max(1.0, scale * sum(factors) / len(factors))
 
     def _phrase(self, item: Finding, edit: Edit) -> str:
