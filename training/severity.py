@@ -1,8 +1,9 @@
 """How an editor is to be asked for a severity: calibrated by the judge, on the validation split.
 
 Guidance carries a mild finding nearly as far as a severe one, so a profile may scale it. For each
-finding this takes the factor at which a mild edit moves the judge's logit by a third of what a
-severe one does, and a moderate one by two thirds (`SHARES`), means over baselines. A finding of
+finding this takes the factors of mild and moderate by which severity and the judge's logit agree
+best (Spearman, within baselines) and a mild edit still does `LEAST` of what a severe one does. Of
+those nearly as good (`TOLERANCE`) it takes the ones nearest to thirds (`SHARES`). A finding of
 which the judge says too little (`FAINT`) without a severity, and more with "severe", is called
 severe where an edit leaves it open.
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roentmod.classifiers.judge import Judge
 from roentmod.editors import BUNDLED, Editor
@@ -29,11 +31,14 @@ from roentmod.edits import Edit
 from roentmod.stats import auc
 from roentmod.store import write_json
 from training.evaluate import Bench, Result, choose, rows_of
+from training.measures import spearman_within
 
 SHARES = {"mild": 1 / 3, "moderate": 2 / 3}
+LEAST, TOLERANCE = 0.2, 0.02
 FACTORS = (0.25, 0.3, 0.35, 0.42, 0.5, 0.6, 0.75, 1.0)
 # AUROC, edited against sham, below which a finding is faint, and by which "severe" must be better.
 FAINT, BETTER = 0.9, 0.05
+Array = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 
@@ -57,21 +62,23 @@ def _at(edit: Edit, level: str, factor: float) -> Edit:
     return replace(edit, severity=severity, guidance_scale=factor * edit.guidance_scale)
 
 
-def chosen(nets: dict[tuple[str, float], float]) -> dict[str, float]:
-    """Return the factor of each severity below "severe".
+def chosen(tables: dict[tuple[str, float], Array]) -> dict[str, float]:
+    """Return the factor of each severity below "severe", moderate's never below mild's.
 
     Args:
-        nets: mean net change of the judge's logit by severity and factor.
-
-    Returns:
-        Factors; that of moderate is never below that of mild. Of equally good ones, the least.
+        tables: net changes of the judge's logit by severity and factor, one a baseline.
     """
-    whole, least, factors = nets["severe", 1.0], 0.0, {}
-    for level, share in SHARES.items():
-        able = [factor for factor in FACTORS if factor >= least]
-        least = min(able, key=lambda factor: abs(nets[level, factor] - share * whole))
-        factors[level] = least
-    return factors
+    severe = tables["severe", 1.0]
+    known = []
+    for mild, moderate in itertools.combinations_with_replacement(FACTORS, 2):
+        levels = np.stack([tables["mild", mild], tables["moderate", moderate], severe], axis=1)
+        parts = levels.mean(axis=0) / severe.mean()
+        away = abs(parts[0] - SHARES["mild"]) + abs(parts[1] - SHARES["moderate"])
+        known.append((spearman_within(levels), parts[0], float(away), mild, moderate))
+    able = [one for one in known if one[1] >= LEAST] or known
+    best = max(one[0] for one in able)
+    near = min((one for one in able if one[0] >= best - TOLERANCE), key=lambda one: one[2])
+    return {"mild": near[3], "moderate": near[4]}
 
 
 def severities(bench: Bench, count: int) -> dict[str, dict[str, float]]:
@@ -81,9 +88,11 @@ def severities(bench: Bench, count: int) -> dict[str, dict[str, float]]:
     factors = {}
     for name in bench.findings:
         own = {key[1:]: value for key, value in results.items() if key[0] == name}
-        nets = {key: _mean_net(bench, name, some) for key, some in own.items()}
-        factors[name] = chosen(nets)
-        log.info("%s: %s of %s", name, factors[name], nets)
+        k = bench.column(name)
+        tables = {key: np.array([r.net[k] for r in some]) for key, some in own.items()}
+        factors[name] = chosen(tables)
+        means = {key: round(float(table.mean()), 2) for key, table in tables.items()}
+        log.info("%s: %s of %s", name, factors[name], means)
     return factors
 
 
@@ -101,10 +110,6 @@ def unsaid(bench: Bench) -> dict[str, str]:
         if plain < FAINT and severe >= plain + BETTER:
             words[name] = "severe"
     return words
-
-
-def _mean_net(bench: Bench, name: str, results: list[Result]) -> float:
-    return float(np.mean([result.net[bench.column(name)] for result in results]))
 
 
 def main() -> None:

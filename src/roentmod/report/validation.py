@@ -25,14 +25,14 @@ from roentmod.report.words import NOTHING, interval, number, p_value, percent, r
 if TYPE_CHECKING:
     from roentmod.validation import ValidationResult
 
-__all__ = ["content"]
+__all__ = ["CHECKS", "content"]
 
 Row = Mapping[str, Any]
 _SHEET = 1100  # pixels to which a sheet of pictures is reduced
 _BADGES = {"passed": ("✓", "good"), "failed": ("▲", "bad"), "not measured": ("?", "open")}
 _WAYS = {"plain": "Prompt alone", "hold": "Others held", "region": "In the usual place"}
 # Each check: what is said, and whether its value is a share.
-_CHECKS: dict[str, tuple[str, bool]] = {
+CHECKS: dict[str, tuple[str, bool]] = {
     "own_closer": (
         "Baselines whose edits stay nearer than another visit and than other patients (pFID)",
         True,
@@ -173,7 +173,7 @@ def _overview(result: ValidationResult) -> list[tuple[str, str]]:
 
 
 def _check(row: Row) -> dict[str, str]:
-    title, share = _CHECKS.get(str(row["check"]), (str(row["check"]), False))
+    title, share = CHECKS.get(str(row["check"]), (str(row["check"]), False))
     badge, style = _BADGES.get(str(row["state"]), ("•", "open"))
     show = percent if share else (lambda value: number(value, 3))
     value = show(row["value"])
