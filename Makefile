@@ -75,7 +75,7 @@ prove-audit: setup
 prove-retrain: setup
 	$(BIN)/python -m bench.retrain --data $(DATA) --run $(RUN)/retrain
 
-# How faithful are the bundled editors? bench/fidelity.json, docs/fidelity.md (half an hour).
+# How faithful are the bundled editors? bench/fidelity.json, docs/fidelity.md (a quarter of an hour).
 fidelity: setup
 	$(BIN)/python -m bench.fidelity --data $(DATA) --run $(RUN)/fidelity
 

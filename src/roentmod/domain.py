@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from roentmod.errors import EditError, InputError
 
@@ -30,6 +30,7 @@ __all__ = [
     "VIEWS",
     "Domain",
     "Finding",
+    "Severity",
     "catalogue",
     "check_severity",
     "key",
@@ -42,7 +43,8 @@ __all__ = [
 
 BUNDLED = {path.stem: path for path in sorted((Path(__file__).parent / "data/domains").glob("*"))}
 VIEWS = ("frontal", "axial", "coronal", "sagittal")
-SEVERITIES = ("mild", "moderate", "severe")
+Severity = Literal["mild", "moderate", "severe"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _GROUP = "roentmod.domains"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 # Commands and tables join names of findings with these.
@@ -224,17 +226,18 @@ def _domain(pack: Mapping[str, Any], folder: Path) -> Domain:
         raise InputError(f"Views are of {', '.join(VIEWS)}; got '{', '.join(views)}'. Choose some.")
     if anatomy not in ("", "chest"):
         raise InputError(f"The only anatomy known is chest; got '{anatomy}'. Leave it out.")
+    findings = _findings(pack["findings"], name)
     return Domain(
         name=name,
         statement=pack["statement"],
         modalities=tuple(code.upper() for code in _texts(pack, "modalities")),
         views=views,
-        findings=_findings(pack["findings"], name),
+        findings=findings,
         captures=tuple(code.upper() for code in _texts(pack, "captures")),
         body_parts=tuple(part.upper() for part in _texts(pack, "body_parts")),
         anatomy=anatomy,
         window=_window(pack),
-        profiles=_profiles(pack.get("profiles", {})),
+        profiles=_profiles(pack.get("profiles", {}), findings),
         judge=_judge(pack.get("judge"), folder),
     )
 
@@ -296,7 +299,7 @@ def _window(pack: Mapping[str, Any]) -> tuple[float, float] | None:
     return centre - half, centre + half
 
 
-def _profiles(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _profiles(tables: Mapping[str, Any], findings: Sequence[Finding]) -> dict[str, dict[str, Any]]:
     for name, table in tables.items():
         _check("profile", table, f"profile {name}")
         if "{impression}" not in table.get("template", "{impression}"):
@@ -304,36 +307,44 @@ def _profiles(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 f"A template says where the findings go, as {{impression}}; got "
                 f"'{table['template']}' for {name}. Add it."
             )
-        check_severity(name, table)
+        check_severity(name, table, (item.name for item in findings))
     return {name: dict(table) for name, table in tables.items()}
 
 
-def check_severity(name: str, profile: Mapping[str, Any]) -> None:
+def check_severity(name: str, profile: Mapping[str, Any], findings: Iterable[str]) -> None:
     """Refuse a profile whose `severity` or `unsaid` make no sense.
 
+    Args:
+        name: of the profile.
+        profile: its fields.
+        findings: canonical names that may have entries of their own.
+
     Raises:
-        InputError: a factor that is none, or a word that is no severity.
+        InputError: a factor that is not above 0, or an unknown finding or severity.
     """
     factors, words = profile.get("severity", {}), profile.get("unsaid", {})
     if not isinstance(factors, Mapping) or not isinstance(words, Mapping):
         raise InputError(f"severity and unsaid of a profile are tables; those of {name} are not.")
-    _check_factors(f"profile {name}", factors)
-    for said in words.values():
+    own = {word: table for word, table in factors.items() if isinstance(table, Mapping)}
+    strange = [word for word in (*own, *words) if word not in set(findings)]
+    if strange:
+        raise InputError(
+            f"severity and unsaid of a profile name findings as the pack does; got '{strange[0]}' "
+            f"for {name}. Correct it."
+        )
+    whole = {word: factor for word, factor in factors.items() if word not in own}
+    for where, table in ((name, whole), *((f"{word}, {name}", own[word]) for word in own)):
+        for word, factor in table.items():
+            if word not in SEVERITIES or type(factor) not in (int, float) or not factor > 0:
+                raise InputError(
+                    f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}, or "
+                    f"such a table for a finding; got {word} = {factor!r} for {where}. Correct it."
+                )
+    for word, said in words.items():
         if said not in SEVERITIES:
             raise InputError(
                 f"unsaid of a profile gives findings one of {', '.join(SEVERITIES)}; got "
-                f"{said!r} for {name}. Correct it."
-            )
-
-
-def _check_factors(where: str, factors: Mapping[str, Any]) -> None:
-    for word, factor in factors.items():
-        if word not in SEVERITIES and isinstance(factor, Mapping):
-            _check_factors(f"{word} in {where}", factor)
-        elif word not in SEVERITIES or type(factor) not in (int, float) or not factor > 0:
-            raise InputError(
-                f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}, or such a "
-                f"table for a finding; got {word} = {factor!r} for {where}. Correct it."
+                f"{said!r} for {word}, {name}. Correct it."
             )
 
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
+from roentmod.domain import SEVERITIES, Severity
 from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding, finding
 from roentmod.regions import canonical, on_side, sides
@@ -16,7 +17,6 @@ __all__ = ["USUAL", "Action", "Arm", "Composite", "Edit", "Scheduler", "Severity
 Action = Literal["add", "remove"]
 Arm = Literal["counterfactual", "sham"]
 Side = Literal["left", "right", "both"]
-Severity = Literal["mild", "moderate", "severe"]
 Composite = Literal["sham", "baseline", "none"]
 Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
 # The region that stands for the findings' usual places.
@@ -85,9 +85,9 @@ class Edit:
             raise EditError(f"num_inference_steps must be in 1 to 1000; got {steps}.")
         if not 0 <= self.seed < 2**63:
             raise EditError(f"seed must be in [0, 2^63); got {self.seed}.")
+        self._check_choices()
         self._settle_region()
         self._settle_hold()
-        self._check_choices()
 
     def _settle_region(self) -> None:
         if self.region is None:
@@ -133,7 +133,7 @@ class Edit:
             ("arm", get_args(Arm)),
             ("composite", get_args(Composite)),
             ("side", (None, *get_args(Side))),
-            ("severity", (None, *get_args(Severity))),
+            ("severity", (None, *SEVERITIES)),
             ("scheduler", (None, *get_args(Scheduler))),
         ):
             value = getattr(self, name)
@@ -157,7 +157,8 @@ class Edit:
         """Short file-name-safe name, such as ``add-pleural-effusion``."""
         words = "+".join(self.findings) if self.findings else "prompt"
         parts = [self.action, self.side, self.severity, words]
-        parts += [f"in {self.region}"] if self.region else []
+        where = self.region or ""
+        parts += [where if where.startswith("around") else f"in {where}"] if where else []
         parts += [f"holding {'+'.join(self.hold)}"] if self.hold else []
         return "-".join(p.lower().replace(" + ", "+").replace(" ", "-") for p in parts if p)
 

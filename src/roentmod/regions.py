@@ -89,11 +89,17 @@ def canonical(words: str) -> str:
 
 
 def on_side(words: str, side: str) -> str:
-    """Return a region with its places that have sides at `side` (left, right or both) only.
+    """Return a region with its places that have sides at `side` only.
+
+    Args:
+        words: a region.
+        side: the patient's: "left", "right" or "both".
 
     Raises:
-        EditError: words outside the grammar.
+        EditError: words outside the grammar, or another side.
     """
+    if side not in _SIDE_WORDS:
+        raise EditError(f"A side is one of {', '.join(_SIDE_WORDS)}; got '{side}'. Choose one.")
     chosen = _SIDE_WORDS[side]
     return " + ".join(
         _said(around, place, touched if place in _WHOLE else chosen)

@@ -88,6 +88,7 @@ def test_a_missing_folder_is_one_clear_line(tmp_path):
         ({"severity": 2}, "are tables"),
         ({"severity": {"Mass": {"mild": -1}}}, "mild = -1 for Mass"),
         ({"unsaid": {"Mass": "huge"}}, "'huge'"),
+        ({"unsaid": {"Atelectsis": "severe"}}, "got 'Atelectsis'"),
         ({"speed": 2}, "no profile has"),
     ],
 )

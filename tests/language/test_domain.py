@@ -30,6 +30,7 @@ sided = true
 [profiles.knee]
 normal = "normal knee"
 """
+OWN = '"Joint Effusion"'
 
 
 @pytest.fixture
@@ -86,15 +87,21 @@ def test_a_judge_beside_the_pack_is_found_from_anywhere(write, tmp_path):
         (
             'normal = "normal knee"',
             'normal = "n"\nseverity = {mild = 0}',
-            "mild = 0 for profile knee",
+            "mild = 0 for knee",
         ),
         (
             'normal = "normal knee"',
             'normal = "n"\nseverity = {tiny = 1}',
-            "tiny = 1 for profile knee",
+            "tiny = 1 for knee",
         ),
-        ('normal = "normal knee"', 'normal = "n"\nseverity = {A = {B = 1}}', "B = 1 for A in"),
-        ('normal = "normal knee"', 'normal = "n"\nunsaid = {Fluid = "big"}', "'big' for knee"),
+        ('normal = "normal knee"', 'normal = "n"\nseverity = {A = {mild = 1}}', "got 'A' for knee"),
+        (
+            'normal = "normal knee"',
+            f'normal = "n"\nseverity = {{{OWN} = {{B = 1}}}}',
+            "B = 1 for Jo",
+        ),
+        ('normal = "normal knee"', f'normal = "n"\nunsaid = {{{OWN} = "big"}}', "'big' for Joint"),
+        ('normal = "normal knee"', 'normal = "n"\nunsaid = {Fluid = "mild"}', "got 'Fluid' for"),
     ],
 )
 def test_a_wrong_pack_is_refused_in_one_line(write, old, new, said):

@@ -109,6 +109,7 @@ def test_a_sham_stays_in_the_region():
         {"region": ""},
         {"region": "left lower lobe"},
         {"region": "around"},
+        {"region": "usual", "side": "top"},
         {"region": "usual", "findings": (), "prompt": "fluid"},
         {"region": "usual", "findings": ("text marker",)},
         {"region": "left lower zone", "side": "right"},
@@ -136,6 +137,7 @@ def test_the_usual_region_is_that_of_the_findings_at_their_side():
     assert (usual.region, usual.side) == (said, None)
     left = Edit(("effusion",), side="left", region="usual")
     assert left.region == "around left lower zone + around left costophrenic angle"
+    assert Edit(("mass",), region="usual").label == "add-mass-around-both-lungs"
     assert Edit(("effusion", "cardiomegaly"), region="usual").region == f"{said} + around heart"
 
 

@@ -21,7 +21,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from roentmod.domain import check_severity
+from roentmod.domain import check_severity, words
 from roentmod.errors import InputError, MismatchError, WeightsError
 from roentmod.prompts import PROFILES, Profile
 
@@ -262,7 +262,7 @@ def _profile(folder: Path, name: str | None) -> Profile:
         fields = _json(own)
         try:
             base = PROFILES.get(str(fields.get("name")), PROFILES["generic"])
-            check_severity(base.name, fields)
+            check_severity(base.name, fields, (item.name for item in words().values()))
             return replace(base, **fields)
         except InputError as error:
             raise WeightsError(f"{own}: {error}") from error
