@@ -189,7 +189,7 @@ class Radiograph:
     def with_pixels(self, pixels: NDArray[np.float32]) -> Radiograph:
         """Return this radiograph showing `pixels` (h x w, clipped to [0, 1]) in its own grey scale.
 
-        Stored levels change only where a display value changed.
+        Stored levels change only where a display value changed. The result is synthetic.
         """
         stored = self.grey.store(pixels, self.stored)
-        return replace(self, stored=stored)
+        return replace(self, stored=stored, synthetic=True)

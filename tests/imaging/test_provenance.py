@@ -42,3 +42,10 @@ def test_a_change_of_pixels_keeps_what_a_radiograph_is():
     assert changed.synthetic
     assert changed.spacing_mm == drawn.spacing_mm
     assert changed.id != drawn.id
+
+
+def test_an_edited_radiograph_is_marked_even_where_nobody_says_what_was_edited(tmp_path):
+    taken = Radiograph.from_array(np.random.default_rng(0).random((64, 64)))
+    changed = taken.with_pixels(taken.pixels * np.float32(0.5))
+    imaging.write(changed, tmp_path / "copy.png", provenance=None)
+    assert Image.open(tmp_path / "copy.png").text["SyntheticData"] == "YES"
