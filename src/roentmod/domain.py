@@ -326,7 +326,8 @@ def check_severity(name: str, profile: Mapping[str, Any], findings: Iterable[str
     if not isinstance(factors, Mapping) or not isinstance(words, Mapping):
         raise InputError(f"severity and unsaid of a profile are tables; those of {name} are not.")
     own = {word: table for word, table in factors.items() if isinstance(table, Mapping)}
-    strange = [word for word in (*own, *words) if word not in set(findings)]
+    known = set(findings)
+    strange = [word for word in (*own, *words) if word not in known]
     if strange:
         raise InputError(
             f"severity and unsaid of a profile name findings as the pack does; got '{strange[0]}' "
