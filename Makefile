@@ -40,7 +40,7 @@ bench: setup
 	$(BIN)/python -m bench.edit
 
 docs: setup
-	$(BIN)/python -m tests.cli_help > docs/cli.md
+	$(BIN)/python -m tests.cli.help_page > docs/cli.md
 
 # DATA names the folder of radiographs with index.csv; RUN keeps checkpoints, and training resumes
 # there. Run in this order: each stands on the one before.

@@ -22,13 +22,15 @@ from scipy.special import expit
 from scipy.stats import spearmanr, ttest_1samp
 
 from bench import audit_page
-from roentmod import audit, classifiers, datasets, effects, stats
+from roentmod import classifiers, datasets
 from roentmod.anatomy import Anatomy
-from roentmod.audit import AuditResult
+from roentmod.datasets.phantom import phantom
 from roentmod.editors import Editor
-from roentmod.effects import JUDGE
 from roentmod.interfaces import Classifier
-from roentmod.phantom import phantom
+from roentmod.jobs import audit
+from roentmod.jobs.audit import AuditResult
+from roentmod.science import effects, stats
+from roentmod.science.effects import JUDGE
 from roentmod.store import write_json
 from training import cohort, confounded, evaluate
 from training.confounded import FINDINGS, Hosts, Plant

@@ -11,10 +11,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from roentmod import datasets, report, validation
+from roentmod import datasets, report
 from roentmod.classifiers import Judge
 from roentmod.classifiers.extractors import load_extractor
 from roentmod.editors import Editor
+from roentmod.jobs import validate as validation
 from roentmod.report.validation import CHECKS
 from roentmod.store import atomic, write_json
 
@@ -66,8 +67,8 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         "",
         "Made by `python -m bench.fidelity --data DIR` (`bench/fidelity.json`) on the test split; "
         "what each figure means, and the limit of each check, stands in the report that `roentmod "
-        "validate` writes, and in `roentmod.fidelity`. Nearness to other patients is by features "
-        "of the judge, which are made to see findings: an exact edit fails that, too.",
+        "validate` writes, and in `roentmod.science.fidelity`. Nearness to other patients is by "
+        "features of the judge, which are made to see findings: an exact edit fails that, too.",
         "",
         "| | " + " | ".join(figures) + " |",
         "|---|" + "---|" * len(figures),

@@ -23,9 +23,10 @@ from typing import Any
 import pandas as pd
 
 from bench import retrain_page
-from roentmod import evaluation, retrain, study
+from roentmod.jobs import retrain, study
+from roentmod.jobs.study import Spec, StudyResult
+from roentmod.science import performance as evaluation
 from roentmod.store import atomic, write_json
-from roentmod.study import Spec, StudyResult
 
 JSON, PAGE = Path("bench/retrain.json"), Path("docs/results.md")
 FINDINGS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from roentmod.evaluation import Rules
+from roentmod.science.performance import Rules
 
 Found = Mapping[str, Mapping[str, Any]]
 _CORRECTED = ("isolated", "soft")

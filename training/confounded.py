@@ -24,11 +24,11 @@ from scipy.special import expit, logit
 from torch import Tensor
 from torch.nn import functional
 
-from roentmod import segmentation
 from roentmod.anatomy import Anatomy
 from roentmod.editors import compose
 from roentmod.editors.painter import paint
-from roentmod.retrain.networks import Small
+from roentmod.imaging import segmentation
+from roentmod.learning.networks import Small
 from roentmod.store import atomic, write_json
 
 FINDINGS = (
@@ -150,7 +150,7 @@ def _logits(levels: Pictures) -> NDArray[np.float32]:
 
 
 class Network(Small):
-    """The small classifier of `roentmod.retrain` with a head a finding, SIZE x SIZE pictures in."""
+    """The small classifier of `roentmod.learning` with a head per finding, SIZE x SIZE pictures."""
 
     def __init__(self) -> None:
         """Build it, untrained."""

@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from roentmod import datasets
-from roentmod.augment.matrix import DEFAULT, save_cooccurrence
-from roentmod.cooccurrence import CoOccurrence, from_labels
+from roentmod.jobs.augment.matrix import DEFAULT, save_cooccurrence
+from roentmod.science.cooccurrence import CoOccurrence, from_labels
 
 
 def count(data: Path) -> CoOccurrence:

@@ -30,7 +30,7 @@ from roentmod.edits import Edit
 from roentmod.findings import finding
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.radiograph import Radiograph
-from roentmod.stats import auc
+from roentmod.science.stats import auc
 from roentmod.store import write_json
 from training import cohort, judge_pictures, measures, pages
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from roentmod.stats import auc
+from roentmod.science.stats import auc
 from training import cohort, measures
 from training.judge_pictures import FINDINGS, KINDS, SIDED, Row, canonical, is_host
 

@@ -29,7 +29,7 @@ from roentmod.editors.painter import SIDED as PAINTED_AT_SIDES
 from roentmod.edits import Side
 from roentmod.errors import RoentModError, UnknownFindingError
 from roentmod.findings import finding
-from roentmod.segmentation import QUALITY_NEEDED, estimate_all
+from roentmod.imaging.segmentation import QUALITY_NEEDED, estimate_all
 from training import checkpoints, cohort
 
 FINDINGS = (

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
-from roentmod.stats import auc
+from roentmod.science.stats import auc
 
 Floats = NDArray[np.floating]
 _SMALL = 64

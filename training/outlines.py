@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from roentmod.anatomy import Anatomy, Mask, heart_between
-from roentmod.phantom import phantom
+from roentmod.datasets.phantom import phantom
+from roentmod.imaging.segmentation import QUALITY_NEEDED, SIDE, _averaging, estimate_all
 from roentmod.radiograph import Square
-from roentmod.segmentation import QUALITY_NEEDED, SIDE, _averaging, estimate_all
-from roentmod.stats import auc
+from roentmod.science.stats import auc
 from roentmod.store import write_json
 from training import cohort
 

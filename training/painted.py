@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod import segmentation
 from roentmod.anatomy import Anatomy
 from roentmod.editors.painter import DOSE, SIDED, paint
+from roentmod.imaging import segmentation
 from training import cohort
 
 # Text markers are no finding, and `mini` has enough to learn.

@@ -1,4 +1,4 @@
-"""Train the network that outlines lungs and heart (`roentmod.segmentation`).
+"""Train the network that outlines lungs and heart (`roentmod.imaging.segmentation`).
 
 ``python -m training.segmentation --cohort DIR --out DIR --minutes 8`` trains (run it again to go
 on), ``--export`` writes the bundled weights, ``--measure --data DIR`` writes
@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from roentmod.anatomy import heart_between
-from roentmod.phantom import phantom
-from roentmod.segmentation import SIDE, WEIGHTS, _largest
+from roentmod.datasets.phantom import phantom
+from roentmod.imaging.segmentation import SIDE, WEIGHTS, _largest
 from training import checkpoints, cohort, outlines
 from training.outlines import shrink, thresholded
 
@@ -227,7 +227,7 @@ def _trusted(chance: NDArray[np.float32], spread: NDArray[np.float32]) -> bool:
 
 
 def standardise(pictures: Tensor) -> Tensor:
-    """Return pictures (n x 1 x h x w) as `roentmod.segmentation.prepare` makes them."""
+    """Return pictures (n x 1 x h x w) as `roentmod.imaging.segmentation.prepare` makes them."""
     mean = pictures.mean((1, 2, 3), keepdim=True)
     std = pictures.std((1, 2, 3), keepdim=True, correction=0)
     return (pictures - mean) / (std + 0.02)

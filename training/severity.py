@@ -28,7 +28,7 @@ from roentmod.classifiers.judge import Judge
 from roentmod.editors import BUNDLED, Editor
 from roentmod.editors.diffusion import DiffusionEditor
 from roentmod.edits import Edit
-from roentmod.stats import auc
+from roentmod.science.stats import auc
 from roentmod.store import write_json
 from training.evaluate import Bench, Result, choose, rows_of
 from training.measures import spearman_within

@@ -1,8 +1,8 @@
 """Where things are in a frontal radiograph: lungs and heart, and what follows from them.
 
-Outlines come from `roentmod.segmentation` (estimated) or `roentmod.phantom` (known). Everything
-else here is geometry on them. Sides are the patient's: the right lung lies left in the picture.
-Rows run down, columns to the right, both in pixels of the radiograph.
+Outlines come from `roentmod.imaging.segmentation` (estimated) or `roentmod.datasets.phantom`
+(known). Everything else here is geometry on them. Sides are the patient's: the right
+lung lies left in the picture. Rows run down, columns to the right, both in pixels.
 """
 
 from __future__ import annotations

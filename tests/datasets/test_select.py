@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from roentmod import datasets
+from roentmod.datasets.phantom import phantom
 from roentmod.errors import DatasetError, UnknownFindingError
-from roentmod.phantom import phantom
 
 
 def row(number, labels="No Finding", **facts):

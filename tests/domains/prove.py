@@ -94,8 +94,9 @@ def door(root):
 
 def functions(root):
     """Audit by the public functions, with an editor and readers that are Python."""
-    from roentmod import Edit, Editor, audit, classifiers, datasets, imaging, report
+    from roentmod import Edit, Editor, classifiers, datasets, imaging, report
     from roentmod.findings import FINDINGS
+    from roentmod.jobs import audit
 
     data = datasets.load(root / "slices")
     chosen = datasets.baselines(data)

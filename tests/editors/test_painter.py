@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from roentmod.anatomy import Anatomy
+from roentmod.datasets.phantom import phantom
 from roentmod.editors.painter import DOSE, PAINTABLE, SIDED, Painter, paint
 from roentmod.edits import Edit
 from roentmod.errors import EditError
-from roentmod.phantom import phantom
 from roentmod.radiograph import GreyScale, Radiograph
 
 BODIES = [phantom(seed) for seed in range(3)]

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from roentmod import regions
+from roentmod.datasets.phantom import phantom
 from roentmod.editors import DiffusionEditor, Painter, transplant
 from roentmod.editors.compose import soften
 from roentmod.editors.engines import GraphEngine
 from roentmod.edits import Edit
 from roentmod.errors import EditError
 from roentmod.imaging import provenance
-from roentmod.phantom import phantom
 from roentmod.radiograph import Radiograph
 
 BODY = phantom(1, size=160)

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from roentmod import imaging
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
-from roentmod.imaging.levels import grey_scale
+from roentmod.imaging.grey_scale import grey_scale
 
 from .conftest import DX, SAMPLES, dataset, levels
 

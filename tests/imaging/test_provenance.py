@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from roentmod import imaging
-from roentmod.phantom import phantom
+from roentmod.datasets.phantom import phantom
 from roentmod.radiograph import Radiograph
 
 

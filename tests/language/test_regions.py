@@ -4,11 +4,11 @@ from scipy import ndimage
 
 from roentmod import regions
 from roentmod.anatomy import Anatomy
+from roentmod.datasets.phantom import phantom
 from roentmod.editors.painter import PAINTABLE, paint
 from roentmod.editors.painter import SIDED as SIDED_FINDINGS
 from roentmod.errors import AnatomyError, EditError
 from roentmod.findings import finding
-from roentmod.phantom import phantom
 
 BODIES = [phantom(seed) for seed in range(4)]
 SIDED = [p for p in regions.PLACES if p not in ("heart", "mediastinum", "retrocardiac")]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from roentmod.audit import AuditResult, ClassifierResult, Example
-from roentmod.effects import CELLS, Rules
+from roentmod.jobs.audit import AuditResult, ClassifierResult, Example
+from roentmod.science.effects import CELLS, Rules
 
 FINDINGS = ("Cardiomegaly", "Pleural Effusion", "Edema", "Pneumothorax", "Support Devices")
 OWN = dict(zip(FINDINGS, (4.0, 4.6, 3.1, 5.2, 2.4), strict=True))

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from roentmod import evaluation, report
-from tests.evaluation import fake
+from roentmod import report
+from roentmod.science import performance as evaluation
 from tests.report.pages import EVIL, Page, check_alone
+from tests.science.performance import fake
 
 RULES = evaluation.Rules(resamples=200)
 

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from roentmod import report, retrain
-from roentmod.study import Spec, StudyResult
-from roentmod.study.stages import Done
-from tests.evaluation import fake
+from roentmod import report
+from roentmod.jobs import retrain
+from roentmod.jobs.study import Spec, StudyResult
+from roentmod.jobs.study.stages import Done
 from tests.report.fake import audit
 from tests.report.pages import Page
+from tests.science.performance import fake
 
 ARMS = ("erm", "soft")
 PAGES = ["audit-before", "retrain", "audit-after"]

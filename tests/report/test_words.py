@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from roentmod.effects import CELLS
 from roentmod.report import words
+from roentmod.science.effects import CELLS
 from tests.report.fake import cells
 
 PLAN = {"margin": 0.2, "level": 0.9}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod.errors import ClassifierError, MissingDependencyError, WeightsError
-from roentmod.sessions import open_session
+from roentmod.imaging.sessions import open_session
 
 __all__ = ["Graph", "in_fixed_batches"]
 

@@ -20,7 +20,7 @@ from roentmod._optional import require
 from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.heads import Head
 from roentmod.errors import MissingDependencyError, WeightsError
-from roentmod.sessions import open_session
+from roentmod.imaging.sessions import open_session
 from roentmod.store import file_sha256
 
 __all__ = ["SIDES", "Judge"]

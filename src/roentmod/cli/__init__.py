@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import roentmod
-from roentmod import doctor as checks
 from roentmod.cli import auditing, editing, training
+from roentmod.cli import doctor as checks
 from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
 from roentmod.cli.editing import plan
 from roentmod.errors import RoentModError

@@ -78,9 +78,9 @@ def audit(
 ) -> None:
     """Audit classifiers: do they react to findings that they should ignore?"""
     pack = pack_of(domain, data)
-    from roentmod import audit as auditing
     from roentmod import classifiers, datasets, report
     from roentmod.editors import Editor
+    from roentmod.jobs import audit as auditing
 
     judge = judge_of(pack)
     loaded_editor = Editor.load(
@@ -208,9 +208,10 @@ def validate(
     """Validate an editor: is it still this patient, and is the edit what was asked for?"""
     pack = pack_of(domain)
     pack.need_chest("A validation")
-    from roentmod import datasets, report, validation
+    from roentmod import datasets, report
     from roentmod.classifiers.extractors import load_extractor
     from roentmod.editors import Editor
+    from roentmod.jobs import validate as validation
 
     loaded = Editor.load(
         editor, host=host, engine=engine, profile=profile, device=device, precision=precision

@@ -111,8 +111,8 @@ def edit(
     edits = plan(add or [], remove or [], common)
     for one in edits:
         pack.own(map(finding, (*one.findings, *one.hold)))
-    from roentmod.editing import Format, Output, run
     from roentmod.editors import Editor
+    from roentmod.jobs.edit import Format, Output, run
 
     output = Output(
         out,

@@ -78,8 +78,8 @@ def held(hold: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the findings to hold, "linked" being those that NIH's labels link to `names`."""
     if LINKED not in hold:
         return hold
-    from roentmod.augment import load_cooccurrence
-    from roentmod.cooccurrence import linked
+    from roentmod.jobs.augment import load_cooccurrence
+    from roentmod.science.cooccurrence import linked
 
     if not names:
         raise EditError("--hold linked follows a finding that is edited; got none. Give --add.")

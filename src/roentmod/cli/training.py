@@ -56,9 +56,9 @@ def augment(
 ) -> None:
     """Make a counterfactual training set: pictures, labels, and where each came from."""
     pack = pack_of(domain, data)
-    from roentmod import augment as making
     from roentmod import datasets
     from roentmod.editors import Editor
+    from roentmod.jobs import augment as making
 
     pairs = tuple(_pair(text) for text in pair or [])
     plan = making.Plan(
@@ -117,9 +117,9 @@ def cooccurrence(
     """Count how often findings come together: P(column | row), with intervals."""
     import pandas as pd
 
-    from roentmod import cooccurrence as counting
     from roentmod import datasets
-    from roentmod.augment import save_cooccurrence
+    from roentmod.jobs.augment import save_cooccurrence
+    from roentmod.science import cooccurrence as counting
 
     if (data is None) == (readers is None):
         raise EditError("Count either --data or --readers; got both or neither. Give one.")
@@ -150,8 +150,9 @@ def plant(
     images: Images = None,
 ) -> None:
     """Paint findings into no-finding radiographs: true labels, planted co-occurrence."""
-    from roentmod import datasets, planting
+    from roentmod import datasets
     from roentmod.editors import Editor
+    from roentmod.jobs import plant as planting
 
     plan = planting.Plan(
         tuple(findings.split(",")),
@@ -220,8 +221,9 @@ def retrain(
     images: Images = None,
 ) -> None:
     """Train the same classifier in several ways, test inside and outside, compare."""
-    from roentmod import augment, datasets, report
-    from roentmod import retrain as training
+    from roentmod import datasets, report
+    from roentmod.jobs import augment
+    from roentmod.jobs import retrain as training
 
     plan = training.Plan(
         tuple(findings.split(",")),
@@ -276,7 +278,7 @@ def study(
 ) -> None:
     """Validate, audit, augment, retrain and audit again, from one file."""
     from roentmod import report
-    from roentmod import study as studies
+    from roentmod.jobs import study as studies
 
     spec = studies.read(file)
     if dry_run:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from roentmod.datasets.labels import NAMES, Vocabulary, named
+from roentmod.datasets.phantom import phantom
 from roentmod.datasets.table import PHANTOMS, Draft
 from roentmod.errors import DatasetError
 from roentmod.findings import NO_FINDING
-from roentmod.phantom import phantom
 
 __all__ = ["draft"]
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from roentmod.anatomy import Anatomy
 from roentmod.datasets import fields, files
 from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, others_of
+from roentmod.datasets.phantom import Phantom, phantom
 from roentmod.errors import DatasetError
 from roentmod.imaging import read
-from roentmod.phantom import Phantom, phantom
 from roentmod.radiograph import Radiograph
 
 __all__ = [

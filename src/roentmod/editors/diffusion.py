@@ -21,9 +21,9 @@ from roentmod.editors.engines import Engine, TorchEngine
 from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError
+from roentmod.imaging.segmentation import estimate, require
 from roentmod.interfaces import Counterfactual, Progress, Status
 from roentmod.radiograph import Radiograph
-from roentmod.segmentation import estimate, require
 
 __all__ = ["DiffusionEditor"]
 

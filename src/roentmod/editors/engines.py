@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from roentmod._optional import require
 from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
-from roentmod.sessions import open_session
+from roentmod.imaging.sessions import open_session
 from roentmod.store import atomic, write_json
 
 __all__ = ["CompiledEngine", "Engine", "EngineName", "GraphEngine", "TorchEngine", "make_engine"]

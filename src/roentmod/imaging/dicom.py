@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
-from roentmod.imaging.levels import grey_scale, set_window
+from roentmod.imaging.grey_scale import grey_scale, set_window
 from roentmod.radiograph import MAX_SIDE, Radiograph
 
 __all__ = ["missing_decoders", "read_dicom"]

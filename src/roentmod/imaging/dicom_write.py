@@ -34,8 +34,9 @@ from pydicom.uid import (
 )
 
 import roentmod
-from roentmod.imaging import carry, provenance
-from roentmod.imaging.levels import set_window
+from roentmod.imaging import identity as carry
+from roentmod.imaging import provenance
+from roentmod.imaging.grey_scale import set_window
 from roentmod.radiograph import Radiograph
 
 __all__ = ["write_dicom"]

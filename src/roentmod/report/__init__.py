@@ -1,7 +1,8 @@
 """Reports: tables and provenance of a run become one HTML page, or one JSON value.
 
-Nothing is computed here: every number stands in a result, or is asked of `roentmod.evaluation`. The
-page needs no network, no scripts and no files beside it, and equal results give equal bytes.
+Nothing is computed here: every number stands in a result, or is asked of
+`roentmod.science.performance`. The page needs no network, no scripts and
+no files beside it, and equal results give equal bytes.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from roentmod.evaluation import Evaluation, Rules, evaluate
 from roentmod.report import retrain, study, validation
 from roentmod.report.page import content
 from roentmod.report.retrain import Retrained
+from roentmod.science.performance import Evaluation, Rules, evaluate
 from roentmod.store import atomic, write_json
 
 if TYPE_CHECKING:
-    from roentmod.audit import AuditResult
-    from roentmod.study import StudyResult
-    from roentmod.validation import ValidationResult
+    from roentmod.jobs.audit import AuditResult
+    from roentmod.jobs.study import StudyResult
+    from roentmod.jobs.validate import ValidationResult
 
 __all__ = [
     "Retrained",
@@ -149,7 +150,7 @@ def publish_study(result: StudyResult) -> Path:
     Raises:
         OSError: the folder cannot be written.
     """
-    from roentmod.retrain import load
+    from roentmod.jobs.retrain import load
 
     trained, scores = result.place("retrain"), result.scores()
     # First, as the study's page links to what is there.

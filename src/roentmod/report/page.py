@@ -18,7 +18,7 @@ from roentmod.report.tables import Table, settings, table
 from roentmod.report.words import cell_sentence, off_target, percent, ranked, readable
 
 if TYPE_CHECKING:
-    from roentmod.audit import AuditResult, ClassifierResult, Example
+    from roentmod.jobs.audit import AuditResult, ClassifierResult, Example
 
 __all__ = ["content"]
 

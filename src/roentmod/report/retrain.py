@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from roentmod.evaluation import Evaluation
 from roentmod.report import words
 from roentmod.report.gains import gains
 from roentmod.report.page import _date, _records
@@ -25,6 +24,7 @@ from roentmod.report.tables import (
     table,
 )
 from roentmod.report.words import NOTHING, number, p_value, percent, readable, signed
+from roentmod.science.performance import Evaluation
 
 __all__ = ["Retrained", "content"]
 
@@ -37,7 +37,7 @@ _UNLABELLED = "No finding is labelled in a test."
 
 
 class Retrained(Protocol):
-    """A finished retraining: a `roentmod.retrain.RetrainResult`."""
+    """A finished retraining: a `roentmod.jobs.retrain.RetrainResult`."""
 
     @property
     def folder(self) -> Path:
@@ -51,7 +51,7 @@ class Retrained(Protocol):
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """One row a reading; see `roentmod.evaluation.panels`."""
+        """One row a reading; see `roentmod.science.performance.panels`."""
         ...
 
 

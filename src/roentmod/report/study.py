@@ -11,7 +11,7 @@ from roentmod.report.tables import Cell, Column, table
 from roentmod.report.words import readable
 
 if TYPE_CHECKING:
-    from roentmod.study import StudyResult
+    from roentmod.jobs.study import StudyResult
 
 __all__ = ["content", "file_name"]
 

@@ -23,7 +23,7 @@ from roentmod.report.tables import (
 from roentmod.report.words import NOTHING, interval, number, p_value, percent, readable, signed
 
 if TYPE_CHECKING:
-    from roentmod.validation import ValidationResult
+    from roentmod.jobs.validate import ValidationResult
 
 __all__ = ["CHECKS", "content"]
 

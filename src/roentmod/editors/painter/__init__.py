@@ -26,9 +26,9 @@ from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError
 from roentmod.findings import NO_FINDING
 from roentmod.findings import finding as lookup
+from roentmod.imaging.segmentation import estimate, require
 from roentmod.interfaces import Counterfactual, Progress
 from roentmod.radiograph import Radiograph
-from roentmod.segmentation import estimate, require
 
 __all__ = ["DOSE", "PAINTABLE", "SIDED", "Painter", "Painting", "paint"]
 

@@ -1,0 +1,81 @@
+"""What a run directory says before anything is trained: the plan, its data, what will count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import roentmod
+from roentmod.jobs.augment import AugmentResult
+from roentmod.learning.batches import balance, groups
+from roentmod.learning.networks import described
+from roentmod.learning.samples import Floats, Samples
+from roentmod.plans.retrain import Plan, comparisons
+from roentmod.rundir import made_with
+from roentmod.science.cooccurrence import CoOccurrence
+
+__all__ = ["Sets", "registered"]
+
+_LIBRARIES = ("numpy", "pandas", "torch", "monai", "kornia", "accelerate", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """All pictures of a run.
+
+    Attributes:
+        train, val: splits of the data.
+        tests: name to pictures.
+        where: name of a test to "internal" or "external".
+        extra: the counterfactual set; None where no arm needs one.
+        targets: its labels by arm.
+    """
+
+    train: Samples
+    val: Samples
+    tests: dict[str, Samples]
+    where: dict[str, str]
+    extra: Samples | None = None
+    targets: dict[str, Floats] = field(default_factory=dict)
+
+    def all(self) -> list[Samples]:
+        """Return every set, each once."""
+        extra = [self.extra] if self.extra is not None else []
+        return [self.train, self.val, *self.tests.values(), *extra]
+
+
+def registered(
+    plan: Plan, sets: Sets, made: AugmentResult | None, rates: CoOccurrence | None
+) -> dict[str, Any]:
+    """Return what ``plan.json`` holds; all but the provenance must stay the same."""
+    weights = balance(sets.train.targets).round(4).tolist()
+    return {
+        "plan": json.loads(json.dumps(asdict(plan))),
+        "network": described(plan.model),
+        "train": sets.train.counts(),
+        "val": sets.val.counts(),
+        "tests": {
+            name: {"where": sets.where[name]} | test.counts() for name, test in sets.tests.items()
+        },
+        "counterfactuals": _counterfactuals(sets, made),
+        "rates": None if rates is None else {"source": rates.source, "unit": rates.unit},
+        "groups": {one.name: one.counts() for one in groups(sets.train.targets, plan)},
+        "balance": dict(zip(plan.findings, weights, strict=True)),
+        "operating_point": "highest Youden index on val, of each finding, arm and seed",
+        "comparisons": comparisons(plan, sets.where),
+        "version": roentmod.__version__,
+        "provenance": made_with(_LIBRARIES),
+    }
+
+
+def _counterfactuals(sets: Sets, made: AugmentResult | None) -> Mapping[str, Any] | None:
+    if sets.extra is None or made is None:
+        return None
+    hashes = "\n".join(made.training["sha256"].astype(str))
+    arms = {
+        arm: replace(sets.extra, targets=targets).counts() for arm, targets in sets.targets.items()
+    }
+    return {"pictures_sha256": hashlib.sha256(hashes.encode()).hexdigest(), "arms": arms}

@@ -1,0 +1,132 @@
+"""What the stages of a study have in common: data, editors, classifiers, folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from roentmod import classifiers, datasets
+from roentmod.datasets import Dataset
+from roentmod.editors import Editor
+from roentmod.interfaces import Classifier, RadiographEditor
+from roentmod.jobs import augment
+from roentmod.jobs.study.spec import Source, Spec
+from roentmod.science.cooccurrence import CoOccurrence
+
+__all__ = ["Bench"]
+
+# Forms and files of classifiers that torch runs. ONNX Runtime, servers and Python functions choose
+# where they run.
+_TORCH_FORMS = ("xrv", "hf", "clip", "torchscript", "export")
+_TORCH_FILES = (".pt", ".pth", ".pt2")
+
+
+@dataclass
+class Bench:
+    """What stages have in common: the study, its parts once loaded, and finished folders."""
+
+    spec: Spec
+    folders: dict[str, Path] = field(default_factory=dict)
+    _loaded: dict[tuple[str, Path | None], Dataset] = field(default_factory=dict)
+
+    def data(self, source: Source) -> Dataset:
+        """Return a data set before anything is planted; the training's has a validation split.
+
+        Only the training's: a test's radiographs are all tested.
+        """
+        key = (source.source, source.images)
+        if key not in self._loaded:
+            data = datasets.load(source.source, images=source.images)
+            own = key == (self.spec.train.source, self.spec.train.images)
+            self._loaded[key] = datasets.with_validation(data) if own else data
+        return self._loaded[key]
+
+    def planted(self, name: str) -> Dataset:
+        """Return the planted data set of the training ("train") or of a test."""
+        return datasets.load(self.folders["plant"] / name)
+
+    @property
+    def trained_on(self) -> Dataset:
+        """What the retraining learns from."""
+        return self.planted("train") if self.spec.plant else self.data(self.spec.train)
+
+    def tested_on(self) -> dict[str, tuple[Dataset, str | None, str]]:
+        """Return the test sets: data, split, where."""
+        found: dict[str, tuple[Dataset, str | None, str]] = {}
+        for name, source in self.spec.tests.items():
+            own = self.planted_name(name, source)
+            data = self.planted(own) if own else self.data(source)
+            found[name] = (data, source.split, source.where)
+        return found
+
+    def planted_name(self, name: str, source: Source) -> str | None:
+        """Return which planted set a test is of: the training's own splits where it shares them."""
+        if not (self.spec.plant and source.plant):
+            return None
+        return "train" if _same(source, self.spec.train) else name
+
+    @property
+    def hosting(self) -> dict[str, Source]:
+        """Sources that findings are planted in: the training's and those of tests with own sets."""
+        tests = self.spec.tests.items()
+        own = {name: one for name, one in tests if self.planted_name(name, one) == name}
+        return {"train": self.spec.train} | own
+
+    @property
+    def audited_on(self) -> Source:
+        """Whose radiographs without finding are edited in audits and in the validation."""
+        asked = self.spec.audit.source if self.spec.audit else None
+        inside = [s for s in self.spec.tests.values() if s.where == "internal"]
+        return asked or (inside or list(self.spec.tests.values()))[0]
+
+    def baselines(self, count: int) -> tuple[Dataset, pd.DataFrame]:
+        """Return radiographs without finding to audit with; nothing was ever planted in them."""
+        source = self.audited_on
+        data = self.data(source)
+        split = source.split if source.split in set(data.table["split"]) else None
+        return data, datasets.baselines(data, count=count, split=split, view=source.view).table
+
+    @cached_property
+    def editor(self) -> RadiographEditor:
+        """The study's editor."""
+        asked = self.spec.editor
+        return Editor.load(
+            asked.name,
+            host=asked.host,
+            engine=asked.engine,
+            profile=asked.profile,
+            device=self.spec.device,
+            precision=asked.precision,
+        )
+
+    @cached_property
+    def corrector(self) -> RadiographEditor:
+        """The editor that makes the training set."""
+        other = self.spec.augment.editor
+        return Editor.load(other, device=self.spec.device) if other else self.editor
+
+    @cached_property
+    def rates(self) -> CoOccurrence | None:
+        """Where soft labels come from; None is the matrix that the package brings."""
+        place = self.spec.augment.matrix
+        return augment.load_cooccurrence(place) if place else None
+
+    @cached_property
+    def audited(self) -> dict[str, Classifier]:
+        """The classifiers that are audited as they are."""
+        asked = self.spec.audit.classifiers if self.spec.audit else {}
+        return {name: _classifier(form, self.spec.device) for name, form in asked.items()}
+
+
+def _same(one: Source, other: Source) -> bool:
+    return (one.source, one.images, one.view) == (other.source, other.images, other.view)
+
+
+def _classifier(form: str, device: str) -> Classifier:
+    """Return a classifier, on the device where torch runs it; other forms take no device."""
+    kind, colon, _ = form.partition(":")
+    by_torch = kind in _TORCH_FORMS if colon else Path(form).suffix.lower() in _TORCH_FILES
+    return classifiers.load(form, device=device if by_torch else None)

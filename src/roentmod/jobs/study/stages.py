@@ -1,0 +1,361 @@
+"""The stages of a study: what each depends on, what it costs, and how it is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import roentmod
+from roentmod import classifiers, datasets
+from roentmod.classifiers.extractors import load_extractor
+from roentmod.datasets import Dataset
+from roentmod.datasets.fields import taken
+from roentmod.editors import Editor
+from roentmod.errors import StudyError
+from roentmod.interfaces import Classifier, Progress
+from roentmod.jobs import audit, augment, retrain
+from roentmod.jobs import plant as planting
+from roentmod.jobs import validate as validation
+from roentmod.jobs.augment import AugmentResult
+from roentmod.jobs.study.bench import Bench
+from roentmod.jobs.study.spec import Auditing, Source
+from roentmod.science import performance as evaluation
+
+__all__ = ["Done", "Stage", "stages_of"]
+
+Told = Callable[[str], Progress]
+Outcome = tuple[Any, dict[str, Any]]
+Run = Callable[[Bench, Path, Told], Outcome]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that is done: its name, folder, seconds it took, and figures."""
+
+    name: str
+    folder: Path
+    seconds: float
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: what it is called.
+        key: hash of all that its result depends on.
+        what: what is computed, a sentence.
+        work: how much of each kind: "edits", "painted", "steps".
+        run: does it, in its folder; returns the result and the figures that are kept.
+    """
+
+    name: str
+    key: str
+    what: str
+    work: Mapping[str, float]
+    run: Run
+
+
+def stages_of(bench: Bench) -> list[Stage]:
+    """Return the stages of a study, in order.
+
+    Raises:
+        RoentModError: device, data, editor, a classifier or the co-occurrence matrix cannot be
+            used, or a source has no radiographs to plant in.
+    """
+    retrain.check_device(bench.spec.device, bench.spec.training.precision)
+    data = _data_key(bench)
+    edited = _edited_key(bench)
+    made = _made_key(bench, data)
+    trained = _trained_key(bench, data, made)
+    stages = (
+        _planting(bench, data),
+        _validation(bench, edited),
+        _audit_of_given(bench, edited),
+        _augmenting(bench, made),
+        _retraining(bench, trained),
+        _audit_of_trained(bench, edited, trained),
+    )
+    return [stage for stage in stages if stage is not None]
+
+
+def _planting(bench: Bench, data: str) -> Stage | None:
+    if bench.spec.planting is None:
+        return None
+    numbers = {name: len(_hosts(bench, source)) for name, source in bench.hosting.items()}
+    for name, number in numbers.items():
+        if not number:
+            raise StudyError(
+                "Findings are planted in frontal radiographs that are fit for use, in a test in "
+                f"none of the training's patients; '{name}' has none. Name another source."
+            )
+    hosts = sum(numbers.values())
+    what = f"findings painted into {hosts} radiographs"
+    return Stage("plant", data, what, {"painted": hosts}, _plant)
+
+
+def _validation(bench: Bench, edited: str) -> Stage | None:
+    asked, plan = bench.spec.validation, bench.spec.validating
+    if asked is None or plan is None:
+        return None
+    key = _key("validate", edited, asked.baselines, asked.extractor, asdict(plan))
+    edits = asked.baselines * (2 * len(plan.edits())) + plan.swept * len(plan.sweep())
+    edits += plan.worded * plan.few * 8 * plan.seeds + plan.undone * len(plan.findings)
+    what = f"{asked.baselines} radiographs, about {edits} edits"
+    return Stage("validate", key, what, {"edits": edits}, _validate)
+
+
+def _audit_of_given(bench: Bench, edited: str) -> Stage | None:
+    asked = bench.spec.audit
+    if asked is None or not asked.classifiers:
+        return None
+    read = {name: _described(one) for name, one in bench.audited.items()}
+    return _audit_stage("audit before", asked, bench, (edited, read), len(read), _audit_before)
+
+
+def _audit_of_trained(bench: Bench, edited: str, trained: str) -> Stage | None:
+    asked, models = bench.spec.audit, len(bench.spec.training.tasks)
+    if asked is None:
+        return None
+    return _audit_stage("audit after", asked, bench, (edited, trained), models, _audit_after)
+
+
+def _audit_stage(
+    name: str, asked: Auditing, bench: Bench, depends: tuple[Any, ...], models: int, run: Run
+) -> Stage:
+    key = _key("audit", *depends, asked.baselines, asked.margin)
+    edits = asked.baselines * len(bench.spec.findings)
+    return Stage(name, key, f"{models} classifiers, {edits} edits", {"edits": edits}, run)
+
+
+def _augmenting(bench: Bench, made: str | None) -> Stage | None:
+    asked, plan = bench.spec.augment, bench.spec.augmenting
+    if plan is None or made is None:
+        return None
+    count = round((asked.baselines or _clean(bench)) * plan.ratio)
+    return Stage("augment", made, f"about {count} counterfactuals", {"made": count}, _augment)
+
+
+def _retraining(bench: Bench, trained: str) -> Stage:
+    plan = bench.spec.training
+    models = len(plan.tasks)
+    what = f"{models} classifiers ({', '.join(plan.arms)}; {len(plan.seeds)} seeds)"
+    work = {"steps": models * plan.steps, "models": models}
+    return Stage("retrain", trained, what, work, _retrain)
+
+
+def _key(*parts: Any) -> str:
+    text = json.dumps([roentmod.__version__, *parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _described(part: Any) -> Any:
+    told = getattr(part, "describe", None)
+    return told() if callable(told) else {"name": getattr(part, "name", type(part).__name__)}
+
+
+def _pictures(bench: Bench, source: Source) -> str:
+    """Return a hash of what is known of a source's pictures, wherever they lie."""
+    table = bench.data(source).table.drop(columns=["path"])
+    return _key(source.source, source.images, table.to_csv(index=False))
+
+
+def _data_key(bench: Bench) -> str:
+    """Return a hash of the training's and tests' pictures, how they are chosen, what is planted."""
+    spec = bench.spec
+    own = [
+        (source.model_dump(), _pictures(bench, source))
+        for source in (spec.train, *spec.tests.values())
+    ]
+    planted = spec.plant.model_dump() if spec.plant else None
+    return _key("data", own, list(spec.tests), planted, spec.findings, spec.pairs)
+
+
+def _edited_key(bench: Bench) -> str:
+    """Return a hash of what validation and audits edit, and how."""
+    spec, source = bench.spec, bench.audited_on
+    radiographs = (source.split, source.view, _pictures(bench, source))
+    return _key(_described(bench.editor), spec.settings, spec.findings, radiographs)
+
+
+def _made_key(bench: Bench, data: str) -> str | None:
+    """Return a hash of what the training set depends on; None where there is none.
+
+    Without planting, tests are no part of it. Rates label it in the training, not here.
+    """
+    plan, spec = bench.spec.augmenting, bench.spec
+    if plan is None:
+        return None
+    source = data if spec.plant else _pictures(bench, spec.train)
+    editor = _described(bench.corrector)
+    return _key("augment", source, editor, asdict(plan), spec.augment.baselines)
+
+
+def _trained_key(bench: Bench, data: str, made: str | None) -> str:
+    """Return a hash of what the training depends on; the matrix by its content, where it counts."""
+    plan, rates = bench.spec.training, bench.rates
+    table = rates.to_json() if rates is not None and "soft" in plan.arms else None
+    return _key("retrain", data, made, asdict(plan), table)
+
+
+def _hosts(bench: Bench, source: Source) -> list[str]:
+    """Return the radiographs of a source that findings are planted in, one a patient.
+
+    A test's patients are none of the training's.
+    """
+    data, own = bench.data(source), source is bench.spec.train
+    splits = [s for s in sorted(set(data.table["split"])) if s] or [None]
+    if not own:
+        splits = [source.split]
+    chosen: list[str] = []
+    for split in splits:
+        limit = source.count if split in (source.split, "train", None) else None
+        chosen += _choice(data, source, split, limit, () if own else _patients(bench))
+    return chosen
+
+
+def _patients(bench: Bench) -> set[str]:
+    """Return the patients that the training set is planted in."""
+    train = bench.spec.train
+    table = bench.data(train).table.set_index("image_id")
+    return set(table.loc[_hosts(bench, train), "patient_id"])
+
+
+def _choice(
+    data: Dataset, source: Source, split: str | None, limit: int | None, barred: Collection[str]
+) -> list[str]:
+    if source.every:
+        table = data.table if split is None else data.table[data.table["split"] == split]
+        table = table[(table["unfit"] == "") & table["view"].isin(taken())]
+        table = table.rename(columns={"image_id": "baseline_id"})
+        if source.view:
+            table = table[table["view"] == source.view]
+        ranked = table.assign(rank=[_key(name) for name in table["baseline_id"]])
+        table = ranked.sort_values("rank").drop_duplicates("patient_id")
+    else:
+        table = datasets.baselines(data, split=split, view=source.view).table
+    return list(table.loc[~table["patient_id"].isin(list(barred)), "baseline_id"])[:limit]
+
+
+def _plant(bench: Bench, folder: Path, told: Told) -> Outcome:
+    plan = bench.spec.planting
+    assert plan is not None
+    painter = Editor.load("painter")
+    counts = {}
+    for name, source in bench.hosting.items():
+        planting.run(
+            bench.data(source),
+            _hosts(bench, source),
+            painter,
+            plan if name == "train" else replace(plan, planted=()),
+            folder / name,
+            progress=told(f"planting {name}"),
+        )
+        counts[name] = len(datasets.load(folder / name))
+    return folder, {"pictures": counts}
+
+
+def _validate(bench: Bench, folder: Path, told: Told) -> Outcome:
+    asked, plan = bench.spec.validation, bench.spec.validating
+    assert asked is not None
+    assert plan is not None
+    data, _ = bench.baselines(asked.baselines)
+    source = bench.audited_on
+    split = source.split if source.split in set(data.table["split"]) else None
+    result = validation.run(
+        data,
+        validation.choose(data, count=asked.baselines, split=split),
+        bench.editor,
+        plan,
+        folder,
+        split=split,
+        extractor=load_extractor(asked.extractor),
+        stages=told,
+    )
+    return result, result.figures()
+
+
+def _audit_before(bench: Bench, folder: Path, told: Told) -> Outcome:
+    return _audit(bench, bench.audited, folder, told)
+
+
+def _audit_after(bench: Bench, folder: Path, told: Told) -> Outcome:
+    models = {
+        path.stem: classifiers.load(f"onnx:{path}")
+        for path in sorted((bench.folders["retrain"] / "models").glob("*.onnx"))
+    }
+    return _audit(bench, models, folder, told)
+
+
+def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, told: Told) -> Outcome:
+    asked, plan = bench.spec.audit, bench.spec.auditing
+    assert asked is not None
+    assert plan is not None
+    data, chosen = bench.baselines(asked.baselines)
+    exact = bool(getattr(bench.editor, "exact", False))
+    result = audit.run(
+        data,
+        chosen,
+        bench.editor,
+        models,
+        plan,
+        folder,
+        rules=audit.Rules(margin=asked.margin, exact=exact),
+        stages=told,
+    )
+    found = {
+        one.name: {
+            "verdict": one.verdict,
+            "score": one.score if math.isfinite(one.score) else None,
+            "shortcuts": one.shortcuts(),
+        }
+        for one in result
+    }
+    return result, {"classifiers": found}
+
+
+def _clean(bench: Bench) -> int:
+    """Return about how many radiographs without finding the training split will have."""
+    spec, plan = bench.spec, bench.spec.planting
+    if plan is None:
+        return len(datasets.baselines(bench.trained_on, split="train"))
+    hosts = len(_hosts(bench, spec.train)) * (1 if spec.train.split else 0.6)
+    pairs = len(plan.pairs)
+    free = len(plan.findings) - 2 * pairs
+    absent, rho = 1 - plan.prevalence, plan.correlation
+    return round(hosts * (absent * (rho + (1 - rho) * absent)) ** pairs * absent**free)
+
+
+def _augment(bench: Bench, folder: Path, told: Told) -> Outcome:
+    plan, data = bench.spec.augmenting, bench.trained_on
+    assert plan is not None
+    chosen = datasets.baselines(data, split="train", count=bench.spec.augment.baselines).table
+    result = augment.run(data, chosen, bench.corrector, plan, folder, progress=told("editing"))
+    return result, {"counts": result.record["counts"], "pictures": len(result.training)}
+
+
+def _training_set(bench: Bench) -> AugmentResult | None:
+    needed = bench.spec.training.needs_training_set
+    return augment.load(bench.folders["augment"]) if needed else None
+
+
+def _retrain(bench: Bench, folder: Path, told: Told) -> Outcome:
+    spec = bench.spec
+    result = retrain.run(
+        bench.trained_on,
+        spec.training,
+        folder,
+        training_set=_training_set(bench),
+        tests=bench.tested_on(),
+        rates=bench.rates,
+        device=spec.device,
+        stages=told,
+    )
+    compared = evaluation.comparisons(evaluation.panels(result.predictions))
+    return result, {"comparisons": json.loads(compared.to_json(orient="records"))}

@@ -1,0 +1,51 @@
+"""How long a study should take: a little of everything is done once and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from roentmod.datasets.phantom import phantom
+from roentmod.editors import Editor
+from roentmod.edits import Edit
+from roentmod.interfaces import RadiographEditor
+from roentmod.jobs import retrain
+from roentmod.jobs.study.bench import Bench
+
+__all__ = ["rates", "seconds"]
+
+# What reading pictures and writing files adds to editing.
+_AROUND = 1.5
+# Seconds a trained classifier takes besides its steps: reading the test sets, exporting.
+_MODEL = 10.0
+
+
+def rates(bench: Bench) -> dict[str, float]:
+    """Return seconds a unit of work on this machine: "edits", "made", "painted", "steps", "models".
+
+    A phantom is edited, after once to warm up, and a few steps of the planned training are made.
+    """
+    findings = bench.spec.findings
+    plan = bench.spec.training
+    painted = 1 + len(findings) * (bench.spec.plant.prevalence if bench.spec.plant else 0)
+    return {
+        "edits": _AROUND * _an_edit(bench.editor, findings),
+        "made": _AROUND * _an_edit(bench.corrector, findings),
+        "painted": _AROUND * painted * _an_edit(Editor.load("painter"), findings[:1]),
+        "steps": retrain.seconds_per_step(plan, bench.spec.device),
+        "models": _MODEL,
+    }
+
+
+def seconds(work: Mapping[str, float], rates: Mapping[str, float]) -> float:
+    """Return how long some work takes."""
+    return sum(count * rates[unit] for unit, count in work.items())
+
+
+def _an_edit(editor: RadiographEditor, findings: tuple[str, ...]) -> float:
+    edits = [Edit((name,)) for name in findings]
+    radiograph = phantom(0).radiograph
+    editor.edit([radiograph], edits)
+    started = time.perf_counter()
+    editor.edit([radiograph], edits)
+    return (time.perf_counter() - started) / len(edits)

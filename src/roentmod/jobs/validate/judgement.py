@@ -1,0 +1,460 @@
+"""From a validation's parts to its result: cheap, and run again at will."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roentmod.jobs.validate.plan import COMPOSITES, WAYS, Plan
+from roentmod.science import fidelity, stats
+from roentmod.science.fidelity import LONG
+
+__all__ = ["Tables", "judge"]
+
+Row = dict[str, Any]
+CONTRASTS = (
+    ("sham against untouched", "sham", "untouched"),
+    ("edited against untouched", "edited", "untouched"),
+    ("edited against sham", "edited", "sham"),
+)
+MEASURES = (
+    "own",
+    "ssim",
+    "ssim_outside",
+    "l1_inside",
+    "l1_outside",
+    "support",
+    "perceptual",
+    "lungs",
+    "heart",
+    "ratio",
+    "rotation",
+)
+# What was not asked for, and so is looked for in edits of other findings.
+OBJECTS = ("Support Devices", "Text Marker")
+# What a check asks for: name, limit, and whether the value must reach or not exceed it. Success,
+# leakage, wording and objects have limits of ours; the others are what the project promises.
+LIMITS = (
+    ("own_closer", 0.95, "least"),
+    ("retrieval", 0.95, "least"),
+    ("success", 0.8, "least"),
+    ("leakage", 0.25, "most"),
+    ("outside", 0.0, "most"),
+    ("artefact_auc", 0.6, "most"),
+    ("default_is_lowest", 0.0, "most"),
+    ("copies", 0.05, "most"),
+    ("prompt_icc", 0.5, "most"),
+    ("objects", 0.05, "most"),
+)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The rows of all parts, by table; a table that no part has is empty."""
+
+    by_name: Mapping[str, pd.DataFrame]
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Return one table."""
+        return self.by_name.get(name, pd.DataFrame())
+
+
+class _Means:
+    """Means over patients with bootstrap intervals, all on the plan's terms."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def of(self, frame: pd.DataFrame, column: str) -> tuple[float, float, float, int]:
+        """Return mean, low, high and number of patients of a column, NaN left out."""
+        known = frame[["patient_id", column]].dropna()
+        values = known.groupby("patient_id", sort=True)[column].mean().to_numpy(float)
+        if not values.size:
+            return math.nan, math.nan, math.nan, 0
+        if values.size == 1:
+            return float(values[0]), math.nan, math.nan, 1
+        drawn = stats.bootstrap_means(
+            values[:, None], stats.draws(self.plan.resamples, values.size, 0)
+        )
+        low, high = stats.percentile_interval(drawn[:, 0], self.plan.level)
+        return float(values.mean()), float(low), float(high), values.size
+
+
+def judge(tables: Tables, plan: Plan, absent: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of `ValidationResult` that follow from the rows of all parts."""
+    means = _Means(plan)
+    edits, sweep, shams = _with_own(tables, "edits"), _with_own(tables, "sweep"), tables["shams"]
+    found: dict[str, Any] = {"absent": dict(absent)}
+    found["sweep"] = _sweep(sweep, tables["sweep_nets"], plan)
+    found["recommended"] = (
+        fidelity.recommend(found["sweep"], plan.rule) if len(found["sweep"]) else None
+    )
+    found |= _pairs(tables["pairs"], plan)
+    found["measures"] = _measures(edits, shams, means)
+    found["success"] = _success(edits, tables["nets"], means)
+    found["nets"] = _nets(tables["nets"], means)
+    found["leakage"] = _leakage(edits, tables["nets"], plan)
+    found["composition"] = _composition(shams, means)
+    found["reversal"] = _reversal(tables["reversal"], means)
+    found["artefacts"] = _artefacts(tables["fine"], plan)
+    found["spectra"] = _spectra(tables["fine"], means)
+    found["memorisation"] = _memorisation(edits, tables, means)
+    found["wording"], found["wordings"] = _wording(tables["prompts"], plan)
+    found["objects"] = _objects(edits, shams, tables["nets"], means)
+    found["checks"] = _checks(found, edits)
+    return found
+
+
+def _frame(rows: Sequence[Sequence[Any]], columns: str) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=columns.split())
+
+
+def _vectors(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array(frame["vector"].tolist(), np.float64)
+
+
+def _with_own(tables: Tables, name: str) -> pd.DataFrame:
+    """Add `own`: whether the nearest of all baselines' mean features is the edit's own."""
+    frame, gallery = tables[name], tables["vectors"]
+    if frame.empty or gallery.empty:
+        return frame
+    at, _ = fidelity.nearest(_vectors(frame), _vectors(gallery))
+    nearest = gallery["baseline_id"].to_numpy()[at]
+    return frame.assign(own=(nearest == frame["baseline_id"].to_numpy()).astype(float))
+
+
+def _sweep(sweep: pd.DataFrame, nets: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    if sweep.empty:
+        return _frame(
+            [],
+            "strength guidance_scale edits success leakage identity ssim perceptual score eligible",
+        )
+    return fidelity.points(sweep, nets, plan.rule)
+
+
+def _pairs(pairs: pd.DataFrame, plan: Plan) -> dict[str, Any]:
+    if pairs.empty:
+        pairs = _frame([], "group baseline_id patient_id other_id edited pfid")
+    options: Row = {"seed": 0}
+    return {
+        "pairs": pairs,
+        "pfid": fidelity.summarise(pairs, resamples=plan.resamples, level=plan.level, **options),
+        "pfid_tests": fidelity.compare_groups(pairs, permutations=plan.permutations, **options),
+        "own_closer": fidelity.own_closer(pairs, level=plan.level),
+    }
+
+
+def _plain_of(edits: pd.DataFrame) -> pd.DataFrame:
+    return edits if edits.empty else edits[edits["way"] == "plain"]
+
+
+def _measures(edits: pd.DataFrame, shams: pd.DataFrame, means: _Means) -> pd.DataFrame:
+    rows = []
+    plain = _plain_of(edits)
+    if len(plain):
+        parts = [("all", plain), *plain.groupby("edited", sort=False)]
+        rows += [
+            ["edited", name, measure, *means.of(part, measure)]
+            for name, part in parts
+            for measure in MEASURES
+        ]
+    if len(shams):
+        first = shams[(shams["cycle"] == 1) & (shams["composite"] == COMPOSITES[0])]
+        rows += [
+            ["sham", "all", measure, *means.of(first, measure)]
+            for measure in MEASURES
+            if measure in first
+        ]
+    return _frame(rows, "arm edited measure value low high patients")
+
+
+def _success(edits: pd.DataFrame, nets: pd.DataFrame, means: _Means) -> pd.DataFrame:
+    columns = "edited way asked success low high net net_low net_high auc auc_low auc_high first"
+    rows = []
+    gate = means.plan.rule.gate_logit
+    for key, part in edits.groupby(["edited", "way"], sort=False) if len(edits) else ():
+        name, way = key
+        read = nets[(nets["edited"] == name) & (nets["way"] == way)]
+        passed = part.assign(passed=(part["net"] >= gate).where(part["net"].notna()).astype(float))
+        share, low, high, _ = means.of(passed, "passed")
+        area = _area(read[read["read"] == name], means.plan)
+        first = _first(read)
+        net = means.of(part, "net")[:3]
+        rows.append([name, way, len(part), share, low, high, *net, *area, first])
+    return _frame(rows, columns)
+
+
+def _area(own: pd.DataFrame, plan: Plan) -> tuple[float, float, float]:
+    """Return the AUC of the judge's logit, edits against their shams, with patients drawn."""
+    own = own.dropna(subset=["edit", "sham"])
+    if own.empty:
+        return math.nan, math.nan, math.nan
+    scores = np.concatenate([own["edit"].to_numpy(float), own["sham"].to_numpy(float)])
+    positive = np.repeat([True, False], len(own))
+    patients = np.tile(own["patient_id"].to_numpy(str), 2)
+    low, high = stats.clustered_auc_interval(
+        scores, positive, patients, plan.resamples, 0, plan.level
+    )
+    return stats.auc(scores[positive], scores[~positive]), low, high
+
+
+def _first(read: pd.DataFrame) -> float:
+    """Return the share of edits of which nothing rises more than what was asked for."""
+    if read.empty:
+        return math.nan
+    top = read.loc[read.groupby("baseline_id", sort=True)["net"].idxmax().dropna()]
+    same = [
+        e == r or frozenset((e, r)) in fidelity.SAME_THING
+        for e, r in zip(top["edited"], top["read"], strict=True)
+    ]
+    return float(np.mean(same)) if same else math.nan
+
+
+def _nets(nets: pd.DataFrame, means: _Means) -> pd.DataFrame:
+    rows = [
+        [*key, *means.of(part, "net")]
+        for key, part in (nets.groupby(["edited", "way", "read"], sort=False) if len(nets) else ())
+    ]
+    return _frame(rows, "edited way read net low high patients")
+
+
+def _leakage(edits: pd.DataFrame, nets: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    rows = []
+    for way in WAYS:
+        part = edits[edits["way"] == way] if len(edits) else edits
+        if part.empty:
+            continue
+        read = nets[nets["way"] == way]
+        low, high = fidelity.leakage_interval(read, resamples=plan.resamples, level=plan.level)
+        success = (part["net"] >= plan.rule.gate_logit).groupby(part["edited"]).mean().mean()
+        rows.append([way, fidelity.leakage(read), low, high, float(success), len(part)])
+    return _frame(rows, "way leakage low high success edits")
+
+
+def _composition(shams: pd.DataFrame, means: _Means) -> pd.DataFrame:
+    rows = []
+    for mode in COMPOSITES:
+        own = shams[shams["composite"] == mode] if len(shams) else shams
+        for cycle, part in own.groupby("cycle", sort=True) if len(own) else ():
+            l1, ssim = means.of(part, "l1"), means.of(part, "ssim")
+            rows.append([mode, cycle, *l1[:3], *ssim[:3], l1[3]])
+    return _frame(rows, "composite cycle l1 l1_low l1_high ssim ssim_low ssim_high patients")
+
+
+def _reversal(table: pd.DataFrame, means: _Means) -> pd.DataFrame:
+    """Sum up by finding; `recovered` is the share of the change that removal takes back."""
+    rows = []
+    if len(table):
+        ratio = table["l1_back"] / table["l1_added"].where(table["l1_added"] > 0)
+        table = table.assign(recovered=1 - ratio)
+        for name, part in [("all", table), *table.groupby("edited", sort=False)]:
+            numbers = [
+                float(part[c].mean()) for c in ("l1_added", "l1_back", "net_added", "net_back")
+            ]
+            share, low, high, _ = means.of(part, "recovered")
+            rows.append([name, len(part), *numbers[:2], share, low, high, *numbers[2:]])
+    return _frame(rows, "edited n before after recovered low high net_added net_left")
+
+
+def _artefacts(fine: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    rows = []
+    for mode in COMPOSITES if len(fine) else ():
+        for label, positive, negative in CONTRASTS:
+            first, second = (_arm(fine, mode, arm) for arm in (positive, negative))
+            # Patients with both, so that none tells the sorts apart.
+            both = set(first["patient_id"]) & set(second["patient_id"])
+            first, second = (f[f["patient_id"].isin(both)] for f in (first, second))
+            if first.empty:
+                continue
+            table = pd.concat([first, second])
+            found = fidelity.detect(
+                table["traces"].tolist(),
+                np.repeat([True, False], [len(first), len(second)]),
+                table["patient_id"].to_numpy(str),
+                resamples=plan.resamples,
+                level=plan.level,
+            )
+            rows.append([mode, label, found.auc, found.low, found.high, found.patients])
+    return _frame(rows, "composite contrast auc low high patients")
+
+
+def _arm(fine: pd.DataFrame, mode: str, arm: str) -> pd.DataFrame:
+    wanted = "" if arm == "untouched" else mode
+    return fine[(fine["composite"] == wanted) & (fine["arm"] == arm)]
+
+
+def _spectra(fine: pd.DataFrame, means: _Means) -> pd.DataFrame:
+    """Return how log10 power differs from the patient's own untouched picture, by frequency."""
+    rows = []
+    if len(fine):
+        plain = fine[fine["arm"] == "untouched"].set_index("baseline_id")["spectrum"]
+        for mode in COMPOSITES:
+            for arm in ("sham", "edited"):
+                part = _arm(fine, mode, arm)
+                if part.empty:
+                    continue
+                own = np.array([plain[name] for name in part["baseline_id"]], float)
+                gap = np.array(part["spectrum"].tolist(), float) - own
+                for ring in range(gap.shape[1]):
+                    frame = pd.DataFrame({"patient_id": part["patient_id"], "x": gap[:, ring]})
+                    frequency = (ring + 0.5) * 0.5 / gap.shape[1]
+                    rows.append([mode, arm, frequency, *means.of(frame, "x")[:3]])
+    return _frame(rows, "composite arm frequency change low high")
+
+
+def _memorisation(edits: pd.DataFrame, tables: Tables, means: _Means) -> dict[str, Any]:
+    names = ("copies", "copies_low", "copies_high", "towards", "towards_low", "towards_high")
+    plain, known, gallery = _plain_of(edits), tables["known"], tables["vectors"]
+    if plain.empty or known.empty or gallery.empty:
+        return {"known": len(known), **dict.fromkeys(names, math.nan)}
+    place = {name: number for number, name in enumerate(gallery["baseline_id"])}
+    plain = plain[plain["baseline_id"].isin(place.keys())]
+    own = [place[name] for name in plain["baseline_id"]]
+    copied, towards = fidelity.memorisation(
+        _vectors(plain), _vectors(gallery), own, _vectors(known)
+    )
+    flags = plain.assign(copies=copied.astype(float), towards=towards)
+    values = [*means.of(flags, "copies")[:3], *means.of(flags, "towards")[:3]]
+    return {"known": len(known), **dict(zip(names, values, strict=True))}
+
+
+def _wording(prompts: pd.DataFrame, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
+    columns = (
+        "edited icc low high patients variance_wording variance_seed variance_rest same_wordings "
+        "same_seeds worst best"
+    )
+    if prompts.empty:
+        return _frame([], columns), _frame([], "edited wording prompt edits success net")
+    gate = plan.rule.gate_logit
+    prompts = prompts.assign(passed=prompts["net"] >= gate)
+    by_wording = [
+        [*key, part["prompt"].iloc[0], len(part), part["passed"].mean(), part["net"].mean()]
+        for key, part in prompts.groupby(["edited", "wording"], sort=False)
+    ]
+    said = _frame(by_wording, "edited wording prompt edits success net")
+    rows = []
+    every = [_cube(part) for _, part in prompts.groupby("edited", sort=False)]
+    names = list(prompts["edited"].drop_duplicates())
+    whole = (np.concatenate([c for c, _ in every]), np.concatenate([p for _, p in every]))
+    for name, (cube, patients) in zip(["all", *names], [whole, *every], strict=True):
+        found = fidelity.intraclass(cube, patients, resamples=plan.resamples, level=plan.level)
+        full = cube[np.isfinite(cube).all(axis=(1, 2))]
+        same = fidelity.agreement(full >= gate)
+        own = said if name == "all" else said[said["edited"] == name]
+        numbers = [found[key] for key in columns.split()[1:8]]
+        ends = [float(own["success"].min()), float(own["success"].max())]
+        rows.append([name, *numbers, same["wordings"], same["seeds"], *ends])
+    return _frame(rows, columns), said
+
+
+def _cube(part: pd.DataFrame) -> tuple[Any, Any]:
+    """Return nets as baselines x wordings x seeds, NaN where missing, and the patients."""
+    keys = ["baseline_id", "wording", "seed"]
+    levels = [sorted(part[key].unique()) for key in keys]
+    index = pd.MultiIndex.from_product(levels, names=keys)
+    values = part.set_index(keys)["net"].reindex(index).to_numpy(float)
+    owner = part.drop_duplicates("baseline_id").set_index("baseline_id")["patient_id"]
+    return values.reshape([len(x) for x in levels]), owner.loc[levels[0]].to_numpy(str)
+
+
+def _objects(
+    edits: pd.DataFrame, shams: pd.DataFrame, nets: pd.DataFrame, means: _Means
+) -> pd.DataFrame:
+    """Return how often something is seen that was not asked for."""
+    rows = []
+    plain = _plain_of(edits)
+    if len(plain):
+        plain = plain[~plain["edited"].isin(OBJECTS)]
+        gate = means.plan.rule.gate_logit
+        read = nets[~nets["edited"].isin(OBJECTS) & (nets["way"] == "plain")]
+        for name in OBJECTS:
+            seen = read[read["read"] == name].assign(
+                seen=lambda t: (t["net"] >= gate).astype(float)
+            )
+            rows += _shares(f"judge: {name}", seen, means)
+        lines = plain.assign(seen=(plain["line"] >= LONG).astype(float))
+        rows += _shares("line in the change", lines, means)
+    if len(shams):
+        first = shams[(shams["cycle"] == 1) & (shams["composite"] == COMPOSITES[0])]
+        lines = first.assign(edited="sham", seen=(first["line"] >= LONG).astype(float))
+        rows += _shares("line in the change of the sham", lines, means, split=False)
+    return _frame(rows, "what edited share low high edits")
+
+
+def _shares(
+    what: str, frame: pd.DataFrame, means: _Means, *, split: bool = True
+) -> list[list[Any]]:
+    if frame.empty:
+        return []
+    parts = [("all", frame)]
+    parts += [(str(n), p) for n, p in frame.groupby("edited", sort=False)] if split else []
+    return [[what, name, *means.of(part, "seen")[:3], len(part)] for name, part in parts]
+
+
+def _checks(found: Mapping[str, Any], edits: pd.DataFrame) -> pd.DataFrame:
+    values = _values(found, edits)
+    rows = []
+    for name, limit, side in LIMITS:
+        value, low, high = values.get(name, (math.nan,) * 3)
+        if math.isnan(value):
+            state = "not measured"
+        else:
+            good = value >= limit if side == "least" else value <= limit
+            state = "passed" if good else "failed"
+        rows.append([name, value, low, high, limit, side, state])
+    return _frame(rows, "check value low high limit side state")
+
+
+def _values(found: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+    values: dict[str, tuple[float, ...]] = {}
+    own = found["own_closer"]
+    values["own_closer"] = (own["fraction"], own["low"], own["high"])
+    measures = found["measures"]
+    kept = measures[(measures["measure"] == "own") & (measures["arm"] == "edited")]
+    for name, table, columns in (
+        ("retrieval", kept[kept["edited"] == "all"], ("value", "low", "high")),
+        ("leakage", _where(found["leakage"], "way", "plain"), ("leakage", "low", "high")),
+        ("prompt_icc", _where(found["wording"], "edited", "all"), ("icc", "low", "high")),
+    ):
+        if len(table):
+            values[name] = tuple(float(table[c].iloc[0]) for c in columns)
+    plain = _where(found["leakage"], "way", "plain")
+    if len(plain):
+        values["success"] = (float(plain["success"].iloc[0]), math.nan, math.nan)
+    outside = _plain_of(edits)
+    if len(outside) and outside["l1_outside"].notna().any():
+        values["outside"] = (float(outside["l1_outside"].max()), math.nan, math.nan)
+    values |= _artefact_values(found["artefacts"])
+    memory = found["memorisation"]
+    values["copies"] = (memory["copies"], memory["copies_low"], memory["copies_high"])
+    objects = _where(found["objects"], "edited", "all")
+    objects = objects[objects["what"] != "line in the change of the sham"]
+    if len(objects):
+        worst = objects.sort_values("share", ascending=False, kind="stable").iloc[0]
+        values["objects"] = tuple(float(worst[c]) for c in ("share", "low", "high"))
+    return values
+
+
+def _artefact_values(artefacts: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+    shams = _where(artefacts, "contrast", CONTRASTS[0][0]).dropna(subset=["auc"])
+    default = _where(shams, "composite", COMPOSITES[0])
+    if default.empty:
+        return {}
+    area = float(default["auc"].iloc[0])
+    values: dict[str, tuple[float, ...]] = {
+        "artefact_auc": (area, float(default["low"].iloc[0]), float(default["high"].iloc[0]))
+    }
+    if len(shams) > 1:
+        # By how much another mode is below the default; 0 where none is.
+        least = float(shams["auc"].min())
+        values["default_is_lowest"] = (area - least, math.nan, math.nan)
+    return values
+
+
+def _where(table: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
+    return table[table[column] == value] if len(table) else table

@@ -1,0 +1,1 @@
+"""Training of classifiers: networks, batches, augmentation, devices, the trainer itself."""

@@ -1,0 +1,296 @@
+"""How far one training is: network, averaged weights, optimiser, and what was seen on val.
+
+Everything a step draws follows from (seed, step), so that a checkpoint needs no state of random
+numbers. Dropout, where a network has it, is seeded by step and process.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from roentmod.errors import RetrainError
+from roentmod.learning.augmentation import vary
+from roentmod.learning.batches import balance, cell_weights, draws_of
+from roentmod.learning.networks import build
+from roentmod.learning.pictures import Pictures
+from roentmod.learning.samples import Floats, Samples
+from roentmod.plans.retrain import Plan, Task
+from roentmod.science import stats
+
+__all__ = ["Course", "Material", "State", "Trained", "answer", "area", "learning_rate"]
+
+State = dict[str, Any]
+_READ = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What all trainings of a run share.
+
+    Attributes:
+        train, val: the splits, with their pictures.
+        extra: pictures of the counterfactual set; None where there is none.
+        targets: labels of these, by arm.
+    """
+
+    train: tuple[Samples, Pictures]
+    val: tuple[Samples, Pictures]
+    extra: Pictures | None = None
+    targets: dict[str, Floats] = field(default_factory=dict)
+
+    def counterfactuals(self, task: Task) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """Return labels of a training's counterfactuals, and which can be read; None without."""
+        if self.extra is None or task.arm not in self.targets:
+            return None
+        return self.targets[task.arm], self.extra.readable
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        weights: the averaged weights that were best on val.
+        facts: steps made, which was best, mean AUC there, seconds.
+    """
+
+    weights: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def learning_rate(step: int, plan: Plan) -> float:
+    """Return the learning rate of a step (from 0): a linear warm-up, then half a cosine to 0."""
+    warm = round(plan.warmup * plan.steps)
+    if step < warm:
+        return plan.learning_rate * (step + 1) / warm
+    part = (step - warm) / max(1, plan.steps - warm)
+    return plan.learning_rate * (1 + math.cos(math.pi * part)) / 2
+
+
+def area(logits: Floats, targets: Floats) -> list[float]:
+    """Return the AUC of each head, k, over the rows that are labelled for it (n x k both)."""
+    return [
+        stats.auc(logits[targets[:, k] == 1, k], logits[targets[:, k] == 0, k])
+        for k in range(targets.shape[1])
+    ]
+
+
+@torch.no_grad()
+def answer(network: nn.Module, pictures: Pictures, count: int, device: torch.device) -> Floats:
+    """Return the logits of the first `count` pictures, count x k, in float32.
+
+    Every batch has the same size, so that an answer does not depend on how many are asked for.
+    """
+    network.eval()
+    parts = []
+    for start in range(0, count, _READ):
+        rows = np.minimum(np.arange(start, start + _READ), count - 1)
+        parts.append(network(_display(pictures[rows], device)).float().cpu().numpy())
+    return np.concatenate(parts)[:count]
+
+
+def _display(levels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    return torch.from_numpy(levels).to(device)[:, None].float() / 255
+
+
+class Course:
+    """One training in progress.
+
+    Attributes:
+        task: arm and seed.
+        step: steps made.
+        ended: whether it is over, by steps or by patience.
+        history: one row a look at val.
+    """
+
+    def __init__(self, task: Task, material: Material, plan: Plan, accelerator: Any) -> None:
+        """Build it at step 0.
+
+        Raises:
+            RetrainError: the network cannot be built, or the arm has nothing to learn from.
+        """
+        self.task, self.plan = task, plan
+        self.material, self.accelerator = material, accelerator
+        samples, pictures = material.train
+        more = material.counterfactuals(task)
+        self.draws = draws_of(task, plan, samples.targets, pictures.readable, more)
+        device = accelerator.device
+        reweighted = task.arm == "reweighting"
+        self.weights = cell_weights(samples.targets, plan) if reweighted else None
+        self.balance = torch.tensor(balance(samples.targets), dtype=torch.float32, device=device)
+        self.plain = build(plan.model, len(plan.findings), task.seed, plan.size).to(device)
+        self.plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Copied before Accelerate wraps what computes; the weights stay the same tensors.
+        self.average = AveragedModel(self.plain, multi_avg_fn=self._average, use_buffers=True)
+        optimizer = torch.optim.AdamW(
+            self.plain.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
+        )
+        self.network, self.optimizer = accelerator.prepare(self.plain, optimizer)
+        self.step, self.waited, self.seconds = 0, 0, 0.0
+        self.ended, self.loss = False, 0.0
+        self.best: State = {"auc": -1.0, "step": 0, "weights": {}}
+        self.history: list[dict[str, Any]] = []
+
+    def _average(self, averaged: Any, current: Any, number: Any) -> None:
+        """Average over few steps at first: the first weights mean nothing."""
+        made = float(number)
+        decay = min(self.plan.ema, (1 + made) / (10 + made))
+        get_ema_multi_avg_fn(decay)(averaged, current, number)  # type: ignore[no-untyped-call]
+
+    def advance(self) -> None:
+        """Make one step."""
+        started = time.monotonic()
+        torch.manual_seed(_mixed(self.task.seed, self.step, 1 + self.accelerator.process_index))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.plan)
+        loss = self._loss()
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+        self.optimizer.step()
+        self.average.update_parameters(self.plain)
+        self.step += 1
+        self.loss += loss.item()
+        self.seconds += time.monotonic() - started
+
+    def _loss(self) -> Tensor:
+        """Return this process's part of the mean loss over the labels of the whole batch."""
+        pictures, targets, weights = self._batch()
+        number, rank = self.accelerator.num_processes, self.accelerator.process_index
+        own = np.arange(rank, len(targets), number)
+        known = np.isfinite(targets)
+        total = max(1.0, float((weights * known).sum()))
+        device = self.accelerator.device
+        x = _display(pictures[own], device)
+        if self.plan.augmentation:
+            x = vary(x, own.tolist(), len(targets), _mixed(self.task.seed, self.step, 0))
+        self.network.train()
+        logits = self.network(x.contiguous(memory_format=torch.channels_last)).float()
+        target = torch.from_numpy(np.nan_to_num(targets[own])).to(device)
+        each = functional.binary_cross_entropy_with_logits(
+            logits, target, reduction="none", pos_weight=self.balance
+        )
+        counted = torch.from_numpy((weights * known)[own].astype(np.float32)).to(device)
+        # Processes' gradients are averaged; this makes it the mean over the whole batch.
+        loss: Tensor = (each * counted).sum() * (number / total)
+        return loss
+
+    def _batch(self) -> tuple[NDArray[np.uint8], Floats, Floats]:
+        """Return pictures, targets and weights of the whole batch."""
+        real, extra = self.draws.batch(self.step)
+        samples, pictures = self.material.train
+        shown, targets = pictures[real], samples.targets[real]
+        weights = np.ones(targets.shape) if self.weights is None else self.weights[real]
+        if len(extra) and self.material.extra is not None:
+            shown = np.concatenate([shown, self.material.extra[extra]])
+            targets = np.concatenate([targets, self.material.targets[self.task.arm][extra]])
+            weights = np.concatenate([weights, np.ones((len(extra), targets.shape[1]))])
+        return shown, targets, weights.astype(np.float32)
+
+    def look(self) -> dict[str, Any]:
+        """Ask the averaged weights about val, keep them where they are the best, or end.
+
+        Raises:
+            RetrainError: they answer something that is not finite.
+        """
+        started = time.monotonic()
+        row: dict[str, Any] = {}
+        if self.accelerator.is_main_process:
+            row = self._look()
+        self.ended = _agreed(self.accelerator, self.ended or self.step >= self.plan.steps)
+        self.loss = 0.0
+        self.seconds += time.monotonic() - started
+        return row
+
+    def _look(self) -> dict[str, Any]:
+        samples, pictures = self.material.val
+        device = self.accelerator.device
+        rows = pictures.readable
+        logits = answer(self.average.module, pictures, len(samples), device)[rows]
+        if not np.isfinite(logits).all():
+            raise RetrainError(
+                f"A network answers finite numbers; {self.task.name} gives others after "
+                f"{self.step} steps. Lower the learning rate, or lengthen the warm-up."
+            )
+        found = area(logits, samples.targets[rows])
+        mean = float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
+        self.waited += 1
+        if mean > self.best["auc"]:
+            weights = self.average.module.state_dict()
+            kept = {k: v.detach().cpu().clone() for k, v in weights.items()}
+            self.best, self.waited = {"auc": mean, "step": self.step, "weights": kept}, 0
+        self.ended = self.waited >= self.plan.patience
+        since = self.history[-1]["step"] if self.history else 0
+        names = [None if math.isnan(value) else round(value, 5) for value in found]
+        row = {
+            "step": self.step,
+            "loss": self.loss / (self.step - since),
+            "auc": dict(zip(self.plan.findings, names, strict=True)),
+            "mean_auc": mean,
+            "seconds": round(self.seconds, 2),
+        }
+        self.history.append(row)
+        return row
+
+    def state(self) -> State:
+        """Return all that a checkpoint must hold."""
+        scaler = self.accelerator.scaler
+        return {
+            "model": self.plain.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "step": self.step,
+            "waited": self.waited,
+            "seconds": self.seconds,
+            "ended": self.ended,
+            "loss": self.loss,
+            "best": self.best,
+            "history": self.history,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go back to where `state` was taken."""
+        self.plain.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        for name in ("step", "waited", "seconds", "ended", "loss", "best", "history"):
+            setattr(self, name, state[name])
+
+    def result(self) -> Trained:
+        """Return the best weights, and how the training went."""
+        facts = {
+            "steps": self.step,
+            "best_step": self.best["step"],
+            "val_auc": self.best["auc"],
+            "seconds": round(self.seconds, 2),
+            "seconds_per_step": round(self.seconds / max(1, self.step), 4),
+        }
+        return Trained(self.best["weights"], facts)
+
+
+def _mixed(*parts: int) -> int:
+    """Return one seed that depends on all `parts`."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _agreed(accelerator: Any, ended: bool) -> bool:
+    """Return what the main process says."""
+    if accelerator.num_processes == 1:
+        return ended
+    from accelerate.utils import broadcast_object_list
+
+    said: list[bool] = broadcast_object_list([ended])
+    return bool(said[0])

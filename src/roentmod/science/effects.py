@@ -1,0 +1,566 @@
+"""From predictions to effects: how much a classifier reacts to each edit, and what that means.
+
+Everything starts from the predictions table (`PREDICTIONS` names its columns). A *pair* is one edit
+of one baseline: the counterfactual and its sham. A pair's net effect on a head is the head's logit
+of the counterfactual less its logit of the sham. Net effects are averaged within a patient, over
+seeds and baselines, and patients are the unit of every interval and test.
+
+A head's reaction to an edit it should ignore is measured in its own units: as a ratio to its
+reaction to an edit of its own finding (the *yardstick*). A judge that is independent of the
+classifier gates the pairs (an edit counts only where the judge sees it), and its own off-target
+ratios say how much of the other finding the pictures really show (*leakage*), which is taken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from roentmod.errors import AuditError
+from roentmod.science import stats
+
+__all__ = [
+    "CELLS",
+    "JUDGE",
+    "PREDICTIONS",
+    "Rules",
+    "cells",
+    "doses",
+    "gate",
+    "net_effects",
+    "score",
+    "stress",
+    "subgroups",
+    "verdict",
+]
+
+Array = NDArray[np.float64]
+JUDGE = "judge"
+PREDICTIONS = (
+    "classifier",
+    "baseline_id",
+    "patient_id",
+    "pair_id",
+    "edit_id",
+    "action",
+    "arm",
+    "edited_finding",
+    "severity",
+    "strength",
+    "seed",
+    "read_finding",
+    "logit_baseline",
+    "logit_edited",
+)
+CELLS = (
+    "edited",
+    "read",
+    "on_target",
+    "n",
+    "effect",
+    "low",
+    "high",
+    "effect_p",
+    "low_p",
+    "high_p",
+    "p",
+    "q",
+    "margin",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "leak",
+    "leak_low",
+    "leak_high",
+    "corrected",
+    "corrected_low",
+    "corrected_high",
+    "detectable",
+    "verdict",
+    "reason",
+)
+_PAIR = ["classifier", "baseline_id", "patient_id", "pair_id", "action", "edited_finding"]
+_DOSE = ["severity", "strength", "seed", "read_finding"]
+Verdict = Literal["shortcuts found", "no shortcut beyond the margin", "undecided"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as what; stated in every report.
+
+    Attributes:
+        margin: largest off-target effect that is let pass, as a share of the read finding's own
+            on-target effect.
+        level: of all intervals; 1 - level is the false discovery rate.
+        gate_logit: net change of the judge's logit for the edited finding from which it is seen.
+        fewest: patients below which a cell is not judged.
+        exact: the editor changes nothing but the finding it is asked for (the painter), so that
+            what the judge sees besides is the judge's error and no leakage.
+        resamples: bootstrap resamples of patients.
+        flips: random sign flips where not all can be tried.
+        seed: of resamples, flips and permutations.
+    """
+
+    margin: float = 0.2
+    level: float = 0.95
+    gate_logit: float = 1.0
+    fewest: int = 10
+    exact: bool = False
+    resamples: int = 2000
+    flips: int = 9999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            AuditError: a value out of its range.
+        """
+        for name, good, rule in (
+            ("margin", 0 < self.margin <= 1, "in (0, 1]"),
+            ("level", 0.5 <= self.level < 1, "in [0.5, 1)"),
+            ("fewest", self.fewest >= 3, "3 or more"),
+            ("resamples", self.resamples >= 200, "200 or more"),
+            ("flips", self.flips >= 199, "199 or more"),
+        ):
+            if not good:
+                raise AuditError(f"{name} must be {rule}; got {getattr(self, name)}.")
+
+
+def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a classifier, pair and read finding, with `net` and `net_p`.
+
+    `net` is the counterfactual's logit less the sham's; `net_p` the same in probability. A removal
+    is compared with the unedited radiograph: a sham that is told "normal" removes, too. A pair of
+    which either side is missing or not finite is left out.
+    """
+    keys = [*_PAIR, *_DOSE]
+    table = predictions[predictions["arm"] == "counterfactual"]
+    shams = predictions.loc[predictions["arm"] == "sham", [*keys, "logit_edited"]]
+    table = table.merge(shams, how="left", on=keys, suffixes=("", "_sham"))
+    edited = table["logit_edited"].to_numpy(float)
+    removed = (table["action"] == "remove").to_numpy()
+    control = np.where(removed, table["logit_baseline"], table["logit_edited_sham"]).astype(float)
+    table = table[keys].copy()
+    table["net"] = edited - control
+    table["net_p"] = expit(edited) - expit(control)
+    kept: pd.DataFrame = table[np.isfinite(table["net"])].reset_index(drop=True)
+    return kept
+
+
+def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the pairs in which the judge sees the edit, and a table of how many there are.
+
+    Args:
+        nets: net effects of all readers; those of `JUDGE` decide.
+        rules: `gate_logit` is the limit.
+
+    Returns:
+        baseline_id and pair_id of every pair that counts; and, one row an edited finding: edited,
+        asked, passed, share, judge_effect, judge_low, judge_high. Findings that the judge does not
+        read pass ungated, with judge_effect NaN.
+    """
+    pairs = nets[["baseline_id", "pair_id", "patient_id", "edited_finding", "action"]]
+    pairs = pairs.drop_duplicates(["baseline_id", "pair_id"])
+    own = nets[(nets["classifier"] == JUDGE) & (nets["read_finding"] == nets["edited_finding"])]
+    seen = pairs.merge(own[["baseline_id", "pair_id", "net"]], how="left")
+    towards = np.where(seen["action"] == "remove", -1.0, 1.0) * seen["net"].to_numpy(float)
+    known = set(own["edited_finding"])
+    ungated = ~seen["edited_finding"].isin(known).to_numpy()
+    seen = seen.assign(towards=towards, passed=ungated | (towards >= rules.gate_logit))
+    rows = []
+    for name, part in seen.groupby("edited_finding", sort=True):
+        by_patient = part.groupby("patient_id", sort=True)["towards"].mean().to_numpy(float)
+        low, high = np.nan, np.nan
+        if name in known:
+            low, high = _interval(by_patient[:, None], rules)[:, 0]
+        rows.append(
+            {
+                "edited": name,
+                "asked": len(part),
+                "passed": int(part["passed"].sum()),
+                "share": float(part["passed"].mean()),
+                "judge_effect": float(np.nanmean(by_patient)) if name in known else np.nan,
+                "judge_low": low,
+                "judge_high": high,
+            }
+        )
+    columns = ["edited", "asked", "passed", "share", "judge_effect", "judge_low", "judge_high"]
+    counted = seen.loc[seen["passed"], ["baseline_id", "pair_id"]].reset_index(drop=True)
+    return counted, pd.DataFrame(rows, columns=columns)
+
+
+def cells(
+    nets: pd.DataFrame,
+    judge: pd.DataFrame,
+    rules: Rules,
+    *,
+    edited: Sequence[str] = (),
+    read: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the effect matrix as one row an edited and read finding (`CELLS`).
+
+    Args:
+        nets: net effects of one classifier, gated; removals are read with their sign turned.
+        judge: the judge's net effects of the same pairs.
+        rules: margin, level and the rest.
+        edited: findings that were asked for, and
+        read: heads that were read: a cell of which nothing is left is a row with 0 patients.
+    """
+    known = {*zip(nets["edited_finding"], nets["read_finding"], strict=True)}
+    lost = pd.DataFrame(
+        [
+            {"edited": e, "read": r, "on_target": e == r, "n": 0, "verdict": "too few"}
+            | {"reason": f"No pair counts; {rules.fewest} patients are needed."}
+            for e in edited
+            for r in read
+            if (e, r) not in known
+        ],
+        columns=list(CELLS),
+    )
+    if nets.empty:
+        return lost
+    patients = sorted(nets["patient_id"].unique())
+    keys, values = _by_patient(nets, patients, "net")
+    _, chances = _by_patient(nets, patients, "net_p")
+    weights = stats.draws(rules.resamples, len(patients), rules.seed)
+    boot = _Boot(keys, values, stats.bootstrap_means(values, weights), rules)
+    seen: _Boot | None = None
+    if not judge.empty:
+        own_keys, own = _by_patient(judge, patients, "net")
+        seen = _Boot(own_keys, own, stats.bootstrap_means(own, weights), rules)
+    likely = _Boot(keys, chances, stats.bootstrap_means(chances, weights), rules)
+    p = stats.sign_flip_columns(values, rules.flips, rules.seed)
+    on_target = np.array([edited == read for edited, read in keys])
+    q = np.full(len(keys), np.nan)
+    q[~on_target] = stats.benjamini_hochberg(p[~on_target])
+    rows = []
+    for j, key in enumerate(keys):
+        row = {"edited": key[0], "read": key[1], "on_target": bool(on_target[j]), "p": p[j]}
+        row |= {"q": q[j]} | boot.plain(key) | likely.plain(key, "_p") | boot.detectable(key)
+        row |= _ratios(key, boot, seen, rules)
+        row["verdict"], row["reason"] = _judged(row, rules, scaled=boot.yardstick(key[1]))
+        rows.append(row)
+    table = pd.DataFrame([*rows, *lost.to_dict("records")], columns=list(CELLS))
+    return table.sort_values(["edited", "read"], ignore_index=True)
+
+
+class _Boot:
+    """Means over patients of every cell, and their bootstrap samples (the same patients in all)."""
+
+    def __init__(
+        self, keys: list[tuple[str, str]], values: Array, samples: Array, rules: Rules
+    ) -> None:
+        self.place = {key: j for j, key in enumerate(keys)}
+        self.values, self.samples, self.rules = values, samples, rules
+        self.counts = np.isfinite(values).sum(0)
+        with np.errstate(invalid="ignore"):
+            self.means = np.nansum(values, 0) / np.where(self.counts, self.counts, np.nan)
+
+    def plain(self, key: tuple[str, str], mark: str = "") -> dict[str, Any]:
+        """Return n, effect, low, high of one cell."""
+        j = self.place[key]
+        low, high = _percentiles(self.samples[:, j], self.rules)
+        effect = {f"effect{mark}": self.means[j], f"low{mark}": low, f"high{mark}": high}
+        return effect if mark else {"n": int(self.counts[j])} | effect
+
+    def detectable(self, key: tuple[str, str]) -> dict[str, float]:
+        """Return the smallest effect of one cell that this many patients show with power 80 %."""
+        own = self.values[:, self.place[key]]
+        own = own[np.isfinite(own)]
+        if own.size < 3:
+            return {"detectable": np.nan}
+        alpha = 1 - self.rules.level
+        found = stats.smallest_detectable(float(own.std(ddof=1)), own.size, alpha=alpha)
+        return {"detectable": float(found)}
+
+    def yardstick(self, finding: str) -> bool:
+        """Tell whether a head reacts to edits of its own finding, surely and in enough patients."""
+        j = self.place.get((finding, finding))
+        if j is None or self.counts[j] < self.rules.fewest:
+            return False
+        return bool(_percentiles(self.samples[:, j], self.rules)[0] > 0)
+
+    def scale(self, key: tuple[str, str]) -> str | None:
+        """Return the finding whose own effect a cell is measured by.
+
+        That is the read one. A head that was tried and does not react to its own finding is
+        measured by the edited finding's head: it may know nothing but the shortcut.
+        """
+        edited, read = key
+        if self.yardstick(read):
+            return read
+        own = self.place.get((read, read))
+        tried = own is not None and self.counts[own] >= self.rules.fewest
+        return edited if tried and self.yardstick(edited) else None
+
+    def ratio(self, key: tuple[str, str], by: str) -> tuple[float, Array] | None:
+        """Return a cell's effect as a share of the own effect of the finding `by`, and samples."""
+        if key not in self.place or not self.yardstick(by):
+            return None
+        j, k = self.place[key], self.place[by, by]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = self.samples[:, j] / self.samples[:, k]
+        return float(self.means[j] / self.means[k]), share
+
+
+def _by_patient(
+    nets: pd.DataFrame, patients: Sequence[str], column: str
+) -> tuple[list[tuple[str, str]], Array]:
+    """Return the cells' keys, sorted, and the mean of `column` a patient and cell (NaN: none)."""
+    sign = np.where(nets["action"] == "remove", -1.0, 1.0)
+    table = nets.assign(value=nets[column] * sign).pivot_table(
+        index="patient_id",
+        columns=["edited_finding", "read_finding"],
+        values="value",
+        aggfunc="mean",
+        observed=True,
+    )
+    table = table.sort_index(axis=1).reindex(list(patients))
+    keys = [(str(key[0]), str(key[1])) for key in table.columns]
+    return keys, table.to_numpy(float)
+
+
+def _percentiles(samples: Array, rules: Rules) -> tuple[float, float]:
+    kept = samples[np.isfinite(samples)]
+    if kept.size < 0.9 * samples.size or not kept.size:
+        return np.nan, np.nan
+    low, high = stats.percentile_interval(kept, rules.level)
+    return float(low), float(high)
+
+
+def _interval(values: Array, rules: Rules) -> Array:
+    """Return low and high, 2 x m, of the means of n x m patients' values."""
+    weights = stats.draws(rules.resamples, len(values), rules.seed)
+    samples = stats.bootstrap_means(values, weights)
+    return np.array([_percentiles(samples[:, j], rules) for j in range(samples.shape[1])]).T
+
+
+def _ratios(
+    key: tuple[str, str], boot: _Boot, seen: _Boot | None, rules: Rules
+) -> dict[str, float]:
+    """Return margin, ratio, leak and corrected ratio of one cell, with intervals."""
+    row = dict.fromkeys(CELLS[CELLS.index("margin") : CELLS.index("detectable")], np.nan)
+    by = boot.scale(key)
+    own = boot.ratio(key, by) if by else None
+    if by is None or own is None:
+        return row
+    ratio, samples = own
+    row["margin"] = rules.margin * boot.means[boot.place[by, by]]
+    row["ratio"], (row["ratio_low"], row["ratio_high"]) = ratio, _percentiles(samples, rules)
+    told = seen.ratio(key, by) if seen is not None else None
+    if told is not None:
+        row["leak"], (row["leak_low"], row["leak_high"]) = told[0], _percentiles(told[1], rules)
+    if rules.exact or key[0] == key[1]:
+        told = (0.0, np.zeros_like(samples))
+    if told is None:
+        return row
+    # Leakage explains a rise, and no more of it than there is; a negative leak is the judge's own
+    # habit, as a radiograph without a finding cannot lose it.
+    row["corrected"] = ratio - min(max(0.0, told[0]), max(0.0, ratio))
+    corrected = samples - np.clip(told[1], 0.0, np.maximum(0.0, samples))
+    row["corrected_low"], row["corrected_high"] = _percentiles(corrected, rules)
+    return row
+
+
+def _judged(row: dict[str, Any], rules: Rules, *, scaled: bool) -> tuple[str, str]:
+    """Return verdict and reason of one cell; `scaled`: by the read finding's own effect."""
+    edited, read, margin = row["edited"], row["read"], rules.margin
+    if row["n"] < rules.fewest:
+        return "too few", f"{row['n']} patients count; {rules.fewest} are needed."
+    if row["on_target"]:
+        said = "reacts" if row["low"] > 0 else "does not surely react"
+        return "on target", f"The head for {read} {said} to edits of its own finding."
+    if not np.isfinite(row["ratio"]):
+        return (
+            "no yardstick",
+            f"The head for {read} has no sure reaction to {read} itself to measure by.",
+        )
+    if not np.isfinite(row["corrected"]):
+        return "undecided", f"The judge cannot say how much of {read} these pictures show."
+    low, high, sure = row["corrected_low"], row["corrected_high"], row["q"] <= 1 - rules.level
+    whose = read if scaled else edited
+    share = f"{row['corrected']:.0%} of the reaction to {whose} itself"
+    if low > margin and row["ratio_low"] > 0 and sure:
+        blind = "" if scaled else f"; to {read} itself the head is blind"
+        return "shortcut", f"{edited} raises {read} by {share}, beyond {margin:.0%}{blind}."
+    if not scaled:
+        return (
+            "no yardstick",
+            f"The head for {read} has no sure reaction to {read} itself to measure by.",
+        )
+    if high < -margin and row["ratio_high"] < 0 and sure:
+        return (
+            "suppression",
+            f"{edited} lowers {read} by {share.replace('-', '')}: it hides it, or speaks against.",
+        )
+    inside = -margin < low and high < margin
+    if inside and row["ratio_low"] > margin:
+        return "leakage", f"The judge, too, sees {read} in these pictures ({row['leak']:.0%})."
+    if inside:
+        return "within margin", f"{edited} moves {read} by {share}, surely within {margin:.0%}."
+    return "undecided", f"{share}, {low:.0%} to {high:.0%}: more patients are needed."
+
+
+def verdict(table: pd.DataFrame) -> Verdict:
+    """Return what a classifier's cells say in all.
+
+    No shortcut is claimed only where every off-target cell that can be judged is within the margin,
+    suppressed, or leakage, and at least one is.
+    """
+    off = table.loc[~table["on_target"].astype(bool), "verdict"]
+    if (off == "shortcut").any():
+        return "shortcuts found"
+    settled = off.isin(["within margin", "suppression", "leakage"])
+    return "no shortcut beyond the margin" if len(off) and settled.all() else "undecided"
+
+
+def score(table: pd.DataFrame) -> float:
+    """Return the shortcut score: the largest corrected off-target ratio, at least 0, or NaN."""
+    off = table[~table["on_target"].astype(bool) & (table["verdict"] != "too few")]
+    known = off["corrected"].dropna()
+    return float(max(0.0, known.max())) if len(known) else float("nan")
+
+
+def doses(nets: pd.DataFrame, levels: Sequence[tuple[str, float]], rules: Rules) -> pd.DataFrame:
+    """Return effects by dose, and a test that they rise.
+
+    Args:
+        nets: net effects of one classifier whose column `dose` names the dose of each pair.
+        levels: each dose's label and number, in rising order.
+        rules: level of the intervals.
+    """
+    columns = ["edited", "read", "dose", "level", "n", "effect", "low", "high", "trend_p"]
+    rows = []
+    for (edited, read), part in nets.groupby(["edited_finding", "read_finding"], sort=True):
+        table = part.pivot_table(index="patient_id", columns="dose", values="net", aggfunc="mean")
+        made = [level for level in levels if level[0] in table]
+        table = table[[label for label, _ in made]].dropna()
+        if len(table) < 3 or len(made) < 2:
+            continue
+        values = table.to_numpy(float)
+        _, p = stats.trend(np.array([level for _, level in made]), values, seed=rules.seed)
+        low, high = _interval(values, rules)
+        for j, (label, level) in enumerate(made):
+            row = [edited, read, label, level, len(table), values[:, j].mean(), low[j], high[j], p]
+            rows.append(row)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def subgroups(
+    nets: pd.DataFrame, patients: pd.DataFrame, attributes: Iterable[str], rules: Rules
+) -> pd.DataFrame:
+    """Return effects by subgroup, with a permutation test that they differ.
+
+    Args:
+        nets: net effects of one classifier, gated.
+        patients: one row a patient, indexed by patient_id, one column an attribute; empty: unknown.
+        attributes: columns to split by; groups of fewer than `rules.fewest` patients are left out.
+        rules: level, resamples and seed.
+    """
+    columns = ["edited", "read", "attribute", "group", "n", "effect", "low", "high"]
+    columns += ["interaction_p"]
+    rows: list[list[Any]] = []
+    if nets.empty:
+        return pd.DataFrame(columns=[*columns, "interaction_q"])
+    order = sorted(nets["patient_id"].unique())
+    keys, values = _by_patient(nets, order, "net")
+    attributes = list(attributes)
+    # As many permutations as it takes for one test among all to stay below the level.
+    count = max(1999, 40 * len(keys) * len(attributes))
+    for attribute in attributes:
+        group = patients[attribute].reindex(order).fillna("").astype(str).to_numpy()
+        for j, (edited, read) in enumerate(keys):
+            known = np.isfinite(values[:, j]) & (group != "")
+            own, of = values[known, j], group[known]
+            names = [g for g in sorted(set(of)) if (of == g).sum() >= rules.fewest]
+            if len(names) < 2:
+                continue
+            fit = np.isin(of, names)
+            p = stats.interaction(own[fit], of[fit], count=count, seed=rules.seed)
+            for name in names:
+                part = own[of == name]
+                low, high = _interval(part[:, None], rules)[:, 0]
+                head = [edited, read, attribute, name]
+                rows.append([*head, len(part), part.mean(), low, high, p])
+    table = pd.DataFrame(rows, columns=columns)
+    tests = table.drop_duplicates(["edited", "read", "attribute"])
+    q = stats.benjamini_hochberg(tests["interaction_p"].to_numpy(float))
+    tests = tests.assign(interaction_q=q)[["edited", "read", "attribute", "interaction_q"]]
+    return table.merge(tests, how="left", on=["edited", "read", "attribute"])
+
+
+def stress(
+    readings: pd.DataFrame, states: pd.DataFrame, findings: Sequence[str], rules: Rules
+) -> pd.DataFrame:
+    """Return each head's AUC of real positives against clean negatives and against other findings.
+
+    Args:
+        readings: image_id, patient_id, read_finding, logit of real radiographs, one classifier.
+        states: indexed by image_id, one column a finding: "positive", "negative", "uncertain" or
+            "unmentioned"; `clean`, bool: read as showing no finding; and `drawn`: the findings it
+            was drawn for, joined by "|". Positives are those drawn as such: a picture drawn for
+            another finding brings that finding with it.
+        findings: heads, and findings that negatives may carry.
+        rules: level, resamples and seed.
+
+    Returns:
+        read, against, n_positive, n_negative, auc with DeLong's and the patients' bootstrap
+        intervals, and drop and drop_p against clean negatives. Fewer than 5 on a side: left out.
+    """
+    columns = ["read", "against", "n_positive", "n_negative", "auc", "low", "high"]
+    columns += ["boot_low", "boot_high", "drop", "drop_p"]
+    rows: list[list[Any]] = []
+    for read in findings:
+        own = readings[readings["read_finding"] == read].dropna(subset=["logit"])
+        if own.empty or read not in states:
+            continue
+        own = own.join(states, on="image_id", how="inner").reset_index(drop=True)
+        drawn = np.array([read in names.split("|") for names in own["drawn"]], dtype=bool)
+        positive = (own[read] == "positive").to_numpy() & drawn
+        clean = own["clean"].to_numpy(bool) & ~positive
+        absent = own[read].isin(["negative", "unmentioned"]).to_numpy()
+        groups = {"clean": clean}
+        for other in findings:
+            if other != read and other in own:
+                groups[other] = (own[other] == "positive").to_numpy() & absent & ~positive
+        if positive.sum() < 5 or clean.sum() < 5:
+            continue
+        logit = own["logit"].to_numpy(float)
+        for name, negative in groups.items():
+            if negative.sum() < 5:
+                continue
+            rows.append(
+                [read, name, *_contrast(logit, own["patient_id"], positive, negative, rules)]
+            )
+            drop, p = np.nan, np.nan
+            if name != "clean":
+                drop, _, _, p = stats.auc_difference_shared_positives(
+                    logit[positive], logit[clean], logit[negative]
+                )
+            rows[-1] += [drop, p]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _contrast(
+    logit: Array,
+    patient: pd.Series[str],
+    positive: NDArray[np.bool_],
+    negative: NDArray[np.bool_],
+    rules: Rules,
+) -> list[Any]:
+    """Return the counts, the AUC, DeLong's interval and the bootstrap interval of patients."""
+    kept = positive | negative
+    scores, truth = logit[kept], positive[kept]
+    area, low, high = stats.delong_interval(scores, truth, level=rules.level)
+    cluster = patient.to_numpy(str)[kept]
+    boot = stats.clustered_auc_interval(
+        scores, truth, cluster, count=rules.resamples, seed=rules.seed, level=rules.level
+    )
+    return [int(positive.sum()), int(negative.sum()), area, low, high, *boot]

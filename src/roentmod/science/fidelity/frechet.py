@@ -1,0 +1,242 @@
+"""pFID: how far apart two single pictures are, by the features of their places.
+
+The paper names a pairwise Frechet distance and gives neither extractor nor formula; this is ours.
+
+A picture's features are m vectors of d numbers, one a place of an extractor's grid. They are taken
+for a sample of a normal distribution with
+
+    mean        mu = mean of the vectors
+    covariance  C  = (1 - s) S + s (trace(S) / d) I,    S the unbiased sample covariance,
+
+where the shrinkage s = `SHRINKAGE` = 0.1 is fixed: m is often below d, S is then singular, and a
+shrinkage chosen from each picture would make the distance depend on how it was chosen. The distance
+of two pictures is the squared Frechet (2-Wasserstein) distance of their distributions, as in the
+FID of Heusel et al. (NeurIPS 2017):
+
+    pFID = |mu1 - mu2|^2 + trace(C1) + trace(C2) - 2 trace((C1 C2)^(1/2)).
+
+The last trace is the sum of the singular values of C1^(1/2) C2^(1/2), with symmetric square roots
+from eigenvalues in float64: it equals the trace of the matrix square root of C1 C2 that other
+libraries take, and stays real where rounding makes theirs complex. It is a distance of the order
+of the features squared; only distances by the same extractor compare.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+from roentmod.errors import AuditError
+from roentmod.science import stats
+
+__all__ = ["GROUPS", "Gaussian", "compare_groups", "gaussian", "own_closer", "pfid", "summarise"]
+
+Floats = NDArray[np.float64]
+SHRINKAGE = 0.1
+# Pairs a baseline is in: with its counterfactuals, their shams, its patient at another visit, and
+# other patients matched on sex, age band and view.
+GROUPS = ("baseline-edit", "baseline-sham", "same patient", "different patient")
+# Which group should be nearer than which.
+_ORDERS = (
+    ("baseline-edit", "different patient"),
+    ("baseline-edit", "same patient"),
+    ("baseline-sham", "different patient"),
+    ("same patient", "different patient"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """The normal distribution of one picture's features.
+
+    Attributes:
+        mean: d.
+        root: symmetric square root of the covariance, d x d.
+        trace: of the covariance.
+    """
+
+    mean: Floats
+    root: Floats
+    trace: float
+
+
+def gaussian(vectors: ArrayLike, *, shrinkage: float = SHRINKAGE) -> Gaussian:
+    """Return the distribution of features: m x d, or a grid h x w x d of them.
+
+    Args:
+        vectors: features of one picture, two places or more.
+        shrinkage: share of the covariance that is spread evenly, in [0, 1].
+
+    Raises:
+        AuditError: fewer than two vectors, one that is not finite, or shrinkage out of range.
+    """
+    table = np.asarray(vectors, np.float64)
+    table = table.reshape(-1, table.shape[-1]) if table.ndim > 1 else table[:, None]
+    if len(table) < 2 or not np.isfinite(table).all() or not 0 <= shrinkage <= 1:
+        raise AuditError(
+            "pFID needs two or more finite feature vectors a picture and a shrinkage in [0, 1]; "
+            f"got {len(table)} vectors and {shrinkage:g}. Use an extractor with a grid."
+        )
+    d = table.shape[1]
+    mean = table.mean(axis=0)
+    centred = table - mean
+    covariance = centred.T @ centred / (len(table) - 1)
+    trace = float(np.trace(covariance))
+    covariance = (1 - shrinkage) * covariance + shrinkage * trace / d * np.eye(d)
+    values, axes = np.linalg.eigh(covariance)
+    root = (axes * np.sqrt(np.clip(values, 0, None))) @ axes.T
+    return Gaussian(mean, root, float(np.trace(covariance)))
+
+
+def pfid(first: Gaussian, second: Gaussian) -> float:
+    """Return the squared Frechet distance of two pictures' distributions, 0 or more.
+
+    Raises:
+        AuditError: they are of features of different length.
+    """
+    if first.mean.shape != second.mean.shape:
+        raise AuditError(
+            f"pFID compares features of one extractor; got {first.mean.size} and "
+            f"{second.mean.size} numbers a vector."
+        )
+    across = np.linalg.svd(first.root @ second.root, compute_uv=False).sum()
+    between = float(((first.mean - second.mean) ** 2).sum())
+    # Equal pictures give rounding of either sign.
+    return max(0.0, between + first.trace + second.trace - 2 * float(across))
+
+
+def summarise(
+    pairs: pd.DataFrame, *, resamples: int = 2000, seed: int = 0, level: float = 0.95
+) -> pd.DataFrame:
+    """Return each group's distances in numbers, with bootstrap intervals over patients.
+
+    A patient's value is the median of the patient's pairs in the group; the group's is the median
+    over patients. A resample draws patients, each with all pairs.
+
+    Args:
+        pairs: `group`, `patient_id` and `pfid`, one row a pair of pictures.
+        resamples: bootstrap resamples.
+        seed: of the resamples.
+        level: of the interval.
+
+    Returns:
+        One row a group of `GROUPS`: group, pairs, patients, median, low, high; NaN where there are
+        no pairs.
+    """
+    rows = []
+    for group in GROUPS:
+        part = pairs[pairs["group"] == group]
+        values = part.groupby("patient_id", sort=True)["pfid"].median().to_numpy(float)
+        low, high = _median_interval(values, resamples, seed, level)
+        middle = float(np.median(values)) if values.size else math.nan
+        rows.append([group, len(part), len(values), middle, low, high])
+    return pd.DataFrame(rows, columns=["group", "pairs", "patients", "median", "low", "high"])
+
+
+def _median_interval(
+    values: Floats, resamples: int, seed: int, level: float
+) -> tuple[float, float]:
+    if values.size < 2:
+        return math.nan, math.nan
+    order = np.sort(values)
+    weights = stats.draws(resamples, len(order), seed)
+    # Sorted, a resample's median is where its cumulated weights reach the middle two places.
+    reached = weights.cumsum(axis=1)
+    n = len(order)
+    lower = order[(reached >= (n + 1) // 2).argmax(axis=1)]
+    upper = order[(reached >= n // 2 + 1).argmax(axis=1)]
+    low, high = stats.percentile_interval((lower + upper) / 2, level)
+    return float(low), float(high)
+
+
+def compare_groups(pairs: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
+    """Test, within baselines, that one group's pairs are nearer than another's.
+
+    Under the null hypothesis the two groups' pairs of one baseline are exchangeable. The statistic
+    is the mean over baselines of (mean distance in the farther group) - (mean in the nearer one);
+    p is the share of `permutations` random exchanges within baselines that reach it,
+    (b + 1) / (count + 1). Baselines without pairs in both groups are left out.
+
+    Args:
+        pairs: `group`, `baseline_id` and `pfid`.
+        permutations: how many.
+        seed: of them.
+
+    Returns:
+        One row a hypothesis: nearer, farther, baselines, difference, share (of baselines in which
+        it holds), p (one-sided); NaN where no baseline has both.
+    """
+    rows = []
+    for nearer, farther in _ORDERS:
+        near = _by_baseline(pairs, nearer)
+        far = _by_baseline(pairs, farther)
+        both = [(near[key], far[key]) for key in sorted(near.keys() & far.keys())]
+        gaps = np.array([b.mean() - a.mean() for a, b in both])
+        p = _permuted(both, gaps, permutations, seed) if both else math.nan
+        mean, share = (
+            (float(gaps.mean()), float((gaps > 0).mean())) if both else (math.nan, math.nan)
+        )
+        rows.append([nearer, farther, len(both), mean, share, p])
+    columns = ["nearer", "farther", "baselines", "difference", "share", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _by_baseline(pairs: pd.DataFrame, group: str) -> dict[str, Floats]:
+    part = pairs[pairs["group"] == group]
+    return {
+        str(name): values.to_numpy(float)
+        for name, values in part.groupby("baseline_id", sort=True)["pfid"]
+    }
+
+
+def _permuted(both: Sequence[tuple[Floats, Floats]], gaps: Floats, count: int, seed: int) -> float:
+    total = np.zeros(count)
+    for number, (near, far) in enumerate(both):
+        values = np.concatenate([near, far])
+        rng = np.random.default_rng([seed, number])
+        shuffled = rng.permuted(np.tile(values, (count, 1)), axis=1)
+        total += shuffled[:, len(near) :].mean(axis=1) - shuffled[:, : len(near)].mean(axis=1)
+    observed = gaps.sum()
+    reached = (total >= observed - 1e-12 * max(np.abs(gaps).sum(), 1e-300)).sum()
+    return (int(reached) + 1) / (count + 1)
+
+
+def own_closer(pairs: pd.DataFrame, *, level: float = 0.95) -> dict[str, Any]:
+    """Return in how many baselines the edit stays nearer than anything else.
+
+    Args:
+        pairs: `group`, `baseline_id`, `other_id` and `pfid`.
+        level: of the interval.
+
+    Returns:
+        baselines (those with a counterfactual and at least one other picture to compare), closer
+        (of these, those whose mean distance over counterfactuals is below the distance to the same
+        patient's other visit, where there is one, and below the distance to every matched other
+        patient), fraction, low, high (Wilson's interval); NaN without baselines.
+    """
+    edits = _by_baseline(pairs, "baseline-edit")
+    visits = _by_baseline(pairs, "same patient")
+    others = _by_baseline(pairs, "different patient")
+    closer = total = 0
+    for name, own in edits.items():
+        rivals = [group[name].min() for group in (visits, others) if name in group]
+        if rivals:
+            total += 1
+            closer += int(own.mean() < min(rivals))
+    if not total:
+        return {"baselines": 0, "closer": 0, **dict.fromkeys(("fraction", "low", "high"), math.nan)}
+    found = binomtest(closer, total).proportion_ci(level, method="wilson")
+    return {
+        "baselines": total,
+        "closer": closer,
+        "fraction": closer / total,
+        "low": float(found.low),
+        "high": float(found.high),
+    }

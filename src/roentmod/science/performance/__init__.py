@@ -1,0 +1,188 @@
+"""What retraining has changed: areas, calibration, confounded pairs, reverse shortcuts, gaps.
+
+Everything starts from the predictions of all arms and seeds (`PREDICTIONS` names the columns).
+`panels` checks them once; the functions take panels and return tables; `evaluate` does it all.
+Thresholds and calibration are chosen on validation and used as they are elsewhere. Patients are
+the unit of all resampling; what seeds add is stated beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from roentmod.science.performance.checks import checks, score_falls
+from roentmod.science.performance.pairs import (
+    SLICES,
+    pair_comparisons,
+    pair_performance,
+    reverse_comparisons,
+    reverse_scores,
+    reverse_shortcut,
+    stress_specificity,
+)
+from roentmod.science.performance.panels import ARMS, PREDICTIONS, Panel, Rules, panels
+from roentmod.science.performance.performance import (
+    MEASURES,
+    Performance,
+    comparisons,
+    operating_points,
+    performance,
+)
+from roentmod.science.performance.subgroups import ATTRIBUTES, Subgroups, subgroups
+
+__all__ = [
+    "ARMS",
+    "ATTRIBUTES",
+    "MEASURES",
+    "PREDICTIONS",
+    "SLICES",
+    "Evaluation",
+    "Panel",
+    "Performance",
+    "Rules",
+    "Subgroups",
+    "checks",
+    "comparisons",
+    "evaluate",
+    "operating_points",
+    "pair_comparisons",
+    "pair_performance",
+    "panels",
+    "performance",
+    "reverse_comparisons",
+    "reverse_scores",
+    "reverse_shortcut",
+    "score_falls",
+    "stress_specificity",
+    "subgroups",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """All tables of one retraining; each is described where it is made.
+
+    Attributes:
+        rules: what they were made with.
+        points: `operating_points`.
+        each: `performance`, of every model.
+        mean: `performance`, means over seeds.
+        comparisons: `comparisons`.
+        pairs: `pair_performance`.
+        pair_comparisons: `pair_comparisons`.
+        reverse: `reverse_shortcut`.
+        reverse_scores: `reverse_scores`.
+        reverse_comparisons: `reverse_comparisons`.
+        stress: `stress_specificity`.
+        groups: `subgroups`, areas.
+        gaps: `subgroups`, differences.
+        scores: `score_falls`; empty where no audit was given.
+        checks: `checks`.
+    """
+
+    rules: Rules
+    points: pd.DataFrame
+    each: pd.DataFrame
+    mean: pd.DataFrame
+    comparisons: pd.DataFrame
+    pairs: pd.DataFrame
+    pair_comparisons: pd.DataFrame
+    reverse: pd.DataFrame
+    reverse_scores: pd.DataFrame
+    reverse_comparisons: pd.DataFrame
+    stress: pd.DataFrame
+    groups: pd.DataFrame
+    gaps: pd.DataFrame
+    scores: pd.DataFrame
+    checks: pd.DataFrame
+
+    def figures(self) -> dict[str, Any]:
+        """Return what ``bench/retrain.json`` holds of one experiment; None where unknown.
+
+        ``internal`` and ``external`` {finding, or "cause → read" where there are pairs:
+        {arm: {auc, ci}}}, with the test's name in brackets where a place has several;
+        ``shortcut_score`` {arm}; ``reverse_shortcut`` {arm}, the mean of the internal tests;
+        ``seeds`` {arm}.
+        """
+        inside = self.reverse_scores[self.reverse_scores["where"] == "internal"]
+        losses = inside.groupby("arm", sort=False)["loss"].mean()
+        seeds = self.each.groupby("arm", sort=False)["seed"].nunique()
+        return {
+            "internal": self._areas("internal"),
+            "external": self._areas("external"),
+            "shortcut_score": {
+                str(row["arm"]): _number(row["score"]) for row in self.scores.to_dict("records")
+            },
+            "reverse_shortcut": {str(arm): _number(loss) for arm, loss in losses.items()},
+            "seeds": {str(arm): int(count) for arm, count in seeds.items()},
+        }
+
+    def _areas(self, where: str) -> dict[str, Any]:
+        paired = len(self.pairs) > 0
+        table = self.pairs[self.pairs["slice"] == "all"] if paired else self.mean
+        table = table[table["where"] == where]
+        several = table["test"].nunique() > 1
+        ends = ("low", "high") if paired else ("auc_low", "auc_high")
+        found: dict[str, Any] = {}
+        for row in table.to_dict("records"):
+            name = f"{row['cause']} → {row['read']}" if paired else str(row["finding"])
+            name += f" ({row['test']})" if several else ""
+            told = {"auc": _number(row["auc"]), "ci": [_number(row[end]) for end in ends]}
+            found.setdefault(name, {})[str(row["arm"])] = told
+        return found
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    pairs: Iterable[tuple[str, str]] = (),
+    *,
+    scores: pd.DataFrame | None = None,
+    rules: Rules | None = None,
+) -> Evaluation:
+    """Return all tables of a retraining.
+
+    Args:
+        predictions: of all arms and seeds, on validation and every test; see `panels`.
+        pairs: of (cause, read), which training confounded.
+        scores: one row an arm and seed, with the audit's shortcut `score`.
+        rules: what is compared, and what counts as reached.
+
+    Raises:
+        DatasetError: predictions are malformed (see `panels`), have not one validation split, or
+            lack a finding of a pair.
+    """
+    rules, asked = rules or Rules(), [(cause, read) for cause, read in pairs]
+    own = panels(predictions, rules)
+    points = operating_points(own)
+    reached, groups = performance(own, points, rules), subgroups(own, rules)
+    compared = pair_comparisons(own, asked, rules)
+    reverse = reverse_comparisons(own, asked, points, rules)
+    if scores is None:
+        scores = pd.DataFrame(columns=["arm", "seed", "score"])
+    falls = score_falls(scores, rules)
+    return Evaluation(
+        rules=rules,
+        points=points,
+        each=reached.each,
+        mean=reached.mean,
+        comparisons=comparisons(own, rules),
+        pairs=pair_performance(own, asked, rules),
+        pair_comparisons=compared,
+        reverse=reverse_shortcut(own, asked, points, rules),
+        reverse_scores=reverse_scores(own, asked, points),
+        reverse_comparisons=reverse,
+        stress=stress_specificity(own, points, rules),
+        groups=groups.groups,
+        gaps=groups.gaps,
+        scores=falls,
+        checks=checks(compared, reverse, falls, rules),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return round(float(value), 4) if math.isfinite(float(value)) else None

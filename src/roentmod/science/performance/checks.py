@@ -1,0 +1,126 @@
+"""What was asked of the corrected arms, and whether it was reached."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from roentmod.errors import DatasetError
+from roentmod.science.performance.panels import Rules
+
+__all__ = ["checks", "score_falls"]
+
+_CHECKS = ["check", "arm", "test", "where", "subject", "value", "low", "high", "limit", "state"]
+_FALLS = ["arm", "seeds", "score", "lowest", "highest", "fall"]
+
+
+def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFrame:
+    """Return each arm's shortcut score, the mean over seeds, and its fall against the reference.
+
+    Args:
+        scores: one row an arm and seed, with `score`, of audits that are alike in all else.
+        rules: the reference.
+
+    Returns:
+        one row an arm: seeds, score, the lowest and highest of its seeds, and ``fall``: 0.7 where
+        the score is 30 % of the reference's, NaN where the reference has none above 0.
+
+    Raises:
+        DatasetError: a column is missing.
+    """
+    rules = rules or Rules()
+    missing = {"arm", "seed", "score"} - set(scores.columns)
+    if missing:
+        raise DatasetError(f"Scores need the columns {', '.join(sorted(missing))}; add them.")
+    known = scores[scores["score"].notna()].sort_values(["arm", "seed"])
+    means = {str(arm): own["score"] for arm, own in known.groupby("arm", sort=False)}
+    base = float(means[rules.reference].mean()) if rules.reference in means else math.nan
+    rows = [
+        [arm, len(own), own.mean(), own.min(), own.max(), 1 - own.mean() / base]
+        if base > 0
+        else [arm, len(own), own.mean(), own.min(), own.max(), math.nan]
+        for arm, own in means.items()
+    ]
+    return pd.DataFrame(rows, columns=_FALLS)
+
+
+def checks(
+    pairs: pd.DataFrame, reverse: pd.DataFrame, scores: pd.DataFrame, rules: Rules | None = None
+) -> pd.DataFrame:
+    """Return what was asked for, and whether each corrected arm reached it.
+
+    ``gain``: a pair's area over all pictures of a test is at least `rules.gain` above the
+    reference's, with an interval above 0. ``rival``: it is above a rival's, with an interval above
+    0. ``shares``: how many pairs of a test gain; all must inside, `rules.external_share` outside.
+    ``fall``: the audit's score falls by `rules.fall`. ``reverse``: the last corrected arm loses
+    less than the first where findings come together, with an interval below 0.
+
+    Args:
+        pairs: of `pair_comparisons`.
+        reverse: of `reverse_comparisons`.
+        scores: of `score_falls`.
+        rules: arms and limits.
+
+    Returns:
+        one row a check; state is "passed", "failed" or "not measured", which is also what too few
+        pictures are.
+    """
+    rules = rules or Rules()
+    rows = [*_gains(pairs, rules), *_falls(scores, rules), *_reverse(reverse, rules)]
+    return pd.DataFrame(rows, columns=_CHECKS)
+
+
+def _state(reached: bool, known: bool) -> str:
+    return "not measured" if not known else "passed" if reached else "failed"
+
+
+def _gains(pairs: pd.DataFrame, rules: Rules) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    own = pairs[(pairs["slice"] == "all") & pairs["arm"].isin(rules.corrected)]
+    for (arm, test, where), some in own.groupby(["arm", "test", "where"], sort=False):
+        for row in some.to_dict("records"):
+            known, over = row["state"] == "ok", row["reference"] == rules.reference
+            if not over and row["reference"] not in rules.rivals:
+                continue
+            limit = rules.gain if over else 0.0
+            name = f"{row['cause']} → {row['read']}"
+            subject = name if over else f"{name}, {row['reference']}"
+            told = [row["difference"], row["low"], row["high"], limit]
+            state = _state(row["difference"] >= limit and row["low"] > 0, known)
+            rows.append(["gain" if over else "rival", arm, test, where, subject, *told, state])
+        limit = 1.0 if where == "internal" else rules.external_share
+        states = [row[-1] for row in rows if row[:3] == ["gain", arm, test]]
+        if states:
+            share = states.count("passed") / len(states)
+            # Whatever is not measured could still tip a share that is not reached.
+            known = share >= limit or 1 - states.count("failed") / len(states) < limit
+            head = ["shares", arm, test, where, f"{states.count('passed')} of {len(states)} pairs"]
+            rows.append([*head, share, math.nan, math.nan, limit, _state(share >= limit, known)])
+    return rows
+
+
+def _falls(scores: pd.DataFrame, rules: Rules) -> list[list[Any]]:
+    falls = dict(zip(scores["arm"], scores["fall"], strict=True))
+    rows: list[list[Any]] = []
+    for arm in rules.corrected:
+        fall = float(falls.get(arm, math.nan))
+        state = _state(fall >= rules.fall, not math.isnan(fall))
+        told = [fall, math.nan, math.nan, rules.fall, state]
+        rows.append(["fall", arm, "", "", "audit", *told])
+    return rows
+
+
+def _reverse(reverse: pd.DataFrame, rules: Rules) -> list[list[Any]]:
+    first, last = rules.corrected[0], rules.corrected[-1]
+    own = reverse[(reverse["arm"] == last) & (reverse["reference"] == first)]
+    rows: list[list[Any]] = []
+    for row in own.to_dict("records"):
+        told = [row["difference"], row["low"], row["high"], 0.0]
+        head = ["reverse", last, row["test"], row["where"], first]
+        rows.append([*head, *told, _state(row["high"] < 0, True)])
+    if not rows:
+        head = ["reverse", last, "", "", first]
+        rows.append([*head, math.nan, math.nan, math.nan, 0.0, "not measured"])
+    return rows

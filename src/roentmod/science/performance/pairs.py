@@ -1,0 +1,228 @@
+"""Pairs of findings that training confounded: cause, and the finding read because of it.
+
+Where a shortcut from cause to read was learned, the head of `read` answers to `cause`. It ranks
+worst where the two are told apart, `read` alone against `cause` alone (the *cross* slice). A
+correction that goes too far shows in the opposite place, where the two truly come together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roentmod.science.performance.panels import Floats, Mask, Panel, Rules
+from roentmod.science.performance.performance import state, tests
+
+__all__ = [
+    "SLICES",
+    "pair_comparisons",
+    "pair_performance",
+    "reverse_comparisons",
+    "reverse_scores",
+    "reverse_shortcut",
+    "stress_specificity",
+]
+
+Pairs = Sequence[tuple[str, str]]
+SLICES = ("all", "cause present", "cause absent", "cross")
+_SLICE = ["test", "where", "cause", "read", "slice", "n", "positives", "state"]
+_AREA = ["arm", *_SLICE, "auc", "low", "high", "seeds", "seed_sd"]
+_DIFFERENCE = ["arm", "reference", *_SLICE, "difference", "low", "high", "seeds", "seed_sd"]
+_DIFFERENCE += ["seeds_above"]
+_REVERSE = ["arm", "test", "where", "cause", "read", "n_single", "n_both", "n_cause", "state"]
+_REVERSE += [f"{a}{b}" for a in ("single", "both", "loss", "auc") for b in ("", "_low", "_high")]
+_REVERSE += ["loss_sd", "change", "change_low", "change_high"]
+_SCORE = ["arm", "test", "where", "pairs", "loss", "low", "high", "seed_sd"]
+_CHANGE = ["arm", "reference", "test", "where", "pairs", "difference", "low", "high"]
+_CHANGE += ["seeds", "seed_sd", "seeds_above"]
+_STRESS = ["arm", "test", "where", "finding", "n_clean", "n_stress", "state"]
+_STRESS += [f"{a}{b}" for a in ("clean", "stress", "drop") for b in ("", "_low", "_high")]
+
+
+def _slices(panel: Panel, cause: str, read: str) -> tuple[Mask, dict[str, Mask]]:
+    """Return who is positive for `read`, and who is in which slice; both labels are known."""
+    first, second = panel.label(cause), panel.label(read)
+    known = np.isfinite(first) & np.isfinite(second)
+    present, positive = known & (first == 1), known & (second == 1)
+    masks = (known, present, known & ~present, known & (present != positive))
+    return positive, dict(zip(SLICES, masks, strict=True))
+
+
+def _areas(
+    panels: Sequence[Panel], pairs: Pairs, rules: Rules
+) -> Iterable[tuple[Panel, list[Any], Floats]]:
+    """Yield panel, head of the row, and areas of all models, m x (1 + resamples), by slice."""
+    for panel in tests(panels):
+        for cause, read in pairs:
+            positive, slices = _slices(panel, cause, read)
+            for name, chosen in slices.items():
+                found = state(positive, chosen, rules)
+                if found == "one class":
+                    continue
+                head = [panel.test, panel.where, cause, read, name, int(chosen.sum())]
+                head += [int(positive[chosen].sum()), found]
+                yield panel, head, panel.areas(read, positive, chosen)
+
+
+def pair_performance(
+    panels: Sequence[Panel], pairs: Pairs, rules: Rules | None = None
+) -> pd.DataFrame:
+    """Return each arm's area of head `read` in each slice of each test, means over seeds.
+
+    Slices: all pictures labelled for both; those with the cause; those without it; and *cross*,
+    `read` without the cause against the cause without `read`, where a head that answers to the
+    cause alone has an area of 0. Slices of one class are left out.
+
+    Args:
+        panels: all of them; validation is left out.
+        pairs: of (cause, read).
+        rules: fewest.
+
+    Raises:
+        DatasetError: a finding was not read.
+    """
+    rules, rows = rules or Rules(), []
+    for panel, head, samples in _areas(panels, pairs, rules):
+        for arm, own in panel.by_arm(samples).items():
+            spread = [panel.arms.count(arm), panel.seed_spread(samples, arm)]
+            rows.append([arm, *head, *panel.told(own), *spread])
+    return pd.DataFrame(rows, columns=_AREA)
+
+
+def pair_comparisons(
+    panels: Sequence[Panel], pairs: Pairs, rules: Rules | None = None
+) -> pd.DataFrame:
+    """Return differences of those areas between arms; arguments as `pair_performance`."""
+    rules, rows = rules or Rules(), []
+    for panel, head, samples in _areas(panels, pairs, rules):
+        for arm, reference in rules.contrasts(panel.arms):
+            told = panel.contrast(samples, arm, reference)
+            rows.append([arm, reference, *head, *told])
+    return pd.DataFrame(rows, columns=_DIFFERENCE)
+
+
+def _called(panel: Panel, pair: tuple[str, str], points: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Return sensitivity to `read` without and with the cause, each m x (1 + resamples)."""
+    positive, slices = _slices(panel, *pair)
+    calls = panel.called(points, pair[1])
+    present = slices["cause present"]
+    return panel.shares(calls, positive & ~present), panel.shares(calls, positive & present)
+
+
+def reverse_shortcut(
+    panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame, rules: Rules | None = None
+) -> pd.DataFrame:
+    """Return how a head's sensitivity differs where the finding truly comes with the cause.
+
+    Args:
+        panels: all of them; validation is left out.
+        pairs: of (cause, read).
+        points: of `operating_points`.
+        rules: fewest, reference.
+
+    Returns:
+        one row an arm, test and pair. ``single``: sensitivity where `read` comes without the
+        cause; ``both``: where they come together; ``loss`` is single less both: positive where
+        the model under-calls what truly comes together, negative where the cause helps it.
+        ``change`` is the loss less the reference's. ``auc``: area among pictures with the cause.
+        ``state`` is "too few" with fewer than `rules.fewest` of either kind.
+
+    Raises:
+        DatasetError: a finding was not read.
+    """
+    rules = rules or Rules()
+    rows: list[list[Any]] = []
+    for panel in tests(panels):
+        for cause, read in pairs:
+            positive, slices = _slices(panel, cause, read)
+            present = slices["cause present"]
+            counts = [int((positive & ~present).sum()), int((positive & present).sum())]
+            found = "ok" if min(counts) >= rules.fewest else "too few"
+            head = [panel.test, panel.where, cause, read, *counts, int(present.sum()), found]
+            single, both = _called(panel, (cause, read), points)
+            areas = panel.by_arm(panel.areas(read, positive, present))
+            means = [panel.by_arm(samples) for samples in (single, both, single - both)]
+            base = means[2].get(rules.reference)
+            for arm, area in areas.items():
+                loss = means[2][arm]
+                four = [panel.told(own) for own in (means[0][arm], means[1][arm], loss, area)]
+                spread = panel.seed_spread(single - both, arm)
+                change = panel.told(loss - (loss * np.nan if base is None else base))
+                rows.append([arm, *head, *sum(four, ()), spread, *change])
+    return pd.DataFrame(rows, columns=_REVERSE)
+
+
+def _mean_losses(
+    panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame
+) -> Iterable[tuple[Panel, int, Floats]]:
+    """Yield panel, how many pairs it knows the loss of, and their mean, m x (1 + resamples)."""
+    for panel in tests(panels):
+        losses = [single - both for single, both in (_called(panel, p, points) for p in pairs)]
+        known = [loss for loss in losses if np.isfinite(loss[:, 0]).all()]
+        if known:
+            yield panel, len(known), np.mean(known, axis=0)
+
+
+def reverse_scores(panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame) -> pd.DataFrame:
+    """Return each arm's reverse-shortcut score in each test: its mean loss over pairs.
+
+    Pairs without singly or jointly positive pictures in a test are left out; ``pairs`` says how
+    many are in. A test without any has no row. Arguments as `reverse_shortcut`.
+    """
+    rows: list[list[Any]] = []
+    for panel, count, samples in _mean_losses(panels, pairs, points):
+        for arm, own in panel.by_arm(samples).items():
+            told = [*panel.told(own), panel.seed_spread(samples, arm)]
+            rows.append([arm, panel.test, panel.where, count, *told])
+    return pd.DataFrame(rows, columns=_SCORE)
+
+
+def reverse_comparisons(
+    panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame, rules: Rules | None = None
+) -> pd.DataFrame:
+    """Return differences of those scores between arms; arguments as `reverse_shortcut`."""
+    rules, rows = rules or Rules(), []
+    for panel, count, samples in _mean_losses(panels, pairs, points):
+        for arm, reference in rules.contrasts(panel.arms):
+            told = panel.contrast(samples, arm, reference)
+            rows.append([arm, reference, panel.test, panel.where, count, *told])
+    return pd.DataFrame(rows, columns=_CHANGE)
+
+
+def stress_specificity(
+    panels: Sequence[Panel], points: pd.DataFrame, rules: Rules | None = None
+) -> pd.DataFrame:
+    """Return how specificity falls where another finding is there.
+
+    Args:
+        panels: all of them; validation is left out.
+        points: of `operating_points`.
+        rules: fewest.
+
+    Returns:
+        one row an arm, test and finding that has both kinds of negatives. ``clean``: specificity
+        where every other finding is known to be absent; ``stress``: where at least one is
+        present; ``drop`` is clean less stress.
+    """
+    rules = rules or Rules()
+    rows: list[list[Any]] = []
+    for panel in tests(panels):
+        for finding in panel.findings:
+            negative = panel.label(finding) == 0
+            others = np.delete(panel.labels, panel.column(finding), axis=1)
+            clean = negative & (others == 0).all(axis=1)
+            stress = negative & (others == 1).any(axis=1)
+            counts = [int(clean.sum()), int(stress.sum())]
+            if not min(counts):
+                continue
+            found = "ok" if min(counts) >= rules.fewest else "too few"
+            spared = 1 - panel.called(points, finding)
+            shares = [panel.shares(spared, chosen) for chosen in (clean, stress)]
+            means = [panel.by_arm(s) for s in (*shares, shares[0] - shares[1])]
+            for arm in means[0]:
+                head = [arm, panel.test, panel.where, finding, *counts, found]
+                rows.append(head + [x for mean in means for x in panel.told(mean[arm])])
+    return pd.DataFrame(rows, columns=_STRESS)

@@ -1,0 +1,173 @@
+"""The command line as a user meets it: a process, its exit code, and what it leaves behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import data_store
+import numpy as np
+import pydicom
+import pytest
+import tifffile
+from PIL import Image
+
+import roentmod
+from roentmod import imaging
+from roentmod.datasets.phantom import phantom
+from roentmod.errors import EditError
+from tests.cli import help_page as cli_help
+from tests.tiny import write_generator
+
+SOURCE = Path(data_store.__file__).parent / "data" / "RG1_UNCI.dcm"
+SCRIPT = "import torch; torch.set_num_threads(1); from roentmod.cli import main; main()"
+
+
+def run(*arguments, cache):
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={"XDG_CACHE_HOME": str(cache), "PATH": "/usr/bin:/bin", "COLUMNS": "60"},
+        check=False,
+    )
+
+
+def truncated(path):
+    path.write_bytes(SOURCE.read_bytes()[:100_000])
+
+
+def text(path):
+    path.write_text("not an image\n" * 50)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def huge(path):
+    dataset = pydicom.dcmread(SOURCE)
+    dataset.Rows = dataset.Columns = 30_000
+    dataset.save_as(path)
+
+
+def lateral(path):
+    dataset = pydicom.dcmread(SOURCE)
+    dataset.ViewPosition = "LL"
+    dataset.save_as(path)
+
+
+def tomogram(path):
+    dataset = pydicom.dcmread(SOURCE)
+    dataset.Modality = "CT"
+    dataset.save_as(path)
+
+
+def colour(path):
+    picture = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    tifffile.imwrite(path, picture, photometric="rgb")
+
+
+def not_a_number(path):
+    tifffile.imwrite(path, np.full((96, 96), np.nan, np.float32))
+
+
+@pytest.mark.parametrize(
+    "make", [truncated, text, empty, huge, lateral, tomogram, colour, not_a_number]
+)
+def test_bad_input_gives_one_line_and_leaves_nothing(make, tmp_path, generator):
+    make(tmp_path / "input")
+    before = set(tmp_path.iterdir())
+    arguments = ("edit", tmp_path / "input", "--add", "edema", "--editor", generator)
+    done = run(*arguments, "--engine", "torch", "--out", tmp_path / "out", cache=tmp_path / "c")
+    lines = [s for s in done.stderr.splitlines() if s.strip() and not s.startswith("editing")]
+    assert done.returncode == 3
+    assert len(lines) == 1, done.stderr
+    assert "input:" in lines[0]
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_missing_weights_and_a_wrong_host_are_named(tmp_path, generator):
+    host = write_generator(tmp_path / "host", latents=8)
+    arguments = ("edit", SOURCE, "--add", "edema", "--out", tmp_path / "out")
+    missing = run(*arguments, "--editor", tmp_path / "absent", cache=tmp_path / "c")
+    wrong = run(*arguments, "--editor", generator, "--host", host, cache=tmp_path / "c")
+    for done, said in ((missing, "absent"), (wrong, "8 latent channels")):
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_bad_file_among_good_ones_gives_three_and_json_alone_on_stdout(
+    tmp_path,
+    generator,
+    radiograph,
+):
+    imaging.write(radiograph, tmp_path / "good.png", provenance=None)
+    empty(tmp_path / "bad.png")
+    files = (tmp_path / "good.png", tmp_path / "bad.png")
+    done = run(
+        *("edit", *files, "--add", "edema + effusion", "--remove", "mass", "--steps", 10),
+        *("--editor", generator, "--engine", "torch", "--json", "--out", tmp_path / "out"),
+        cache=tmp_path / "c",
+    )
+    record = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert [item["status"] for item in record["items"]] == ["ok", "ok", "unreadable"]
+    assert record["items"][0]["edit"]["findings"] == ["Edema", "Pleural Effusion"]
+    assert record["items"][1]["edit"]["action"] == "remove"
+
+
+@pytest.mark.weights
+def test_mini_edits_the_real_radiograph_inside_its_support_alone():
+    source = imaging.read(SOURCE)
+    editor = roentmod.Editor.load("mini", engine="torch")
+    done = editor.edit([source], [roentmod.Edit(("edema",))])[0]
+    outside = ~done.support
+    assert 0.05 < done.support.mean() < 0.9
+    assert np.array_equal(done.image.stored[outside], source.stored[outside])
+    assert np.median(np.abs(done.difference[outside])) == 0
+    lungs = np.zeros_like(outside)
+    lungs[600:1200, 300:700] = True
+    assert np.abs(done.difference[lungs]).mean() > 0.02
+
+
+def test_one_prompt_for_several_edits_is_refused():
+    from roentmod.cli import plan
+
+    with pytest.raises(EditError, match="got 2"):
+        plan(["edema", "mass"], [], {"prompt": "big heart"})
+
+
+def test_help_in_the_documentation_is_the_programs():
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    assert page.read_text() == cli_help.text(), "run make docs"
+
+
+def test_public_names_exist():
+    assert sorted(roentmod.__all__) == sorted(set(roentmod.__all__))
+    for name in roentmod.__all__:
+        assert getattr(roentmod, name) is not None
+    with pytest.raises(AttributeError):
+        _ = roentmod.absent
+
+
+def test_the_painter_states_what_it_painted(tmp_path):
+    body = phantom(5).radiograph
+    imaging.write(body, tmp_path / "body.png", provenance=None)
+    noise = np.random.default_rng(0).integers(0, 255, (224, 224), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    done = run(
+        *("edit", tmp_path / "body.png", tmp_path / "noise.png", "--add", "mass", "--side", "left"),
+        *("--editor", "painter", "--severity", "severe", "--json", "--out", tmp_path / "out"),
+        cache=tmp_path / "c",
+    )
+    good, poor = json.loads(done.stdout)["items"]
+    assert done.returncode == 3
+    assert poor["status"] == "poor_anatomy"
+    assert good["facts"]["severity"]["mass_left_mm"] == 74
+    edited = imaging.read(tmp_path / "out" / good["files"]["counterfactual.png"]["path"])
+    changed = np.argwhere(edited.stored != imaging.read(tmp_path / "body.png").stored)
+    # The patient's left is the picture's right.
+    assert changed[:, 1].min() > 112

@@ -1,0 +1,85 @@
+"""`roentmod plant`, `retrain` and `study` as a user meets them, from planting to page."""
+
+import json
+
+import pytest
+
+from roentmod import datasets
+from tests.cli.test_cli import run
+from tests.jobs.study.test_study import TINY, write
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A planted data set, made by the command."""
+    folder = tmp_path_factory.mktemp("planted")
+    done = run(
+        "plant", "--data", "phantoms:28:200", "--findings", "Cardiomegaly,Pleural Effusion",
+        "--pair", "Cardiomegaly>Pleural Effusion", "--prevalence", "0.4", "--out", folder,
+        cache=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Cardiomegaly" in done.stdout
+    return folder
+
+
+def retrain(planted, out, *more, cache):
+    arguments = ["--data", planted, "--findings", "Cardiomegaly,Pleural Effusion"]
+    arguments += ["--model", "small", "--size", "32", "--steps", "2", "--batch", "8"]
+    return run("retrain", *arguments, "--seeds", "1", "--out", out, *more, cache=cache)
+
+
+def test_retraining_from_planting_to_page(planted, tmp_path):
+    table = datasets.load(planted).table
+    assert (table["Cardiomegaly"] == "positive").any()
+    done = retrain(
+        planted, tmp_path / "out", "--arms", "erm,reweighting", "--internal", f"own={planted}@test",
+        "--pair", "Cardiomegaly>Pleural Effusion", cache=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Cardiomegaly" in page
+    assert "not for clinical use" in page
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert set(told["figures"]["seeds"]) == {"erm", "reweighting"}
+    assert {p.name for p in (tmp_path / "out" / "models").glob("*.onnx")} == {
+        "erm-0.onnx",
+        "reweighting-0.onnx",
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--internal", "own"), "A test is NAME=DATA"),
+        (("--pair", "Cardiomegaly"), "--pair is"),
+        (("--arms", "erm,soft"), "counterfactuals"),
+        (("--arms", "magic"), "magic"),
+        (("--arms", "erm", "--external", "train=phantoms:3"), "A test is named"),
+    ],
+)
+def test_bad_arguments_give_one_line_and_exit_2(planted, more, said, tmp_path):
+    done = retrain(planted, tmp_path / "out", *more, cache=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "\n" not in done.stderr.strip()
+
+
+def test_a_study_is_planned_then_done(tmp_path):
+    changes = {"audit": None, "retrain": TINY["retrain"] | {"arms": ["erm"]}}
+    changes["tests"] = {"own": TINY["tests"]["own"]}
+    file = write(tmp_path / "small.yaml", **changes)
+    planned = run("study", file, "--out", tmp_path / "out", "--dry-run", cache=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    lines = planned.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["plant", "retrain"]
+    assert "minutes are left" in lines[-1]
+    assert not (tmp_path / "out").exists()
+    done = run("study", file, "--out", tmp_path / "out", cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "tiny.html").read_text()
+    assert "Findings were planted" in page
+    assert 'href="retrain-' in page
+    assert (
+        "done" in run("study", file, "--out", tmp_path / "out", "--dry-run", cache=tmp_path).stdout
+    )

@@ -1,0 +1,35 @@
+import importlib.metadata
+
+import pytest
+
+from roentmod import _optional
+from roentmod.cli import doctor
+from roentmod.errors import MissingDependencyError
+
+
+def test_everything_the_core_needs_is_found_here():
+    assert [c for c in doctor.examine() if c.state == "missing"] == []
+
+
+def test_what_is_missing_comes_with_its_remedy(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name in ("pydicom", "openvino"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    found = {check.name: check for check in doctor.examine()}
+    assert found["pydicom"].state == "missing"
+    assert found["openvino"].state == "optional"
+    assert found["openvino"].remedy == "pip install 'roentmod[openvino]'"
+
+
+def test_requiring_a_missing_library_names_purpose_and_remedy(monkeypatch):
+    def blocked(name):
+        raise ImportError(f"No module named '{name}'")
+
+    monkeypatch.setattr(_optional, "import_module", blocked)
+    with pytest.raises(MissingDependencyError, match=r"openvino.*pip install 'roentmod\[openvino"):
+        _optional.require("openvino")

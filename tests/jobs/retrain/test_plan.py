@@ -1,0 +1,71 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from roentmod.errors import RetrainError, UnknownFindingError
+from roentmod.jobs.retrain import ARMS, Plan
+from roentmod.plans.retrain import comparisons
+
+PAIR = ("Mass", "Edema")
+
+
+def test_names_become_canonical_and_lists_tuples():
+    plan = Plan(["mass", "oedema"], [["mass", "edema"]], arms=["erm", "soft"], seeds=[0, 4])
+    assert plan.findings == ("Mass", "Edema")
+    assert plan.pairs == (PAIR,)
+    assert plan == Plan(plan.findings, plan.pairs, arms=("erm", "soft"), seeds=(0, 4))
+    assert [task.name for task in plan.tasks] == ["erm-0", "erm-4", "soft-0", "soft-4"]
+    assert Plan(**json.loads(json.dumps(asdict(plan)))) == plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"findings": ()}, "one or more different findings"),
+        ({"findings": ("Mass", "mass")}, "got 'Mass, Mass'"),
+        ({"findings": ("Mass", "No Finding")}, "not No Finding"),
+        ({"pairs": (("Mass", "Nodule"),)}, "got Mass > Nodule"),
+        ({"pairs": (("Mass", "Mass"),)}, "two different heads"),
+        ({"pairs": (PAIR, PAIR)}, "named once"),
+        ({"arms": ("soft",)}, "erm among them"),
+        ({"arms": ("erm", "dro")}, "got 'erm, dro'"),
+        ({"arms": ("erm", "erm")}, "each once"),
+        ({"seeds": ()}, "seeds must be"),
+        ({"seeds": (1, 1)}, "seeds must be"),
+        ({"size": 8}, "size must be 16"),
+        ({"through": 4}, "through must be"),
+        ({"steps": 0}, "steps must be"),
+        ({"learning_rate": 0}, "learning_rate must be"),
+        ({"warmup": 1}, r"warmup must be in \[0, 1\)"),
+        ({"ema": 1.0}, "ema must be"),
+        ({"share": 1.0}, "share must be"),
+        ({"share": 0.99}, "less than a whole batch"),
+        ({"patience": 0}, "patience must be"),
+        ({"precision": "float16"}, "precision is one of no, fp16, bf16"),
+        ({"unmentioned": "negative"}, "unmentioned is one of"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, said):
+    with pytest.raises(RetrainError, match=said):
+        Plan(**({"findings": PAIR} | changes))
+
+
+def test_an_unknown_finding_is_refused():
+    with pytest.raises(UnknownFindingError):
+        Plan(("Blob",))
+
+
+def test_every_arm_is_compared_with_erm_on_every_test():
+    plan = Plan(("Mass", "Edema", "Nodule"), (PAIR,))
+    rows = comparisons(plan, {"inside": "internal", "outside": "external"})
+    assert len(rows) == 5 * 2 * 3
+    assert {row["arm"] for row in rows} == set(ARMS) - {"erm"}
+    assert {row["against"] for row in rows} == {"erm"}
+    primary = [row for row in rows if row["primary"]]
+    assert len(primary) == 5 * 2
+    assert {(row["finding"], *row["pairs"]) for row in primary} == {("Edema", "Mass")}
+    assert {(row["test"], row["where"]) for row in rows} == {
+        ("inside", "internal"),
+        ("outside", "external"),
+    }

@@ -1,0 +1,131 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from roentmod import datasets
+from roentmod.errors import DatasetError, RetrainError
+from roentmod.jobs.augment import load_cooccurrence
+from roentmod.jobs.retrain import ARMS
+from roentmod.jobs.retrain.counterfactuals import check_counterfactuals, counterfactuals
+from roentmod.learning.samples import check_labels, check_patients, labelled
+from tests.jobs.augment.parts import FINDINGS
+from tests.jobs.retrain.parts import shown_in, tiny
+
+
+def renamed(data, **columns):
+    return replace(data, table=data.table.assign(**columns))
+
+
+def test_labels_are_those_of_the_table(data):
+    samples = labelled(data, "training", tiny(), "train")
+    assert samples.table["image_id"].tolist() == data.table["image_id"].head(48).tolist()
+    wanted = [[name in shown_in(number) for name in FINDINGS] for number in range(48)]
+    assert np.array_equal(samples.targets, np.array(wanted, dtype=np.float32))
+    assert samples.counts()["positive"] == dict(zip(FINDINGS, (28, 28, 20), strict=True))
+
+
+@pytest.mark.parametrize(("unmentioned", "expected"), [("unknown", np.nan), ("absent", 0.0)])
+def test_uncertain_is_unknown_and_unmentioned_what_the_plan_says(data, unmentioned, expected):
+    table = data.table.copy()
+    words = ["positive", "negative", "uncertain", "unmentioned"]
+    table.loc[table.index[:4], "Edema"] = words
+    samples = labelled(replace(data, table=table), "train", tiny(unmentioned=unmentioned), "train")
+    assert np.array_equal(samples.targets[:4, 2], [1, 0, np.nan, expected], equal_nan=True)
+
+
+def test_only_frontal_fit_and_labelled_pictures_are_taken(data):
+    table = data.table.copy()
+    table.loc[table.index[0], "view"] = "lateral"
+    table.loc[table.index[1], "unfit"] = "missing file"
+    table.loc[table.index[2], list(FINDINGS)] = "uncertain"
+    samples = labelled(replace(data, table=table), "train", tiny(), "train")
+    assert samples.table["image_id"].tolist() == data.table["image_id"].iloc[3:48].tolist()
+    with pytest.raises(RetrainError, match=r"test, train, val\) there are 0 of split 'extra'"):
+        labelled(data, "extra", tiny(), "extra")
+
+
+def test_a_head_without_positives_or_negatives_is_refused(data):
+    for word, missing in (("negative", "positive"), ("positive", "negative")):
+        one = labelled(renamed(data, Edema=word), "val", tiny(), "val")
+        with pytest.raises(RetrainError, match=rf"'val' \(24 pictures\) has no {missing} Edema"):
+            check_labels(one)
+    check_labels(labelled(data, "val", tiny(), "val"))
+
+
+def test_nobody_is_in_two_splits(data):
+    table = data.table.copy()
+    table.loc[table.index[50], "patient_id"] = "p3"
+    both = replace(data, table=table)
+    train, val = (labelled(both, split, tiny(), split) for split in ("train", "val"))
+    with pytest.raises(RetrainError, match=r"patient p3 is in 'train' \(3.*'val' \(50"):
+        check_patients(train, [val])
+    check_patients(train, [labelled(both, "test", tiny(), "test")])
+
+
+def test_counterfactuals_of_a_tested_patient_are_refused(data, made):
+    val = labelled(data, "val", tiny(), "val")
+    check_counterfactuals(made, [val])
+    table = made.manifest.copy()
+    table.loc[table.index[4], "patient_id"] = "p50"
+    said = r"Manifest row 5 .* of patient p50, who is in 'val' \(50.png\); 1 in all"
+    with pytest.raises(RetrainError, match=said):
+        check_counterfactuals(replace(made, manifest=table), [val])
+    table.loc[table.index[4], "status"] = "not_seen"
+    check_counterfactuals(replace(made, manifest=table), [val])
+
+
+def test_labels_by_arm(made):
+    samples, targets = counterfactuals(made, tiny(arms=ARMS), None)
+    rows = made.training
+    assert list(targets) == ["synthetic", "isolated", "soft"]
+    assert samples.table["image_id"].tolist() == rows["image_id"].tolist()
+    added = np.array([[name == own for name in FINDINGS] for own in rows["edited_finding"]])
+    edited = (rows["arm"] == "counterfactual").to_numpy()
+    assert np.array_equal(targets["isolated"], added.astype(np.float32))
+    alone = np.where(added, 1.0, np.nan)
+    assert np.array_equal(targets["synthetic"], alone, equal_nan=True)
+    assert np.isnan(targets["synthetic"][~edited]).all()
+    assert (targets["soft"][~edited] == 0).all()
+    rates = load_cooccurrence()
+    at = int(np.argmax(rows["edited_finding"] == "Cardiomegaly"))
+    expected = [
+        1,
+        rates.rate("Cardiomegaly", "Pleural Effusion"),
+        rates.rate("Cardiomegaly", "Edema"),
+    ]
+    assert targets["soft"][at] == pytest.approx(expected)
+    assert samples.read(rows["image_id"].iloc[0]).pixels.shape == (64, 64)
+
+
+def test_heads_that_were_not_added_are_labelled_too(made):
+    plan = tiny(findings=("Cardiomegaly", "Mass"), pairs=(), arms=("erm", "isolated"))
+    _, targets = counterfactuals(made, plan, None)
+    heart = (made.training["edited_finding"] == "Cardiomegaly").to_numpy()
+    assert np.array_equal(targets["isolated"][:, 0], heart)
+    assert (targets["isolated"][:, 1] == 0).all()
+    with pytest.raises(RetrainError, match=r"adds heads \(Mass\)"):
+        counterfactuals(made, tiny(findings=("Mass",), pairs=(), arms=("erm", "isolated")), None)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("path", "images/none.png", "Manifest row 3 .* has no picture"),
+        ("edited_finding", "Blob", "Manifest row 3 .* unknown finding 'Blob'"),
+        ("Edema", 1.5, r"Manifest row 3 .* has .*1\.5.* for Edema"),
+    ],
+)
+def test_a_manifest_that_cannot_be_trusted_is_refused(made, column, value, said):
+    table = made.manifest.copy()
+    table.loc[table.index[2], column] = value
+    with pytest.raises(DatasetError, match=said):
+        counterfactuals(replace(made, manifest=table), tiny(arms=("erm", "isolated")), None)
+
+
+def test_phantoms_have_labels():
+    data = datasets.load("phantoms:2")
+    samples = labelled(data, None, tiny(), "phantoms")
+    assert (samples.targets == 0).all()
+    assert pd.unique(samples.table["patient_id"]).size == 2

@@ -1,0 +1,309 @@
+"""A whole study at a tiny size: every stage once, what depends on a change anew, nothing else."""
+
+import numpy as np
+import pytest
+import yaml
+
+from roentmod import datasets, imaging
+from roentmod.errors import DatasetError, RoentModError, StudyError
+from roentmod.jobs import retrain, study
+from roentmod.jobs.augment import load_cooccurrence, save_cooccurrence
+from roentmod.jobs.study import Spec
+from roentmod.jobs.study.bench import Bench
+from roentmod.jobs.study.stages import _hosts, stages_of
+from roentmod.radiograph import Radiograph
+from roentmod.store import write_json
+from tests.jobs.augment.parts import FINDINGS
+from tests.jobs.retrain.parts import write_data
+
+TINY = {
+    "name": "tiny",
+    "findings": ["Cardiomegaly", "Pleural Effusion"],
+    "pairs": [["Cardiomegaly", "Pleural Effusion"]],
+    "train": {"source": "phantoms:28:200", "plant": True},
+    "tests": {
+        "own": {"source": "phantoms:28:200", "split": "test", "where": "internal", "plant": True},
+        "other": {"source": "phantoms:6:900", "plant": True},
+    },
+    "plant": {"prevalence": 0.4, "severities": ["severe"]},
+    "editor": {"name": "painter"},
+    "audit": {
+        "classifiers": {"demo": "demo:shortcut"},
+        "baselines": 3,
+        "source": {"source": "phantoms:3:5000"},
+    },
+    "augment": {"gate": None},
+    "retrain": {"model": "small", "size": 32, "steps": 3, "batch": 8, "seeds": [0],
+                "arms": ["erm", "isolated"]},
+}  # fmt: skip
+ORDER = ["plant", "audit before", "augment", "retrain", "audit after"]
+
+
+def write(path, **changes):
+    path.write_text(yaml.safe_dump(TINY | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The study, run once, and what was published."""
+    folder = tmp_path_factory.mktemp("study")
+    spec = study.read(write(folder / "tiny.yaml"))
+    published = {}
+    result = study.run(spec, folder / "out", publish=published.__setitem__)
+    return spec, folder / "out", result, published
+
+
+def test_every_stage_is_done_in_order(done):
+    _, _, result, published = done
+    assert [one.name for one in result.stages] == ORDER
+    assert list(published) == ORDER
+    assert set(result.figures("audit after")["classifiers"]) == {"erm-0", "isolated-0"}
+    compared = result.figures("retrain")["comparisons"]
+    assert {row["test"] for row in compared} == {"own", "other"}
+    assert {(row["arm"], row["reference"]) for row in compared} == {("isolated", "erm")}
+
+
+def test_tests_are_of_other_patients_and_not_confounded(done):
+    _, _, result, _ = done
+    place = result.stages[0].folder
+    train, other = datasets.load(place / "train"), datasets.load(place / "other")
+    parts = {s: set(t["patient_id"]) for s, t in train.table.groupby("split")}
+    assert set(parts) == {"train", "val", "test"}
+    assert not parts["train"] & (parts["test"] | set(other.table["patient_id"]))
+    table = retrain.load(result.stages[3].folder).predictions
+    assert set(table.loc[table["test"] == "own", "patient_id"]) == parts["test"]
+
+
+def test_a_finished_study_does_nothing_again(done):
+    spec, folder, result, _ = done
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    again = study.run(spec, folder, publish=lambda *_: pytest.fail("a stage was done again"))
+    assert again.stages == result.stages
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
+    assert [one.state for one in study.plan(spec, folder)] == ["done"] * len(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        ({"retrain": TINY["retrain"] | {"steps": 4}}, ["retrain", "audit after"]),
+        ({"augment": {"gate": None, "ratio": 2}}, ["augment", "retrain", "audit after"]),
+        ({"audit": TINY["audit"] | {"baselines": 2}}, ["audit before", "audit after"]),
+        ({"audit": TINY["audit"] | {"classifiers": {"x": "demo:honest"}}}, ["audit before"]),
+        ({"plant": TINY["plant"] | {"seed": 1}}, ["plant", "augment", "retrain", "audit after"]),
+        ({"name": "another title"}, []),
+    ],
+)
+def test_a_change_does_anew_what_depends_on_it(done, tmp_path, change, anew):
+    _, folder, _, _ = done
+    planned = study.plan(study.read(write(tmp_path / "changed.yaml", **change)), folder)
+    assert [one.name for one in planned if one.state != "done"] == anew
+    assert all((one.seconds > 0) == (one.name in anew) for one in planned)
+
+
+def test_a_stopped_study_goes_on(done, tmp_path):
+    spec, _, result, _ = done
+
+    def stop(name, _):
+        if name == "augment":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(spec, tmp_path, publish=stop)
+    states = [one.state for one in study.plan(spec, tmp_path)]
+    assert states == ["done", "done", "begun", "to do", "to do"]
+    again = study.run(spec, tmp_path)
+    tables = [retrain.load(one.stages[3].folder).predictions for one in (result, again)]
+    assert tables[0].equals(tables[1])
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    spec = study.read(write(tmp_path / "tiny.yaml"))
+    planned = study.plan(spec, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [one.name for one in planned] == ORDER
+    assert "34 radiographs" in planned[0].what
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": "blue"}, "colour"),
+        ({"findings": []}, "findings"),
+        ({"tests": {}}, "tests"),
+        ({"train": {"source": "phantoms:4", "shard": 2}}, "train.shard"),
+        ({"retrain": {"stepps": 2}}, "stepps"),
+        ({"retrain": {"pairs": []}}, "bad.yaml: retrain takes .* got 'pairs'"),
+        ({"retrain": {"steps": 0}}, "steps"),
+        ({"retrain": {"steps": "many\nmore"}}, "retrain: steps: .* got 'many more'"),
+        ({"pairs": [["Edema", "Mass"]]}, "Edema > Mass"),
+        ({"tests": {"in/side": {"source": "phantoms:4"}}}, "letters, digits.* got 'in/side'"),
+        ({"tests": {"train": {"source": "phantoms:4"}}}, "other than train, val.* got 'train'"),
+        ({"validate": {"options": {"sweeped": 1}}}, "validate.options takes .* got 'sweeped'"),
+        ({"validate": {"options": {"findings": ["Mass"]}}}, "got 'findings'"),
+        ({"validate": {"options": {"swept": "a few"}}}, "validate.options: swept: .* got 'a few'"),
+        ({"validate": {"options": {"swept": -1}}}, "swept must be 0 or more; got -1"),
+        ({"plant": {"prevalence": 0}}, "prevalence in .*; got 0.9 and 0"),
+        ({"augment": {"ratio": 3}}, r"must be in \(0, 2\].* got 3"),
+        ({"audit": {"margin": -1}}, "margin must be .*; got -1"),
+        ({"editor": {"name": "mini", "device": "cuda"}}, "editor.device"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_clear_line(tmp_path, change, said):
+    with pytest.raises(RoentModError, match=said) as caught:
+        study.read(write(tmp_path / "bad.yaml", **change))
+    assert "\n" not in str(caught.value)
+
+
+def test_findings_are_planted_in_one_pair_each(tmp_path):
+    findings = ["Cardiomegaly", "Pleural Effusion", "Edema"]
+    pairs = [["Cardiomegaly", "Edema"], ["Pleural Effusion", "Edema"]]
+    with pytest.raises(RoentModError, match="each in one pair"):
+        study.read(write(tmp_path / "bad.yaml", findings=findings, pairs=pairs))
+    # Both directions, under any name, are one pair.
+    both = [["Cardiomegaly", "Effusion"], ["Pleural Effusion", "Cardiomegaly"]]
+    spec = study.read(write(tmp_path / "good.yaml", pairs=both))
+    assert spec.planting.pairs == (("Cardiomegaly", "Pleural Effusion"),)
+
+
+def test_a_study_that_was_not_read_from_a_file_is_checked_too():
+    with pytest.raises(StudyError, match="got 'sweeped'"):
+        Spec.model_validate(TINY | {"validate": {"options": {"sweeped": 1}}})
+
+
+def test_options_may_be_any_that_a_validation_has():
+    options = {"hold": ["Edema"], "rule": {"identity": 0.5}, "strengths": [0.3], "strength": 0.6}
+    spec = Spec.model_validate(TINY | {"validate": {"options": options}})
+    assert spec.validating.hold == ("Edema",)
+    assert spec.validating.rule.identity == 0.5
+    assert spec.validating.strengths == (0.3,)
+    assert (spec.validating.strength, spec.validating.guidance_scale) == (0.6, 4.0)
+
+
+def test_no_yaml_is_told(tmp_path):
+    (tmp_path / "bad.yaml").write_text("a: [1, 2")
+    with pytest.raises(StudyError, match=r"bad\.yaml"):
+        study.read(tmp_path / "bad.yaml")
+    with pytest.raises(StudyError, match="none"):
+        study.read(tmp_path / "none.yaml")
+
+
+def test_the_examples_can_be_read():
+    from pathlib import Path
+
+    for path in Path("examples").glob("*.yaml"):
+        assert study.read(path).tests
+
+
+def anew(before, after):
+    """Return the stages of `after` whose results those of `before` are not."""
+    keys = {one.name: one.key for one in stages_of(Bench(Spec.model_validate(before)))}
+    stages = stages_of(Bench(Spec.model_validate(after)))
+    return [one.name for one in stages if one.key != keys.get(one.name)]
+
+
+VALIDATED = TINY | {"validate": {"baselines": 2}}
+AUDITS = ["audit before", "audit after"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"classifiers": {"other": "demo:honest"}}, ["audit before"]),
+        ({"classifiers": {"one": "demo:honest", "demo": "demo:shortcut"}}, ["audit before"]),
+        ({"baselines": 2}, AUDITS),
+        ({"margin": 0.3}, AUDITS),
+        ({"source": {"source": "phantoms:3:5000", "where": "internal", "count": 2}}, []),
+        ({"source": {"source": "phantoms:4:5000"}}, ["validate", *AUDITS]),
+        ({"source": {"source": "phantoms:3:5000", "view": "PA"}}, ["validate", *AUDITS]),
+    ],
+)
+def test_audit_settings_do_anew_only_what_they_concern(change, expected):
+    assert anew(VALIDATED, VALIDATED | {"audit": TINY["audit"] | change}) == expected
+
+
+def test_a_matrix_counts_by_its_content(tmp_path):
+    rates = load_cooccurrence()
+    for name in ("one", "other"):
+        save_cooccurrence(rates, tmp_path / name)
+    told = rates.to_json()
+    write_json(tmp_path / "changed", told | {"source": "elsewhere"})
+    arms = {"retrain": TINY["retrain"] | {"arms": ["erm", "soft"]}}
+
+    def using(name, **changes):
+        return TINY | arms | {"augment": {"gate": None, "matrix": tmp_path / name}} | changes
+
+    assert anew(using("one"), using("other")) == []
+    assert anew(using("one"), using("changed")) == ["retrain", "audit after"]
+    # The file may have changed, and its name not.
+    before = using("one")
+    keys = [one.key for one in stages_of(Bench(Spec.model_validate(before)))]
+    (tmp_path / "changed").replace(tmp_path / "one")
+    assert [one.key for one in stages_of(Bench(Spec.model_validate(before)))] != keys
+    # Where nothing is soft, it does not count.
+    assert anew(using("one", **HARD), using("other", **HARD)) == []
+    with pytest.raises(DatasetError, match="none"):
+        stages_of(Bench(Spec.model_validate(using("none"))))
+
+
+HARD = {"retrain": TINY["retrain"]}
+
+
+def test_a_training_set_depends_on_what_is_learned_from(tmp_path):
+    data = write_data(tmp_path / "data", {"train": 24, "val": 12, "test": 8})
+    plain = TINY | {"plant": None, "train": {"source": str(data.root)}}
+    more = TINY["tests"] | {"third": {"source": "phantoms:4:70"}}
+    assert anew(plain, plain | {"tests": more}) == ["retrain", "audit after"]
+    editor = {"augment": {"gate": None, "editor": "painter"}}
+    assert anew(plain | editor, plain | editor | {"editor": {"name": "mini"}}) == AUDITS
+
+
+def test_a_source_without_hosts_is_told_before_anything_is_planted():
+    tests = {"same": TINY["train"] | {"view": "PA"}}
+    with pytest.raises(StudyError, match="'same' has none"):
+        stages_of(Bench(Spec.model_validate(TINY | {"tests": tests})))
+
+
+def test_every_host_is_of_a_view_that_the_package_takes(tmp_path):
+    views = ("PA", "AP", "frontal", "L", "oblique", "?", "PA")
+    lines = ["path,labels,view,patient_id,unfit"]
+    lines += [f"{n}.png,Edema,{view},p{n}," for n, view in enumerate(views)]
+    (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
+    for n in range(6):
+        imaging.write(Radiograph.from_array(np.full((64, 64), n / 9)), tmp_path / f"{n}.png",
+                      provenance=None)  # fmt: skip
+    train = {"source": str(tmp_path), "every": True, "plant": True}
+    bench = Bench(Spec.model_validate(TINY | {"train": train}))
+    table = bench.data(bench.spec.train).table.set_index("image_id")
+    # The last file is missing.
+    chosen = table.loc[_hosts(bench, bench.spec.train), "patient_id"]
+    assert sorted(chosen) == ["p0", "p1", "p2"]
+
+
+def test_a_training_without_validation_split_gets_one(tmp_path):
+    data = write_data(tmp_path / "data", {"train": 150, "test": 12})
+    source = {"source": str(data.root)}
+    arms = TINY["retrain"] | {"arms": ["erm"]}
+    tests = {"own": source | {"split": "test"}}
+    asked = {"findings": FINDINGS, "pairs": [], "plant": None, "train": source, "tests": tests}
+    spec = Spec.model_validate(TINY | asked | {"audit": None, "retrain": arms})
+    result = study.run(spec, tmp_path / "out")
+    readings = retrain.load(result.place("retrain")).predictions
+    known = data.table.set_index("image_id")["split"]
+    assert set(readings["test"]) == {"val", "own"}
+    assert set(known[readings["image_id"][readings["test"] == "val"]]) == {"train"}
+    # Only the training's: a test is taken as it is.
+    other = Spec.model_validate(TINY | {"tests": {"far": source | {"split": "train"}}})
+    assert set(Bench(other).data(other.tests["far"]).table["split"]) == {"train", "test"}
+
+
+def test_hosts_of_tests_are_not_the_trainings(tmp_path):
+    both = {"source": "phantoms:20:0", "plant": True}
+    tests = {"again": both | {"view": "AP", "where": "external"}}
+    spec = study.read(write(tmp_path / "a.yaml", train=both | {"view": "PA"}, tests=tests))
+    bench = Bench(spec)
+    own, other = _hosts(bench, spec.train), _hosts(bench, spec.tests["again"])
+    assert own
+    assert other
+    assert not set(own) & set(other)

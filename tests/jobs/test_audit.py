@@ -1,0 +1,328 @@
+"""The audit as a whole: painted phantoms, and classifiers whose reactions are arithmetic."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from roentmod import datasets
+from roentmod.classifiers import Judge
+from roentmod.datasets.phantom import phantom
+from roentmod.editors import Editor, compose
+from roentmod.errors import AuditError, ClassifierError, EditError
+from roentmod.findings import FINDINGS
+from roentmod.jobs import audit
+from roentmod.jobs.audit import Plan, Rules
+
+PAIR = ("Cardiomegaly", "Support Devices")
+QUICK = Rules(exact=True, fewest=4, resamples=300, flips=499)
+# One for all: it remembers the outlines of what it has seen.
+PAINTER = Editor.load("painter")
+SIZE = 224
+
+
+class Ruler:
+    """Reads two findings by arithmetic on the judge's logits; `mix` plants the shortcut.
+
+    Each head is the judge's own, plus `mix` times the other one.
+    """
+
+    findings = PAIR
+    size = SIZE
+
+    def __init__(self, mix=0.0, *, fails=(), spoils=False, constant=False):
+        self.judge = Judge.load()
+        self.columns = [self.judge.findings.index(name) for name in PAIR]
+        self.mix, self.fails, self.spoils, self.constant = mix, fails, spoils, constant
+        self.calls, self.spoilt = 0, None
+
+    def logits(self, images):
+        self.calls += 1
+        if self.calls in self.fails:
+            raise ClassifierError("The endpoint must answer; it did not.")
+        own = self.judge.logits(images)[:, self.columns]
+        answer = own + self.mix * own[:, ::-1]
+        if self.constant:
+            answer[:, 1] = 0.5
+        if self.spoils:
+            # The second picture it was ever shown, whatever else is in a batch.
+            self.spoilt = self.spoilt or images[1].tobytes()
+            answer[[image.tobytes() == self.spoilt for image in images]] = np.nan
+        return answer.astype(np.float32)
+
+
+class Counting:
+    """The painter, counting what it is asked for."""
+
+    name, exact = "painter", True
+
+    def __init__(self):
+        self.painter, self.calls = PAINTER, 0
+
+    def describe(self):
+        return self.painter.describe()
+
+    def edit(self, radiographs, edits, **options):
+        self.calls += 1
+        return self.painter.edit(radiographs, edits, **options)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return datasets.load("phantoms:6:50")
+
+
+@pytest.fixture(scope="module")
+def chosen(source):
+    return datasets.baselines(source).table
+
+
+def run(source, chosen, folder, models, *, plan=None, editor=None, rules=QUICK):
+    return audit.run(
+        source,
+        chosen,
+        editor or PAINTER,
+        models,
+        plan or Plan(PAIR),
+        folder,
+        rules=rules,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(source, chosen, tmp_path_factory):
+    """An audit of an honest classifier and of one with a planted shortcut, never interrupted."""
+    models = {"honest": Ruler(), "cheat": Ruler(0.8)}
+    return run(source, chosen, tmp_path_factory.mktemp("audit") / "run", models)
+
+
+def verdicts(one):
+    return one.cells.set_index(["edited", "read"])["verdict"]
+
+
+def test_planted_is_found_and_honest_is_cleared(whole):
+    honest, cheat = whole.classifiers
+    assert honest.name == "honest"
+    assert cheat.verdict == "shortcuts found"
+    assert set(cheat.shortcuts()) == {PAIR, PAIR[::-1]}
+    assert "shortcut" not in set(verdicts(honest))
+    # 80 % of the other head was mixed in; each head's own effect grows by what the other says.
+    assert cheat.score == pytest.approx(0.8, abs=0.25)
+    assert honest.score < 0.2
+
+
+def test_every_pair_has_both_arms_and_counts_add_up(whole):
+    table = pd.read_parquet(whole.folder / "predictions.parquet")
+    lost = whole.items["status"].eq("poor_anatomy").sum()
+    pairs = (6 * len(PAIR) - lost) * 2
+    assert whole.counts == {
+        "planned": 6 * len(PAIR) * 2,
+        "ok": pairs,
+        "missing": 6 * len(PAIR) * 2 - pairs,
+    }
+    arms = table.groupby(["classifier", "baseline_id", "pair_id", "read_finding"])["arm"].nunique()
+    assert (arms == 2).all()
+
+
+def test_pictures_of_the_shortcuts_are_there(whole):
+    cheat = whole.classifiers[1]
+    assert {(e.edited, e.read) for e in cheat.examples} == {PAIR, PAIR[::-1]}
+    for example in cheat.examples:
+        assert example.baseline.is_file()
+        assert example.counterfactual.read_bytes() != example.baseline.read_bytes()
+        assert b"SYNTHETIC" in example.counterfactual.read_bytes().upper()
+        table = pd.read_parquet(whole.folder / "predictions.parquet")
+        rows = table[
+            (table["classifier"] == "cheat")
+            & (table["baseline_id"] == example.baseline_id)
+            & (table["edited_finding"] == example.edited)
+            & (table["read_finding"] == example.read)
+            & (table["arm"] == "counterfactual")
+        ]
+        assert rows["logit_edited"].iloc[0] == pytest.approx(example.logit_counterfactual)
+
+
+def test_other_rules_judge_the_same_predictions(whole):
+    lenient = audit.assess(whole.folder, dataclasses.replace(QUICK, margin=1.0))
+    assert lenient.classifiers[1].verdict != "shortcuts found"
+    assert lenient.plan["margin"] == 1.0
+
+
+def test_an_interrupted_audit_goes_on_and_gives_the_same_table(whole, source, chosen, tmp_path):
+    class Stop(KeyboardInterrupt):
+        pass
+
+    class Fragile(Ruler):
+        def logits(self, images):
+            if self.calls == 3:
+                raise Stop
+            return super().logits(images)
+
+    with pytest.raises(Stop):
+        run(source, chosen, tmp_path / "run", {"honest": Fragile(), "cheat": Ruler(0.8)})
+    assert not (tmp_path / "run" / "predictions.parquet").exists()
+    done = len(list((tmp_path / "run" / "parts").glob("*.json")))
+    assert 0 < done < 6
+    again = Counting()
+    models = {"honest": Ruler(), "cheat": Ruler(0.8)}
+
+    class Named(Ruler):
+        """Describes itself as the interrupted one did."""
+
+    # The record names the class of a classifier that does not describe itself.
+    Named.__name__ = "Fragile"
+    models["honest"] = Named()
+    run(source, chosen, tmp_path / "run", models, editor=again)
+    # The pictures of one honest cell and two planted ones, two pairs each.
+    examples = 2 * 3
+    # And one call that asks only whether the edits can be done.
+    assert again.calls <= 6 - done + examples + 1
+    one = pd.read_parquet(whole.folder / "predictions.parquet")
+    other = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_silent_classifier_is_listed_and_asked_again_alone(source, chosen, tmp_path):
+    # Its first call is that of the fingerprint.
+    models = {"one": Ruler(fails=(3, 4, 5)), "two": Ruler()}
+    result = run(source, chosen, tmp_path / "run", models)
+    failed = result.items[result.items["status"] == "classifier_failed"]
+    assert len(failed) == 5
+    assert set(failed["classifier"]) == {"one"}
+    assert "did not" in failed["message"].iloc[0]
+    assert failed["message"].str.contains("not asked").sum() == 2
+    assert result.counts["missing"] >= 5 * len(PAIR)
+    again = {"one": Ruler(), "two": Ruler()}
+    mended = run(source, chosen, tmp_path / "run", again)
+    assert again["two"].calls == 1
+    assert not mended.items["status"].eq("classifier_failed").any()
+    assert mended.counts["missing"] == 2 * mended.items["status"].eq("poor_anatomy").sum()
+
+
+def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
+    few = chosen.head(4)
+    result = run(source, few, tmp_path / "run", {"one": Ruler(spoils=True)})
+    wrong = result.items[result.items["status"] == "not_finite"]
+    assert len(wrong) == 1
+    assert wrong["message"].str.contains("Cardiomegaly").all()
+
+
+def test_a_constant_head_is_left_out_and_said(source, chosen, tmp_path):
+    result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler(constant=True)})
+    heads = result.classifiers[0].heads.set_index("head")
+    assert heads.loc["Support Devices", "state"] == "constant"
+    assert heads.loc["Cardiomegaly", "state"] == "read"
+    assert "Support Devices" not in set(result.classifiers[0].cells["read"])
+
+
+def test_another_audit_does_not_take_the_folder(whole, source, chosen):
+    models = {"honest": Ruler(), "cheat": Ruler(0.8)}
+    before = (whole.folder / "predictions.parquet").read_bytes()
+    with pytest.raises(AuditError, match="another plan"):
+        run(source, chosen, whole.folder, models, plan=Plan(PAIR, seeds=(0, 1)))
+    with pytest.raises(AuditError, match="another cases"):
+        run(source, chosen.head(3), whole.folder, models)
+    assert (whole.folder / "predictions.parquet").read_bytes() == before
+    assert json.loads((whole.folder / "audit.json").read_text())["plan"]["seeds"] == [0]
+
+
+def test_doses_are_tabled(source, chosen, tmp_path):
+    plan = Plan(("Cardiomegaly",), doses="severity")
+    result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler()}, plan=plan)
+    doses = result.classifiers[0].doses
+    own = doses[doses["read"] == "Cardiomegaly"].sort_values("level")
+    assert list(own["dose"]) == ["mild", "moderate", "severe"]
+    assert own["effect"].is_monotonic_increasing
+    # The doses are not part of the matrix.
+    assert result.classifiers[0].cells["n"].max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"findings": ()}, "one or more"),
+        ({"findings": ("Edema", "oedema")}, "once"),
+        ({"findings": ("No Finding",)}, "not No Finding"),
+        ({"findings": PAIR, "seeds": (1, 1)}, "Seeds"),
+        ({"findings": PAIR, "stress": -1}, "negative"),
+        ({"findings": PAIR, "composite": "sham"}, "takes the sham off itself"),
+    ],
+)
+def test_a_wrong_plan_is_refused(wrong, said):
+    with pytest.raises(AuditError, match=said):
+        Plan(**wrong)
+
+
+def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
+    """A folder of phantoms half of which are called positive: stress has its tables."""
+    from PIL import Image
+
+    drawn = datasets.load("phantoms:18:900")
+    lines = ["path,labels,view,patient_id,age,sex,split"]
+    for number, name in enumerate(drawn.table["image_id"]):
+        pixels = drawn.radiograph(name).pixels
+        Image.fromarray((pixels * 255).astype(np.uint8)).save(tmp_path / f"{number}.png")
+        label = ("No Finding", "Cardiomegaly", "Edema")[number % 3]
+        lines.append(f"{number}.png,{label},PA,p{number},50,F,test")
+    (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
+    data = datasets.load(tmp_path)
+    chosen = datasets.baselines(data, count=2).table
+    plan = Plan(("Cardiomegaly", "Edema"), stress=6)
+    judge = Judge.load()
+    result = run(data, chosen, tmp_path / "run", {"judged": judge}, plan=plan)
+    stress = result.classifiers[0].stress
+    assert set(zip(stress["read"], stress["against"], strict=True)) == {
+        ("Cardiomegaly", "clean"),
+        ("Cardiomegaly", "Edema"),
+        ("Edema", "clean"),
+        ("Edema", "Cardiomegaly"),
+    }
+    assert (stress["n_positive"] == 6).all()
+
+
+def test_what_the_editor_cannot_do_is_said_before_a_folder_is_taken(source, chosen, tmp_path):
+    with pytest.raises(EditError, match="renders"):
+        run(source, chosen, tmp_path / "run", {"one": Ruler()}, plan=Plan(("Fibrosis",)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_editor_that_fails_costs_one_case_and_is_tried_again(source, chosen, tmp_path):
+    class Broken(Counting):
+        def edit(self, radiographs, edits, **options):
+            # The first call asks only whether the edits can be done.
+            if self.calls == 2:
+                self.calls += 1
+                raise RuntimeError("out of memory")
+            return super().edit(radiographs, edits, **options)
+
+    result = run(source, chosen, tmp_path / "run", {"one": Ruler()}, editor=Broken())
+    failed = result.items[result.items["status"] == "editor_failed"]
+    assert len(failed) == 1
+    assert "out of memory" in failed["message"].iloc[0]
+    mended = run(source, chosen, tmp_path / "run", {"one": Ruler()}, editor=Counting())
+    assert not mended.items["status"].eq("editor_failed").any()
+
+
+def test_an_exchanged_model_is_noticed(source, chosen, whole):
+    models = {"honest": Ruler(0.3), "cheat": Ruler(0.8)}
+    with pytest.raises(AuditError, match="another classifiers"):
+        run(source, chosen, whole.folder, models)
+
+
+def test_the_control_is_not_taken_off_twice():
+    """What sham and counterfactual share must leave no effect: both arms are the same picture."""
+    baseline = phantom(3, size=96).radiograph
+    square = compose.shrink(baseline, 96)
+    moved = np.clip(square * 0.9 + 0.02, 0, 1).astype(np.float32)
+    decoded = compose.Decoded(edit=moved, sham=moved, baseline=square)
+    mode = Plan(PAIR).edits()[0].composite
+    arms = [compose.compose(baseline, decoded, mode, sham=sham)[0].pixels for sham in (False, True)]
+    assert np.array_equal(*arms)
+    assert not np.array_equal(arms[0], baseline.pixels)
+
+
+def test_catalogue_names_are_what_the_tables_use(whole):
+    known = {item.name for item in FINDINGS}
+    assert set(whole.classifiers[0].cells["edited"]) <= known

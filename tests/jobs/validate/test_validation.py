@@ -1,0 +1,213 @@
+"""The validation as a whole: an editor with planted faults, each found where it was planted."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from roentmod.errors import AuditError
+from roentmod.jobs.validate import Plan, Rule, choose
+from tests.jobs.validate.fake import FINDINGS, Stamp, run
+
+
+@pytest.fixture(scope="module")
+def bad(data, tmp_path_factory):
+    few = choose(data, split="test").head(3)
+    faulty = Stamp(leak=0.9, deaf=True, spill=0.03)
+    return run(data, tmp_path_factory.mktemp("bad") / "run", faulty, chosen=few, swept=0, known=0)
+
+
+def states(result):
+    return result.checks.set_index("check")["state"]
+
+
+def test_a_good_editor_keeps_its_patients(good):
+    assert good.own_closer == pytest.approx(
+        {"baselines": 10, "closer": 10, "fraction": 1.0, "low": 0.722, "high": 1.0}, abs=1e-2
+    )
+    groups = good.pfid.set_index("group")
+    assert groups.loc["baseline-sham", "median"] == pytest.approx(0, abs=1e-9)
+    assert groups.loc["same patient", "patients"] == 5
+    median = groups["median"]
+    assert median["baseline-edit"] < median["same patient"] < median["different patient"]
+    assert (good.pfid_tests["p"] < 0.05).all()
+    assert not (states(good) == "failed").any()
+
+
+def test_success_and_leakage_are_the_planted_ones(good, bad):
+    assert good.leakage["success"].iloc[0] == 1
+    assert good.leakage["leakage"].iloc[0] == pytest.approx(0.2, abs=0.03)
+    assert bad.leakage["leakage"].iloc[0] > 0.6
+    assert (good.success["success"] == 1).all()
+    assert (good.success["first"] == 1).all()
+    assert (good.success["auc"] > 0.8).all()
+    assert states(bad)["leakage"] == "failed"
+    own = good.nets[good.nets["edited"] == good.nets["read"]]
+    np.testing.assert_allclose(own["net"], 4, atol=0.4)
+
+
+def test_the_sweep_avoids_the_other_patient(good):
+    table = good.sweep.set_index(["strength", "guidance_scale"])
+    assert len(table) == 6
+    assert (table["identity"].drop(0.8, level=0) == 1).all()
+    assert (table.loc[0.8, "identity"] < 0.95).all()
+    assert not table.loc[0.8, "eligible"].any()
+    # 0.2 x 1.5 is too faint to be seen, 0.2 x 4 already is.
+    assert table.loc[(0.2, 1.5), "success"] == 0
+    assert (good.recommended["strength"], good.recommended["guidance_scale"]) == (0.2, 4.0)
+
+
+def test_artefacts_are_found_in_the_mode_that_has_them(good):
+    shams = good.artefacts[good.artefacts["contrast"] == "sham against untouched"]
+    areas = shams.set_index("composite")["auc"]
+    assert areas["sham"] == areas["baseline"] == 0.5
+    assert areas["none"] > 0.9
+    assert (shams["patients"] == 10).all()
+    last = good.spectra.groupby(["composite", "arm"])["change"].last()
+    assert last["none", "sham"] < -0.5
+    assert last["sham", "sham"] == 0
+    composed = good.composition.set_index(["composite", "cycle"])
+    assert composed.loc[("sham", 2), "l1"] == 0
+    assert composed.loc[("none", 1), "ssim"] < 1
+
+
+def test_removal_takes_back(good):
+    overall = good.reversal.iloc[0]
+    assert overall["edited"] == "all"
+    assert overall["recovered"] > 0.9
+    assert abs(overall["net_left"]) < 0.3 < overall["net_added"]
+
+
+def test_a_wording_that_is_not_heard_is_told(good, bad):
+    calm, deaf = (r.wording.set_index("edited") for r in (good, bad))
+    assert calm.loc["all", "icc"] < 0.1
+    assert deaf.loc["all", "icc"] > 0.9
+    assert deaf.loc["Nodule", "same_seeds"] == 1
+    assert deaf.loc["Nodule", "same_wordings"] < 0.9
+    assert (deaf["worst"] == 0).all()
+    lost = bad.wordings[bad.wordings["wording"] == 7]
+    assert lost["prompt"].str.startswith("IMPRESSION").all()
+
+
+def test_changes_outside_the_support_are_told(good, bad):
+    assert states(good)["outside"] == "passed"
+    assert states(bad)["outside"] == "failed"
+    row = bad.measures.set_index(["arm", "edited", "measure"]).loc[("edited", "all", "l1_outside")]
+    assert row["value"] == pytest.approx(0.03, abs=0.005)
+
+
+def test_figures_have_the_keys_of_the_benchmark(good):
+    figures = good.figures()
+    assert set(figures) == {
+        "pfid",
+        "own_closer_fraction",
+        "leakage_plain",
+        "leakage_hold",
+        "leakage_region",
+        "success_plain",
+        "success_hold",
+        "success_region",
+        "artefact_auc",
+        "prompt_icc",
+        "minutes",
+    }
+    assert set(figures["artefact_auc"]) == {"sham", "baseline", "none"}
+    assert set(figures["pfid"]["baseline-edit"]) == {"median", "ci"}
+    assert figures["leakage_hold"] is None
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_held_and_regional_edits_are_reported_beside_the_plain_ones(data, tmp_path):
+    few = choose(data, split="test").head(1)
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    result = run(
+        data, tmp_path / "run", Stamp(), chosen=few, hold=("Edema",), regional=True, **quiet
+    )
+    assert list(result.leakage["way"]) == ["plain", "hold", "region"]
+    assert result.figures()["success_hold"] == result.figures()["success_region"] == 1
+    assert {"sweep", "wording", "reversal"} <= set(result.absent)
+    assert np.isnan(result.memorisation["copies"])
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(data, good, editor, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "run", Stamp(leak=0.2, stop=8))
+    done = len(list((tmp_path / "run" / "parts").glob("edits-*.json")))
+    assert done == 7
+    again = Stamp(leak=0.2)
+    # Another order of the same baselines is the same validation.
+    result = run(data, tmp_path / "run", again, chosen=choose(data, split="test")[::-1])
+    assert again.calls == editor.calls - done
+    for name in ("pfid", "measures", "success", "artefacts", "wording", "sweep", "checks"):
+        pd.testing.assert_frame_equal(getattr(result, name), getattr(good, name))
+    for name in ("edits", "nets", "pairs", "prompts"):
+        one, other = (
+            pd.read_parquet(folder / f"{name}.parquet")
+            for folder in (good.folder, tmp_path / "run")
+        )
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_another_plan_does_not_take_the_folder(data, good):
+    before = (good.folder / "edits.parquet").read_bytes()
+    with pytest.raises(AuditError, match="another plan"):
+        run(data, good.folder, Stamp(leak=0.2), seeds=3)
+    assert (good.folder / "edits.parquet").read_bytes() == before
+
+
+def test_what_an_editor_cannot_do_is_absent_and_said(data, tmp_path):
+    few = choose(data, split="test").head(2)
+    result = run(data, tmp_path / "run", Stamp(words=False), chosen=few)
+    assert "takes no prompts" in result.absent["wording"]
+    assert "takes no prompts" in result.absent["reversal"]
+    assert result.wording.empty
+    assert result.reversal.empty
+    assert states(result)["prompt_icc"] == "not measured"
+    assert states(result)["artefact_auc"] == "not measured"
+
+
+def test_a_missing_edit_is_an_item(data, tmp_path):
+    few = choose(data, split="test").head(2)
+    odd = data.radiograph(few["baseline_id"].iloc[0])
+
+    class Odd:
+        """The data set, one of whose radiographs cannot be edited, and one not be read."""
+
+        def __getattr__(self, name):
+            return getattr(data, name)
+
+        def radiograph(self, image_id):
+            found = data.radiograph(image_id)
+            if found.id == odd.id:
+                object.__setattr__(found, "source", "odd")
+            return found
+
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    result = run(Odd(), tmp_path / "run", Stamp(), chosen=few, **quiet)
+    assert list(result.items["status"]) == ["poor_anatomy"]
+    assert result.counts["missing"] == 1
+    assert result.success.set_index("edited")["asked"].to_dict() == {"Nodule": 2, "Edema": 1}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"findings": ()}, "one or more"),
+        ({"findings": ("Edema", "oedema")}, "once"),
+        ({"findings": FINDINGS, "seeds": 1}, "seeds must be 2"),
+        ({"findings": FINDINGS, "swept": -1}, "swept must be 0"),
+    ],
+)
+def test_a_wrong_plan_is_refused(wrong, said):
+    with pytest.raises(AuditError, match=said):
+        Plan(**wrong)
+
+
+def test_no_baseline_is_refused(data, tmp_path):
+    with pytest.raises(AuditError, match="needs baselines"):
+        run(data, tmp_path, Stamp(), chosen=choose(data).head(0))
+
+
+def test_the_rule_is_part_of_the_plan():
+    assert Plan(FINDINGS, rule=Rule(identity=0.5)).rule.identity == 0.5

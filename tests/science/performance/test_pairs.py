@@ -1,0 +1,250 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from roentmod.errors import DatasetError
+from roentmod.science import performance as evaluation
+from tests.science.performance import fake
+
+CAUSE, READ = fake.PAIR
+RULES = evaluation.Rules(resamples=200)
+
+
+def one(table, **wanted):
+    for name, value in wanted.items():
+        table = table[table[name] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def planted(heads, n=200, findings=(CAUSE, READ)):
+    """Return predictions of arms whose head of `READ` is a function of both labels."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for test, where in {"val": "val", "nih": "internal"}.items():
+        table, labels = fake.cases(test, where, n, rng, findings=findings, rate=0.5)
+        for arm, head in heads.items():
+            logits = labels * 2 - 1 + 0.0
+            logits[:, 1] = head(labels[:, 0], labels[:, 1])
+            parts.append(fake.read(table, labels, logits, arm, 0, findings))
+    return pd.concat(parts)
+
+
+def test_a_head_that_answers_to_the_cause_alone_is_wrong_across_and_blind_within():
+    table = planted({"erm": lambda cause, read: cause, "soft": lambda cause, read: read})
+    found = evaluation.pair_performance(evaluation.panels(table, RULES), [fake.PAIR], RULES)
+    for name, area in {"cross": 0.0, "cause present": 0.5, "cause absent": 0.5}.items():
+        assert one(found, arm="erm", slice=name)["auc"] == area
+    assert (found[found["arm"] == "soft"]["auc"] == 1).all()
+    compared = evaluation.pair_comparisons(evaluation.panels(table, RULES), [fake.PAIR], RULES)
+    assert one(compared, arm="soft", slice="cross")["difference"] == 1
+    assert one(compared, arm="soft", slice="cause present")["difference"] == 0.5
+
+
+def test_slices_are_those_of_their_labels():
+    table = fake.confounded(seeds=(0,), arms=("erm", "soft"))
+    table.loc[(table["finding"] == CAUSE) & (table["image_id"] < "nih-00050"), "label"] = np.nan
+    table.loc[table["where"] != "internal", "label"] = table["label"].fillna(0.0)
+    own = table[(table["arm"] == "erm") & (table["test"] == "nih")]
+    wide = own.pivot_table(index="image_id", columns="finding", values="label", dropna=False)
+    logit = own[own["finding"] == READ].set_index("image_id")["logit"]
+    found = evaluation.pair_performance(evaluation.panels(table, RULES), [fake.PAIR], RULES)
+    for name, rows in {
+        "all": wide[CAUSE].notna(),
+        "cause present": wide[CAUSE] == 1,
+        "cause absent": wide[CAUSE] == 0,
+        "cross": wide[CAUSE] + wide[READ] == 1,
+    }.items():
+        row = one(found, arm="erm", test="nih", slice=name)
+        chosen = wide.index[rows]
+        truth = roc_auc_score(wide.loc[chosen, READ], logit[chosen])
+        assert (row["n"], row["auc"]) == (len(chosen), pytest.approx(truth))
+        assert row["low"] <= row["auc"] <= row["high"]
+
+
+def test_an_unknown_finding_is_refused():
+    own = evaluation.panels(planted({"erm": lambda cause, read: read}), RULES)
+    with pytest.raises(DatasetError, match="got 'Mass' of"):
+        evaluation.pair_performance(own, [("Mass", READ)], RULES)
+
+
+def test_a_model_that_subtracts_the_cause_undercalls_what_comes_together():
+    heads = {
+        "erm": lambda cause, read: read + 2 * cause - 1.0,
+        "isolated": lambda cause, read: read - 2 * cause + 0.0,
+        "soft": lambda cause, read: read + 0.0,
+    }
+    own = evaluation.panels(planted(heads), RULES)
+    points = evaluation.operating_points(own).assign(threshold=0.5)
+    found = evaluation.reverse_shortcut(own, [fake.PAIR], points, RULES)
+    told = {arm: one(found, arm=arm) for arm in heads}
+    for arm, single, both in (("erm", 0, 1), ("isolated", 1, 0), ("soft", 1, 1)):
+        assert (told[arm]["single"], told[arm]["both"]) == (single, both)
+        assert told[arm]["loss"] == single - both
+        assert told[arm]["change"] == single - both + 1
+        assert told[arm]["auc"] == 1
+    scores = evaluation.reverse_scores(own, [fake.PAIR, fake.PAIR], points)
+    assert one(scores, arm="isolated")["loss"] == 1
+    assert set(scores["pairs"]) == {2}
+    compared = evaluation.reverse_comparisons(own, [fake.PAIR], points, RULES)
+    assert one(compared, arm="soft", reference="isolated")["difference"] == -1
+
+
+def test_a_pair_that_never_comes_together_has_no_loss():
+    table = planted({"erm": lambda cause, read: read + 0.0})
+    together = table.pivot_table(index="image_id", columns="finding", values="label").sum(axis=1)
+    alone = table[table["image_id"].map(together) < 2]
+    own = evaluation.panels(alone, RULES)
+    points = evaluation.operating_points(own)
+    row = one(evaluation.reverse_shortcut(own, [fake.PAIR], points, RULES), arm="erm")
+    assert (row["n_both"], row["state"]) == (0, "too few")
+    assert math.isnan(row["loss"])
+    assert evaluation.reverse_scores(own, [fake.PAIR], points).empty
+
+
+def test_specificity_falls_by_what_the_other_finding_adds():
+    heads = {"erm": lambda cause, read: read + cause, "soft": lambda cause, read: read + 0.0}
+    own = evaluation.panels(planted(heads), RULES)
+    points = evaluation.operating_points(own).assign(threshold=0.5)
+    found = evaluation.stress_specificity(own, points, RULES)
+    assert one(found, arm="erm", finding=READ)["drop"] == 1
+    row = one(found, arm="soft", finding=READ)
+    assert (row["clean"], row["stress"], row["drop"]) == (1, 1, 0)
+    labels = own[1].labels
+    assert row["n_clean"] == (labels.sum(axis=1) == 0).sum()
+    assert (
+        row["n_stress"]
+        == ((labels[:, 0] == 1) != (labels[:, 1] == 1))[labels[:, own[1].column(READ)] == 0].sum()
+    )
+
+
+def test_one_other_finding_is_stress_and_an_unlabelled_one_is_not_clean():
+    table = fake.confounded(n=100, seeds=(0,), arms=("erm",))
+    first = (table["finding"] == "Atelectasis") & (table["image_id"] < "nih-00040")
+    table.loc[first & (table["test"] == "nih"), "label"] = np.nan
+    own = evaluation.panels(table, RULES)
+    points = evaluation.operating_points(own)
+    row = one(evaluation.stress_specificity(own, points, RULES), test="nih", finding=READ)
+    wide = table[table["test"] == "nih"].pivot_table(
+        index="image_id", columns="finding", values="label", dropna=False
+    )
+    others = wide.loc[wide[READ] == 0, ["Atelectasis", CAUSE]]
+    assert row["n_clean"] == (others == 0).all(axis=1).sum()
+    assert row["n_stress"] == (others == 1).any(axis=1).sum()
+
+
+# Groups
+
+
+def test_a_group_that_is_read_by_chance_makes_the_largest_gap():
+    rng = np.random.default_rng(0)
+    parts = []
+    for test, where in {"val": "val", "nih": "internal"}.items():
+        table, labels = fake.cases(test, where, 400, rng, findings=("A",), rate=0.5)
+        noise = rng.normal(size=labels.shape)
+        blind = np.where((table["sex"] == "F").to_numpy()[:, None], 0.0, 4.0)
+        for arm, weight in {"erm": blind, "soft": 4.0}.items():
+            parts.append(fake.read(table, labels, weight * labels + noise, arm, 0, ("A",)))
+    found = evaluation.subgroups(evaluation.panels(pd.concat(parts), RULES), RULES)
+    row = one(found.gaps, arm="erm", attribute="sex")
+    assert (row["best"], row["worst"], row["largest"]) == ("M", "F", True)
+    assert row["low"] > 0.3
+    assert found.gaps[found.gaps["arm"] == "soft"]["gap"].max() < 0.1
+    assert found.gaps.groupby("arm")["largest"].sum().eq(1).all()
+    areas = found.groups.set_index(["arm", "attribute", "group"])["auc"].sort_index()
+    assert row["gap"] == areas["erm", "sex", "M"] - areas["erm", "sex", "F"]
+    assert set(areas["erm", "age_band"].index) == {"under 40", "40 to 64", "65 and over"}
+
+
+def test_small_and_unknown_groups_are_left_out():
+    table = fake.confounded(n=80, seeds=(0,), arms=("erm",))
+    table["sex"], table["age"] = "", np.nan
+    own = evaluation.panels(table, RULES)
+    assert set(evaluation.subgroups(own, RULES).groups["attribute"]) == {"view"}
+    strict = evaluation.Rules(resamples=200, fewest=60)
+    found = evaluation.subgroups(own, strict)
+    assert found.groups.empty
+    assert found.gaps.empty
+
+
+# What was reached
+
+
+def test_scores_fall_against_the_reference():
+    scores = pd.DataFrame(
+        {"arm": ["erm", "erm", "soft", "soft"], "seed": [0, 1, 0, 1], "score": [0.8, 0.4, 0.1, 0.2]}
+    )
+    found = evaluation.score_falls(scores)
+    row = one(found, arm="soft")
+    assert (row["score"], row["lowest"], row["highest"]) == pytest.approx((0.15, 0.1, 0.2))
+    assert row["fall"] == pytest.approx(0.75)
+    assert one(found, arm="erm")["fall"] == 0
+    assert math.isnan(evaluation.score_falls(scores[scores["arm"] == "soft"])["fall"].iloc[0])
+    with pytest.raises(DatasetError, match="columns score"):
+        evaluation.score_falls(scores.drop(columns="score"))
+
+
+def compared(values, where="external"):
+    """Return rows of `pair_comparisons` of soft against erm: difference and low, a pair each."""
+    rows = [
+        {
+            "arm": "soft",
+            "reference": "erm",
+            "test": "t",
+            "where": where,
+            "cause": f"C{i}",
+            "read": "R",
+            "slice": "all",
+            "state": state,
+            "difference": d,
+            "low": low,
+            "high": 1.0,
+        }
+        for i, (d, low, state) in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("bad", "where", "state"),
+    [
+        ([], "external", "passed"),
+        ([(0.02, 0.01, "ok")], "external", "passed"),
+        ([(0.02, 0.01, "ok")], "internal", "failed"),
+        ([(0.05, -0.01, "ok")] * 2, "external", "failed"),
+        ([(0.05, 0.01, "too few")] * 2, "external", "not measured"),
+    ],
+)
+def test_checks_count_the_pairs_that_gain(bad, where, state):
+    table = compared([(0.05, 0.01, "ok")] * (6 - len(bad)) + bad, where)
+    reverse = pd.DataFrame(columns=["arm", "reference"])
+    found = evaluation.checks(table, reverse, pd.DataFrame(columns=["arm", "fall"]))
+    assert one(found, check="shares", arm="soft")["state"] == state
+    passed = (found[found["check"] == "gain"]["state"] == "passed").sum()
+    assert passed == 6 - len(bad)
+    assert one(found, check="fall", arm="soft")["state"] == "not measured"
+    assert one(found, check="reverse")["state"] == "not measured"
+
+
+def test_a_planted_shortcut_is_judged_from_end_to_end():
+    table = fake.confounded(n=400)
+    scores = pd.DataFrame(
+        [(arm, s, max(0.0, fake.SHORTCUT[arm]) / 2) for arm in fake.ARMS for s in (0, 1)],
+        columns=["arm", "seed", "score"],
+    )
+    found = evaluation.evaluate(table, [fake.PAIR], scores=scores, rules=RULES)
+    states = found.checks.set_index(["check", "arm", "test", "subject"])["state"]
+    name = f"{CAUSE} → {READ}"
+    assert states["gain", "soft", "nih", name] == "passed"
+    assert states["rival", "soft", "nih", f"{name}, oversampling"] == "passed"
+    assert states["fall", "soft", "", "audit"] == "passed"
+    assert states["reverse", "soft", "nih", "isolated"] == "passed"
+    told = found.figures()
+    assert set(told["internal"]) == set(told["external"]) == {name}
+    assert told["internal"][name]["soft"]["auc"] > told["internal"][name]["erm"]["auc"] + 0.03
+    assert told["reverse_shortcut"]["isolated"] > told["reverse_shortcut"]["soft"]
+    assert told["shortcut_score"]["soft"] == 0.05
+    assert told["seeds"] == dict.fromkeys(fake.ARMS, 2)
