@@ -28,14 +28,6 @@ LAYERS = (
     ("report",),
     ("verbs", "cli", "web"),
 )
-    LANGUAGE,
-    ENGINES,
-    ("science",),
-    ("runs",),
-    ("jobs",),
-    ("report",),
-    ("verbs", "cli", "web"),
-)
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "diffusers", "transformers", "pydicom", "onnxruntime", "PIL", "tifffile"}
 ENGINE, SCIENCE = 1, 2
