@@ -18,6 +18,7 @@ OPTIONAL = {
     "torchxrayvision": ("roentmod[xrv]", "a classifier of the form 'xrv:'"),
     "tensorboard": ("roentmod[tensorboard]", "metrics for TensorBoard"),
     "openvino": ("roentmod[openvino]", "the engine 'openvino'"),
+    "ray": ("roentmod[scale]", "runs on a cluster"),
 }
 
 

@@ -15,6 +15,8 @@
     |-- AuditError            an audit that cannot be run or continued as asked
     |-- RetrainError          a training that cannot be run or continued as asked
     |-- StudyError            a study file that cannot be read or run as asked
+    |-- RunError              a run that cannot be carried out in its folder or by its workers
+    |   `-- UnfinishedError       a shard is done, the run is not
     |-- WeightsError          a model folder that is missing, incomplete or unsafe
     |   `-- MismatchError         host and generator do not fit together
     `-- MissingDependencyError an optional library is not installed
@@ -36,7 +38,9 @@ __all__ = [
     "NoEffectiveStepsError",
     "RetrainError",
     "RoentModError",
+    "RunError",
     "StudyError",
+    "UnfinishedError",
     "UnknownFindingError",
     "UnreadableError",
     "UnsuitableError",
@@ -94,6 +98,14 @@ class RetrainError(RoentModError):
 
 class StudyError(RoentModError):
     """A study file cannot be read, or a study cannot be run as asked."""
+
+
+class RunError(RoentModError):
+    """A run cannot be carried out in its folder or by its workers."""
+
+
+class UnfinishedError(RunError):
+    """A shard of a run is done; the run itself is not."""
 
 
 class WeightsError(RoentModError):
