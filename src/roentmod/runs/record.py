@@ -1,0 +1,111 @@
+"""The record of a run: what its folder belongs to, and where its result came from."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import roentmod
+from roentmod.errors import RunError
+from roentmod.store import write_json
+
+__all__ = ["check_folder", "made_with", "now", "read_record", "write_record"]
+
+_KEPT = ("started", "finished", "seconds")
+
+
+def now() -> str:
+    """Return the time, UTC, ISO 8601 to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def made_with(libraries: Sequence[str]) -> dict[str, str]:
+    """Return what a record says of its making: that it is synthetic, when, and with what."""
+    return {
+        "synthetic": "YES",
+        "started": now(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "roentmod": roentmod.__version__,
+        **{name: version(name) for name in libraries},
+    }
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return a run's record; an empty one where there is none.
+
+    Raises:
+        RunError: the file is no record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"A run's record is a JSON file; reading {path.name} in {path.parent.name} gave "
+            f"'{type(error).__name__}'. Name another folder, or remove this one."
+        ) from error
+    if not isinstance(record, dict):
+        raise RunError(
+            f"A run's record is a JSON object; {path.name} in {path.parent.name} is a "
+            f"{type(record).__name__}. Name another folder, or remove this one."
+        )
+    return record
+
+
+def check_folder(
+    path: Path, identity: Mapping[str, Any], article: str, free: Collection[str]
+) -> dict[str, Any]:
+    """Return the record at `path`, {} where there is none, if the folder may be this run's.
+
+    Raises:
+        RunError: the folder is a file, or belongs to another run.
+    """
+    folder = path.parent
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"--out names a folder; '{folder.name}' is a file. Name another.")
+    record = read_record(path)
+    if record:
+        other = [
+            key
+            for key, value in identity.items()
+            if key not in free and not _same(record.get(key), value)
+        ]
+        if other:
+            raise RunError(
+                f"{folder} holds {article} with another {', '.join(other)}. Give it back, or name "
+                "another folder."
+            )
+    return record
+
+
+def write_record(
+    path: Path,
+    identity: Mapping[str, Any],
+    libraries: Sequence[str],
+    earlier: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write and return the record of a run that begins or goes on.
+
+    When an earlier call began, when it ended and what all took are kept, as is what else it wrote.
+    """
+    provenance = made_with(libraries)
+    provenance |= {k: v for k, v in earlier.get("provenance", {}).items() if k in _KEPT}
+    record = {**earlier, **identity, "provenance": provenance}
+    write_json(path, record)
+    return record
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Compare two parts of a record; a fingerprint that is missing on either side fits any."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        unknown = old.get("fingerprint") is None or new.get("fingerprint") is None
+        keys = {*old, *new} - ({"fingerprint"} if unknown else set())
+        return all(key in old and key in new and _same(old[key], new[key]) for key in keys)
+    return bool(old == new)

@@ -1,0 +1,224 @@
+"""The engine: once each, whoever makes it, however often it is killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from roentmod.errors import RunError, UnfinishedError
+from roentmod.runs import read_workers, run
+from tests.runs.toy import Packed, Squares
+
+ROOT = Path(__file__).parents[2]
+
+
+def contents(folder):
+    """Return the bytes of everything but the journal and the record."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "parts" not in path.relative_to(folder).parts[:1]
+        if path.name != "squares.json"
+    }
+
+
+def started(folder, *, count=20, pause=0.0, workers="serial", note="-"):
+    """Start a run in a process."""
+    arguments = [str(folder), str(count), str(pause), workers, str(note)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.runs.toy", *arguments],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process):
+    """Wait for a process, and return its exit code."""
+    process.communicate()
+    return process.returncode
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(Squares(), folder)
+    return contents(folder)
+
+
+def test_a_run_is_its_tables_files_and_record(tmp_path):
+    seen = []
+    stages = lambda name: lambda done, total: seen.append((name, done, total))  # noqa: E731
+    table = run(Squares(4), tmp_path / "run", stages=stages)
+    assert pd.read_parquet(table)["square"].tolist() == [0.1, 1.1, 4.1, 9.1, 0.1, 1.1, 4.1]
+    record = json.loads((tmp_path / "run" / "squares.json").read_text())
+    assert record["count"] == 4
+    assert record["parts"] == 7
+    assert record["provenance"]["synthetic"] == "YES"
+    assert seen[:4] == [("first", n, 4) for n in (1, 2, 3, 4)]
+    assert seen[-1] == ("second", 3, 3)
+
+
+def test_finished_parts_are_not_made_again(tmp_path):
+    note = tmp_path / "note"
+    for _ in range(2):
+        run(Squares(5, note=note), tmp_path / "run")
+    assert len(note.read_text().splitlines()) == 8
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "bug", "panic"])
+def test_what_failed_spares_the_others_and_is_tried_again(tmp_path, kind):
+    (tmp_path / "bad2").write_text(kind)
+    note = tmp_path / "note"
+    run(Squares(4, note=note), tmp_path / "run")
+    items = pd.read_csv(tmp_path / "run" / "items.csv")
+    assert items["part"].tolist() == ["n2"]
+    assert items["status"].item() == ("unreadable" if kind == "unreadable" else "failed")
+    assert "\n" not in items["message"].item()
+    (tmp_path / "bad2").unlink()
+    run(Squares(4, note=note), tmp_path / "run")
+    assert Counter(line.split()[0] for line in note.read_text().splitlines())["n2"] == 2
+    assert len(note.read_text().splitlines()) == 8
+    run(Squares(4), tmp_path / "clean")
+    assert contents(tmp_path / "run") == contents(tmp_path / "clean")
+
+
+def test_a_part_whose_file_is_gone_is_made_again(tmp_path, whole):
+    run(Squares(), tmp_path / "run")
+    (tmp_path / "run" / "files" / "n3.txt").unlink()
+    run(Squares(), tmp_path / "run")
+    assert contents(tmp_path / "run") == whole
+
+
+def test_packed_files_are_found_again(tmp_path):
+    run(Packed(5), tmp_path / "run")
+    assert (tmp_path / "run" / "all.txt").read_text() == "012340-1-2"
+    assert not (tmp_path / "run" / "files").exists()
+
+
+def test_another_run_s_folder_is_refused_and_left_alone(tmp_path):
+    run(Squares(3), tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match="holds squares with another count"):
+        run(Squares(4), tmp_path / "run")
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="is a file"):
+        run(Squares(3), tmp_path / "file")
+
+
+@pytest.mark.parametrize("damage", ["[]", "", "nonsense"])
+def test_a_damaged_record_is_one_line(tmp_path, damage):
+    run(Squares(3), tmp_path / "run")
+    (tmp_path / "run" / "squares.json").write_text(damage)
+    with pytest.raises(RunError, match="record is a JSON"):
+        run(Squares(3), tmp_path / "run")
+
+
+def test_a_damaged_log_costs_the_parts_it_told_of(tmp_path, whole):
+    run(Squares(), tmp_path / "run")
+    (log,) = (tmp_path / "run" / "parts").glob("*.log")
+    data = log.read_bytes()
+    lines = data.splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"16.1", b"17.1")
+    log.write_bytes(b"".join(lines)[:-5])
+    run(Squares(), tmp_path / "run")
+    assert contents(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize(
+    "form", ["", "threads", "processes:0", "processes:x", "shard:3/3", "shard:1", "ray:"]
+)
+def test_other_workers_are_refused(form):
+    with pytest.raises(RunError, match="Workers are|Shards are"):
+        read_workers(form)
+
+
+def test_forms_of_workers():
+    assert read_workers("processes:3,shard:2/5").shard == (2, 5)
+    assert read_workers("shard:0/4") == replace(read_workers("serial"), shard=(0, 4))
+    assert read_workers("ray:auto").address == "auto"
+
+
+def test_shards_in_any_order_then_the_plain_command(tmp_path, whole):
+    note = tmp_path / "note"
+    for shard in (2, 0, 1):
+        with pytest.raises(UnfinishedError, match=f"Shard {shard} of 0 to 2 is done"):
+            run(Squares(note=note), tmp_path / "run", workers=f"shard:{shard}/3")
+    assert len(note.read_text().splitlines()) == 23
+    run(Squares(note=note), tmp_path / "run")
+    assert len(note.read_text().splitlines()) == 23
+    assert contents(tmp_path / "run") == whole
+
+
+def test_processes_give_the_same(tmp_path, whole):
+    run(Squares(pause=0.01), tmp_path / "run", workers="processes:2")
+    assert contents(tmp_path / "run") == whole
+
+
+def test_what_cannot_be_sent_to_processes_is_said(tmp_path):
+    job = Squares(3)
+    job.salt = lambda: None
+    job.identity = dict
+    with pytest.raises(RunError, match="Name it, or use workers='serial'"):
+        run(job, tmp_path / "run", workers="processes:2")
+
+
+def test_two_at_once_make_nothing_twice(tmp_path, whole):
+    note = tmp_path / "note"
+    both = [started(tmp_path / "run", pause=0.05, note=note) for _ in range(2)]
+    assert [ended(one) for one in both] == [0, 0]
+    made = Counter(line.split()[0] for line in note.read_text().splitlines())
+    assert set(made.values()) == {1}
+    assert len({line.split()[1] for line in note.read_text().splitlines()}) == 2
+    assert contents(tmp_path / "run") == whole
+
+
+@pytest.mark.slow
+def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path, whole):
+    chance = random.Random(0)
+    note = tmp_path / "note"
+    for _ in range(15):
+        one = started(tmp_path / "run", pause=0.02, note=note)
+        time.sleep(0.4 + chance.random())
+        os.kill(one.pid, signal.SIGKILL)
+        ended(one)
+    run(Squares(note=note), tmp_path / "run")
+    assert contents(tmp_path / "run") == whole
+    parts = tmp_path / "run" / "parts"
+    assert {path.suffix for path in parts.rglob("*") if path.is_file()} == {".log"}
+
+
+def test_a_killed_worker_process_ends_the_run_in_one_line(tmp_path, whole):
+    one = started(tmp_path / "run", pause=0.3, workers="processes:2")
+    children = Path(f"/proc/{one.pid}/task/{one.pid}/children")
+    while len(found := children.read_text().split()) < 3:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(int(found[-1]), signal.SIGKILL)
+    assert "A worker process ended before its time" in one.communicate()[1]
+    run(Squares(), tmp_path / "run")
+    assert contents(tmp_path / "run") == whole
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path, whole):
+    note = tmp_path / "note"
+    one = started(tmp_path / "run", pause=0.1, note=note)
+    while not note.exists() or len(note.read_text().splitlines()) < 3:
+        time.sleep(0.02)
+    one.send_signal(signal.SIGINT)
+    ended(one)
+    assert not list((tmp_path / "run" / "parts" / "claims").iterdir())
+    run(Squares(note=note), tmp_path / "run")
+    made = Counter(line.split()[0] for line in note.read_text().splitlines())
+    assert sum(made.values()) in (23, 24)
+    assert contents(tmp_path / "run") == whole
