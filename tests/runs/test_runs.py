@@ -139,7 +139,7 @@ def test_a_damaged_log_costs_the_parts_it_told_of(tmp_path, whole):
     "form", ["", "threads", "processes:0", "processes:x", "shard:3/3", "shard:1", "ray:"]
 )
 def test_other_workers_are_refused(form):
-    with pytest.raises(RunError, match="Workers are|Shards are"):
+    with pytest.raises(RunError, match=r"Workers are|Shards are"):
         read_workers(form)
 
 

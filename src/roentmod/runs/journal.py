@@ -1,8 +1,8 @@
 """What has been made of a run's parts, and where: one log per process, each line a part.
 
 A line is complete or not there: its checksum says so, and a process never appends to the log of
-another, so that a torn end stays an end. Readers follow all logs. Files of parts lie beside the run
-or, packed, behind each other in one file per process: a run of 100,000 parts has a handful of files.
+another, so that a torn end stays an end. Readers follow all logs. Files of parts lie beside the
+run or, packed, behind each other in one file per process: 100,000 parts need a handful of files.
 """
 
 from __future__ import annotations
