@@ -93,6 +93,7 @@ def run(
         job.meet()
         with Journal(folder, folder / PARTS, crew.name, crew.scratch) as journal:
             call = _Call(job, folder, team, crew, journal, record)
+            job.begin(call.done)
             for stage in job.stages():
                 call.carry_out(stage, stages)
                 job.meet()
@@ -123,6 +124,7 @@ class _Call(Generic[R]):
         self._job, self._folder, self._team = job, folder, team
         self._crew, self._journal, self._record = crew, journal, record
         self._stages: list[Stage] = []
+        self.done = Done(folder, record, self._stages, journal)
         self._claims: dict[str, str] = {}
         self._open: Counter[str] = Counter()
         self._skipped = False
@@ -134,10 +136,10 @@ class _Call(Generic[R]):
         progress = stages(stage.title) if stages and stage.count else lambda *_: None
         while True:
             self._skipped, self._done = False, 0
-            chunks = _chunks(self._tasks(stage, progress), self._job.at_once)
+            chunks = _chunks(self._tasks(stage, stages), self._job.at_once)
             with closing(self._team.map(self._job, chunks)) as results:
                 for task, made in results:
-                    self._keep(task.part.key, made)
+                    self._keep(task.part, made)
                     progress(self._done, stage.count)
             progress(self._done, stage.count)
             if not self._skipped:
@@ -145,7 +147,7 @@ class _Call(Generic[R]):
             time.sleep(_PATIENCE)
             self._journal.refresh()
 
-    def _tasks(self, stage: Stage, progress: Any) -> Iterator[Task]:
+    def _tasks(self, stage: Stage, stages: Stages | None) -> Iterator[Task]:
         """Claim block after block, and yield what is left to do in those that are free."""
         size = -(-stage.count // _BLOCKS) or 1
         for number, block in enumerate(_chunks(stage.parts(), size)):
@@ -153,7 +155,7 @@ class _Call(Generic[R]):
             if shard is not None and number % shard[1] != shard[0]:
                 continue
             left = self._left(block)
-            if left:
+            if left and not stage.shared:
                 name = f"{len(self._stages)}-{number}"
                 if not self._crew.claim(name):
                     self._skipped = True
@@ -167,23 +169,23 @@ class _Call(Generic[R]):
                 self._claims |= {part.key: name for part in left}
             self._done += len(block) - len(left)
             for part in left:
-                key = part.key
-                earlier = self._journal.get(key) if key in self._journal else None
-                yield Task(part, self._folder, earlier, progress if stage.count == 1 else None)
+                shown = stages(part.title) if part.title and stages else None
+                yield Task(part, self._folder, self.done.get(part), shown)
 
     def _left(self, block: list[Part]) -> list[Part]:
         hashed = self._job.hashed
         return [part for part in block if not self._journal.settled(part.key, hashed=hashed)]
 
-    def _keep(self, key: str, made: Made) -> None:
+    def _keep(self, part: Part, made: Made) -> None:
         if not self._made and self._record["provenance"].pop("finished", None):
             # From here on the result that lies there is no longer that of the parts.
             write_json(self._folder / self._job.record, self._record)
-        self._journal.commit(key, made, packed=self._job.packed)
+        self._journal.commit(part.key, made, packed=self._job.packed)
+        self._job.kept(part, self._folder)
         self._made, self._done = self._made + 1, self._done + 1
-        name = self._claims.pop(key)
+        name = self._claims.pop(part.key, "")
         self._open[name] -= 1
-        if not self._open[name]:
+        if name and not self._open[name]:
             self._journal.sync()
             self._crew.release(name)
 
@@ -213,8 +215,7 @@ class _Call(Generic[R]):
         provenance = self._record["provenance"]
         spent = provenance.get("seconds", 0.0) + seconds
         provenance |= {"finished": now(), "seconds": round(spent, 1)}
-        done = Done(self._folder, self._record, self._stages, self._journal)
-        result = self._job.finish(done)
+        result = self._job.finish(self.done)
         write_json(self._folder / self._job.record, self._record)
         return result
 
@@ -226,14 +227,17 @@ def _follow(job: Job[R], folder: Path) -> R:
         RunError: the first process left no result.
     """
     job.meet()
-    for stage in job.stages():
-        if stage.together:
-            with Crew(folder / PARTS) as crew:
-                journal = Journal(folder, folder / PARTS, crew.name, crew.scratch)
-                left = [part for part in stage.parts() if not journal.settled(part.key)]
-            for part in left:
+    stages: list[Stage] = []
+    with Journal(folder, folder / PARTS, "", folder) as journal:
+        job.begin(Done(folder, {}, stages, journal))
+        for stage in job.stages():
+            stages.append(stage)
+            journal.refresh()
+            left = [part for part in stage.parts() if not journal.settled(part.key)]
+            for part in left if stage.together else ():
                 attempt(job, [Task(part, folder)])
-        job.meet()
+            job.meet()
+            journal.refresh()
     job.meet()
     result = job.load(folder)
     if result is None:

@@ -43,6 +43,10 @@ class Done:
                 for part in one.parts():
                     yield part, self._journal.get(part.key)
 
+    def get(self, part: Part) -> Made | None:
+        """Return what was made of a part; None where nothing was."""
+        return self._journal.get(part.key) if part.key in self._journal else None
+
     @property
     def seconds(self) -> float:
         """How long all parts took, one after the other."""

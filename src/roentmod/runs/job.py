@@ -29,10 +29,12 @@ class Part:
     Attributes:
         key: hash of all that it depends on, never its position.
         inputs: what `Job.make` needs; small, picklable.
+        title: of a part that takes long, so that its own progress is shown.
     """
 
     key: str
     inputs: Any = None
+    title: str = ""
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Task:
         part: the part.
         folder: the run's folder; only unfinished work of the part's own may be written there.
         earlier: what an earlier run made of it, where that is to be mended; else None.
-        progress: for parts that take long; None in other processes.
+        progress: called with steps done and in all, by parts with a title; None in other processes.
     """
 
     part: Part
@@ -93,12 +95,14 @@ class Stage:
         count: how many parts.
         parts: yields them, the same ones in the same order at each call.
         together: where several processes share one training (`Job.rank`), they make it together.
+        shared: parts are not claimed: each call takes part in them, as they are runs themselves.
     """
 
     title: str
     count: int
     parts: Callable[[], Iterable[Part]]
     together: bool = False
+    shared: bool = False
 
     @staticmethod
     def of(title: str, parts: Sequence[Part]) -> Stage:
@@ -142,6 +146,9 @@ class Job(ABC, Generic[R]):
     def identity(self) -> Mapping[str, Any]:
         """Return what must not change while a folder is this run's, as JSON has it."""
 
+    def begin(self, done: Done) -> None:
+        """Take what gives access to the parts of earlier stages, before `stages` is called."""
+
     @abstractmethod
     def stages(self) -> Iterable[Stage]:
         """Yield the stages; each is asked for when those before are done."""
@@ -164,6 +171,9 @@ class Job(ABC, Generic[R]):
         made = Made()
         made.missing(status, message, part=part.key)
         return made
+
+    def kept(self, part: Part, folder: Path) -> None:
+        """Remove unfinished work of a part that is kept now."""
 
     @abstractmethod
     def finish(self, done: Done) -> R:

@@ -22,7 +22,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
-from roentmod.errors import InputError, RunError
+from roentmod.errors import InputError, RunError, UnfinishedError
 from roentmod.runs.job import Job, Made, Task
 
 __all__ = ["Workers", "attempt", "cores", "packed", "read_workers"]
@@ -138,7 +138,7 @@ def _one(job: Job[Any], task: Task) -> Made:
         made = job.make(task)
     except InputError as error:
         made = job.lost(task.part, "unreadable", str(error))
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, UnfinishedError):
         raise
     # Foreign libraries raise anything; decoders written in Rust even panic past Exception.
     except BaseException as error:
