@@ -96,7 +96,7 @@ def seconds_per_step(plan: Plan, device: str = "cpu") -> float:
     rng = np.random.default_rng(0)
     count, k = 2 * plan.batch, len(plan.findings)
     blocks = rng.integers(256, size=(count, plan.size, plan.size), dtype=np.uint8)
-    pictures = Pictures((blocks,), {}, np.ones(count, dtype=np.bool_))
+    pictures = Pictures((blocks,), np.ones(count, dtype=np.bool_))
     targets = (np.arange(count * k).reshape(count, k) % 2).astype(np.float32)
     table = pd.DataFrame(index=range(count))
     samples = Samples("timing", table, targets, plan.findings, lambda _: phantom(0).radiograph)

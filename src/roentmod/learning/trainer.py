@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,7 +26,6 @@ from roentmod.learning.networks import build
 from roentmod.learning.pictures import Pictures
 from roentmod.learning.samples import Floats, Samples
 from roentmod.plans.retrain import Plan, Task
-from roentmod.science import stats
 
 __all__ = ["Course", "Material", "State", "Trained", "answer", "area", "learning_rate"]
 
@@ -78,11 +78,16 @@ def learning_rate(step: int, plan: Plan) -> float:
 
 
 def area(logits: Floats, targets: Floats) -> list[float]:
-    """Return the AUC of each head, k, over the rows that are labelled for it (n x k both)."""
-    return [
-        stats.auc(logits[targets[:, k] == 1, k], logits[targets[:, k] == 0, k])
-        for k in range(targets.shape[1])
-    ]
+    """Return the AUC of each head, k, over the rows that are labelled for it (n x k both).
+
+    It is NaN for a head without a positive or without a negative.
+    """
+    areas = []
+    for own, truth in zip(logits.T, targets.T, strict=True):
+        known = (truth == 0) | (truth == 1)
+        both = len(np.unique(truth[known])) == 2
+        areas.append(float(roc_auc_score(truth[known], own[known])) if both else math.nan)
+    return areas
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from roentmod.learning.trainer import Course, Material, Trained
 from roentmod.plans.retrain import Plan, Task
 from roentmod.store import atomic
 
-__all__ = ["checkpoint", "train"]
+__all__ = ["checkpoint", "metrics", "train"]
 
 SAVE_SECONDS = 120.0
 Write = Callable[[dict[str, Any]], None]
@@ -26,6 +26,11 @@ Write = Callable[[dict[str, Any]], None]
 def checkpoint(folder: Path, task: Task) -> Path:
     """Return the file that an unfinished training goes on from."""
     return folder / "checkpoints" / f"{task.name}.pt"
+
+
+def metrics(task: Task) -> str:
+    """Return the path, from the run's folder, of what was seen on val."""
+    return f"metrics/{task.name}.jsonl"
 
 
 def train(
@@ -77,11 +82,11 @@ def train(
 
 
 def _save(course: Course, path: Path, folder: Path) -> None:
-    for own in (path.parent, folder / "metrics"):
-        own.mkdir(parents=True, exist_ok=True)
+    for own in (path, folder / metrics(course.task)):
+        own.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as part:
         torch.save(course.state(), part)
-    with atomic(folder / "metrics" / f"{course.task.name}.jsonl") as part:
+    with atomic(folder / metrics(course.task)) as part:
         part.write_text("".join(json.dumps(row) + "\n" for row in course.history))
 
 

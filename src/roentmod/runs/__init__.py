@@ -142,6 +142,7 @@ class _Call(Generic[R]):
                     self._keep(task.part, made)
                     progress(self._done, stage.count)
             progress(self._done, stage.count)
+            self._journal.refresh()
             if not self._skipped:
                 return
             time.sleep(_PATIENCE)

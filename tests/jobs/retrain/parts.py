@@ -5,6 +5,7 @@ import numpy as np
 from roentmod import datasets, imaging
 from roentmod.jobs import augment
 from roentmod.jobs.retrain import Plan
+from roentmod.learning.pictures import make_block, open_blocks
 from roentmod.radiograph import Radiograph
 from tests.jobs.augment.parts import FINDINGS, Dabber
 
@@ -56,3 +57,12 @@ def tiny(**changes):
     options |= {"through": 32, "steps": 6, "batch": 8, "evaluate_every": 2, "seeds": (0,)}
     options |= {"arms": ("erm",), "ema": 0.5, "learning_rate": 3e-3}
     return Plan(**(options | changes))
+
+
+def gathered(samples, folder, size, through):
+    """Make the pictures of samples, all in one block, and open them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [str(name) for name in samples.table["image_id"]]
+    block, unread = make_block(samples, names, size, through)
+    np.save(folder / f"{samples.name}.npy", block)
+    return open_blocks(samples, [folder / f"{samples.name}.npy"], unread)

@@ -6,10 +6,10 @@ from PIL import Image
 
 from roentmod.errors import RetrainError, UnreadableError
 from roentmod.learning import pictures
-from roentmod.learning.pictures import gather, levels
+from roentmod.learning.pictures import levels, make_block, open_blocks
 from roentmod.learning.samples import labelled
 from roentmod.radiograph import Radiograph
-from tests.jobs.retrain.parts import tiny
+from tests.jobs.retrain.parts import gathered, tiny
 
 
 def test_levels_are_those_of_another_library():
@@ -36,31 +36,18 @@ def test_sharpness_does_not_tell_sources_apart():
     assert np.abs(straight[0].astype(int) - straight[1]).max() > 20
 
 
-def test_blocks_are_made_once_and_a_stopped_call_goes_on(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "_BLOCK", 20)
+def test_pictures_of_many_blocks_are_found_by_their_row(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "BLOCK", 20)
     samples = labelled(data, "train", tiny(), "train")
-    asked, limit = [], [25]
-
-    def read(image_id):
-        if len(asked) == limit[0]:
-            raise KeyboardInterrupt
-        asked.append(image_id)
-        return data.radiograph(image_id)
-
-    slow = replace(samples, read=read)
-    with pytest.raises(KeyboardInterrupt):
-        gather(slow, tmp_path, 32, None)
-    limit[0] = 1000
-    seen = []
-    made = gather(slow, tmp_path, 32, None, lambda *numbers: seen.append(numbers))
-    # Twenty are kept, five were lost with their block.
-    assert len(asked) == 25 + 28
-    assert seen == [(20, 48), (40, 48), (48, 48)]
-    expected = [levels(data.radiograph(name), 32, None) for name in samples.table["image_id"]]
+    names = [str(name) for name in samples.table["image_id"]]
+    files = []
+    for start in range(0, 48, 20):
+        files.append(tmp_path / f"{start}.npy")
+        np.save(files[-1], make_block(samples, names[start : start + 20], 32, None)[0])
+    made = open_blocks(samples, files, {})
+    expected = [levels(data.radiograph(name), 32, None) for name in names]
     assert np.array_equal(made[np.arange(48)], expected)
     assert np.array_equal(made[np.array([47, 3])], [expected[47], expected[3]])
-    gather(slow, tmp_path, 32, None)
-    assert len(asked) == 53
 
 
 def test_what_cannot_be_read_is_named(data, tmp_path):
@@ -72,10 +59,13 @@ def test_what_cannot_be_read_is_named(data, tmp_path):
             raise UnreadableError("no picture")
         return data.radiograph(image_id)
 
-    made = gather(replace(samples, read=read), tmp_path, 32, None)
-    assert made.unread == {bad: "no picture"}
+    names = [str(name) for name in samples.table["image_id"]]
+    block, unread = make_block(replace(samples, read=read), names, 32, None)
+    assert unread == {bad: "no picture"}
+    assert not block[2].any()
+    made = gathered(replace(samples, read=read), tmp_path, 32, None)
     assert np.flatnonzero(~made.readable).tolist() == [2]
     bad = samples.table["image_id"].iloc[0]
     alone = replace(samples, table=samples.table.head(1), name="one", read=read)
     with pytest.raises(RetrainError, match=r"of 1 none can. The first: no picture"):
-        gather(alone, tmp_path, 32, None)
+        gathered(alone, tmp_path, 32, None)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from roentmod import classifiers, datasets
-from roentmod.errors import AuditError, RetrainError
+from roentmod.errors import RetrainError, RunError
 from roentmod.jobs import retrain
 from roentmod.jobs.retrain import ARMS
 from roentmod.learning.networks import build
@@ -89,7 +89,7 @@ def test_the_plan_is_registered_before_anything_is_trained(data, made, tests, tm
 
     plan = tiny(steps=1, evaluate_every=1)
     retrain.run(data, plan, tmp_path, tests=tests, stages=stages)
-    assert seen == [("training erm, seed 0", True, False)]
+    assert seen == [("training", True, False), ("training erm, seed 0", True, False)]
 
 
 def test_the_registered_plan_says_what_will_be_compared(whole, made):
@@ -120,7 +120,7 @@ def test_a_finished_run_does_nothing_again_and_can_be_loaded(whole, data, made, 
 
 def test_what_is_missing_is_made_again(whole, data, made, tests, tmp_path):
     copy = Path(shutil.copytree(whole.folder, tmp_path / "copy"))
-    for name in ("parts/soft-3.json", "retrain.json", "predictions.parquet"):
+    for name in ("models/soft-3.pt", "retrain.json", "predictions.parquet"):
         (copy / name).unlink()
     before = {name: stamp for name, stamp in stat(copy).items() if "soft-3" not in name.name}
     plan = tiny(arms=ARMS, seeds=(0, 3))
@@ -141,7 +141,7 @@ def test_another_retraining_does_not_take_the_folder(whole, data, made, tests):
         if "data" in changes:
             words["tests"] = {"inside": (words["data"], "test", "internal"), **{
                 "outside": tests["outside"]}}  # fmt: skip
-        with pytest.raises(AuditError, match=said):
+        with pytest.raises(RunError, match=said):
             retrain.run(
                 words["data"],
                 words["plan"],
@@ -200,6 +200,12 @@ def test_an_unreadable_picture_is_left_out_and_named(data, tests, tmp_path):
     assert list(result.record["unread"]["val"]) == [bad]
     assert bad not in set(result.predictions["image_id"])
     assert len(result.predictions) == 23 * 3
+    # Mended, it is read by the next run, and the trainings, which looked at it, are made again.
+    shutil.copyfile(data.root / "50.png", broken / "50.png")
+    mended = retrain.run(worse, tiny(steps=2), tmp_path / "run", tests={})
+    whole = retrain.run(data, tiny(steps=2), tmp_path / "whole", tests={})
+    assert mended.record["unread"] == {}
+    assert mended.predictions.equals(whole.predictions)
 
 
 def test_time_a_step_is_measured():
@@ -230,7 +236,7 @@ def test_two_processes_share_a_batch(data, made, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
     command += ["--standalone"]
     command += [str(tmp_path / "run.py"), str(data.root), str(tmp_path / "run"), str(made.folder)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     result = retrain.load(tmp_path / "run")

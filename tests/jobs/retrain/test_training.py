@@ -21,13 +21,12 @@ from roentmod.learning import trainer as course
 from roentmod.learning import training
 from roentmod.learning.batches import cell_weights
 from roentmod.learning.devices import accelerator_of
-from roentmod.learning.pictures import gather
 from roentmod.learning.samples import labelled
 from roentmod.learning.trainer import Course, Material, answer, area, learning_rate
 from roentmod.learning.training import train
 from roentmod.plans.retrain import Task
 from tests.jobs.augment.parts import FINDINGS
-from tests.jobs.retrain.parts import tiny
+from tests.jobs.retrain.parts import gathered, tiny
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,7 +37,7 @@ def material(data, made, tmp_path_factory):
     plan = tiny(arms=("erm", "isolated", "synthetic"))
     sets = [labelled(data, split, plan, split) for split in ("train", "val")]
     extra, targets = counterfactuals(made, plan, None)
-    shown = [gather(one, folder, plan.size, plan.through) for one in (*sets, extra)]
+    shown = [gathered(one, folder, plan.size, plan.through) for one in (*sets, extra)]
     return Material((sets[0], shown[0]), (sets[1], shown[1]), shown[2], targets)
 
 
@@ -254,7 +253,7 @@ torch.set_num_threads(1)
 from roentmod.jobs import augment, retrain
 from roentmod import datasets
 from roentmod.learning import training
-from tests.jobs.retrain.parts import tiny
+from tests.jobs.retrain.parts import gathered, tiny
 training.SAVE_SECONDS = 0.0
 data, folder, made, pause = sys.argv[1:]
 advance = training.Course.advance
@@ -271,7 +270,7 @@ retrain.run(data, plan, Path(folder), training_set=made, tests={}, arms=("isolat
 
 def started(data, folder, made, pause):
     command = [sys.executable, "-c", RUN, str(data.root), str(folder), str(made.folder), pause]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
 

@@ -12,37 +12,28 @@ share a batch.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
+from roentmod import runs
 from roentmod.datasets import Dataset, with_validation
 from roentmod.errors import RetrainError
-from roentmod.interfaces import Progress
 from roentmod.jobs.augment import AugmentResult, load_cooccurrence
-from roentmod.jobs.retrain import results as outcome
 from roentmod.jobs.retrain.counterfactuals import check_counterfactuals, counterfactuals
+from roentmod.jobs.retrain.job import RetrainJob
 from roentmod.jobs.retrain.registration import Sets, registered
+from roentmod.jobs.retrain.result import RetrainResult, load
 from roentmod.learning import samples
-from roentmod.learning.devices import accelerator_of, check_device, facts_of, seconds_per_step
-from roentmod.learning.pictures import Pictures, gather
-from roentmod.learning.trainer import Material
-from roentmod.learning.training import train
+from roentmod.learning.devices import check_device, seconds_per_step
 from roentmod.plans.retrain import ARMS, COUNTERFACTUAL_ARMS, Arm, Plan, Task, check_test
-from roentmod.rundir import claim, now
+from roentmod.runs import Stages, Workers
 from roentmod.science.cooccurrence import CoOccurrence
-from roentmod.store import atomic, write_json
 
 __all__ = [
     "ARMS",
     "Arm",
     "Plan",
     "RetrainResult",
-    "Stages",
     "Tests",
     "check_device",
     "check_test",
@@ -51,31 +42,8 @@ __all__ = [
     "seconds_per_step",
 ]
 
-REGISTERED, RECORD, TABLE = "plan.json", "retrain.json", "predictions.parquet"
-Stages = Callable[[str], Progress]
 # Name to data, split (None: all pictures), and "internal" or "external".
 Tests = Mapping[str, tuple[Dataset, str | None, str]]
-
-
-@dataclass(frozen=True, eq=False)
-class RetrainResult:
-    """What a retraining left.
-
-    Attributes:
-        folder: the run directory.
-        record: what ``retrain.json`` holds.
-        predictions: one row a reading, the columns of `evaluation.PREDICTIONS`: `test` is "val" or
-            a test's name, `where` "val", "internal" or "external", `label` 1, 0, or NaN where
-            unknown.
-    """
-
-    folder: Path
-    record: dict[str, Any]
-    predictions: pd.DataFrame
-
-    def model(self, arm: str, seed: int) -> Path:
-        """Return the file of a trained classifier, for ``onnx:``."""
-        return self.folder / "models" / f"{arm}-{seed}.onnx"
 
 
 def run(
@@ -89,6 +57,7 @@ def run(
     device: str = "cpu",
     arms: Sequence[Arm] | None = None,
     tensorboard: bool = False,
+    workers: str | Workers = "serial",
     stages: Stages | None = None,
 ) -> RetrainResult:
     """Train and read; an interrupted run goes on where it stopped.
@@ -105,6 +74,7 @@ def run(
         arms: train only these of the plan now. Other calls, also at the same time, do the others in
             the same folder; the last one to end writes the tables of all.
         tensorboard: also write ``tensorboard/``.
+        workers: who trains, as `roentmod.runs.workers` says.
         stages: called with a stage's name, returns what is told of its progress.
 
     Raises:
@@ -112,57 +82,17 @@ def run(
             counterfactuals that are needed and missing or of a tested patient, a network that
             cannot be built, or a device that is not there.
         DatasetError: a manifest that no training may trust.
-        AuditError: `folder` holds a retraining of something else.
+        RunError: `folder` holds a retraining of something else.
     """
     chosen = _chosen(plan, arms)
     if rates is None and "soft" in plan.arms:
         rates = load_cooccurrence()
     sets = _sets(data, plan, tests, training_set, rates)
-    accelerator = accelerator_of(device, plan.precision)
-    record = registered(plan, sets, training_set, rates if "soft" in plan.arms else None)
-    if accelerator.is_main_process:
-        claim(folder / REGISTERED, record, "a retraining")
-    accelerator.wait_for_everyone()
-    told = stages or (lambda _: lambda *_: None)
-    with accelerator.main_process_first():
-        shown = {
-            one.name: gather(
-                one, folder / "pictures", plan.size, plan.through, told(f"pictures of {one.name}")
-            )
-            for one in sets.all()
-        }
-    material = _material(sets, shown)
-    for task in chosen:
-        if not outcome.finished(folder, task):
-            stage = told(f"training {task.arm}, seed {task.seed}")
-            done = train(
-                task, material, plan, folder, accelerator, tensorboard=tensorboard, progress=stage
-            )
-            if accelerator.is_main_process:
-                outcome.keep(done, task, plan, folder, sets, shown, accelerator.device)
-            accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        unread = {name: pictures.unread for name, pictures in shown.items() if pictures.unread}
-        _write(folder, plan, record, unread, facts_of(accelerator))
-    accelerator.wait_for_everyone()
-    return _result(folder, plan)
-
-
-def load(folder: Path) -> RetrainResult:
-    """Return a finished retraining.
-
-    Raises:
-        RetrainError: none is there, or it is not finished.
-    """
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        table = pd.read_parquet(folder / TABLE)
-    except (OSError, ValueError) as error:
-        raise RetrainError(
-            f"A finished retraining has {RECORD} and {TABLE}; reading them in {folder.name} gave "
-            f"'{type(error).__name__}'. Finish roentmod retrain, or check the path."
-        ) from error
-    return RetrainResult(folder, record, table)
+    rates = rates if "soft" in plan.arms else None
+    job = RetrainJob(
+        plan, sets, registered(plan, sets, training_set, rates), chosen, device, tensorboard
+    )
+    return runs.run(job, folder, workers=workers, stages=stages)
 
 
 def _chosen(plan: Plan, arms: Sequence[Arm] | None) -> list[Task]:
@@ -207,39 +137,3 @@ def _sets(
     check_counterfactuals(made, [val, *own.values()])
     extra, targets = counterfactuals(made, plan, rates)
     return Sets(training, val, own, places, extra, targets)
-
-
-def _material(sets: Sets, shown: Mapping[str, Pictures]) -> Material:
-    return Material(
-        (sets.train, shown[sets.train.name]),
-        (sets.val, shown[sets.val.name]),
-        None if sets.extra is None else shown[sets.extra.name],
-        sets.targets,
-    )
-
-
-def _write(
-    folder: Path,
-    plan: Plan,
-    record: Mapping[str, Any],
-    unread: Mapping[str, Any],
-    machine: Mapping[str, Any],
-) -> None:
-    """Write table and record, where all trainings are done; the record comes last."""
-    facts, table = outcome.together(folder, plan)
-    if len(facts) < len(plan.tasks):
-        return
-    with atomic(folder / TABLE) as part:
-        table.to_parquet(part, index=False)
-    provenance = record["provenance"] | {"finished": now()}
-    done = {key: value for key, value in record.items() if key != "provenance"}
-    done |= {"trainings": facts, "unread": unread, "machine": machine, "provenance": provenance}
-    write_json(folder / RECORD, done)
-
-
-def _result(folder: Path, plan: Plan) -> RetrainResult:
-    """Return what is there; without a record, as far as it is done."""
-    if (folder / RECORD).exists():
-        return load(folder)
-    facts, table = outcome.together(folder, plan)
-    return RetrainResult(folder, {"trainings": facts}, table)

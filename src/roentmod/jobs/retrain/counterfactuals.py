@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from roentmod.jobs.augment import AugmentResult, Labelling, Policy, relabel
 from roentmod.jobs.augment.manifest import check_table
 from roentmod.learning.samples import FACTS, Floats, Samples, first_pictures
 from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, Plan
+from roentmod.radiograph import Radiograph
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["check_counterfactuals", "counterfactuals"]
@@ -59,9 +62,13 @@ def counterfactuals(
         rows[FACTS],
         first,
         plan.findings,
-        lambda image_id: imaging.read(made.folder / str(places[image_id])),
+        partial(_read, made.folder, places),
     )
     return samples, targets
+
+
+def _read(folder: Path, places: Mapping[str, str], image_id: str) -> Radiograph:
+    return imaging.read(folder / places[image_id])
 
 
 def check_counterfactuals(made: AugmentResult, others: Iterable[Samples]) -> None:

@@ -14,12 +14,9 @@ from roentmod.learning.batches import balance, groups
 from roentmod.learning.networks import described
 from roentmod.learning.samples import Floats, Samples
 from roentmod.plans.retrain import Plan, comparisons
-from roentmod.rundir import made_with
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["Sets", "registered"]
-
-_LIBRARIES = ("numpy", "pandas", "torch", "monai", "kornia", "accelerate", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +47,7 @@ class Sets:
 def registered(
     plan: Plan, sets: Sets, made: AugmentResult | None, rates: CoOccurrence | None
 ) -> dict[str, Any]:
-    """Return what ``plan.json`` holds; all but the provenance must stay the same."""
+    """Return what ``plan.json`` holds besides the provenance."""
     weights = balance(sets.train.targets).round(4).tolist()
     return {
         "plan": json.loads(json.dumps(asdict(plan))),
@@ -67,7 +64,6 @@ def registered(
         "operating_point": "highest Youden index on val, of each finding, arm and seed",
         "comparisons": comparisons(plan, sets.where),
         "version": roentmod.__version__,
-        "provenance": made_with(_LIBRARIES),
     }
 
 
