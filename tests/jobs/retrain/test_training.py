@@ -270,7 +270,10 @@ retrain.run(data, plan, Path(folder), training_set=made, tests={}, arms=("isolat
 
 def started(data, folder, made, pause):
     command = [sys.executable, "-c", RUN, str(data.root), str(folder), str(made.folder), pause]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+        "OMP_NUM_THREADS": "1",
+    }
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
 
