@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +20,14 @@ from roentmod.imaging.provenance import describe, own, without_source
 from roentmod.imaging.raster import read_raster, read_tones, save_png, write_png
 from roentmod.interfaces import Counterfactual
 from roentmod.radiograph import Radiograph
-from roentmod.store import atomic
+from roentmod.store import write_bytes
 
 __all__ = [
     "Row",
     "difference_picture",
+    "encode",
+    "encode_edit",
+    "encode_picture",
     "grey_picture",
     "native_suffix",
     "read",
@@ -95,11 +99,29 @@ def write(
     keep_identity: bool = False,
     as_original: bool = True,
 ) -> None:
-    """Write a radiograph as ``.png`` or ``.dcm``, whole or not at all, byte for byte repeatable.
+    """Write what `encode` returns, whole or not at all; the path's suffix chooses the format.
+
+    Raises:
+        UnsuitableError: another suffix.
+        OSError: the folder does not exist or cannot be written.
+    """
+    options = {"keep_identity": keep_identity, "as_original": as_original}
+    write_bytes(path, encode(radiograph, path, provenance=provenance, **options))
+
+
+def encode(
+    radiograph: Radiograph,
+    name: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, Any] | None,
+    keep_identity: bool = False,
+    as_original: bool = True,
+) -> bytes:
+    """Return a radiograph as ``.png`` or ``.dcm``, byte for byte repeatable.
 
     Args:
-        radiograph: what to write.
-        path: where to; the suffix chooses the format.
+        radiograph: what to encode.
+        name: of the file; the suffix chooses the format.
         provenance: what `provenance.describe` returned, and the file says that it is synthetic;
             None for a copy of a radiograph that nobody edited; a synthetic one still says so.
         keep_identity: carry the patient's and study's identity over (DICOM), and the source's file
@@ -109,22 +131,21 @@ def write(
 
     Raises:
         UnsuitableError: another suffix.
-        OSError: the folder does not exist or cannot be written.
     """
-    target = Path(path)
     facts = own(radiograph) if provenance is None else provenance
     if facts is not None and not keep_identity:
         facts = without_source(facts)
-    suffix = target.suffix.lower()
+    suffix = Path(name).suffix.lower()
     if suffix not in (".png", ".dcm"):
-        raise UnsuitableError(f"Output is written as .png or .dcm; got '{target.name}'.")
-    with atomic(target) as part:
-        if suffix == ".png":
-            write_png(radiograph, part, facts)
-        else:
-            write_dicom(
-                radiograph, part, facts=facts, keep_identity=keep_identity, as_original=as_original
-            )
+        raise UnsuitableError(f"Output is written as .png or .dcm; got '{Path(name).name}'.")
+    file = io.BytesIO()
+    if suffix == ".png":
+        write_png(radiograph, file, facts)
+    else:
+        write_dicom(
+            radiograph, file, facts=facts, keep_identity=keep_identity, as_original=as_original
+        )
+    return file.getvalue()
 
 
 def write_edit(
@@ -135,7 +156,20 @@ def write_edit(
     keep_identity: bool = False,
     as_original: bool = True,
 ) -> None:
-    """Write one arm of an edit with its provenance; otherwise as `write`.
+    """Write what `encode_edit` returns; otherwise as `write`."""
+    options = {"keep_identity": keep_identity, "as_original": as_original}
+    write_bytes(path, encode_edit(result, path, arm=arm, **options))
+
+
+def encode_edit(
+    result: Counterfactual,
+    name: str | os.PathLike[str],
+    *,
+    arm: Arm = "counterfactual",
+    keep_identity: bool = False,
+    as_original: bool = True,
+) -> bytes:
+    """Return one arm of an edit with its provenance; otherwise as `encode`.
 
     Raises:
         EditError: the edit has no picture (its status says why).
@@ -144,9 +178,9 @@ def write_edit(
     if picture is None:
         raise EditError(f"Only an edit of status 'ok' has pictures; got '{result.status}'.")
     edit = result.edit.sham() if arm == "sham" else result.edit
-    write(
+    return encode(
         picture,
-        path,
+        name,
         provenance=describe(result.baseline, edit, result.facts),
         keep_identity=keep_identity,
         as_original=as_original,
@@ -155,8 +189,14 @@ def write_edit(
 
 def save_picture(image: Any, path: str | os.PathLike[str], facts: Mapping[str, Any] | None) -> None:
     """Save a picture for people as PNG with its facts; None: nothing in it is synthetic."""
-    with atomic(path) as part:
-        save_png(image, part, facts)
+    write_bytes(path, encode_picture(image, facts))
+
+
+def encode_picture(image: Any, facts: Mapping[str, Any] | None) -> bytes:
+    """Return what `save_picture` saves."""
+    file = io.BytesIO()
+    save_png(image, file, facts)
+    return file.getvalue()
 
 
 def _kind(file: Path) -> str:

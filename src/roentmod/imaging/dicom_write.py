@@ -20,8 +20,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
@@ -63,7 +62,7 @@ _METHOD = "RoentMod: allow-list of tags, UIDs replaced by hashes"
 
 def write_dicom(
     radiograph: Radiograph,
-    path: Path,
+    file: BinaryIO,
     *,
     facts: Mapping[str, Any] | None,
     keep_identity: bool = False,
@@ -76,7 +75,7 @@ def write_dicom(
 
     Args:
         radiograph: what to write.
-        path: where to.
+        file: where to.
         facts: what `provenance.describe` returned; None for an unedited copy.
         keep_identity: see the policy above.
         as_original: keep the class of a CR or (complete) DX source; else secondary capture.
@@ -92,7 +91,7 @@ def write_dicom(
             carry.identity(source, data)
         _set_picture(data, source, radiograph)
         data.file_meta = _file_meta(data)
-        data.save_as(path, enforce_file_format=True)
+        data.save_as(file, enforce_file_format=True)
 
 
 def _identify(

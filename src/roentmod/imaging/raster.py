@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -76,7 +76,7 @@ def read_tones(path: Path) -> NDArray[np.float64]:
     return 1 - tones if picture.inverted else tones
 
 
-def write_png(radiograph: Radiograph, path: Path, facts: Mapping[str, Any] | None) -> None:
+def write_png(radiograph: Radiograph, file: BinaryIO, facts: Mapping[str, Any] | None) -> None:
     """Write a grey PNG of 8 bits, or 16 where the radiograph has more than 8, with its facts.
 
     PNG has no window: levels that a plain picture would hold are written as they are, others (a
@@ -89,10 +89,10 @@ def write_png(radiograph: Radiograph, path: Path, facts: Mapping[str, Any] | Non
     else:
         tones = np.rint(radiograph.pixels.astype(np.float64) * (plain.table.size - 1))
     image = Image.fromarray(tones.astype(np.uint16 if wide else np.uint8))
-    save_png(image, path, facts)
+    save_png(image, file, facts)
 
 
-def save_png(image: Image.Image, path: Path, facts: Mapping[str, Any] | None) -> None:
+def save_png(image: Image.Image, file: BinaryIO, facts: Mapping[str, Any] | None) -> None:
     """Save `image` as PNG with text chunks; `facts` None says that nothing in it is synthetic."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("Software", f"RoentMod {roentmod.__version__}")
@@ -104,7 +104,7 @@ def save_png(image: Image.Image, path: Path, facts: Mapping[str, Any] | None) ->
         chunks.add_text("SyntheticData", "YES")
         chunks.add_text("roentmod", provenance.as_json(facts))
     # Higher levels take twice the time for 3 % less: the noise of a radiograph does not compress.
-    image.save(path, format="PNG", pnginfo=chunks, compress_level=1)
+    image.save(file, format="PNG", pnginfo=chunks, compress_level=1)
 
 
 def _from_floats(picture: _Picture, name: str) -> Radiograph:
