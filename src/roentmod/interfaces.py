@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -12,7 +13,15 @@ from numpy.typing import NDArray
 from roentmod.edits import Edit
 from roentmod.radiograph import Radiograph
 
-__all__ = ["Classifier", "Counterfactual", "Progress", "RadiographEditor", "Status"]
+__all__ = [
+    "Classifier",
+    "Counterfactual",
+    "Progress",
+    "RadiographEditor",
+    "Source",
+    "Status",
+    "described",
+]
 
 Status = Literal[
     "ok", "unreadable", "black_image", "not_finite", "no_effective_steps", "poor_anatomy"
@@ -62,6 +71,14 @@ class RadiographEditor(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Where radiographs come from: a `roentmod.datasets.Dataset`."""
+
+    def radiograph(self, image_id: str) -> Radiograph:
+        """Return one radiograph; raises InputError where it cannot be read."""
+        ...
+
+
 class Classifier(Protocol):
     """Reads findings in radiographs.
 
@@ -83,3 +100,12 @@ class Classifier(Protocol):
             ClassifierError: another size, range or type.
         """
         ...
+
+
+def described(engine: object) -> dict[str, Any]:
+    """Return what an editor or classifier says of itself, as JSON has it; its name if it cannot."""
+    describe = getattr(engine, "describe", None)
+    if not callable(describe):
+        return {"name": getattr(engine, "name", type(engine).__name__)}
+    facts: dict[str, Any] = json.loads(json.dumps(describe()))
+    return facts

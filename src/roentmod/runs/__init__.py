@@ -41,6 +41,7 @@ __all__ = [
     "now",
     "read_record",
     "read_workers",
+    "reading",
     "run",
 ]
 
@@ -221,6 +222,11 @@ class _Call(Generic[R]):
         return result
 
 
+def reading(folder: Path) -> Journal:
+    """Return what has been made in a folder, to look at; nothing is written."""
+    return Journal(folder, folder / PARTS, "", folder)
+
+
 def _follow(job: Job[R], folder: Path) -> R:
     """Take part in what several processes compute together; the first one keeps it.
 
@@ -229,7 +235,7 @@ def _follow(job: Job[R], folder: Path) -> R:
     """
     job.meet()
     stages: list[Stage] = []
-    with Journal(folder, folder / PARTS, "", folder) as journal:
+    with reading(folder) as journal:
         job.begin(Done(folder, {}, stages, journal))
         for stage in job.stages():
             stages.append(stage)

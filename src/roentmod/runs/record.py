@@ -98,7 +98,8 @@ def write_record(
     provenance = made_with(libraries)
     provenance |= {k: v for k, v in earlier.get("provenance", {}).items() if k in _KEPT}
     record = {**earlier, **identity, "provenance": provenance}
-    write_json(path, record)
+    if record != earlier:
+        write_json(path, record)
     return record
 
 

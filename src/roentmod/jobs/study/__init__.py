@@ -1,34 +1,30 @@
 """A study from one file: validate the editor, audit, augment, retrain, audit again.
 
-Every stage has a folder of its own whose name ends in a hash of all that its result depends on:
-its settings, the data, the editor, the stages before it. So a stage is done once, a changed
-setting makes anew what depends on it and nothing else, and two studies in one folder share what
-they have in common. A stage that was stopped goes on where it was.
+Every stage has a folder whose name ends in a hash of all that its result depends on: its settings,
+the data, the editor, the stages before it. So a stage is done once, a changed setting makes again
+what depends on it and nothing else, and two studies in one folder share what they have in common.
+A study is a job whose parts are jobs: one that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from roentmod.errors import StudyError
-from roentmod.interfaces import Progress
+from roentmod import runs
+from roentmod.errors import RoentModError, StudyError
 from roentmod.jobs.study import timing
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.spec import Spec, read
-from roentmod.jobs.study.stages import Done, Stage, stages_of
-from roentmod.store import write_json
+from roentmod.jobs.study.stages import Stage, stages_of
+from roentmod.runs import Made, Part, Stages, Task, Workers
 
-__all__ = ["Planned", "Spec", "StudyResult", "plan", "read", "run"]
+__all__ = ["Finished", "Planned", "Spec", "StudyResult", "plan", "read", "run"]
 
-DONE = "done.json"
-Stages = Callable[[str], Progress]
 Publish = Callable[[str, Any], None]
 State = Literal["done", "begun", "to do"]
 
@@ -53,18 +49,28 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A stage that is done: its name, folder, seconds it took, and figures."""
+
+    name: str
+    folder: Path
+    seconds: float
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """A finished study.
 
     Attributes:
-        spec: what was asked.
-        folder: the study's folder.
-        stages: in order: name, folder, seconds, figures of each.
+        spec: the study.
+        folder: its folder.
+        stages: in order.
     """
 
     spec: Spec
     folder: Path
-    stages: tuple[Done, ...]
+    stages: tuple[Finished, ...]
 
     def figures(self, stage: str) -> dict[str, Any]:
         """Return the figures of a stage; none of one that the study leaves out."""
@@ -76,8 +82,8 @@ class StudyResult:
 
     def scores(self) -> pd.DataFrame:
         """Return the shortcut score of every retrained classifier: arm, seed, score."""
-        found = self.figures("audit after").get("classifiers", {})
-        rows = [(*name.rsplit("-", 1), one["score"]) for name, one in found.items()]
+        classifiers = self.figures("audit after").get("classifiers", {})
+        rows = [(*name.rsplit("-", 1), one["score"]) for name, one in classifiers.items()]
         table = pd.DataFrame(rows, columns=["arm", "seed", "score"])
         return table.astype({"seed": int, "score": float})
 
@@ -94,60 +100,130 @@ def plan(spec: Spec, folder: Path) -> list[Planned]:
     stages = stages_of(bench)
     rates = timing.rates(bench)
     planned = []
-    for stage in stages:
-        state = _state(folder, stage)
-        seconds = 0.0 if state == "done" else timing.seconds(stage.work, rates)
-        planned.append(Planned(stage.name, stage.what, state, seconds, _place(folder, stage)))
+    with runs.reading(folder) as journal:
+        for stage in stages:
+            place = _place(folder, stage)
+            state: State = "begun" if place.is_dir() else "to do"
+            state = "done" if journal.settled(stage.key) else state
+            seconds = 0.0 if state == "done" else timing.seconds(stage.work, rates)
+            planned.append(Planned(stage.name, stage.what, state, seconds, place))
     return planned
 
 
 def run(
-    spec: Spec, folder: Path, *, publish: Publish | None = None, stages: Stages | None = None
+    spec: Spec,
+    folder: Path,
+    *,
+    publish: Publish | None = None,
+    workers: str | Workers = "serial",
+    stages: Stages | None = None,
 ) -> StudyResult:
     """Do what is left of a study.
+
+    Several calls in one folder share the parts of each stage; a shard is therefore not needed.
 
     Args:
         spec: the study.
         folder: where stages are kept; several studies may share it.
         publish: called with a stage's name and result (an `AuditResult`, `ValidationResult`,
             `AugmentResult`, `RetrainResult` or path) before the stage counts as done.
-        stages: called with the name of a part of a stage, returns what is told of its progress.
+        workers: who makes the parts of each stage.
+        stages: called with the name of a part of a stage, returns what shows its progress.
 
     Raises:
-        StudyError: `folder` is a file.
+        RunError: `folder` is a file.
         RoentModError: whatever a stage raises.
     """
-    if folder.exists() and not folder.is_dir():
-        raise StudyError(f"--out names a folder; '{folder.name}' is a file. Name another.")
-    bench, done = Bench(spec), []
-    told = stages or (lambda _: lambda *_: None)
-    for stage in stages_of(bench):
-        place = _place(folder, stage)
-        bench.folders[stage.name] = place
-        if _state(folder, stage) != "done":
-            place.mkdir(parents=True, exist_ok=True)
-            started = time.monotonic()
-            result, figures = stage.run(bench, place, _named(told, stage.name))
-            if publish:
-                publish(stage.name, result)
-            record = {"figures": figures, "seconds": round(time.monotonic() - started, 1)}
-            write_json(place / DONE, {"stage": stage.name, "key": stage.key} | record)
-        kept = json.loads((place / DONE).read_text(encoding="utf-8"))
-        done.append(Done(stage.name, place, float(kept["seconds"]), kept["figures"]))
-    return StudyResult(spec, folder, tuple(done))
+    team = runs.read_workers(workers)
+    if team.shard is not None:
+        raise StudyError(
+            "A study's stages follow each other, so that it has no shards; got "
+            f"{team.shard[0]}/{team.shard[1]}. Start it several times in one folder instead."
+        )
+    job = StudyJob(spec, Bench(spec, workers=team), publish, stages)
+    return runs.run(job, folder, stages=stages)
 
 
-def _named(told: Stages, stage: str) -> Stages:
-    """Return `told` with the stage's name before each of its parts."""
-    return lambda part: told(f"{stage}: {part}")
+@dataclass(eq=False)
+class StudyJob(runs.Job[StudyResult]):
+    """Stages, each a run in its own folder."""
+
+    spec: Spec
+    bench: Bench
+    publish: Publish | None = None
+    shown: Stages | None = None
+    _made: list[tuple[Stage, Part]] = field(default_factory=list)
+    _error: Exception | None = None
+    kind = "study"
+    article = "studies"
+    record = "study.json"
+
+    def __post_init__(self) -> None:
+        """Plan all stages, so that what does not fit is said first."""
+        self._planned = {stage.name: stage for stage in stages_of(self.bench)}
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the kind alone: several studies may share a folder."""
+        return {"kind": self.kind}
+
+    def begin(self, done: runs.Done) -> None:
+        """Keep what tells the figures of stages."""
+        self._done = done
+
+    def stages(self) -> Iterator[runs.Stage]:
+        """Yield the stages of the study, one part each.
+
+        Raises:
+            RoentModError: whatever the stage before raised.
+        """
+        for stage in self._planned.values():
+            place = _place(self._done.folder, stage)
+            self.bench.folders[stage.name] = place
+            part = Part(stage.key, stage.name)
+            self._made.append((stage, part))
+            yield runs.Stage(stage.name, 1, lambda part=part: [part], shared=True)  # type: ignore[misc]
+            if self._error is not None:
+                raise self._error
+
+    def make(self, task: Task) -> Made:
+        """Run a stage."""
+        stage = self._planned[task.part.inputs]
+        place = _place(task.folder, stage)
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            result, figures = stage.run(self.bench, place, self._named(stage.name))
+            if self.publish:
+                self.publish(stage.name, result)
+        except (RoentModError, OSError) as error:
+            self._error = error
+            raise
+        except Exception as error:
+            message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self._error = StudyError(f"The stage '{stage.name}' failed: {message}")
+            raise
+        return Made(facts={"figures": figures})
+
+    def _named(self, name: str) -> Stages:
+        """Return what shows the progress of a stage's parts, with the stage's name before each."""
+        if self.shown is None:
+            return lambda _: lambda *_: None
+        shown = self.shown
+        return lambda part: shown(f"{name}: {part}")
+
+    def finish(self, done: runs.Done) -> StudyResult:
+        """Return the figures of all stages."""
+        stages = []
+        for stage, part in self._made:
+            made = done.get(part)
+            assert made is not None
+            place = self.bench.folders[stage.name]
+            stages.append(Finished(stage.name, place, made.seconds, made.facts["figures"]))
+        return StudyResult(self.spec, done.folder, tuple(stages))
+
+    def load(self, folder: Path) -> StudyResult:
+        """Return the same again."""
+        return self.finish(self._done)
 
 
 def _place(folder: Path, stage: Stage) -> Path:
     return folder / f"{stage.name.replace(' ', '-')}-{stage.key[:10]}"
-
-
-def _state(folder: Path, stage: Stage) -> State:
-    place = _place(folder, stage)
-    if (place / DONE).exists():
-        return "done"
-    return "begun" if place.is_dir() else "to do"

@@ -14,6 +14,7 @@ from roentmod.editors import Editor
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs import augment
 from roentmod.jobs.study.spec import Source, Spec
+from roentmod.runs import Workers
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["Bench"]
@@ -26,10 +27,11 @@ _TORCH_FILES = (".pt", ".pth", ".pt2")
 
 @dataclass
 class Bench:
-    """What stages have in common: the study, its parts once loaded, and finished folders."""
+    """What stages have in common: the study, its parts once loaded, folders, and workers."""
 
     spec: Spec
     folders: dict[str, Path] = field(default_factory=dict)
+    workers: Workers = field(default_factory=Workers)
     _loaded: dict[tuple[str, Path | None], Dataset] = field(default_factory=dict)
 
     def data(self, source: Source) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -17,30 +16,21 @@ from roentmod.datasets import Dataset
 from roentmod.datasets.fields import taken
 from roentmod.editors import Editor
 from roentmod.errors import StudyError
-from roentmod.interfaces import Classifier, Progress
+from roentmod.interfaces import Classifier, described
 from roentmod.jobs import audit, augment, retrain
 from roentmod.jobs import plant as planting
 from roentmod.jobs import validate as validation
 from roentmod.jobs.augment import AugmentResult
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.spec import Auditing, Source
+from roentmod.runs import Stages
 from roentmod.science import performance as evaluation
+from roentmod.store import canonical_hash
 
-__all__ = ["Done", "Stage", "stages_of"]
+__all__ = ["Stage", "stages_of"]
 
-Told = Callable[[str], Progress]
 Outcome = tuple[Any, dict[str, Any]]
-Run = Callable[[Bench, Path, Told], Outcome]
-
-
-@dataclass(frozen=True)
-class Done:
-    """A stage that is done: its name, folder, seconds it took, and figures."""
-
-    name: str
-    folder: Path
-    seconds: float
-    figures: Mapping[str, Any]
+Run = Callable[[Bench, Path, Stages], Outcome]
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,7 @@ def _audit_of_given(bench: Bench, edited: str) -> Stage | None:
     asked = bench.spec.audit
     if asked is None or not asked.classifiers:
         return None
-    read = {name: _described(one) for name, one in bench.audited.items()}
+    read = {name: described(one) for name, one in bench.audited.items()}
     return _audit_stage("audit before", asked, bench, (edited, read), len(read), _audit_before)
 
 
@@ -151,13 +141,7 @@ def _retraining(bench: Bench, trained: str) -> Stage:
 
 
 def _key(*parts: Any) -> str:
-    text = json.dumps([roentmod.__version__, *parts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _described(part: Any) -> Any:
-    told = getattr(part, "describe", None)
-    return told() if callable(told) else {"name": getattr(part, "name", type(part).__name__)}
+    return canonical_hash(json.loads(json.dumps([roentmod.__version__, *parts], default=str)))
 
 
 def _pictures(bench: Bench, source: Source) -> str:
@@ -181,7 +165,7 @@ def _edited_key(bench: Bench) -> str:
     """Return a hash of what validation and audits edit, and how."""
     spec, source = bench.spec, bench.audited_on
     radiographs = (source.split, source.view, _pictures(bench, source))
-    return _key(_described(bench.editor), spec.settings, spec.findings, radiographs)
+    return _key(described(bench.editor), spec.settings, spec.findings, radiographs)
 
 
 def _made_key(bench: Bench, data: str) -> str | None:
@@ -193,7 +177,7 @@ def _made_key(bench: Bench, data: str) -> str | None:
     if plan is None:
         return None
     source = data if spec.plant else _pictures(bench, spec.train)
-    editor = _described(bench.corrector)
+    editor = described(bench.corrector)
     return _key("augment", source, editor, asdict(plan), spec.augment.baselines)
 
 
@@ -243,7 +227,7 @@ def _choice(
     return list(table.loc[~table["patient_id"].isin(list(barred)), "baseline_id"])[:limit]
 
 
-def _plant(bench: Bench, folder: Path, told: Told) -> Outcome:
+def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     plan = bench.spec.planting
     assert plan is not None
     painter = Editor.load("painter")
@@ -255,13 +239,13 @@ def _plant(bench: Bench, folder: Path, told: Told) -> Outcome:
             painter,
             plan if name == "train" else replace(plan, planted=()),
             folder / name,
-            progress=told(f"planting {name}"),
+            progress=shown(f"planting {name}"),
         )
         counts[name] = len(datasets.load(folder / name))
     return folder, {"pictures": counts}
 
 
-def _validate(bench: Bench, folder: Path, told: Told) -> Outcome:
+def _validate(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     asked, plan = bench.spec.validation, bench.spec.validating
     assert asked is not None
     assert plan is not None
@@ -276,24 +260,24 @@ def _validate(bench: Bench, folder: Path, told: Told) -> Outcome:
         folder,
         split=split,
         extractor=load_extractor(asked.extractor),
-        stages=told,
+        stages=shown,
     )
     return result, result.figures()
 
 
-def _audit_before(bench: Bench, folder: Path, told: Told) -> Outcome:
-    return _audit(bench, bench.audited, folder, told)
+def _audit_before(bench: Bench, folder: Path, shown: Stages) -> Outcome:
+    return _audit(bench, bench.audited, folder, shown)
 
 
-def _audit_after(bench: Bench, folder: Path, told: Told) -> Outcome:
+def _audit_after(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     models = {
         path.stem: classifiers.load(f"onnx:{path}")
         for path in sorted((bench.folders["retrain"] / "models").glob("*.onnx"))
     }
-    return _audit(bench, models, folder, told)
+    return _audit(bench, models, folder, shown)
 
 
-def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, told: Told) -> Outcome:
+def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: Stages) -> Outcome:
     asked, plan = bench.spec.audit, bench.spec.auditing
     assert asked is not None
     assert plan is not None
@@ -307,7 +291,7 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, told: T
         plan,
         folder,
         rules=audit.Rules(margin=asked.margin, exact=exact),
-        stages=told,
+        stages=shown,
     )
     found = {
         one.name: {
@@ -332,11 +316,11 @@ def _clean(bench: Bench) -> int:
     return round(hosts * (absent * (rho + (1 - rho) * absent)) ** pairs * absent**free)
 
 
-def _augment(bench: Bench, folder: Path, told: Told) -> Outcome:
+def _augment(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     plan, data = bench.spec.augmenting, bench.trained_on
     assert plan is not None
     chosen = datasets.baselines(data, split="train", count=bench.spec.augment.baselines).table
-    result = augment.run(data, chosen, bench.corrector, plan, folder, progress=told("editing"))
+    result = augment.run(data, chosen, bench.corrector, plan, folder, progress=shown("editing"))
     return result, {"counts": result.record["counts"], "pictures": len(result.training)}
 
 
@@ -345,7 +329,7 @@ def _training_set(bench: Bench) -> AugmentResult | None:
     return augment.load(bench.folders["augment"]) if needed else None
 
 
-def _retrain(bench: Bench, folder: Path, told: Told) -> Outcome:
+def _retrain(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     spec = bench.spec
     result = retrain.run(
         bench.trained_on,
@@ -355,7 +339,8 @@ def _retrain(bench: Bench, folder: Path, told: Told) -> Outcome:
         tests=bench.tested_on(),
         rates=bench.rates,
         device=spec.device,
-        stages=told,
+        workers=bench.workers,
+        stages=shown,
     )
     compared = evaluation.comparisons(evaluation.panels(result.predictions))
     return result, {"comparisons": json.loads(compared.to_json(orient="records"))}
