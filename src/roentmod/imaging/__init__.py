@@ -20,7 +20,7 @@ from roentmod.imaging.provenance import describe, own, without_source
 from roentmod.imaging.raster import read_raster, read_tones, save_png, write_png
 from roentmod.interfaces import Counterfactual
 from roentmod.radiograph import Radiograph
-from roentmod.store import write_bytes
+from roentmod.store import open_bytes, write_bytes
 
 __all__ = [
     "Row",
@@ -44,6 +44,8 @@ _PREAMBLE = 128
 
 def read(path: str | os.PathLike[str]) -> Radiograph:
     """Read one frontal chest radiograph from a DICOM, PNG, JPEG or TIFF file.
+
+    The file may lie inside a tar: ``train-00000.tar/NAME.png``.
 
     Raises:
         UnreadableError: no such file, no image, damaged, truncated, or no decoder for it.
@@ -202,7 +204,7 @@ def encode_picture(image: Any, facts: Mapping[str, Any] | None) -> bytes:
 def _kind(file: Path) -> str:
     """Return "dicom" or "raster" by the first bytes."""
     try:
-        with file.open("rb") as stream:
+        with open_bytes(file) as stream:
             head = stream.read(_PREAMBLE + 4)
     except OSError as error:
         reason = error.strerror or "cannot be opened"

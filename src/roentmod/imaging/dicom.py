@@ -23,6 +23,7 @@ from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.grey_scale import grey_scale, set_window
 from roentmod.radiograph import MAX_SIDE, Radiograph
+from roentmod.store import open_bytes
 
 __all__ = ["missing_decoders", "read_dicom"]
 
@@ -64,7 +65,9 @@ def read_dicom(path: Path) -> Radiograph:
 
 
 def _read(path: Path) -> Radiograph:
-    file = pydicom.dcmread(path)
+    with open_bytes(path) as stream:
+        file = pydicom.dcmread(stream)
+    file.buffer = None  # else a file from inside a tar would be kept whole, pixels and all
     domain = _domain(file)
     _check_pixels(file)
     stored = _decode(file)

@@ -17,6 +17,7 @@ import roentmod
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging import provenance
 from roentmod.radiograph import MAX_SIDE, GreyScale, Radiograph
+from roentmod.store import open_bytes
 
 __all__ = ["read_raster", "read_tones", "save_png", "write_png"]
 
@@ -118,25 +119,12 @@ def _from_floats(picture: _Picture, name: str) -> Radiograph:
 
 
 def _load(path: Path) -> _Picture:
-    with path.open("rb") as file:
-        head = file.read(26)
-    if head[:2] in (b"II", b"MM"):
-        return _load_tiff(path)
-    # Pillow reads 16-bit colour and 16-bit alpha as 8 bits without a word.
-    if head.startswith(_PNG) and head[24:25] == b"\x10" and head[25:26] != b"\x00":
-        raise UnsuitableError(
-            "A 16-bit PNG must be grey without transparency; got another kind. Save it as grey."
-        )
+    """Read a file whose damage, whatever it is, becomes one of our errors."""
     try:
-        with warnings.catch_warnings():
-            # The size check below is stricter than Pillow's warning.
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                _check_size(image.height, image.width)
-                kind = image.format or ""
-                image.load()
-                says = image.info.get("SyntheticData") == "YES"
-                return _Picture(_grey(image), kind, synthetic=says)
+        with open_bytes(path) as file:
+            head = file.read(26)
+            file.seek(0)
+            return _load_tiff(file) if head[:2] in (b"II", b"MM") else _load_other(file, head)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -144,7 +132,33 @@ def _load(path: Path) -> _Picture:
             f"A radiograph has at most {MAX_SIDE} pixels a side; got far more. Give a smaller one."
         ) from error
     except Exception as error:  # damaged files raise SyntaxError, OSError, struct.error and others
-        raise UnreadableError(_damaged(error)) from error
+        # Pillow's own text for a broken header is little more than the path.
+        text = "a broken header" if isinstance(error, UnidentifiedImageError) else _line(error)
+        if "imagecodecs" in text:
+            raise UnreadableError(
+                "A compressed TIFF like this needs another decoder. Save it uncompressed, or run: "
+                "pip install imagecodecs"
+            ) from error
+        raise UnreadableError(
+            f"The picture must be whole; reading it gave '{text}'. Copy the file again."
+        ) from error
+
+
+def _load_other(file: BinaryIO, head: bytes) -> _Picture:
+    # Pillow reads 16-bit colour and 16-bit alpha as 8 bits without a word.
+    if head.startswith(_PNG) and head[24:25] == b"\x10" and head[25:26] != b"\x00":
+        raise UnsuitableError(
+            "A 16-bit PNG must be grey without transparency; got another kind. Save it as grey."
+        )
+    with warnings.catch_warnings():
+        # The size check below is stricter than Pillow's warning.
+        warnings.simplefilter("ignore")
+        with Image.open(file) as image:
+            _check_size(image.height, image.width)
+            kind = image.format or ""
+            image.load()
+            says = image.info.get("SyntheticData") == "YES"
+            return _Picture(_grey(image), kind, synthetic=says)
 
 
 def _grey(image: Image.Image) -> Tones:
@@ -167,31 +181,20 @@ def _grey(image: Image.Image) -> Tones:
     return _single(channels[..., :3])
 
 
-def _load_tiff(path: Path) -> _Picture:
-    try:
-        with tifffile.TiffFile(path) as file:
-            if len(file.pages) != 1:
-                raise UnsuitableError(
-                    f"A TIFF must have one page; got {len(file.pages)}. Save one of them."
-                )
-            page = file.pages.first
-            _check_size(page.imagelength, page.imagewidth)
-            _check_tiff(page)
-            tones = page.asarray()
-            inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-            if page.samplesperpixel > 1:
-                tones = _single(tones if page.planarconfig == 1 else np.moveaxis(tones, 0, -1))
-            return _Picture(tones, "TIFF", inverted)
-    except InputError:
-        raise
-    except Exception as error:  # as above: any damage, any exception
-        text = _line(error)
-        if "imagecodecs" in text:
-            raise UnreadableError(
-                "A compressed TIFF like this needs another decoder. Save it uncompressed, or run: "
-                "pip install imagecodecs"
-            ) from error
-        raise UnreadableError(_damaged(error)) from error
+def _load_tiff(stream: BinaryIO) -> _Picture:
+    with tifffile.TiffFile(stream) as file:
+        if len(file.pages) != 1:
+            raise UnsuitableError(
+                f"A TIFF must have one page; got {len(file.pages)}. Save one of them."
+            )
+        page = file.pages.first
+        _check_size(page.imagelength, page.imagewidth)
+        _check_tiff(page)
+        tones = page.asarray()
+        inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        if page.samplesperpixel > 1:
+            tones = _single(tones if page.planarconfig == 1 else np.moveaxis(tones, 0, -1))
+        return _Picture(tones, "TIFF", inverted)
 
 
 def _check_tiff(page: Any) -> None:
@@ -228,12 +231,6 @@ def _single(channels: Tones) -> Tones:
             "Save it as grey."
         )
     return np.ascontiguousarray(channels[..., 0])
-
-
-def _damaged(error: Exception) -> str:
-    # Pillow's own text for a broken header is little more than the path.
-    text = "a broken header" if isinstance(error, UnidentifiedImageError) else _line(error)
-    return f"The picture must be whole; reading it gave '{text}'. Copy the file again."
 
 
 def _line(error: object) -> str:
