@@ -1,16 +1,20 @@
 """Data sets of chest radiographs, each brought to one table.
 
 `load` reads NIH ChestX-ray14, CheXpert, MIMIC-CXR-JPG, PadChest, VinDr-CXR, a plain folder with a
-CSV, or draws phantoms; `baselines` and `positives` choose from it; `with_validation` deals training
-patients to a validation split where a set has none.
+CSV, or draws phantoms; `baselines` and `positives` choose from it; `with_validation` assigns
+training patients to a validation split where a set has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
 
 from roentmod.datasets import chexpert, folder, mimic, nih, padchest, phantoms, vindr
+from roentmod.datasets.fields import first_of
 from roentmod.datasets.select import Selection, baselines, positives, with_validation
 from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build
 from roentmod.errors import DatasetError
@@ -26,12 +30,34 @@ __all__ = [
     "with_validation",
 ]
 
+
+class _Source(NamedTuple):
+    """A published set.
+
+    Attributes:
+        tables: patterns of files, of which its folder has at least one.
+        draft: reads that folder.
+        header: columns of the first such file, where its name alone does not tell.
+    """
+
+    tables: tuple[str, ...]
+    draft: Callable[[Path], Draft]
+    header: tuple[str, ...] = ()
+
+    def lies_in(self, folder: Path) -> bool:
+        """Tell whether a folder holds this set."""
+        table = first_of(folder, *self.tables)
+        if table is None or not self.header:
+            return table is not None
+        return {*self.header} <= {*pd.read_csv(table, nrows=0).columns}
+
+
 _PUBLISHED = {
-    "nih": nih,
-    "chexpert": chexpert,
-    "mimic-cxr-jpg": mimic,
-    "padchest": padchest,
-    "vindr-cxr": vindr,
+    "nih": _Source(nih.TABLES, nih.draft),
+    "chexpert": _Source(chexpert.TABLES, chexpert.draft, chexpert.HEADER),
+    "mimic-cxr-jpg": _Source(mimic.TABLES, mimic.draft),
+    "padchest": _Source(padchest.TABLES, padchest.draft),
+    "vindr-cxr": _Source(vindr.TABLES, vindr.draft),
 }
 NAMES = (*_PUBLISHED, "folder", PHANTOMS)
 
@@ -42,7 +68,8 @@ def load(spec: str | Path, *, images: Path | None = None, check_files: bool = Tr
     Args:
         spec: a folder, whose kind its files tell, or a CSV of the plain kind; or "name:folder" with
             a name of `NAMES`; or "phantoms:N" or "phantoms:N:seed".
-        images: where the pictures are, if not in the folder.
+        images: where the pictures are, if not in the folder; it stands for ``images/`` of NIH and
+            ``files/`` of MIMIC-CXR-JPG.
         check_files: look for every file, and for files with the same bytes. Without it, pictures
             are taken to be where the published set has them.
 
@@ -57,11 +84,7 @@ def load(spec: str | Path, *, images: Path | None = None, check_files: bool = Tr
     pictures = None if images is None else Path(images).expanduser().absolute()
     if not place.exists():
         raise DatasetError(f"A data set is a folder; {place} does not exist. Check the path.")
-    if place.is_file():
-        draft = folder.draft(place.parent, pictures, table=place)
-    else:
-        draft = _reader(name or _kind(place))(place, pictures, check_files)
-    return build(draft, check_files=check_files)
+    return build(_read(place, name), pictures, check_files=check_files)
 
 
 def _parts(spec: str | Path) -> tuple[str, str]:
@@ -79,33 +102,24 @@ def _parts(spec: str | Path) -> tuple[str, str]:
     )
 
 
-def _reader(kind: str) -> Callable[[Path, Path | None, bool], Draft]:
-    if kind == "folder":
-        return _plain
-    module = _PUBLISHED[kind]
-    return lambda place, images, search: module.draft(place, images, search=search)
+def _read(place: Path, name: str) -> Draft:
+    """Read a table, or a folder of the kind `name`; its files tell which where that is "".
 
-
-def _plain(place: Path, images: Path | None, search: bool) -> Draft:
+    Raises:
+        DatasetError: it is of no kind.
+    """
+    if place.is_file():
+        return folder.draft(place.parent, place)
+    name = name or next((one for one, source in _PUBLISHED.items() if source.lies_in(place)), "")
+    if name in _PUBLISHED:
+        return _PUBLISHED[name].draft(place)
     table = folder.table_of(place)
-    if table is None:
+    if table is not None:
+        return folder.draft(place, table)
+    if name:
         raise DatasetError(
             f"A plain folder has an index.csv with a column 'path'; {place} has none. Write one."
         )
-    return folder.draft(place, images, table=table)
-
-
-def _kind(place: Path) -> str:
-    """Return the kind of a folder, by its files.
-
-    Raises:
-        DatasetError: it is of none.
-    """
-    for name, module in _PUBLISHED.items():
-        if module.recognises(place):
-            return name
-    if folder.table_of(place) is not None:
-        return "folder"
     raise DatasetError(
         f"A data set's folder holds the published table of {', '.join(_PUBLISHED)}, or an "
         f"index.csv with a column 'path'; {place} has none. Name the folder with the table."

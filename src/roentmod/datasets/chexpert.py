@@ -10,29 +10,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from roentmod.datasets import files
-from roentmod.datasets.fields import first_of, read_table, texts_of, translate
-from roentmod.datasets.labels import (
-    NEGATIVE,
-    POSITIVE,
-    UNCERTAIN,
-    UNMENTIONED,
-    Codes,
-    Labels,
-    Texts,
-    Vocabulary,
-    answered,
-    stack,
-)
-from roentmod.datasets.table import Draft, origins
+from roentmod.datasets.fields import WORDS, coded, gather, read_table, texts_of, translate
+from roentmod.datasets.labels import Labels, Texts, Vocabulary, answered
+from roentmod.datasets.table import Draft, Part
 from roentmod.errors import DatasetError
 
-__all__ = ["OBSERVATIONS", "VOCABULARY", "draft", "observations", "recognises"]
+__all__ = ["HEADER", "OBSERVATIONS", "TABLES", "VOCABULARY", "draft", "observations"]
 
 OBSERVATIONS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion",
@@ -41,67 +28,50 @@ OBSERVATIONS = (
 )  # fmt: skip
 VOCABULARY = Vocabulary(either={"lung lesion": ("Nodule", "Mass")})
 # The test labels came later, without age, sex and view.
-_TABLES = {
+_SPLITS = {
     "train.csv": "train",
     "valid.csv": "val",
     "test.csv": "test",
     "test_labels.csv": "test",
 }
-_STATES = {"1": POSITIVE, "0": NEGATIVE, "-1": UNCERTAIN, "": UNMENTIONED}
+TABLES = ("train.csv", "valid.csv")
+# Other sets have a train.csv, too.
+HEADER = ("Path", *OBSERVATIONS[2:4])
+_STATES = {text: state for text, state in WORDS.items() if not text.isalpha()}
 _PATIENT = re.compile(r"patient\d+")
 
 
-def recognises(folder: Path) -> bool:
-    """Tell whether `folder` holds this set's tables."""
-    table = first_of(folder, "train.csv", "valid.csv")
-    if table is None:
-        return False
-    header = pd.read_csv(table, nrows=0).columns
-    return "Path" in header and set(OBSERVATIONS[2:4]) <= set(header)
-
-
-def draft(folder: Path, images: Path | None, *, search: bool) -> Draft:
-    """Read the tables of `folder`; pictures lie under it, or `images`, as their paths say.
-
-    Args:
-        folder: where the tables are, usually ``CheXpert-v1.0`` or ``CheXpert-v1.0-small``.
-        images: the folder that stands for the first part of every path.
-        search: not needed here, the paths are exact.
+def draft(folder: Path) -> Draft:
+    """Read the tables of `folder`, usually ``CheXpert-v1.0`` or ``CheXpert-v1.0-small``.
 
     Raises:
         DatasetError: no table, or a malformed one.
     """
-    tables = [folder / name for name in _TABLES if (folder / name).is_file()]
+    tables = [folder / name for name in _SPLITS if (folder / name).is_file()]
     if not tables:
         raise DatasetError(
             f"CheXpert is a folder with train.csv or valid.csv; {folder} has neither. "
             "Name the folder that holds them."
         )
-    parts = [_part(table, images or folder) for table in tables]
-    texts: dict[str, Any] = {
-        name: np.concatenate([some[name] for _, some in parts]) for name in parts[0][1]
-    }
-    return Draft("chexpert", folder, labels=stack(labels for labels, _ in parts), **texts)
+    return Draft("chexpert", folder, [_part(table) for table in tables])
 
 
-def _part(table: Path, images: Path) -> tuple[Labels, dict[str, Any]]:
+def _part(table: Path) -> Part:
     frame = read_table(table, ("Path",))
     # The first part of a path is the name of the release, whatever the folder is called.
-    names = np.array([path.partition("/")[2] for path in texts_of(frame, "Path")], dtype=object)
-    count = len(frame)
-    split = np.full(count, _TABLES[table.name], dtype=object)
-    return observations(frame, table.name), {
-        "image_id": names,
-        "path": files.join(images, names),
-        "patient_id": translate(names, _patient),
-        "view": _views(frame, names),
-        "age": texts_of(frame, "Age"),
-        "sex": texts_of(frame, "Sex"),
-        "split": split,
-        "site": np.full(count, "chexpert", dtype=object),
-        "unfit": np.full(count, "", dtype=object),
-        "origin": origins(table, count),
-    }
+    names = translate(texts_of(frame, "Path"), lambda path: path.partition("/")[2])
+    facts = gather(
+        frame,
+        table,
+        {"age": "Age", "sex": "Sex"},
+        image_id=names,
+        path=names,
+        patient_id=translate(names, _patient),
+        view=_views(frame, names),
+        split=_SPLITS[table.name],
+        site="chexpert",
+    )
+    return Part(facts, observations(frame, table.name))
 
 
 def observations(frame: pd.DataFrame, table: str) -> Labels:
@@ -120,20 +90,8 @@ def observations(frame: pd.DataFrame, table: str) -> Labels:
             f"{table} must have the labeller's columns ({', '.join(OBSERVATIONS[:3])}, ...); it "
             "has none of them. Take the file as published."
         )
-    columns = {name: _states(texts_of(frame, name), name, table) for name in present}
+    columns = {name: coded(frame, name, _STATES, table=table) for name in present}
     return answered(columns, VOCABULARY, len(frame))
-
-
-def _states(texts: Texts, name: str, table: str) -> Codes:
-    codes = translate(texts, lambda text: _STATES.get(text.removesuffix(".0"), -1))
-    codes = codes.astype(np.int8)
-    if (codes < 0).any():
-        row = int(np.argmax(codes < 0))
-        raise DatasetError(
-            f"{table}: labels are 1, 0, -1 or empty; '{name}' has '{texts[row]}' in row {row + 2}. "
-            "Correct it."
-        )
-    return np.asarray(codes, dtype=np.int8)
 
 
 def _patient(path: str) -> str:

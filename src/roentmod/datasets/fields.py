@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.datasets.labels import Texts
+from roentmod.datasets.labels import (
+    NEGATIVE,
+    POSITIVE,
+    UNCERTAIN,
+    UNMENTIONED,
+    Codes,
+    Texts,
+)
 from roentmod.domain import VIEWS, registered
 from roentmod.errors import DatasetError
 
 __all__ = [
     "FRONTAL",
     "OLDEST",
+    "WORDS",
     "age",
+    "coded",
     "first_of",
+    "gather",
     "read_table",
     "sex",
+    "since",
     "split_name",
     "taken",
     "texts_of",
@@ -50,6 +61,13 @@ _SPLITS = {
     "training": "train",
     **dict.fromkeys(("valid", "validate", "validation", "dev"), "val"),
     "testing": "test",
+}
+# What a cell of a column of labels says.
+WORDS = {
+    **dict.fromkeys(("1", "1.0", "positive", "yes", "true"), POSITIVE),
+    **dict.fromkeys(("0", "0.0", "negative", "no", "false"), NEGATIVE),
+    **dict.fromkeys(("-1", "-1.0", "uncertain"), UNCERTAIN),
+    **dict.fromkeys(("", "nan", "unmentioned"), UNMENTIONED),
 }
 _UNITS = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
@@ -88,15 +106,30 @@ def age(text: str) -> float:
 def years(texts: Texts) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return ages in years, n, NaN where unknown, and where a text says something impossible."""
     ages: NDArray[np.float64] = translate(texts, age).astype(np.float64)
-    said = np.array(translate(texts, lambda text: text.strip().lower() not in ("", "nan", "none")))
+    given = translate(texts, lambda text: text.strip().lower() not in ("", "nan", "none"))
     with np.errstate(invalid="ignore"):
         possible = (ages >= 0) & (ages <= OLDEST)
-    return np.where(possible, ages, np.nan), said.astype(np.bool_) & ~possible
+    return np.where(possible, ages, np.nan), given.astype(np.bool_) & ~possible
 
 
-def translate(texts: Texts, function: Callable[[str], Any]) -> Texts:
+def since(dates: Texts, born: Texts, then: Texts | float = 0) -> Texts:
+    """Return ages as n texts, "" where unknown: years from `born` to `dates`, plus `then`.
+
+    Args:
+        dates: n dates that begin with a year.
+        born: n years.
+        then: n ages in the years of `born`.
+    """
+    year, start, plus = (
+        pd.to_numeric(pd.Series(some, range(len(dates))), errors="coerce")
+        for some in (pd.Series(dates).str.slice(0, 4), born, then)
+    )
+    return np.array([f"{age:g}" if age == age else "" for age in plus + year - start], dtype=object)
+
+
+def translate(texts: Texts | pd.Series[str], function: Callable[[str], Any]) -> Texts:
     """Apply `function` to n texts, once to each distinct one."""
-    places, distinct = pd.factorize(texts)
+    places, distinct = pd.factorize(np.asarray(texts, dtype=object))
     answers = np.empty(len(distinct), dtype=object)
     answers[:] = [function(str(text)) for text in distinct]
     return answers[places]
@@ -128,11 +161,46 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
     return frame
 
 
+def gather(
+    frame: pd.DataFrame, table: Path, columns: Mapping[str, str], **more: Texts | str
+) -> pd.DataFrame:
+    """Return facts of n pictures, as `table.Part` has them.
+
+    Args:
+        frame: the table, n rows.
+        table: its file, which with the row is each picture's origin.
+        columns: fact to the column that holds it.
+        more: other facts, n texts or one for all.
+    """
+    facts = {name: texts_of(frame, column) for name, column in columns.items()}
+    origin = [f"{table.name} row {row + 2}" for row in range(len(frame))]
+    return pd.DataFrame({**facts, "origin": origin, **more})
+
+
 def texts_of(frame: pd.DataFrame, column: str, default: str = "") -> Texts:
     """Return a column as n stripped texts; `default` throughout where the table lacks it."""
     if column not in frame.columns:
         return np.full(len(frame), default, dtype=object)
     return np.asarray(frame[column].str.strip().to_numpy(dtype=object))
+
+
+def coded(
+    frame: pd.DataFrame, column: str, states: Mapping[str, int], *, table: str | None
+) -> Codes:
+    """Return a column's labels as n codes of `labels.STATES`.
+
+    Raises:
+        DatasetError: `states` lacks a text; without a `table` to name, its code is -1 instead.
+    """
+    texts = texts_of(frame, column)
+    codes = translate(texts, lambda text: states.get(text.lower(), -1)).astype(np.int8)
+    if table is not None and (codes < 0).any():
+        row = int(np.argmax(codes < 0))
+        raise DatasetError(
+            f"{table}: labels are 1, 0, -1 or empty; '{column}' has '{texts[row]}' in row "
+            f"{row + 2}. Correct it."
+        )
+    return np.asarray(codes, dtype=np.int8)
 
 
 def first_of(folder: Path, *patterns: str) -> Path | None:

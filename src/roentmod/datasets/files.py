@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from roentmod.datasets.labels import Texts
 from roentmod.errors import DatasetError
-from roentmod.store import file_sha256
+from roentmod.store import file_sha256, file_size, open_bytes
 
 __all__ = ["copies", "join", "locate", "named_twice", "sizes"]
 
@@ -65,13 +65,13 @@ def _pictures(folder: Path) -> Iterable[str]:
 
 
 def sizes(paths: Texts) -> NDArray[np.int64]:
-    """Return the size in bytes of n files, -1 where there is none."""
+    """Return the size in bytes of n files, some of them inside tars; -1 where there is none."""
     return np.array([_size(path) for path in paths], dtype=np.int64)
 
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size if os.path.isfile(path) else -1
+        return file_size(path)
     except OSError:
         return -1
 
@@ -114,6 +114,6 @@ def _groups(
 
 
 def _tail(path: str, size: int) -> bytes:
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         file.seek(max(0, size - _PEEK))
         return hashlib.sha256(file.read()).digest()

@@ -2,7 +2,7 @@
 
 Columns, by any of their usual names: path (needed), image_id, patient_id, view, age, sex, split,
 site. Labels come as one column ``labels``, joined by "|" (a "?" ends an uncertain one), or as one
-column a finding with 1, 0, -1 and empty (or positive, negative, uncertain, unmentioned).
+column per finding with 1, 0, -1 and empty (or positive, negative, uncertain, unmentioned).
 
 With one column, a finding that is not named is "negative" where its site names it in any picture,
 and "unmentioned" otherwise: what nobody looked for is not absent. A picture without any label says
@@ -15,20 +15,14 @@ what they name is uncertain. A column ``conflict`` (1 or 0) does the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.datasets import files
-from roentmod.datasets.fields import read_table, texts_of, translate
+from roentmod.datasets.fields import WORDS, coded, gather, read_table, texts_of, translate
 from roentmod.datasets.labels import (
-    NEGATIVE,
-    POSITIVE,
-    UNCERTAIN,
-    UNMENTIONED,
     Codes,
     Labels,
     Texts,
@@ -37,7 +31,7 @@ from roentmod.datasets.labels import (
     doubted,
     named,
 )
-from roentmod.datasets.table import Draft, Problem, origins
+from roentmod.datasets.table import Draft, Part, Problem
 from roentmod.errors import DatasetError
 
 __all__ = ["draft", "table_of"]
@@ -56,21 +50,16 @@ _COLUMNS = {
     "tier": ("tier",),
     "conflict": ("conflict",),
 }  # fmt: skip
-_STATES = {
-    **dict.fromkeys(("1", "1.0", "positive", "yes", "true"), POSITIVE),
-    **dict.fromkeys(("0", "0.0", "negative", "no", "false"), NEGATIVE),
-    **dict.fromkeys(("-1", "-1.0", "uncertain"), UNCERTAIN),
-    **dict.fromkeys(("", "nan", "unmentioned"), UNMENTIONED),
-}
+_FACTS = ("image_id", "path", "patient_id", "view", "age", "sex", "split", "site")
 _YES = {"1", "1.0", "yes", "true"}
 
 
-@dataclass(frozen=True)
 class _Table:
     """A table and which of its columns is what."""
 
-    frame: pd.DataFrame
-    known: dict[str, str]
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.known = _known(frame)
 
     def texts(self, field: str, default: str = "") -> Texts:
         """Return a field's n texts, `default` where the table has no column for it."""
@@ -99,18 +88,17 @@ def table_of(folder: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def draft(folder: Path, images: Path | None, *, table: Path) -> Draft:
-    """Read `table`; paths in it start at `images` (default: the folder), or are absolute.
+def draft(folder: Path, table: Path) -> Draft:
+    """Read `table`; paths in it start at `folder`, or are absolute.
 
     Raises:
         DatasetError: no column of paths, an empty path, or an answer that is no label.
     """
-    frame = read_table(table)
-    read = _Table(frame, _known(frame))
+    read = _Table(read_table(table))
     if "path" not in read.known:
         raise DatasetError(
             f"{table.name} must have a column of picture files ({', '.join(_COLUMNS['path'])}); "
-            f"it has {', '.join(frame.columns)}. Rename one to 'path'."
+            f"it has {', '.join(read.frame.columns)}. Rename one to 'path'."
         )
     places = read.texts("path")
     if (places == "").any():
@@ -118,23 +106,20 @@ def draft(folder: Path, images: Path | None, *, table: Path) -> Draft:
         raise DatasetError(f"Every row names a picture; {table.name} row {row} has no path.")
     labels, unread = _labels(read, table)
     unfit, mistrusted = _care(read)
-    names = read.texts("image_id") if "image_id" in read.known else places
-    return Draft(
-        name="folder",
-        root=folder,
-        image_id=names,
-        path=files.join(images or folder, places),
-        labels=doubted(labels, mistrusted),
-        patient_id=read.texts("patient_id"),
-        view=read.texts("view", "frontal"),
-        age=read.texts("age"),
-        sex=read.texts("sex"),
-        split=read.texts("split"),
-        site=read.texts("site", folder.name),
+    usual: dict[str, Texts | str] = {
+        "image_id": places,
+        "view": "frontal",
+        "site": folder.name,
+    }
+    facts = gather(
+        read.frame,
+        table,
+        {name: read.known[name] for name in _FACTS if name in read.known},
         unfit=unfit,
-        origin=origins(table, len(frame)),
-        problems=_problems(read, unread, mistrusted),
+        **{name: value for name, value in usual.items() if name not in read.known},
     )
+    parts = [Part(facts, doubted(labels, mistrusted))]
+    return Draft("folder", folder, parts, _problems(read, unread, mistrusted))
 
 
 def _key(name: str) -> str:
@@ -167,22 +152,15 @@ def _labels(read: _Table, table: Path) -> tuple[Labels, list[str]]:
     columns: dict[str, Codes] = {}
     unread = []
     for name in read.rest:
-        texts = texts_of(read.frame, name)
-        codes = translate(texts, lambda text: _STATES.get(text.lower(), -1)).astype(np.int8)
-        wrong = codes < 0
-        if not wrong.any():
-            columns[name] = codes
-        elif Vocabulary().findings(name):
-            row = int(np.argmax(wrong))
-            raise DatasetError(
-                f"{table.name}: labels are 1, 0, -1 or empty; '{name}' has '{texts[row]}' in row "
-                f"{row + 2}. Correct it."
-            )
-        else:
+        known = Vocabulary().findings(name)
+        codes = coded(read.frame, name, WORDS, table=table.name if known else None)
+        if (codes < 0).any():
             unread.append(name)
+        else:
+            columns[name] = codes
     if not any(Vocabulary().findings(name) for name in columns):
         raise DatasetError(
-            f"{table.name} must have a column 'labels', or one column a finding; it has "
+            f"{table.name} must have a column 'labels', or one column per finding; it has "
             f"{', '.join(read.frame.columns)}. Rename them."
         )
     return answered(columns, Vocabulary(), len(read.frame)), unread
@@ -213,21 +191,26 @@ def _care(read: _Table) -> tuple[Texts, NDArray[np.bool_]]:
 def _problems(
     read: _Table, unread: list[str], mistrusted: NDArray[np.bool_]
 ) -> tuple[Problem, ...]:
-    problems = []
-    count = len(read.frame)
-    if unread:
-        remedy = "Columns that are no known field and hold no labels: not used."
-        problems.append(Problem("unread columns", len(unread), tuple(unread[:3]), remedy))
-    if mistrusted.any():
-        some = tuple(str(name) for name in read.texts("path")[mistrusted][:3])
-        remedy = "The table says so: what their labels name is uncertain, the rest unmentioned."
-        problems.append(Problem("labels in conflict", int(mistrusted.sum()), some, remedy))
-    if "view" not in read.known:
-        remedy = "All pictures are taken to be frontal."
-        problems.append(Problem("no column of views", count, (), remedy))
-    if "labels" in read.known and (read.texts("labels") == "").any():
-        empty = read.texts("labels") == ""
-        some = tuple(str(name) for name in read.texts("path")[empty][:3])
-        remedy = "Nothing is known of them; write 'No Finding' where a reader found nothing."
-        problems.append(Problem("pictures without labels", int(empty.sum()), some, remedy))
-    return tuple(problems)
+    places = read.texts("path")
+    silent = (read.texts("labels") == "") & ("labels" in read.known)
+    viewless = Problem(
+        "no column of views", len(places), (), "All pictures are taken to be frontal."
+    )
+    return (
+        *Problem.of(
+            "unread columns",
+            unread,
+            "Columns that are no known field and hold no labels: not used.",
+        ),
+        *Problem.of(
+            "labels in conflict",
+            places[mistrusted],
+            "The table says so: what their labels name is uncertain, the rest unmentioned.",
+        ),
+        *(() if "view" in read.known else [viewless]),
+        *Problem.of(
+            "pictures without labels",
+            places[silent],
+            "Nothing is known of them; write 'No Finding' where a reader found nothing.",
+        ),
+    )

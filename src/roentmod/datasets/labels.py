@@ -9,7 +9,7 @@ what the catalogue lacks is kept by its own name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,7 +35,6 @@ __all__ = [
     "joined",
     "named",
     "others_of",
-    "stack",
 ]
 
 Codes = NDArray[np.int8]
@@ -91,21 +90,24 @@ class Vocabulary:
     own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     either: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def findings(self, label: str) -> tuple[str, ...]:
-        """Return the canonical names that `label` stands for; empty outside the catalogue."""
-        key = label.strip().lower()
-        if key in self.own:
-            return self.own[key]
-        if key in self.either:
-            return ()
-        try:
-            return (finding(label).name,)
-        except UnknownFindingError:
-            return ()
+    def meanings(self, label: str) -> dict[str, int]:
+        """Return the canonical names that `label` may mean, and the most that it says of each.
 
-    def one_of(self, label: str) -> tuple[str, ...]:
-        """Return the findings of which `label` means one; empty where it is exact or unknown."""
-        return self.either.get(label.strip().lower(), ())
+        That is "uncertain" where it means one of several; without a "positive" the catalogue lacks
+        the label as such.
+        """
+        key = label.strip().lower()
+        if key in self.own or key in self.either:
+            exact = dict.fromkeys(self.own.get(key, ()), POSITIVE)
+            return exact or dict.fromkeys(self.either[key], UNCERTAIN)
+        try:
+            return {finding(label).name: POSITIVE}
+        except UnknownFindingError:
+            return {}
+
+    def findings(self, label: str) -> list[str]:
+        """Return the canonical names that `label` stands for; empty outside the catalogue."""
+        return [name for name, most in self.meanings(label).items() if most == POSITIVE]
 
 
 def joined(text: str) -> tuple[str, ...]:
@@ -120,17 +122,11 @@ def named(
     looked_for: Collection[str] | None = None,
     split: Callable[[str], Sequence[str]] = joined,
 ) -> Labels:
-    """Read labels that name what is there, one text a picture.
+    """Read labels that name what is there: n texts, which `split` parts into labels.
 
-    A label that ends in "?" is uncertain. Where a picture has any label, findings of `looked_for`
-    which are not named are negative; all else is unmentioned.
-
-    Args:
-        texts: n texts.
-        vocabulary: how labels map to the catalogue.
-        looked_for: canonical names of what the source looks for in every picture; None for what it
-            names in any of them.
-        split: parts a text into labels.
+    A label that ends in "?" is uncertain. Where a picture has any label, what the source looks for
+    in every picture (`looked_for`, canonical names; None for what it names in any of them) and does
+    not name is negative; all else is unmentioned.
     """
     places, distinct = pd.factorize(texts)
     lists = [tuple(split(str(text))) for text in distinct]
@@ -158,34 +154,24 @@ def _row(
             row[_PLACE[name]] = NEGATIVE
     for label in labels:
         bare, state = _bare(label)
-        found, one_of = vocabulary.findings(bare), vocabulary.one_of(bare)
-        for name in found:
-            row[_PLACE[name]] = max(row[_PLACE[name]], state)
-        for name in one_of:
-            row[_PLACE[name]] = max(row[_PLACE[name]], UNCERTAIN)
-        if not found:
+        meanings = vocabulary.meanings(bare)
+        for name, most in meanings.items():
+            row[_PLACE[name]] = max(row[_PLACE[name]], min(state, most))
+        if POSITIVE not in meanings.values():
             others.append(bare + _SIGNS[state])
     return row, "|".join(others)
 
 
 def answered(columns: Mapping[str, Codes], vocabulary: Vocabulary, count: int) -> Labels:
-    """Read labels that come as one column each, of `count` pictures.
-
-    Args:
-        columns: label to its states, n codes of `STATES`.
-        vocabulary: how labels map to the catalogue.
-        count: n.
-    """
+    """Read labels of `count` pictures that come as one column each: label to n codes."""
     codes = np.full((count, len(NAMES)), -1, dtype=np.int8)
     others: list[list[str]] = [[] for _ in range(count)]
     for label, states in columns.items():
-        found, one_of = vocabulary.findings(label), vocabulary.one_of(label)
-        for name in found:
-            codes[:, _PLACE[name]] = np.maximum(codes[:, _PLACE[name]], states)
-        for name in one_of:
+        meanings = vocabulary.meanings(label)
+        for name, most in meanings.items():
             place = _PLACE[name]
-            codes[:, place] = np.maximum(codes[:, place], np.minimum(states, UNCERTAIN))
-        if not found:
+            codes[:, place] = np.maximum(codes[:, place], np.minimum(states, most))
+        if POSITIVE not in meanings.values():
             for row in np.flatnonzero(states >= UNCERTAIN):
                 others[row].append(label + _SIGNS[int(states[row])])
     codes[codes < 0] = UNMENTIONED
@@ -206,16 +192,10 @@ def doubted(labels: Labels, rows: NDArray[np.bool_]) -> Labels:
     return Labels(codes, others)
 
 
-def stack(parts: Iterable[Labels]) -> Labels:
-    """Return the labels of several tables under each other."""
-    some = list(parts)
-    return Labels(np.vstack([p.codes for p in some]), np.concatenate([p.others for p in some]))
-
-
 def others_of(texts: Texts) -> Counter[str]:
     """Count the pictures that carry each label outside the catalogue, hedged or not."""
     counts: Counter[str] = Counter()
     for text, number in Counter(texts.tolist()).items():
-        for label in {_bare(label)[0] for label in joined(text)}:
+        for label in dict.fromkeys(_bare(label)[0] for label in joined(text)):
             counts[label] += number
     return counts

@@ -12,66 +12,60 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from roentmod.datasets import files
 from roentmod.datasets.chexpert import observations
-from roentmod.datasets.fields import first_of, read_table, texts_of
+from roentmod.datasets.fields import first_of, gather, read_table, since, texts_of
 from roentmod.datasets.labels import Texts
-from roentmod.datasets.table import Draft, Problem, origins
+from roentmod.datasets.table import Draft, Part, Problem
 from roentmod.errors import DatasetError
 
-__all__ = ["draft", "recognises"]
+__all__ = ["TABLES", "draft"]
 
-_METADATA = "mimic-cxr-2*-metadata.csv*"
+TABLES = ("mimic-cxr-2*-metadata.csv*",)
 _KEYS = ["subject_id", "study_id"]
+# Tables that may be missing, and what they add: a key, a column that they must have, others.
+_MORE = (
+    (("mimic-cxr-2*-split.csv*",), ("dicom_id", "split")),
+    (
+        ("patients.csv*", "hosp/patients.csv*"),
+        ("subject_id", "gender", "anchor_age", "anchor_year"),
+    ),
+)
+_FACTS = {
+    "image_id": "dicom_id",
+    "patient_id": "subject_id",
+    "view": "ViewPosition",
+    "sex": "gender",
+    "split": "split",
+}
 
 
-def recognises(folder: Path) -> bool:
-    """Tell whether `folder` holds this set's tables."""
-    return first_of(folder, _METADATA) is not None
-
-
-def draft(folder: Path, images: Path | None, *, search: bool) -> Draft:
-    """Read the tables of `folder`; pictures lie as published under ``files/``, or under `images`.
-
-    Args:
-        folder: where the tables are.
-        images: the folder that stands for ``files/``.
-        search: not needed here, the paths are exact.
+def draft(folder: Path) -> Draft:
+    """Read the tables of `folder`; pictures lie as published, under ``files/`` by default.
 
     Raises:
         DatasetError: a table is missing or malformed, or names a study twice.
     """
-    table = _need(folder, _METADATA, "metadata")
+    table = _need(folder, *TABLES, "metadata")
     frame = read_table(table, ("dicom_id", *_KEYS, "ViewPosition"))
     labelled = _need(folder, "mimic-cxr-2*-chexpert.csv*", "chexpert (or negbio)")
-    studies = _once(read_table(labelled, _KEYS), _KEYS, labelled)
-    frame = _join(frame, studies, _KEYS)
-    split = first_of(folder, "mimic-cxr-2*-split.csv*")
-    if split is not None:
-        splits = _once(read_table(split, ("dicom_id", "split")), ["dicom_id"], split)
-        frame = _join(frame, splits[["dicom_id", "split"]], ["dicom_id"])
-    patients = first_of(folder, "patients.csv*", "hosp/patients.csv*")
-    if patients is not None:
-        people = _once(read_table(patients, ("subject_id", "gender")), ["subject_id"], patients)
-        frame = _join(frame, people, ["subject_id"])
-    count = len(frame)
-    names = texts_of(frame, "dicom_id")
-    return Draft(
-        name="mimic-cxr-jpg",
-        root=folder,
-        image_id=names,
-        path=files.join(images or folder / "files", _places(frame)),
-        labels=observations(frame, labelled.name),
-        patient_id=texts_of(frame, "subject_id"),
-        view=texts_of(frame, "ViewPosition"),
-        age=_ages(frame),
-        sex=texts_of(frame, "gender"),
-        split=texts_of(frame, "split"),
-        site=np.full(count, "mimic", dtype=object),
-        unfit=np.full(count, "", dtype=object),
-        origin=origins(table, count),
-        problems=_unlabelled(frame, studies),
+    studies = read_table(labelled, _KEYS).assign(labelled="yes")
+    frame = _join(frame, studies, _KEYS, labelled)
+    for patterns, columns in _MORE:
+        other = first_of(folder, *patterns)
+        if other is not None:
+            rows = read_table(other, columns[:2])
+            rows = rows[[name for name in columns if name in rows]]
+            frame = _join(frame, rows, [columns[0]], other)
+    facts = gather(
+        frame,
+        table,
+        _FACTS,
+        path=_places(frame),
+        age=since(*(texts_of(frame, name) for name in ("StudyDate", "anchor_year", "anchor_age"))),
+        site="mimic",
     )
+    parts = [Part(facts, observations(frame, labelled.name))]
+    return Draft("mimic-cxr-jpg", folder, parts, _unlabelled(frame), below="files")
 
 
 def _need(folder: Path, pattern: str, what: str) -> Path:
@@ -85,20 +79,20 @@ def _need(folder: Path, pattern: str, what: str) -> Path:
     return found
 
 
-def _once(frame: pd.DataFrame, keys: list[str], table: Path) -> pd.DataFrame:
-    double = frame[frame.duplicated(keys)]
+def _join(frame: pd.DataFrame, other: pd.DataFrame, keys: list[str], table: Path) -> pd.DataFrame:
+    """Return `frame`, row by row, with the columns of `other`; "" where that has no such row.
+
+    Raises:
+        DatasetError: `other`, read from `table`, has two rows of one key.
+    """
+    double = other[other.duplicated(keys)]
     if len(double):
-        said = ", ".join(f"{key} {double[key].iloc[0]}" for key in keys)
+        which = ", ".join(f"{key} {double[key].iloc[0]}" for key in keys)
         raise DatasetError(
-            f"{table.name} has one row for each {keys[-1]}; {said} comes again in row "
+            f"{table.name} has one row for each {keys[-1]}; {which} comes again in row "
             f"{int(double.index[0]) + 2}. Download it again."
         )
-    return frame
-
-
-def _join(frame: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return `frame`, row by row, with the columns of `other`; "" where that has no such row."""
-    return frame.merge(other, how="left", on=keys, validate="many_to_one").fillna("")
+    return frame.merge(other, how="left", on=keys).fillna("")
 
 
 def _places(frame: pd.DataFrame) -> Texts:
@@ -107,22 +101,8 @@ def _places(frame: pd.DataFrame) -> Texts:
     return np.array(made, dtype=object)
 
 
-def _ages(frame: pd.DataFrame) -> Texts:
-    """Return anchor age plus years since the anchor year, as texts; "" where unknown."""
-    anchor, year = (
-        pd.to_numeric(pd.Series(texts_of(frame, name)), errors="coerce")
-        for name in ("anchor_age", "anchor_year")
-    )
-    taken = pd.Series(texts_of(frame, "StudyDate")).str.slice(0, 4)
-    ages = anchor + pd.to_numeric(taken, errors="coerce") - year
-    return np.array([f"{value:g}" if value == value else "" for value in ages], dtype=object)
-
-
-def _unlabelled(frame: pd.DataFrame, studies: pd.DataFrame) -> tuple[Problem, ...]:
-    known = pd.MultiIndex.from_frame(studies[_KEYS])
-    missing = ~pd.MultiIndex.from_frame(frame[_KEYS]).isin(known)
-    if not missing.any():
-        return ()
-    some = tuple(str(study) for study in frame.loc[missing, "study_id"].unique()[:3])
+def _unlabelled(frame: pd.DataFrame) -> tuple[Problem, ...]:
+    missing = frame["labelled"] == ""
+    some = frame.loc[missing, "study_id"].unique()
     remedy = "Their studies have no row of labels: nothing is known of them."
-    return (Problem("pictures without labels", int(missing.sum()), some, remedy),)
+    return Problem.of("pictures without labels", some, remedy, int(missing.sum()))

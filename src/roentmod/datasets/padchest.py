@@ -4,7 +4,8 @@
 a network trained on those (``MethodLabel``). Both look for all their names in each report, so what
 a picture with any label does not name of `MEANT` is "negative". Names are mapped by their meaning
 in the published tree; masses outside the lung, heart valves, sternotomies and the like keep their
-own name. Ages are the study's year minus the year of birth: up to one year too high.
+own name. Ages are the study's year minus the year of birth: up to one year too high. Pictures lie
+in any folder, those numbered in the table by default.
 """
 
 from __future__ import annotations
@@ -14,14 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from roentmod.datasets import files
-from roentmod.datasets.fields import first_of, read_table, texts_of
-from roentmod.datasets.labels import Texts, Vocabulary, named
-from roentmod.datasets.table import Draft, Problem, origins, several_places
+from roentmod.datasets.fields import first_of, gather, read_table, since, texts_of, translate
+from roentmod.datasets.labels import Vocabulary, named
+from roentmod.datasets.table import Draft, Part
 
-__all__ = ["MEANT", "VOCABULARY", "draft", "recognises"]
+__all__ = ["MEANT", "TABLES", "VOCABULARY", "draft"]
 
 # Finding: PadChest's names of it, besides the catalogue's own name and aliases.
 _NAMES = {
@@ -54,54 +53,38 @@ MEANT = (
 )  # fmt: skip
 # These say nothing of what is in the picture.
 _SILENT = ("unchanged", "")
-_TABLES = ("PADCHEST_chest_x_ray_images_labels_160K*.csv", "PADCHEST*.csv*")
+_ASIDE = "excluded by the authors"
+TABLES = ("PADCHEST_chest_x_ray_images_labels_160K*.csv", "PADCHEST*.csv*")
+_FACTS = {
+    "image_id": "ImageID",
+    "patient_id": "PatientID",
+    "view": "Projection",
+    "sex": "PatientSex_DICOM",
+}
 _NEEDED = ("ImageID", "StudyDate_DICOM", "PatientID", "PatientBirth", "Projection", "Labels")
 
 
-def recognises(folder: Path) -> bool:
-    """Tell whether `folder` holds this set's table."""
-    return first_of(folder, *_TABLES) is not None
-
-
-def draft(folder: Path, images: Path | None, *, search: bool) -> Draft:
-    """Read the table of `folder`; pictures lie anywhere under `images` (default: the folder).
-
-    Args:
-        folder: where the table is.
-        images: where the pictures are.
-        search: look for the pictures; otherwise they are taken to lie in numbered folders.
+def draft(folder: Path) -> Draft:
+    """Read the table of `folder`.
 
     Raises:
         DatasetError: the table is missing, malformed, or lacks a column.
     """
-    table = first_of(folder, *_TABLES) or folder / _TABLES[0].replace("*", "_01.02.19")
+    table = first_of(folder, *TABLES) or folder / TABLES[0].replace("*", "_01.02.19")
     frame = read_table(table, _NEEDED)
-    names = texts_of(frame, "ImageID")
-    places = zip(texts_of(frame, "ImageDir"), names, strict=True)
-    usual = np.array([f"{place}/{name}" if place else name for place, name in places], dtype=object)
-    paths = files.join(images or folder, usual)
-    problems: tuple[Problem, ...] = ()
-    if search:
-        paths, several = files.locate(images or folder, names, usual=paths)
-        problems = several_places(several)
+    places = zip(texts_of(frame, "ImageDir"), texts_of(frame, "ImageID"), strict=True)
     texts = texts_of(frame, "Labels")
-    put_aside = np.array(["exclude" in _labels(text) for text in texts], dtype=np.bool_)
-    return Draft(
-        name="padchest",
-        root=folder,
-        image_id=names,
-        path=paths,
-        labels=named(texts, VOCABULARY, looked_for=MEANT, split=_labels),
-        patient_id=texts_of(frame, "PatientID"),
-        view=texts_of(frame, "Projection"),
-        age=_ages(frame),
-        sex=texts_of(frame, "PatientSex_DICOM"),
-        split=np.full(len(names), "", dtype=object),
-        site=np.full(len(names), "padchest", dtype=object),
-        unfit=np.where(put_aside, "excluded by the authors", "").astype(object),
-        origin=origins(table, len(names)),
-        problems=problems,
+    facts = gather(
+        frame,
+        table,
+        _FACTS,
+        path=np.array([f"{place}/{name}" if place else name for place, name in places], object),
+        age=since(texts_of(frame, "StudyDate_DICOM"), texts_of(frame, "PatientBirth")),
+        site="padchest",
+        unfit=translate(texts, lambda text: _ASIDE if "exclude" in _labels(text) else ""),
     )
+    labels = named(texts, VOCABULARY, looked_for=MEANT, split=_labels)
+    return Draft("padchest", folder, [Part(facts, labels)], scattered=True)
 
 
 def _labels(text: str) -> Sequence[str]:
@@ -113,10 +96,3 @@ def _labels(text: str) -> Sequence[str]:
     items = listed if isinstance(listed, (list, tuple)) else [listed]
     names = dict.fromkeys(str(item).strip() for item in items)
     return tuple(name for name in names if name not in _SILENT)
-
-
-def _ages(frame: pd.DataFrame) -> Texts:
-    taken = pd.Series(texts_of(frame, "StudyDate_DICOM")).str.slice(0, 4)
-    born = pd.Series(texts_of(frame, "PatientBirth"))
-    ages = pd.to_numeric(taken, errors="coerce") - pd.to_numeric(born, errors="coerce")
-    return np.array([f"{value:g}" if value == value else "" for value in ages], dtype=object)

@@ -22,7 +22,7 @@ from scipy import ndimage
 from roentmod.anatomy import Anatomy, Mask
 from roentmod.radiograph import Radiograph
 
-__all__ = ["Phantom", "phantom"]
+__all__ = ["Phantom", "phantom", "sex_and_view"]
 
 Array = NDArray[np.float64]
 Knots = tuple[tuple[float, float], ...]
@@ -149,10 +149,21 @@ def phantom(seed: int, *, size: int = 224) -> Phantom:
     return Phantom(picture, anatomy, _facts(grid))
 
 
+def sex_and_view(seed: int) -> tuple[str, str]:
+    """Return the facts "sex" and "view" of one seed's phantom, without drawing it."""
+    female, ap = _draw_kind(np.random.default_rng(seed))
+    return "F" if female else "M", "AP" if ap else "PA"
+
+
+def _draw_kind(rng: np.random.Generator) -> tuple[bool, bool]:
+    """Choose whether a patient is female, and whether the beam comes from the front."""
+    return bool(rng.uniform() < 0.5), bool(rng.uniform() < 0.4)
+
+
 def _draw_body(rng: np.random.Generator) -> _Body:
     """Choose a patient and how the beam meets him or her."""
     u = rng.uniform
-    female, ap = bool(u() < 0.5), bool(u() < 0.4)
+    female, ap = _draw_kind(rng)
     half_width = u(122, 142) if female else u(132, 156)
     height = 2 * half_width * (u(0.7, 0.95) if ap else u(0.88, 1.05))
     field = float(np.clip(max(2 * half_width * u(1.18, 1.65), height * u(1.2, 1.4)), 320, 450))

@@ -10,18 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from roentmod.datasets.labels import NAMES, Vocabulary, named
-from roentmod.datasets.phantom import phantom
-from roentmod.datasets.table import PHANTOMS, Draft
+from roentmod.datasets.phantom import sex_and_view
+from roentmod.datasets.table import PHANTOMS, Draft, Part
 from roentmod.errors import DatasetError
 from roentmod.findings import NO_FINDING
 
 __all__ = ["draft"]
 
 _MOST = 100_000
-# Sex and view are the body's, which is the same at any size.
-_SMALL = 64
 
 
 def draft(spec: str) -> Draft:
@@ -32,27 +31,23 @@ def draft(spec: str) -> Draft:
     """
     count, seed = _numbers(spec)
     seeds = range(seed, seed + count)
-    facts = [phantom(one, size=_SMALL).facts for one in seeds]
-    names = np.array([f"phantom-{one}" for one in seeds], dtype=object)
-    empty = np.full(count, "", dtype=object)
-    texts = np.full(count, NO_FINDING.name, dtype=object)
-    absent = [name for name in NAMES if name not in (NO_FINDING.name, "Text Marker")]
+    bodies = [sex_and_view(one) for one in seeds]
     ages = [int(np.random.default_rng([one, 1]).integers(20, 90)) for one in seeds]
-    return Draft(
-        name=PHANTOMS,
-        root=Path(),
-        image_id=names,
-        path=empty,
-        labels=named(texts, Vocabulary(), looked_for=absent),
-        patient_id=names,
-        view=np.array([one["view"] for one in facts], dtype=object),
-        age=np.array([str(age) for age in ages], dtype=object),
-        sex=np.array([one["sex"] for one in facts], dtype=object),
-        split=empty,
-        site=np.full(count, PHANTOMS, dtype=object),
-        unfit=empty,
-        origin=names,
+    names = [f"phantom-{one}" for one in seeds]
+    facts = pd.DataFrame(
+        {
+            "image_id": names,
+            "patient_id": names,
+            "origin": names,
+            "age": [str(age) for age in ages],
+            "sex": [sex for sex, _ in bodies],
+            "view": [view for _, view in bodies],
+            "site": PHANTOMS,
+        }
     )
+    absent = [name for name in NAMES if name not in (NO_FINDING.name, "Text Marker")]
+    texts = np.full(count, NO_FINDING.name, dtype=object)
+    return Draft(PHANTOMS, Path(), [Part(facts, named(texts, Vocabulary(), looked_for=absent))])
 
 
 def _numbers(spec: str) -> tuple[int, int]:
@@ -63,7 +58,7 @@ def _numbers(spec: str) -> tuple[int, int]:
         count, seed = 0, 0
     if len(parts) > 2 or not 0 < count <= _MOST or seed < 0:
         raise DatasetError(
-            f"Phantoms are asked for as phantoms:N or phantoms:N:seed, N from 1 to {_MOST:,} and "
+            f"Phantoms are requested as phantoms:N or phantoms:N:seed, N from 1 to {_MOST:,} and "
             f"the seed not negative; got 'phantoms:{spec}'."
         )
     return count, seed

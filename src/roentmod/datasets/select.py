@@ -7,7 +7,7 @@ sorted by a hash, so that a picture keeps its rank when others are added or left
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,12 +23,14 @@ from roentmod.findings import NO_FINDING, finding
 __all__ = ["Selection", "baselines", "positives", "with_validation"]
 
 Mask = NDArray[np.bool_]
-_COLUMNS = ("path", "patient_id", "sex", "age", "view", "site")
+_COLUMNS = {"image_id": "baseline_id"} | {
+    name: name for name in ("path", "patient_id", "sex", "age", "view", "site")
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Chosen pictures, one a patient, in random order.
+    """Chosen pictures, one per patient, in random order.
 
     Attributes:
         table: baseline_id (the data set's image_id), path, patient_id, sex ("F", "M", ""), age
@@ -53,7 +55,7 @@ def baselines(
     adult_age: float | None = 18,
     seed: int = 0,
 ) -> Selection:
-    """Choose frontal radiographs of adults read as "no finding", one a patient.
+    """Choose frontal radiographs of adults read as "no finding", one per patient.
 
     "No Finding" must be positive, no finding positive or uncertain, and no label outside the
     catalogue given.
@@ -71,11 +73,11 @@ def baselines(
             split is in another one too, or an argument is wrong.
     """
     table = dataset.table
-    found = [name for name in NAMES if name != NO_FINDING.name]
-    clean = ~(_any(table, found, "positive") | _any(table, found, "uncertain"))
+    findings = [name for name in NAMES if name != NO_FINDING.name]
     criteria = {
-        "not read as no finding": _is(table, NO_FINDING.name, "positive"),
-        "no finding, yet another label": clean & (table["other_labels"] == "").to_numpy(),
+        "not read as no finding": _any(table, [NO_FINDING.name], "positive"),
+        "no finding, yet another label": ~_any(table, findings, "positive", "uncertain")
+        & np.asarray(table["other_labels"] == ""),
     }
     return _select(dataset, criteria, count, split, view, adult_age, seed)
 
@@ -91,36 +93,29 @@ def positives(
     adult_age: float | None = 18,
     seed: int = 0,
 ) -> Selection:
-    """Choose frontal radiographs of adults that show a finding, one a patient.
+    """Choose frontal radiographs of adults that show a finding, one per patient.
 
-    Args:
-        dataset: where from.
-        name: the finding, by name or alias, surely there; others may be there too.
-        without: a finding that must be negative or unmentioned, so not uncertain either.
-        count: how many at most; None for all.
-        split: only of this split.
-        view: "PA" or "AP" only.
-        adult_age: least age in years, and unknown ages are left out; None asks for no age.
-        seed: which random order.
+    The finding `name`, or an alias of it, must be positive; others may be there too. A finding
+    `without` must be negative or unmentioned, so not uncertain either. The rest is as in
+    `baselines`.
 
     Raises:
-        UnknownFindingError: the catalogue lacks it.
+        UnknownFindingError: the catalogue lacks a finding.
         DatasetError: as in `baselines`.
     """
     wanted = finding(name).name
-    criteria = {f"not {wanted}": _is(dataset.table, wanted, "positive")}
+    criteria = {f"not {wanted}": _any(dataset.table, [wanted], "positive")}
     if without is not None:
         other = finding(without).name
-        seen = _any(dataset.table, [other], "positive") | _any(dataset.table, [other], "uncertain")
-        criteria[f"with {other}"] = ~seen
+        criteria[f"with {other}"] = ~_any(dataset.table, [other], "positive", "uncertain")
     return _select(dataset, criteria, count, split, view, adult_age, seed)
 
 
 def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
-    """Return a data set with a split "val", dealt from the patients of "train" where it has none.
+    """Return a data set with a split "val", taken from the patients of "train" where it has none.
 
     A training chooses its weights on "val", and the official lists of NIH ChestX-ray14 have "train"
-    and "test" only. Who is dealt follows from the patient's id alone: neither the order of rows nor
+    and "test" only. The choice follows from each patient's id alone: neither the order of rows nor
     the other patients change it, and a larger share keeps those of a smaller one. Other splits stay
     as they are. A set with a "val", or without a "train", is returned itself.
 
@@ -130,7 +125,7 @@ def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
             then there is no "val"; the retraining refuses that.
 
     Returns:
-        The data set, with "no validation split" among its problems, which says who was dealt.
+        The data set, with "no validation split" among its problems, which names some patients.
 
     Raises:
         DatasetError: `share` is out of range.
@@ -141,30 +136,31 @@ def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
     if "val" in set(table["split"]):
         return dataset
     patients = table["patient_id"].to_numpy(dtype=object)
-    low = np.array(translate(patients, lambda name: _chance(name) < share), dtype=np.bool_)
-    dealt = low & (table["split"] == "train").to_numpy()
-    if not dealt.any():
+    low = translate(patients, lambda name: _chance(name) < share).astype(np.bool_)
+    moved = low & (table["split"] == "train").to_numpy()
+    if not moved.any():
         return dataset
-    split = table["split"].mask(dealt, "val")
-    some = tuple(str(name) for name in dict.fromkeys(patients[dealt]))[:3]
     remedy = f'Training patients were dealt to "val" by a hash, {share:.0%} of them.'
-    problem = Problem("no validation split", int(dealt.sum()), some, remedy)
-    return replace(dataset, table=table.assign(split=split), problems=(*dataset.problems, problem))
+    some, count = pd.unique(patients[moved]), int(moved.sum())
+    return replace(
+        dataset,
+        table=table.assign(split=table["split"].mask(moved, "val")),
+        problems=(*dataset.problems, *Problem.of("no validation split", some, remedy, count)),
+    )
 
 
 def _chance(patient: str) -> float:
     """Return a number in [0, 1) that follows from a patient's id."""
-    (digest,) = _hashes([patient], "validation")
-    return int(digest[:13], 16) / 16**13
+    return int(_hash("validation", patient).hex()[:13], 16) / 16**13
 
 
-def _is(table: pd.DataFrame, name: str, state: str) -> Mask:
-    return np.asarray(table[name] == state, dtype=np.bool_)
+def _hash(salt: str, name: str) -> bytes:
+    return hashlib.sha256(f"{salt} {name}".encode()).digest()
 
 
-def _any(table: pd.DataFrame, names: Iterable[str], state: str) -> Mask:
-    found: Mask = np.any([_is(table, name, state) for name in names], axis=0)
-    return found
+def _any(table: pd.DataFrame, names: Iterable[str], *states: str) -> Mask:
+    """Return where any of the findings is in one of the states, n."""
+    return np.asarray(np.any([table[name].isin(states) for name in names], axis=0))
 
 
 def _select(
@@ -180,8 +176,7 @@ def _select(
     table = dataset.table
     report = {"pictures": len(table)}
     left = np.ones(len(table), dtype=np.bool_)
-    standing = {**_standing(table, split, view), **criteria, **_ages(table, adult_age)}
-    for name, kept in standing.items():
+    for name, kept in (_standing(table, split, view) | criteria | _ages(table, adult_age)).items():
         fallen = int((left & ~kept).sum())
         if fallen:
             report[name] = fallen
@@ -192,55 +187,48 @@ def _select(
             f"A selection needs pictures; of {len(table):,} in {dataset.name} none is left "
             f"({fell}). Loosen what takes most."
         )
-    chosen = _one_a_patient(table[left], seed)
+    chosen = _one_per_patient(table.loc[left, list(_COLUMNS)], seed)
     if len(chosen) < left.sum():
         report["more of the same patient"] = int(left.sum()) - len(chosen)
     if count is not None and count < len(chosen):
         report["beyond the count"] = len(chosen) - count
         chosen = chosen.iloc[:count]
     report["chosen"] = len(chosen)
-    result = chosen[["image_id", *_COLUMNS]].rename(columns={"image_id": "baseline_id"})
+    result = chosen.rename(columns=_COLUMNS).reset_index(drop=True)
     result["view"] = result["view"].replace("frontal", "")
-    return Selection(result.reset_index(drop=True), report)
+    return Selection(result, report)
 
 
 def _standing(table: pd.DataFrame, split: str | None, view: str | None) -> dict[str, Mask]:
-    """Return what is asked of every picture: name of those that fall, and who stays."""
-    masks: dict[str, Mask] = {}
-    if split is not None:
-        masks["other split"] = np.asarray(table["split"] == split_name(split))
+    """Return what every picture needs: the name of those that fall, and who stays."""
+    masks = {} if split is None else {"other split": table["split"] == split_name(split)}
     for reason in sorted(set(table["unfit"]) - {""}):
-        masks[f"unfit: {reason}"] = np.asarray(table["unfit"] != reason)
-    masks["view unknown"] = np.asarray(table["view"] != "unknown")
-    masks["not frontal"] = np.asarray(table["view"].isin(taken()))
+        masks[f"unfit: {reason}"] = table["unfit"] != reason
+    masks["view unknown"] = table["view"] != "unknown"
+    masks["not frontal"] = table["view"].isin(taken())
     if view is not None:
-        masks["other view"] = np.asarray(table["view"] == view)
-    return masks
+        masks["other view"] = table["view"] == view
+    return {name: mask.to_numpy() for name, mask in masks.items()}
 
 
 def _ages(table: pd.DataFrame, adult_age: float | None) -> dict[str, Mask]:
     if adult_age is None:
         return {}
-    ages = table["age"]
-    unknown = np.asarray(ages.isna())
-    return {"age unknown": ~unknown, f"under {adult_age:g}": np.asarray(ages >= adult_age)}
+    ages = table["age"].to_numpy()
+    return {"age unknown": ~np.isnan(ages), f"under {adult_age:g}": ages >= adult_age}
 
 
-def _one_a_patient(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return one row a patient, patients in random order.
+def _one_per_patient(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return one row per patient, patients in random order.
 
     Patients are ordered by their own hash, not by their picture's: the least of many hashes is
     small, and patients with many pictures would come first.
     """
-    ranked = table.assign(
-        _patient=list(_hashes(table["patient_id"], f"{seed} patient")),
-        _picture=list(_hashes(table["image_id"], f"{seed} picture")),
-    ).sort_values(["_patient", "_picture"], kind="stable")
-    return ranked.drop_duplicates("patient_id").drop(columns=["_patient", "_picture"])
-
-
-def _hashes(names: Iterable[str], salt: str) -> Iterator[str]:
-    return (hashlib.sha256(f"{salt} {name}".encode()).hexdigest() for name in list(names))
+    patients, pictures = (
+        np.array([_hash(f"{seed} {word}", name) for name in table[column]], dtype="S32")
+        for word, column in (("patient", "patient_id"), ("picture", "image_id"))
+    )
+    return table.iloc[np.lexsort((pictures, patients))].drop_duplicates("patient_id")
 
 
 def _check(dataset: Dataset, count: int | None, split: str | None, view: str | None) -> None:
@@ -264,17 +252,12 @@ def _check(dataset: Dataset, count: int | None, split: str | None, view: str | N
     rows = leaking(dataset.table, split_name(split))
     if len(rows):
         some = ", ".join(
-            f"patient {patient} ({', '.join(f'{i} in {s}' for i, s in pairs)})"
-            for patient, pairs in _by_patient(rows, 3)
+            f"patient {patient} ({', '.join(pictures['image_id'] + ' in ' + pictures['split'])})"
+            for patient, pictures in list(
+                rows.drop_duplicates(["patient_id", "split"]).groupby("patient_id", sort=False)
+            )[:3]
         )
         raise DatasetError(
             f"A patient belongs to one split; {rows['patient_id'].nunique()} of split '{split}' "
             f"are in another too: {some}. Correct the table."
         )
-
-
-def _by_patient(rows: pd.DataFrame, most: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Return the first `most` patients with one picture of each of their splits."""
-    for patient, some in list(rows.groupby("patient_id", sort=False))[:most]:
-        first = some.drop_duplicates("split")
-        yield str(patient), list(zip(first["image_id"], first["split"], strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,22 +17,37 @@ from roentmod.datasets import fields, files
 from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, others_of
 from roentmod.datasets.phantom import Phantom, phantom
 from roentmod.errors import DatasetError
+from roentmod.findings import NO_FINDING
 from roentmod.imaging import read
 from roentmod.radiograph import Radiograph
 
-__all__ = [
-    "PHANTOMS",
-    "Dataset",
-    "Draft",
-    "Problem",
-    "build",
-    "leaking",
-    "origins",
-    "several_places",
-]
+__all__ = ["PHANTOMS", "Dataset", "Draft", "Part", "Problem", "build", "leaking"]
 
 PHANTOMS = "phantoms"
 _SHOWN = 3
+_FACTS = (
+    "image_id", "path", "patient_id", "view", "age", "sex", "split", "site", "unfit", "origin",
+)  # fmt: skip
+
+
+# What the problems mean that any set can have, and what to do.
+_REMEDIES = {
+    "files in several places": "One name, several files: the first by path is taken. Remove the "
+    "others.",
+    "impossible ages": f"Ages lie between 0 and {fields.OLDEST}: these count as unknown.",
+    "unknown views": "Whether they are frontal is not known: they are left out of selections.",
+    "unknown labels": "The catalogue lacks {lacking} labels of this set: kept in other_labels, and "
+    "such pictures are not 'no finding'.",
+    "contradicting labels": "They are said to show a finding and none: never chosen as baselines.",
+    "nothing said of 'No Finding'": "No picture can be a baseline: say 'No Finding' where a reader "
+    "found nothing.",
+    "duplicated ids": "Their rows agree; the first is kept.",
+    "unknown patients": "The table does not name their patients: each counts as another patient.",
+    "leaking splits": "A patient belongs to one split: selections by these splits are refused.",
+    "missing files": "Not found under {root}: left out of selections.",
+    "duplicated files": "The same picture under several ids: count it once, and see that labels "
+    "agree.",
+}
 
 
 @dataclass(frozen=True)
@@ -50,21 +66,31 @@ class Problem:
     examples: tuple[str, ...]
     remedy: str
 
+    @classmethod
+    def of(
+        cls, kind: str, examples: Sequence[Any] | Texts, remedy: str, count: int | None = None
+    ) -> tuple[Problem, ...]:
+        """Return the problem with its first examples, whose number counts; none without any."""
+        if not len(examples):
+            return ()
+        shown = tuple(str(one) for one in examples[:_SHOWN])
+        return (cls(kind, len(examples) if count is None else count, shown, remedy),)
+
     def __str__(self) -> str:
         return f"{self.kind}: {self.count:,} ({', '.join(self.examples)}). {self.remedy}"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Radiographs with what is known of them.
+    """Radiographs with what is known of them; it pickles without its files.
 
     Attributes:
         name: which set ("nih", "chexpert", ..., "folder", "phantoms").
         root: the folder it was loaded from; empty for phantoms.
-        table: one row a picture: `image_id`, `path` (absolute, "" for phantoms), `patient_id`,
+        table: one row per picture: `image_id`, `path` (absolute, "" for phantoms), `patient_id`,
             `view` ("PA", "AP", "frontal" where it is one of these, "lateral", "other", "unknown"),
             `age` (years, NaN unknown), `sex` ("F", "M", ""), `split` ("" where there is none),
-            `site`; one column a finding (canonical names, "No Finding" among them), categorical
+            `site`; one column per finding (canonical names, "No Finding" among them), categorical
             "positive", "negative", "uncertain" or "unmentioned"; `other_labels` (what the
             catalogue lacks, joined by "|", a "?" ends an uncertain one); `unfit` (why the picture
             must not be used, "" where it may).
@@ -79,9 +105,16 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.table)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_rows"}
+
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.table["image_id"])}
+
+    def describe(self) -> dict[str, str]:
+        """Return name and root as records state them."""
+        return {"name": self.name, "root": str(self.root)}
 
     def radiograph(self, image_id: str) -> Radiograph:
         """Read one picture; a phantom is drawn.
@@ -130,79 +163,69 @@ def _seed(image_id: str) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """The n pictures of one table, as the source has them.
+
+    Attributes:
+        facts: texts in the source's words, n rows: `image_id`, `path`, `origin` (table and row, for
+            messages), and those of `patient_id`, `view`, `age`, `sex`, `split`, `site` and `unfit`
+            (why a picture must not be used) that the source knows.
+        labels: what the source says of them.
+    """
+
+    facts: pd.DataFrame
+    labels: Labels
+
+
+@dataclass(frozen=True, eq=False)
 class Draft:
-    """What a loader read, as the source has it; every array has n texts.
+    """What a loader read.
 
     Attributes:
         name: which set.
         root: the folder it came from.
-        image_id: names of the pictures.
-        path: absolute paths.
-        labels: what the source says of them.
-        patient_id: "" where unknown.
-        view: in the source's words.
-        age: in the source's form.
-        sex: in the source's form.
-        split: in the source's words.
-        site: where the pictures come from.
-        unfit: why a picture must not be used, "" where it may.
-        origin: table and row of each picture, for messages.
+        parts: its tables, in order.
         problems: what the loader itself found.
+        below: the folder under `root` where relative paths start, if pictures are not elsewhere.
+        scattered: whether pictures may lie in any folder, under their ids.
     """
 
     name: str
     root: Path
-    image_id: Texts
-    path: Texts
-    labels: Labels
-    patient_id: Texts
-    view: Texts
-    age: Texts
-    sex: Texts
-    split: Texts
-    site: Texts
-    unfit: Texts
-    origin: Texts
+    parts: Sequence[Part]
     problems: tuple[Problem, ...] = ()
+    below: str = ""
+    scattered: bool = False
 
 
-def origins(table: Path, count: int) -> Texts:
-    """Return the table and row of each picture, n texts; the header is row 1."""
-    return np.array([f"{table.name} row {row + 2}" for row in range(count)], dtype=object)
-
-
-def several_places(names: list[str]) -> tuple[Problem, ...]:
-    """Return the problem of file names that lie in several places, if there are any."""
-    if not names:
-        return ()
-    remedy = "One name, several files: the first by path is taken. Remove the others."
-    return (Problem("files in several places", len(names), tuple(names[:3]), remedy),)
-
-
-def build(draft: Draft, *, check_files: bool) -> Dataset:
+def build(draft: Draft, images: Path | None = None, *, check_files: bool) -> Dataset:
     """Bring a draft to the one form, and look for what is wrong with it.
 
     Args:
         draft: what a loader read.
+        images: where the pictures are, if not where the draft says.
         check_files: look for every file, and for files with the same bytes.
 
     Raises:
         DatasetError: ids that are given twice with different facts, or no file at all is there.
     """
-    ages, impossible = fields.years(draft.age)
-    problems = [*draft.problems, *_odd_texts(draft, impossible), *_label_problems(draft)]
-    table = _table(draft, ages)
-    double = table["image_id"].duplicated(keep=False).to_numpy()
-    if double.any():
-        table, problem = _without_doubles(table, draft, double)
-        problems.append(problem)
+    drawn = draft.name == PHANTOMS
+    parts = [part.facts.reindex(columns=pd.Index(_FACTS), fill_value="") for part in draft.parts]
+    facts = pd.concat(parts, ignore_index=True)
+    labels = Labels(
+        np.vstack([part.labels.codes for part in draft.parts]),
+        np.concatenate([part.labels.others for part in draft.parts]),
+    )
+    problems = [*draft.problems]
+    problems += () if drawn else _find_files(facts, draft, images, check_files)
+    ages, impossible = fields.years(facts["age"].to_numpy(dtype=object))
+    table = _table(facts, labels, ages)
+    problems += _odd_facts(table, facts, labels, impossible)
+    table, doubles = _without_doubles(table, facts)
     unknown = table["patient_id"] == ""
-    if unknown.any():
-        table.loc[unknown, "patient_id"] = table.loc[unknown, "image_id"]
-        remedy = "The table does not name their patients: each counts as a patient of its own."
-        problems.append(_problem("unknown patients", _ids(table, unknown.to_numpy()), remedy))
-    problems += _leaks(table)
-    problems += _file_problems(table, draft.root, check_files) if draft.name != PHANTOMS else []
+    table.loc[unknown, "patient_id"] = table.loc[unknown, "image_id"]
+    problems += [*doubles, *_note("unknown patients", _ids(table, unknown)), *_leaks(table)]
+    problems += () if drawn else _file_problems(table, draft.root, check_files)
     return Dataset(draft.name, draft.root, table, tuple(problems))
 
 
@@ -217,128 +240,108 @@ def leaking(table: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
     return rows
 
 
-def _table(draft: Draft, ages: NDArray[np.float64]) -> pd.DataFrame:
+def _find_files(
+    facts: pd.DataFrame, draft: Draft, images: Path | None, search: bool
+) -> tuple[Problem, ...]:
+    """Make the paths of `facts` absolute; report names that lie in several places."""
+    paths = files.join(images or draft.root / draft.below, facts["path"].to_numpy(dtype=object))
+    several: list[str] = []
+    if draft.scattered and search:
+        names = facts["image_id"].to_numpy(dtype=object)
+        paths, several = files.locate(images or draft.root, names, usual=paths)
+    facts["path"] = paths
+    return _note("files in several places", several)
+
+
+def _table(facts: pd.DataFrame, labels: Labels, ages: NDArray[np.float64]) -> pd.DataFrame:
+    readings = {"view": fields.view, "sex": fields.sex, "split": fields.split_name}
+    known = {name: fields.translate(facts[name], reading) for name, reading in readings.items()}
     states = pd.CategoricalDtype(list(STATES))
-    columns: dict[str, object] = {
-        "image_id": draft.image_id,
-        "path": draft.path,
-        "patient_id": draft.patient_id,
-        "view": fields.translate(draft.view, fields.view),
-        "age": ages,
-        "sex": fields.translate(draft.sex, fields.sex),
-        "split": fields.translate(draft.split, fields.split_name),
-        "site": draft.site,
-    }
-    for name in NAMES:
-        columns[name] = pd.Categorical.from_codes(draft.labels.of(name), dtype=states)
-    return pd.DataFrame({**columns, "other_labels": draft.labels.others, "unfit": draft.unfit})
+    findings = {n: pd.Categorical.from_codes(labels.of(n), dtype=states) for n in NAMES}
+    table = facts.assign(**known, age=ages, **findings, other_labels=labels.others)
+    return table.drop(columns=["unfit", "origin"]).assign(unfit=facts["unfit"])
 
 
-def _problem(kind: str, examples: Sequence[str], remedy: str, count: int | None = None) -> Problem:
-    shown = tuple(str(one) for one in examples[:_SHOWN])
-    return Problem(kind, len(examples) if count is None else count, shown, remedy)
+def _ids(table: pd.DataFrame, rows: Any) -> Texts:
+    return np.asarray(table.loc[rows, "image_id"], dtype=object)
 
 
-def _ids(table: pd.DataFrame, rows: NDArray[np.bool_]) -> list[str]:
-    return [str(name) for name in table.loc[rows, "image_id"]]
-
-
-def _odd_texts(draft: Draft, impossible: NDArray[np.bool_]) -> list[Problem]:
-    problems = []
-    if impossible.any():
-        places = np.flatnonzero(impossible)
-        said = [f"{draft.image_id[i]}: '{draft.age[i]}'" for i in places]
-        remedy = f"Ages lie between 0 and {fields.OLDEST}: these count as unknown."
-        problems.append(_problem("impossible ages", said, remedy))
-    unknown = fields.translate(draft.view, fields.view) == "unknown"
-    if unknown.any():
-        words = pd.Series(draft.view[unknown]).value_counts()
-        said = [f"'{word}' {number:,}" for word, number in words.items()]
-        remedy = "Whether they are frontal is not known: they are left out of selections."
-        problems.append(_problem("unknown views", said, remedy, int(unknown.sum())))
-    return problems
-
-
-def _label_problems(draft: Draft) -> list[Problem]:
-    problems = []
-    others = others_of(draft.labels.others)
-    if others:
-        said = [f"{label} {number:,}" for label, number in others.most_common()]
-        remedy = (
-            f"The catalogue lacks {len(others)} labels of this set: kept in other_labels, and such "
-            "pictures are not 'no finding'."
-        )
-        count = int((draft.labels.others != "").sum())
-        problems.append(_problem("unknown labels", said, remedy, count))
-    both = draft.labels.contradicting
-    if both.any():
-        remedy = "They are said to show a finding and none: never chosen as baselines."
-        problems.append(_problem("contradicting labels", list(draft.image_id[both]), remedy))
-    if not (draft.labels.of(NAMES[0]) != STATES.index("unmentioned")).any():
-        remedy = "No picture can be a baseline: say 'No Finding' where a reader found nothing."
-        problems.append(_problem("nothing said of 'No Finding'", list(draft.image_id), remedy))
-    return problems
+def _odd_facts(
+    table: pd.DataFrame, facts: pd.DataFrame, labels: Labels, impossible: NDArray[np.bool_]
+) -> tuple[Problem, ...]:
+    """Report what no reader could have meant, or the catalogue lacks."""
+    ages = facts.loc[impossible, ["image_id", "age"]].to_numpy()
+    views = facts.loc[table["view"] == "unknown", "view"].value_counts()
+    others = others_of(labels.others).most_common()
+    silent = (table[NO_FINDING.name] == "unmentioned").all()
+    return (
+        *_note("impossible ages", [f"{name}: '{age}'" for name, age in ages]),
+        *_note("unknown views", [f"'{v}' {n:,}" for v, n in views.items()], int(views.sum())),
+        *_note(
+            "unknown labels",
+            [f"{label} {number:,}" for label, number in others],
+            int((labels.others != "").sum()),
+            lacking=len(others),
+        ),
+        *_note("contradicting labels", _ids(table, labels.contradicting)),
+        *_note("nothing said of 'No Finding'", _ids(table, slice(None) if silent else [])),
+    )
 
 
 def _without_doubles(
-    table: pd.DataFrame, draft: Draft, double: NDArray[np.bool_]
-) -> tuple[pd.DataFrame, Problem]:
+    table: pd.DataFrame, facts: pd.DataFrame
+) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
     """Keep the first row of each id.
 
     Raises:
         DatasetError: rows of one id differ in anything but their path.
     """
-    facts = [column for column in table.columns if column != "path"]
-    some = table.loc[double, facts]
+    double = table["image_id"].duplicated(keep=False)
+    if not double.any():
+        return table, ()
+    some = table.loc[double].drop(columns="path")
     variants = some.drop_duplicates().groupby("image_id").size()
-    differing = [str(name) for name in variants.index[variants > 1]]
-    if differing:
+    differing = variants.index[variants > 1]
+    if len(differing):
+        origins = facts.groupby("image_id")["origin"]
         rows = [
-            f"'{name}' in {' and '.join(draft.origin[draft.image_id == name][:_SHOWN])}"
+            f"'{name}' in {' and '.join(origins.get_group(name)[:_SHOWN])}"
             for name in differing[:_SHOWN]
         ]
         raise DatasetError(
             f"An image_id stands for one picture; {len(differing)} are given again with other "
             f"labels or facts: {'; '.join(rows)}. Remove the wrong rows."
         )
-    names = [str(name) for name in some["image_id"].unique()]
-    remedy = "Their rows agree; the first is kept."
     kept = table.drop_duplicates("image_id").reset_index(drop=True)
-    return kept, _problem("duplicated ids", names, remedy, len(table) - len(kept))
+    names = some["image_id"].drop_duplicates().to_numpy(dtype=object)
+    return kept, _note("duplicated ids", names, len(table) - len(kept))
 
 
-def _leaks(table: pd.DataFrame) -> list[Problem]:
-    rows = leaking(table)
-    if rows.empty:
-        return []
-    splits = rows.groupby("patient_id", sort=False)["split"].unique()
-    said = [f"{patient} in {' and '.join(names)}" for patient, names in splits.items()]
-    remedy = "A patient belongs to one split: selections by these splits are refused."
-    return [_problem("leaking splits", said, remedy)]
+def _leaks(table: pd.DataFrame) -> tuple[Problem, ...]:
+    splits = leaking(table).groupby("patient_id", sort=False)["split"].unique()
+    examples = [f"{patient} in {' and '.join(names)}" for patient, names in splits.items()]
+    return _note("leaking splits", examples)
 
 
-def _file_problems(table: pd.DataFrame, root: Path, check_files: bool) -> list[Problem]:
-    paths = table["path"].to_numpy(dtype=object)
-    problems = []
-    if check_files:
-        sizes = files.sizes(paths)
-        gone = sizes < 0
-        if gone.all():
-            raise DatasetError(
-                f"Pictures lie where the table says; none of {len(table):,} was found, the first "
-                f"being {paths[0]}. Give the pictures' folder as `images`, or check_files=False."
-            )
-        if gone.any():
-            table.loc[gone, "unfit"] = "missing file"
-            remedy = f"Not found under {root}: left out of selections."
-            problems.append(_problem("missing files", list(paths[gone]), remedy))
-        copies = files.copies(paths, sizes)
-    else:
-        copies = files.named_twice(paths)
-    if copies:
-        names = table["image_id"].to_numpy(dtype=object)
-        said = [" = ".join(str(names[i]) for i in group) for group in copies]
-        remedy = "The same picture under several ids: count it once, and see that labels agree."
-        number = sum(len(group) - 1 for group in copies)
-        problems.append(_problem("duplicated files", said, remedy, number))
-    return problems
+def _file_problems(table: pd.DataFrame, root: Path, check_files: bool) -> tuple[Problem, ...]:
+    names, paths = (table[column].to_numpy(dtype=object) for column in ("image_id", "path"))
+    sizes = files.sizes(paths) if check_files else np.zeros(len(paths), np.int64)
+    gone = sizes < 0
+    if gone.all():
+        raise DatasetError(
+            f"Pictures lie where the table says; none of {len(table):,} was found, the first "
+            f"being {paths[0]}. Give the pictures' folder as `images`, or check_files=False."
+        )
+    table.loc[gone, "unfit"] = "missing file"
+    copies = files.copies(paths, sizes) if check_files else files.named_twice(paths)
+    alike = [" = ".join(str(names[i]) for i in group) for group in copies]
+    return (
+        *_note("missing files", paths[gone], root=root),
+        *_note("duplicated files", alike, sum(len(group) - 1 for group in copies)),
+    )
+
+
+def _note(
+    kind: str, examples: Sequence[str] | Texts, count: int | None = None, **facts: object
+) -> tuple[Problem, ...]:
+    return Problem.of(kind, examples, _REMEDIES[kind].format(**facts), count)
