@@ -1,6 +1,7 @@
 """What is wrong with a data set is found and named; what would make results wrong is refused."""
 
 import shutil
+import tarfile
 
 import pytest
 
@@ -108,3 +109,29 @@ def test_an_unknown_picture_is_refused(plain):
     for read in (loaded.radiograph, loaded.anatomy):
         with pytest.raises(DatasetError, match=r"got '7\.png'"):
             read("7.png")
+
+
+def test_pictures_inside_a_tar(plain):
+    """Paths into archives, relative or absolute, are looked for and compared as files are."""
+    rows = [{**CLEAN, "path": f"{i}.png", "patient_id": i} for i in range(4)]
+    folder = plain(*rows)
+    (folder / "shards").mkdir()
+    shard = folder / "shards" / "train-00000.tar"
+    with tarfile.open(shard, "w") as tar:
+        for i in range(4):
+            tar.add(folder / f"{i % 3}.png", f"{i}.png")
+    ids = {i: datasets.load(folder).radiograph(f"{i}.png").id for i in range(3)}
+    packed = [
+        {**row, "path": f"{shard if i == 2 else 'shards/train-00000.tar'}/{i}.png", "image_id": i}
+        for i, row in enumerate(rows)
+    ]
+    packed.append({**CLEAN, "path": "shards/train-00000.tar/9.png", "image_id": 9})
+    packed.append({**CLEAN, "path": "1.png", "image_id": 10})
+    loaded = datasets.load(plain(*packed, pictures=False))
+    assert loaded.table["path"].iloc[0] == str(shard / "0.png")
+    assert [loaded.radiograph(str(i)).id for i in range(4)] == [ids[0], ids[1], ids[2], ids[0]]
+    assert loaded.radiograph("1").source == "1.png"
+    assert kinds(loaded)["missing files"].examples == (str(shard / "9.png"),)
+    # The third copies the first inside the tar; the last is a file with the bytes of a member.
+    assert kinds(loaded)["duplicated files"].examples == ("0 = 3", "1 = 10")
+    assert len(datasets.baselines(loaded)) == 5

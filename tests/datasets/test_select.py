@@ -1,6 +1,10 @@
 """Selections: who is chosen, in which order, and who fell to what."""
 
 import dataclasses
+import hashlib
+import pickle
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -201,3 +205,64 @@ def test_phantoms():
 def test_phantoms_need_numbers(spec):
     with pytest.raises(DatasetError, match="phantoms:N"):
         datasets.load(spec)
+
+
+def test_many_phantoms_are_those_of_few():
+    many, few = (datasets.load(spec) for spec in ("phantoms:2000:5", "phantoms:40:800"))
+    rows = many.table.iloc[795:835].reset_index(drop=True)
+    assert rows.equals(few.table)
+    for seed in (800, 839):
+        body = phantom(seed, size=64).facts
+        row = few.table.iloc[seed - 800]
+        assert (row["sex"], row["view"]) == (body["sex"], body["view"])
+
+
+def test_the_order_is_that_of_the_hashes():
+    def hashed(word, name):
+        return hashlib.sha256(f"7 {word} {name}".encode()).hexdigest()
+
+    loaded = datasets.load("phantoms:300")
+    table = loaded.table.assign(patient_id=[f"p{i % 120}" for i in range(300)])
+    names = sorted(
+        zip(table["patient_id"], table["image_id"], strict=True),
+        key=lambda pair: (hashed("patient", pair[0]), hashed("picture", pair[1])),
+    )
+    first = dict(reversed(names))
+    chosen = datasets.baselines(dataclasses.replace(loaded, table=table), seed=7).table
+    assert chosen["baseline_id"].tolist() == list(first.values())[::-1]
+    assert chosen["patient_id"].tolist() == list(first)[::-1]
+
+
+def test_a_data_set_pickles_and_stays_small():
+    loaded = datasets.load("phantoms:5000")
+    loaded.radiograph("phantom-7")
+    loaded.anatomy("phantom-7")
+    packed = pickle.dumps(loaded)
+    assert len(packed) < 5000 * 200
+    again = pickle.loads(packed)
+    assert again.table.equals(loaded.table)
+    assert (again.name, again.root, again.problems) == (loaded.name, loaded.root, loaded.problems)
+    assert again.describe() == {"name": "phantoms", "root": "."}
+    assert again.radiograph("phantom-7").id == loaded.radiograph("phantom-7").id
+    # What was looked up stays behind.
+    assert pickle.dumps(again) == packed
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_phantoms_take_seconds_and_little_memory():
+    script = """
+import resource, sys, time
+from roentmod import datasets
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+before, start = peak(), time.perf_counter()
+loaded = datasets.load("phantoms:100000")
+assert len(datasets.baselines(loaded)) == 100_000
+print(time.perf_counter() - start, peak() - before)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds, megabytes = map(float, run.stdout.split())
+    assert seconds < 30
+    assert megabytes < 150
