@@ -6,8 +6,8 @@ import pytest
 
 from roentmod import report
 from roentmod.jobs import retrain
-from roentmod.jobs.study import Spec, StudyResult
-from roentmod.jobs.study.stages import Done
+from roentmod.jobs.retrain.result import RECORD, TABLE
+from roentmod.jobs.study import Finished, Spec, StudyResult
 from tests.report.fake import audit
 from tests.report.pages import Page
 from tests.science.performance import fake
@@ -28,9 +28,9 @@ def study(tmp_path):
         place.mkdir()
     plan = {"findings": fake.FINDINGS, "pairs": [fake.PAIR], "arms": ARMS, "seeds": [0]}
     record = {"plan": plan, "tests": {"nih": {"where": "internal"}}, "provenance": {}}
-    (places["retrain"] / retrain.RECORD).write_text(json.dumps(record))
+    (places["retrain"] / RECORD).write_text(json.dumps(record))
     predictions = fake.confounded(n=40, seeds=(0,), arms=ARMS)
-    predictions.to_parquet(places["retrain"] / retrain.TABLE)
+    predictions.to_parquet(places["retrain"] / TABLE)
     figures = {
         "audit before": {"classifiers": verdicts("demo")},
         "audit after": {"classifiers": verdicts("erm-0", "soft-0")},
@@ -39,7 +39,7 @@ def study(tmp_path):
         {"name": "A Study", "findings": fake.FINDINGS, "train": {"source": "phantoms:4"}}
         | {"pairs": [fake.PAIR], "tests": {"nih": {"source": "phantoms:4"}}}
     )
-    stages = [Done(name, place, 1.0, figures.get(name, {})) for name, place in places.items()]
+    stages = [Finished(name, place, 1.0, figures.get(name, {})) for name, place in places.items()]
     return StudyResult(spec, tmp_path, tuple(stages))
 
 
