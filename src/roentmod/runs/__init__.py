@@ -24,7 +24,7 @@ from roentmod.runs.done import Done
 from roentmod.runs.job import AGAIN, Job, Made, Part, Row, Stage, Stages, Task
 from roentmod.runs.journal import Journal
 from roentmod.runs.record import check_folder, now, read_record, write_record
-from roentmod.runs.workers import Workers, attempt, read_workers
+from roentmod.runs.workers import Team, Workers, attempt, read_workers
 from roentmod.store import write_json
 
 __all__ = [
@@ -79,7 +79,7 @@ def run(
         OSError: the disk is full, or the folder cannot be written.
         RoentModError: whatever the job raises at its beginning or end.
     """
-    team = read_workers(workers)
+    chosen = read_workers(workers)
     path = folder / job.record
     identity = json.loads(json.dumps(job.identity()))
     # Before anything is written into a folder that is another run's.
@@ -93,12 +93,13 @@ def run(
             record = write_record(path, identity, job.libraries, earlier)
         job.meet()
         with Journal(folder, folder / PARTS, crew.name, crew.scratch) as journal:
-            call = _Call(job, folder, team, crew, journal, record)
+            call = _Call(job, folder, chosen.shard, crew, journal, record)
             job.begin(call.done)
-            for stage in job.stages():
-                call.carry_out(stage, stages)
-                job.meet()
-            if team.shard is not None:
+            with chosen.open(job) as team:
+                for stage in job.stages():
+                    call.carry_out(stage, team, stages)
+                    job.meet()
+            if chosen.shard is not None:
                 raise UnfinishedError(call.summary())
             with crew.alone(_FOLDER):
                 same = all(earlier.get(key) == identity[key] for key in job.free)
@@ -117,12 +118,12 @@ class _Call(Generic[R]):
         self,
         job: Job[R],
         folder: Path,
-        team: Workers,
+        shard: tuple[int, int] | None,
         crew: Crew,
         journal: Journal,
         record: dict[str, Any],
     ) -> None:
-        self._job, self._folder, self._team = job, folder, team
+        self._job, self._folder, self._shard = job, folder, shard
         self._crew, self._journal, self._record = crew, journal, record
         self._stages: list[Stage] = []
         self.done = Done(folder, record, self._stages, journal)
@@ -131,14 +132,14 @@ class _Call(Generic[R]):
         self._skipped = False
         self._done = self._made = 0
 
-    def carry_out(self, stage: Stage, stages: Stages | None) -> None:
+    def carry_out(self, stage: Stage, team: Team, stages: Stages | None) -> None:
         """Make what is left of a stage, and wait for what others are at."""
         self._stages.append(stage)
         progress = stages(stage.title) if stages and stage.count else lambda *_: None
         while True:
             self._skipped, self._done = False, 0
             chunks = _chunks(self._tasks(stage, stages), self._job.at_once)
-            with closing(self._team.map(self._job, chunks)) as results:
+            with closing(team.map(chunks)) as results:
                 for task, made in results:
                     self._keep(task.part, made)
                     progress(self._done, stage.count)
@@ -153,7 +154,7 @@ class _Call(Generic[R]):
         """Claim block after block, and yield what is left to do in those that are free."""
         size = -(-stage.count // _BLOCKS) or 1
         for number, block in enumerate(_chunks(stage.parts(), size)):
-            shard = self._team.shard
+            shard = self._shard
             if shard is not None and number % shard[1] != shard[0]:
                 continue
             left = self._left(block)
@@ -193,8 +194,8 @@ class _Call(Generic[R]):
 
     def summary(self) -> str:
         """Return what a shard says at its end."""
-        assert self._team.shard is not None
-        index, shards = self._team.shard
+        assert self._shard is not None
+        index, shards = self._shard
         return (
             f"Shard {index} of 0 to {shards - 1} is done: {self._made} parts made now. When all "
             "are, the same command without a shard finishes the run."

@@ -16,7 +16,7 @@ from roentmod._optional import require
 from roentmod.runs.job import Made
 from roentmod.runs.workers import Results, Tasks, attempt
 
-__all__ = ["on_cluster"]
+__all__ = ["Cluster"]
 
 _IN_FLIGHT = 2
 # Seconds between looks at whether the cluster has grown, and for an actor to answer at the end.
@@ -48,15 +48,51 @@ class _Actor:
     waiting: dict[Any, Tasks] = field(default_factory=dict)
 
 
-class _Cluster:
-    """The actors of a cluster; more of them when it grows."""
+class Cluster:
+    """The actors of a cluster; more of them when it grows. A `roentmod.runs.workers.Team`.
 
-    def __init__(self, ray: Any, job: bytes) -> None:
-        self._ray, self._job = ray, ray.put(job)
-        self.actors: list[_Actor] = []
+    Args:
+        job: the pickled job.
+        address: of the cluster; None takes one that runs here, or starts it.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+    """
+
+    def __init__(self, job: bytes, address: str | None) -> None:
+        """Connect; actors start with the first part."""
+        self._ray = require("ray")
+        if not self._ray.is_initialized():
+            self._ray.init(address=address, log_to_driver=False)
+        self._job = self._ray.put(job)
+        self._actors: list[_Actor] = []
         self._looked = 0.0
 
-    def grow(self) -> None:
+    def __enter__(self) -> Cluster:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop all actors."""
+        for actor in self._actors:
+            self._ray.kill(actor.handle)
+        self._actors = []
+
+    def map(self, chunks: Iterable[Tasks]) -> Results:
+        """Yield every task of every chunk with what was made of it, in any order."""
+        source, rest = iter(chunks), True
+        while rest or any(actor.waiting for actor in self._actors):
+            while rest and (actor := self._free()) is not None:
+                tasks = next(source, None)
+                rest = tasks is not None
+                if tasks is not None:
+                    self._send(actor, tasks)
+            for tasks, made in self._finished():
+                yield from zip(tasks, made, strict=True)
+            if not rest:
+                self._rescue()
+
+    def _grow(self) -> None:
         """Start an actor on every processor, or GPU, that has none; now and then."""
         if time.monotonic() - self._looked < _LOOK:
             return
@@ -64,46 +100,47 @@ class _Cluster:
         there = self._ray.cluster_resources()
         kind = "GPU" if there.get("GPU") else "CPU"
         needs = {"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}
-        for _ in range(int(there.get(kind, 0)) - len(self.actors)):
+        for _ in range(int(there.get(kind, 0)) - len(self._actors)):
             maker = self._ray.remote(
                 **needs, max_restarts=-1, max_task_retries=-1, concurrency_groups={_PULSE: 1}
             )(_Maker)
-            self.actors.append(_Actor(maker.remote(self._job)))
+            self._actors.append(_Actor(maker.remote(self._job)))
 
-    def free(self) -> _Actor | None:
+    def _free(self) -> _Actor | None:
         """Return the actor with least to do, None where all have enough."""
-        least = min(self.actors, key=lambda one: len(one.waiting), default=None)
+        self._grow()
+        least = min(self._actors, key=lambda one: len(one.waiting), default=None)
         return least if least is not None and len(least.waiting) < _IN_FLIGHT else None
 
-    def send(self, actor: _Actor, tasks: Tasks) -> None:
+    def _send(self, actor: _Actor, tasks: Tasks) -> None:
         """Give an actor some parts."""
         sent = [replace(task, progress=None) for task in tasks]
         actor.waiting[actor.handle.make.remote(sent)] = tasks
 
-    def finished(self) -> list[tuple[Tasks, list[Made]]]:
+    def _finished(self) -> list[tuple[Tasks, list[Made]]]:
         """Return what has come back, waiting a moment for it."""
-        waiting = [reference for one in self.actors for reference in one.waiting]
+        waiting = [reference for one in self._actors for reference in one.waiting]
         ready, _ = self._ray.wait(waiting, timeout=1.0) if waiting else ([], [])
         results = []
-        for actor in self.actors:
+        for actor in self._actors:
             for reference in [one for one in ready if one in actor.waiting]:
                 tasks = actor.waiting.pop(reference)
                 results.append((tasks, self._ray.get(reference)))
         return results
 
-    def rescue(self) -> None:
+    def _rescue(self) -> None:
         """Take the parts of actors that are gone for those that have nothing to do.
 
         An actor of a lost machine waits for another machine, which may never come.
         """
-        idle = [one for one in self.actors if not one.waiting]
-        for actor in [one for one in self.actors if one.waiting and idle]:
+        idle = [one for one in self._actors if not one.waiting]
+        for actor in [one for one in self._actors if one.waiting and idle]:
             answered, _ = self._ray.wait([_pulse(actor)], timeout=_ANSWER)
             if not answered and actor.waiting:
                 helper = idle.pop()
                 for tasks in actor.waiting.values():
-                    self.send(helper, tasks)
-                self.actors.remove(actor)
+                    self._send(helper, tasks)
+                self._actors.remove(actor)
                 self._ray.kill(actor.handle)
                 return
 
@@ -111,35 +148,3 @@ class _Cluster:
 def _pulse(actor: _Actor) -> Any:
     """Return what comes when the actor is there, however busy."""
     return actor.handle.answer.options(concurrency_group=_PULSE).remote()
-
-
-def on_cluster(job: bytes, chunks: Iterable[Tasks], address: str | None) -> Results:
-    """Yield every task of every chunk with what was made of it, in any order.
-
-    Args:
-        job: the pickled job.
-        chunks: parts for one call each.
-        address: of the cluster; None takes one that runs here, or starts it.
-
-    Raises:
-        MissingDependencyError: Ray is not installed.
-    """
-    ray = require("ray")
-    if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False)
-    cluster, source, rest = _Cluster(ray, job), iter(chunks), True
-    try:
-        while rest or any(actor.waiting for actor in cluster.actors):
-            cluster.grow()
-            while rest and (actor := cluster.free()) is not None:
-                tasks = next(source, None)
-                rest = tasks is not None
-                if tasks is not None:
-                    cluster.send(actor, tasks)
-            for tasks, made in cluster.finished():
-                yield from zip(tasks, made, strict=True)
-            if not rest:
-                cluster.rescue()
-    finally:
-        for actor in cluster.actors:
-            ray.kill(actor.handle)

@@ -20,12 +20,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Protocol
 
 from roentmod.errors import InputError, RunError, UnfinishedError
 from roentmod.runs.job import Job, Made, Task
 
-__all__ = ["Workers", "attempt", "cores", "packed", "read_workers"]
+__all__ = ["Team", "Workers", "attempt", "cores", "packed", "read_workers"]
 
 Tasks = Sequence[Task]
 Results = Generator[tuple[Task, Made], None, None]
@@ -51,7 +51,21 @@ class Workers:
     address: str | None = None
     shard: tuple[int, int] | None = None
 
-    def map(self, job: Job[Any], chunks: Iterable[Tasks]) -> Results:
+    def open(self, job: Job[Any]) -> Team:
+        """Return who makes the parts of a job; whoever opens it closes it."""
+        if self.kind == "serial":
+            return _Serial(job)
+        if self.kind == "processes":
+            return _Processes(job, self.count)
+        from roentmod.runs.cluster import Cluster
+
+        return Cluster(packed(job), self.address)
+
+
+class Team(Protocol):
+    """Those who make the parts of one job; a context manager."""
+
+    def map(self, chunks: Iterable[Tasks]) -> Results:
         """Yield every task of every chunk with what was made of it, in any order.
 
         Chunks are taken as they are needed, a few ahead.
@@ -60,13 +74,15 @@ class Workers:
             RunError: the job cannot be sent to other processes, or one of them died.
             OSError: a disk is full.
         """
-        if self.kind == "serial":
-            return _serial(job, chunks)
-        if self.kind == "processes":
-            return _processes(job, chunks, self.count)
-        from roentmod.runs.cluster import on_cluster
+        ...
 
-        return on_cluster(packed(job), chunks, self.address)
+    def __enter__(self) -> Team:
+        """Return itself."""
+        ...
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop: what is not finished is made again by the next run."""
+        ...
 
 
 def read_workers(form: str | Workers) -> Workers:
@@ -149,44 +165,69 @@ def _one(job: Job[Any], task: Task) -> Made:
     return replace(made, seconds=round(time.perf_counter() - started, 4))
 
 
-def _serial(job: Job[Any], chunks: Iterable[Tasks]) -> Results:
-    for tasks in chunks:
-        yield from zip(tasks, attempt(job, tasks), strict=True)
+class _Serial:
+    """This process alone."""
+
+    def __init__(self, job: Job[Any]) -> None:
+        self._job = job
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def map(self, chunks: Iterable[Tasks]) -> Results:
+        """Yield tasks in order."""
+        for tasks in chunks:
+            yield from zip(tasks, attempt(self._job, tasks), strict=True)
 
 
-def _processes(job: Job[Any], chunks: Iterable[Tasks], count: int) -> Results:
-    pool = ProcessPoolExecutor(
-        count,
-        mp_context=get_context("spawn"),
-        initializer=_begin,
-        initargs=(packed(job), max(1, cores() // count), os.getpid()),
-    )
-    source = iter(chunks)
-    waiting: dict[Future[list[Made]], Tasks] = {}
-    try:
-        while True:
-            for tasks in islice(source, max(0, _AHEAD * count - len(waiting))):
-                sent = [replace(task, progress=None) for task in tasks]
-                waiting[pool.submit(_attempt_here, sent)] = tasks
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield from zip(waiting.pop(future), future.result(), strict=True)
-    except BrokenProcessPool as error:
-        raise RunError(
-            "A worker process ended before its time, as if killed or out of memory. What was "
-            "finished is kept: run again to go on, with fewer processes if memory was short."
-        ) from error
-    finally:
-        _end(pool)
+class _Processes:
+    """Processes of this machine, started with the first part, each with the job loaded."""
 
+    def __init__(self, job: Job[Any], count: int) -> None:
+        self._count, self._sent = count, packed(job)
+        self._pool: ProcessPoolExecutor | None = None
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """Stop a pool at once: what its processes were at is made again by the next run."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.kill()
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            processes = list((self._pool._processes or {}).values())
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.kill()
+
+    def map(self, chunks: Iterable[Tasks]) -> Results:
+        """Yield tasks as they are made."""
+        source, waiting = iter(chunks), dict[Future[list[Made]], Tasks]()
+        try:
+            while True:
+                for tasks in islice(source, max(0, _AHEAD * self._count - len(waiting))):
+                    sent = [replace(task, progress=None) for task in tasks]
+                    waiting[self._started().submit(_attempt_here, sent)] = tasks
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield from zip(waiting.pop(future), future.result(), strict=True)
+        except BrokenProcessPool as error:
+            raise RunError(
+                "A worker process ended before its time, as if killed or out of memory. What was "
+                "finished is kept: run again to go on, with fewer processes if memory was short."
+            ) from error
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            threads = max(1, cores() // self._count)
+            self._pool = ProcessPoolExecutor(
+                self._count,
+                mp_context=get_context("spawn"),
+                initializer=_begin,
+                initargs=(self._sent, threads, os.getpid()),
+            )
+        return self._pool
 
 
 _job: Job[Any]
