@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod._optional import open_session
 from roentmod.errors import ClassifierError, MissingDependencyError, WeightsError
-from roentmod.imaging.sessions import open_session
 
 __all__ = ["Graph", "in_fixed_batches"]
 

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod._optional import require
+from roentmod._optional import open_session, require
 from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.heads import Head
 from roentmod.errors import MissingDependencyError, WeightsError
-from roentmod.imaging.sessions import open_session
 from roentmod.store import file_sha256
 
 __all__ = ["SIDES", "Judge"]

@@ -15,10 +15,9 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
-from roentmod._optional import require
+from roentmod._optional import open_session, require
 from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
-from roentmod.imaging.sessions import open_session
 from roentmod.store import atomic, write_json
 
 __all__ = ["CompiledEngine", "Engine", "EngineName", "GraphEngine", "TorchEngine", "make_engine"]

@@ -21,8 +21,9 @@ from pydicom.uid import (
 
 from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
+from roentmod.imaging.checks import check_size, line, single
 from roentmod.imaging.grey_scale import grey_scale, set_window
-from roentmod.radiograph import MAX_SIDE, Radiograph
+from roentmod.radiograph import Radiograph
 from roentmod.store import open_bytes
 
 __all__ = ["missing_decoders", "read_dicom"]
@@ -59,7 +60,7 @@ def read_dicom(path: Path) -> Radiograph:
             raise
         except Exception as error:  # a damaged header can raise nearly anything in any accessor
             raise UnreadableError(
-                f"A DICOM file must follow the standard; reading it gave '{_line(error)}'. "
+                f"A DICOM file must follow the standard; reading it gave '{line(error)}'. "
                 "Export it again."
             ) from error
 
@@ -128,7 +129,7 @@ def _check_content(file: Dataset, pack: Domain) -> None:
     part = str(file.get("BodyPartExamined") or "").strip().upper()
     if part and pack.body_parts and not any(known in part for known in pack.body_parts):
         raise UnsuitableError(
-            f"The body part must name {', '.join(pack.body_parts)}; got '{_line(part)}'. Give a "
+            f"The body part must name {', '.join(pack.body_parts)}; got '{line(part)}'. Give a "
             f"{pack.statement}."
         )
 
@@ -141,7 +142,7 @@ def _check_projection(file: Dataset) -> None:
     for name in names:
         if name in _SIDEWAYS or (("LAT" in name or "OBLI" in name) and "DECUB" not in name):
             raise UnsuitableError(
-                f"The view must be frontal; got '{_line(name)}'. Give the PA or AP picture."
+                f"The view must be frontal; got '{line(name)}'. Give the PA or AP picture."
             )
 
 
@@ -177,12 +178,7 @@ def _check_pixels(file: FileDataset) -> None:
         if not len(file) or "Rows" in file:
             raise UnreadableError("Pixel data must be whole; the file ends before. Copy it again.")
         raise UnsuitableError("The file must hold pixel data; got none. Give an image file.")
-    rows, columns = int(file.get("Rows") or 0), int(file.get("Columns") or 0)
-    if not 0 < min(rows, columns) <= max(rows, columns) <= MAX_SIDE:
-        raise UnsuitableError(
-            f"A picture has 1 to {MAX_SIDE} pixels a side; the header says {rows} x {columns}. "
-            "Give a smaller one."
-        )
+    check_size(int(file.get("Rows") or 0), int(file.get("Columns") or 0))
     frames = int(file.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UnsuitableError(f"One frame is needed; got {frames}. Export one frame as a file.")
@@ -207,27 +203,17 @@ def _decode(file: FileDataset) -> NDArray[np.integer]:
     try:
         pixels: NDArray[Any] = pixel_array(file)
     except Exception as error:  # decoders are many and raise what they like
-        raise UnreadableError(_decoding_message(syntax, error)) from error
-    if pixels.ndim == 3:
-        if not (pixels == pixels[..., :1]).all():
-            raise UnsuitableError(
-                "The picture must be grey; got colour (its red, green and blue differ). "
-                "Export it as grey."
-            )
-        pixels = pixels[..., 0]
-    return np.ascontiguousarray(pixels)
-
-
-def _decoding_message(syntax: UID, error: Exception) -> str:
-    text = _line(error)
-    if "missing" in text and ("plugin" in text or "dependencies" in text):
-        return (
-            f"A decoder for the transfer syntax {syntax.name} is needed; none is installed. "
-            "Run: pip install 'pylibjpeg[all]' pyjpegls"
-        )
-    return (
-        f"The pixel data must be whole; decoding {syntax.name} gave '{text}'. Copy the file again."
-    )
+        text = line(error)
+        if "missing" in text and ("plugin" in text or "dependencies" in text):
+            raise UnreadableError(
+                f"A decoder for the transfer syntax {syntax.name} is needed; none is installed. "
+                "Run: pip install 'pylibjpeg[all]' pyjpegls"
+            ) from error
+        raise UnreadableError(
+            f"The pixel data must be whole; decoding {syntax.name} gave '{text}'. Copy the file "
+            "again."
+        ) from error
+    return single(pixels) if pixels.ndim == 3 else np.ascontiguousarray(pixels)
 
 
 def _spacing(file: Dataset, name: str) -> tuple[float, float] | None:
@@ -241,11 +227,6 @@ def _spacing(file: Dataset, name: str) -> tuple[float, float] | None:
             return pair
         log.warning("%s: %s is %g\\%g, which is not positive: unknown", name, keyword, *pair)
     return None
-
-
-def _line(error: object) -> str:
-    """Return a message as one short line."""
-    return " ".join(str(error).split())[:160]
 
 
 def missing_decoders() -> list[str]:

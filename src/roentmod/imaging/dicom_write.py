@@ -43,16 +43,10 @@ __all__ = ["write_dicom"]
 log = logging.getLogger(__name__)
 _DIGITAL = (DigitalXRayImageStorageForPresentation, DigitalXRayImageStorageForProcessing)
 _DX_NEEDS = (
-    "PresentationIntentType",
-    "PixelIntensityRelationship",
-    "PixelIntensityRelationshipSign",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "PresentationLUTShape",
-    "BurnedInAnnotation",
-    "ImageLaterality",
-    "ImagerPixelSpacing",
-)
+    "PresentationIntentType", "PixelIntensityRelationship", "PixelIntensityRelationshipSign",
+    "RescaleSlope", "RescaleIntercept", "PresentationLUTShape", "BurnedInAnnotation",
+    "ImageLaterality", "ImagerPixelSpacing",
+)  # fmt: skip
 # No code of CID 7203 (image derivation) means "edited by a generator", so the scheme is ours.
 _DERIVATION = ("SYNTH-EDIT", "99ROENTMOD", "Finding edited by a generative model")
 _SOURCE_PURPOSE = ("121322", "DCM", "Source image for image processing operation")

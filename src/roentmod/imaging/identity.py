@@ -16,16 +16,9 @@ log = logging.getLogger(__name__)
 
 # Type 2 attributes: they must be there, and may be empty.
 EMPTY = (
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyID",
-    "PatientOrientation",
-    "ViewPosition",
-)
+    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientBirthDate",
+    "PatientSex", "StudyID", "PatientOrientation", "ViewPosition",
+)  # fmt: skip
 _CODED = {
     "PatientSex": ("F", "M", "O"),
     "ViewPosition": ("AP", "PA", "LLD", "RLD"),
@@ -39,36 +32,17 @@ _CODED = {
     "LossyImageCompression": ("00", "01"),
 }
 _NUMBERS = (
-    "KVP",
-    "DistanceSourceToDetector",
-    "DistanceSourceToPatient",
-    "ExposureTime",
-    "XRayTubeCurrent",
-    "Exposure",
-    "ExposureInuAs",
-    "EstimatedRadiographicMagnificationFactor",
-    "PixelIntensityRelationshipSign",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "WindowCenter",
-    "WindowWidth",
-    "LossyImageCompressionRatio",
-)
+    "KVP", "DistanceSourceToDetector", "DistanceSourceToPatient", "ExposureTime",
+    "XRayTubeCurrent", "Exposure", "ExposureInuAs", "EstimatedRadiographicMagnificationFactor",
+    "PixelIntensityRelationshipSign", "RescaleSlope", "RescaleIntercept", "WindowCenter",
+    "WindowWidth", "LossyImageCompressionRatio",
+)  # fmt: skip
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
 _METHODS = ("ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15")
 _IDENTITY = (
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientAge",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyID",
-    "StudyDescription",
-)
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientAge", "StudyDate",
+    "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "StudyDescription",
+)  # fmt: skip
 
 
 def _body_part(source: Dataset) -> str | None:

@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 import roentmod
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging import provenance
+from roentmod.imaging.checks import check_size, line, single
 from roentmod.radiograph import MAX_SIDE, GreyScale, Radiograph
 from roentmod.store import open_bytes
 
@@ -50,7 +51,9 @@ def read_raster(path: Path) -> Radiograph:
     picture = _load(path)
     tones = picture.tones
     if tones.dtype == bool:
-        raise UnsuitableError("A radiograph has grey levels; got 1 bit a pixel. Give 8 or 16 bits.")
+        raise UnsuitableError(
+            "A radiograph has grey levels; got 1 bit per pixel. Give 8 or 16 bits."
+        )
     if tones.dtype.kind == "f":
         return _from_floats(picture, path.name)
     bits = 8 * tones.dtype.itemsize
@@ -129,11 +132,11 @@ def _load(path: Path) -> _Picture:
         raise
     except Image.DecompressionBombError as error:
         raise UnsuitableError(
-            f"A radiograph has at most {MAX_SIDE} pixels a side; got far more. Give a smaller one."
+            f"A radiograph has at most {MAX_SIDE} pixels per side; got far more. Give a smaller one."
         ) from error
     except Exception as error:  # damaged files raise SyntaxError, OSError, struct.error and others
         # Pillow's own text for a broken header is little more than the path.
-        text = "a broken header" if isinstance(error, UnidentifiedImageError) else _line(error)
+        text = "a broken header" if isinstance(error, UnidentifiedImageError) else line(error)
         if "imagecodecs" in text:
             raise UnreadableError(
                 "A compressed TIFF like this needs another decoder. Save it uncompressed, or run: "
@@ -154,7 +157,7 @@ def _load_other(file: BinaryIO, head: bytes) -> _Picture:
         # The size check below is stricter than Pillow's warning.
         warnings.simplefilter("ignore")
         with Image.open(file) as image:
-            _check_size(image.height, image.width)
+            check_size(image.height, image.width)
             kind = image.format or ""
             image.load()
             says = image.info.get("SyntheticData") == "YES"
@@ -178,7 +181,7 @@ def _grey(image: Image.Image) -> Tones:
         raise UnsuitableError(
             "A radiograph must be opaque; got transparent pixels. Save it without transparency."
         )
-    return _single(channels[..., :3])
+    return single(channels[..., :3])
 
 
 def _load_tiff(stream: BinaryIO) -> _Picture:
@@ -188,12 +191,12 @@ def _load_tiff(stream: BinaryIO) -> _Picture:
                 f"A TIFF must have one page; got {len(file.pages)}. Save one of them."
             )
         page = file.pages.first
-        _check_size(page.imagelength, page.imagewidth)
+        check_size(page.imagelength, page.imagewidth)
         _check_tiff(page)
         tones = page.asarray()
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
         if page.samplesperpixel > 1:
-            tones = _single(tones if page.planarconfig == 1 else np.moveaxis(tones, 0, -1))
+            tones = single(tones if page.planarconfig == 1 else np.moveaxis(tones, 0, -1))
         return _Picture(tones, "TIFF", inverted)
 
 
@@ -206,7 +209,7 @@ def _check_tiff(page: Any) -> None:
         )
     if page.samplesperpixel not in (1, 3) or page.imagedepth > 1:
         raise UnsuitableError(
-            f"A TIFF must be grey without transparency; got {page.samplesperpixel} samples a "
+            f"A TIFF must be grey without transparency; got {page.samplesperpixel} samples per "
             "pixel. Save it as grey."
         )
     dtype = page.dtype
@@ -214,24 +217,3 @@ def _check_tiff(page: Any) -> None:
         raise UnsuitableError(
             f"A TIFF must hold unsigned 8 or 16 bits, or floats in [0, 1]; got {dtype}. Convert it."
         )
-
-
-def _check_size(height: int, width: int) -> None:
-    if not 0 < min(height, width) <= max(height, width) <= MAX_SIDE:
-        raise UnsuitableError(
-            f"A radiograph has 1 to {MAX_SIDE} pixels a side; the header says {height} x {width}. "
-            "Give a smaller one."
-        )
-
-
-def _single(channels: Tones) -> Tones:
-    if not (channels == channels[..., :1]).all():
-        raise UnsuitableError(
-            "The picture must be grey; got colour (its red, green and blue differ). "
-            "Save it as grey."
-        )
-    return np.ascontiguousarray(channels[..., 0])
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:160]

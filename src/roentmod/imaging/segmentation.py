@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from roentmod._optional import open_session
 from roentmod.anatomy import Anatomy, Mask
 from roentmod.errors import AnatomyError, WeightsError
-from roentmod.imaging.sessions import open_session
 from roentmod.radiograph import Radiograph, Square
 
 __all__ = ["QUALITY_NEEDED", "estimate", "estimate_all", "require"]
@@ -215,7 +216,8 @@ def _assemble(padded: Array, square: Square, looks: Sequence[Array]) -> Anatomy:
     small = [_enlarge(c, SIDE, w) for c, w in zip(upright, _LOOKS, strict=True)]
     mean: Array = np.mean(small, axis=0)
     pieces = [_largest(chance > _SURE) for chance in mean]
-    kept = np.where(np.stack([_grow(piece) for piece, _ in pieces]), mean, 0)
+    rims = [ndimage.binary_dilation(piece, np.ones((3, 3))) for piece, _ in pieces]
+    kept = np.where(np.stack(rims), mean, 0)
     large = _enlarge(kept.astype(np.float32), square.side, _LOOKS[0])
     right, left, heart = (square.crop(chance) > _SURE for chance in large)
     # A pixel of both lungs goes to the likelier one.
@@ -242,47 +244,10 @@ def _largest(mask: Mask) -> tuple[Mask, float]:
     """Return the largest piece of a mask, holes filled, and its share of the mask."""
     if not mask.any():
         return mask, 0.0
-    labels = _label(mask)
+    labels, _ = ndimage.label(mask)
     counts = np.bincount(labels[mask])
-    piece = labels == counts.argmax()
-    outside = _label(~np.pad(piece, 1))
-    filled = (outside != outside[0, 0])[1:-1, 1:-1]
-    return filled, float(counts.max() / counts.sum())
-
-
-def _label(mask: Mask) -> NDArray[np.int64]:
-    """Return a number from 1 for every 4-connected piece of `mask` (h x w); 0 outside."""
-    # Pieces are chains of runs: unbroken stretches of a row that touch one another across rows.
-    steps = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    rows, starts = (axis.tolist() for axis in np.nonzero(steps == 1))
-    stops = np.nonzero(steps == -1)[1].tolist()
-    parent = list(range(len(rows)))
-
-    def root(run: int) -> int:
-        while parent[run] != run:
-            parent[run] = parent[parent[run]]
-            run = parent[run]
-        return run
-
-    above = 0
-    for run, (row, start, stop) in enumerate(zip(rows, starts, stops, strict=True)):
-        while rows[above] < row - 1 or (rows[above] == row - 1 and stops[above] <= start):
-            above += 1
-        touching = above
-        while rows[touching] == row - 1 and starts[touching] < stop:
-            parent[root(touching)] = root(run)
-            touching += 1
-    labels = np.zeros(mask.shape, np.int64)
-    numbers = np.array([1 + root(run) for run in range(len(rows))], np.int64)
-    labels[mask] = np.repeat(numbers, np.array(stops, np.int64) - np.array(starts, np.int64))
-    return labels
-
-
-def _grow(mask: Mask) -> Mask:
-    """Return `mask` with a rim of one pixel."""
-    wide = np.pad(mask, 1)
-    rows = wide[:-2] | wide[1:-1] | wide[2:]
-    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    piece: Mask = ndimage.binary_fill_holes(labels == counts.argmax())
+    return piece, float(counts.max() / counts.sum())
 
 
 def _check_lungs(outline: Anatomy, evidence: _Evidence) -> Iterator[tuple[str, float]]:
