@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 from roentmod.edits import Arm
 from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.dicom import read_dicom
-from roentmod.imaging.dicom_write import write_dicom
+from roentmod.imaging.dicom_write import encode_dicom
 from roentmod.imaging.pictures import Row, difference_picture, grey_picture, sheet
 from roentmod.imaging.provenance import describe, own, without_source
-from roentmod.imaging.raster import read_raster, read_tones, save_png, write_png
+from roentmod.imaging.raster import encode_picture, encode_png, read_raster, read_tones
 from roentmod.interfaces import Counterfactual
 from roentmod.radiograph import Radiograph
 from roentmod.store import open_bytes, write_bytes
@@ -140,14 +139,11 @@ def encode(
     suffix = Path(name).suffix.lower()
     if suffix not in (".png", ".dcm"):
         raise UnsuitableError(f"Output is written as .png or .dcm; got '{Path(name).name}'.")
-    file = io.BytesIO()
     if suffix == ".png":
-        write_png(radiograph, file, facts)
-    else:
-        write_dicom(
-            radiograph, file, facts=facts, keep_identity=keep_identity, as_original=as_original
-        )
-    return file.getvalue()
+        return encode_png(radiograph, facts)
+    return encode_dicom(
+        radiograph, facts=facts, keep_identity=keep_identity, as_original=as_original
+    )
 
 
 def write_edit(
@@ -192,13 +188,6 @@ def encode_edit(
 def save_picture(image: Any, path: str | os.PathLike[str], facts: Mapping[str, Any] | None) -> None:
     """Save a picture for people as PNG with its facts; None: nothing in it is synthetic."""
     write_bytes(path, encode_picture(image, facts))
-
-
-def encode_picture(image: Any, facts: Mapping[str, Any] | None) -> bytes:
-    """Return what `save_picture` saves."""
-    file = io.BytesIO()
-    save_png(image, file, facts)
-    return file.getvalue()
 
 
 def _kind(file: Path) -> str:

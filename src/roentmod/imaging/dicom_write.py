@@ -17,11 +17,14 @@ Policy. The file is built from an allow-list, never by deleting from a copy of t
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import warnings
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -33,12 +36,12 @@ from pydicom.uid import (
 )
 
 import roentmod
-from roentmod.imaging import identity as carry
+from roentmod.domain import registered
 from roentmod.imaging import provenance
 from roentmod.imaging.grey_scale import set_window
 from roentmod.radiograph import Radiograph
 
-__all__ = ["write_dicom"]
+__all__ = ["encode_dicom"]
 
 log = logging.getLogger(__name__)
 _DIGITAL = (DigitalXRayImageStorageForPresentation, DigitalXRayImageStorageForProcessing)
@@ -53,39 +56,71 @@ _SOURCE_PURPOSE = ("121322", "DCM", "Source image for image processing operation
 _EQUIPMENT_PURPOSE = ("109100", "DCM", "Synthesizing Equipment")
 _METHOD = "RoentMod: allow-list of tags, UIDs replaced by hashes"
 
+# Type 2 attributes: they must be there, and may be empty.
+_EMPTY = (
+    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientBirthDate",
+    "PatientSex", "StudyID", "PatientOrientation", "ViewPosition",
+)  # fmt: skip
+_CODED = {
+    "PatientSex": ("F", "M", "O"),
+    "ViewPosition": ("AP", "PA", "LLD", "RLD"),
+    "ImageLaterality": ("L", "R", "U", "B"),
+    "PresentationIntentType": ("FOR PRESENTATION", "FOR PROCESSING"),
+    "PixelIntensityRelationship": ("LIN", "LOG", "DISP"),
+    "PresentationLUTShape": ("IDENTITY", "INVERSE"),
+    "RescaleType": ("OD", "HU", "US"),
+    "VOILUTFunction": ("LINEAR", "LINEAR_EXACT", "SIGMOID"),
+    "BurnedInAnnotation": ("YES", "NO"),
+    "LossyImageCompression": ("00", "01"),
+}
+_NUMBERS = (
+    "KVP", "DistanceSourceToDetector", "DistanceSourceToPatient", "ExposureTime",
+    "XRayTubeCurrent", "Exposure", "ExposureInuAs", "EstimatedRadiographicMagnificationFactor",
+    "PixelIntensityRelationshipSign", "RescaleSlope", "RescaleIntercept", "WindowCenter",
+    "WindowWidth", "LossyImageCompressionRatio",
+)  # fmt: skip
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
+_METHODS = ("ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15")
+_IDENTITY = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientAge", "StudyDate",
+    "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "StudyDescription",
+)  # fmt: skip
 
-def write_dicom(
+
+def encode_dicom(
     radiograph: Radiograph,
-    file: BinaryIO,
     *,
     facts: Mapping[str, Any] | None,
     keep_identity: bool = False,
     as_original: bool = True,
-) -> None:
-    """Write explicit little-endian DICOM with the radiograph's own rows, columns, bits and levels.
+) -> bytes:
+    """Return explicit little-endian DICOM with the radiograph's own rows, columns, bits and levels.
 
     The same input gives the same bytes: there are no times, and UIDs are hashes of source, edit,
     arm and content.
 
     Args:
         radiograph: what to write.
-        file: where to.
         facts: what `provenance.describe` returned; None for an unedited copy.
         keep_identity: see the policy above.
         as_original: keep the class of a CR or (complete) DX source; else secondary capture.
     """
     source = radiograph.origin if isinstance(radiograph.origin, Dataset) else Dataset()
-    # Values outside the standard in the source are read here, and dropped or kept by `carry`.
+    # Values outside the standard in the source are read here, and dropped or kept.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = _identify(radiograph, source, facts, keep_identity)
         _classify(data, source, as_original)
         _describe(data, source, facts)
         if keep_identity:
-            carry.identity(source, data)
+            for name in _IDENTITY:
+                if source.get(name) not in (None, ""):
+                    data[name] = source[name]
         _set_picture(data, source, radiograph)
         data.file_meta = _file_meta(data)
+        file = io.BytesIO()
         data.save_as(file, enforce_file_format=True)
+        return file.getvalue()
 
 
 def _identify(
@@ -101,11 +136,11 @@ def _identify(
     data.SOPInstanceUID = _hashed("instance", root, *edit, radiograph.id)
     data.SeriesInstanceUID = _hashed("series", root, *edit)
     data.StudyInstanceUID = study if keep else _hashed("study", study)
-    for name in carry.EMPTY:
+    for name in _EMPTY:
         setattr(data, name, None)
     data.PatientName = None if keep else "Anonymous"
     data.PatientID = None if keep else _hashed("patient", study)[-16:]
-    carry.facts(source, data)
+    _keep(source, data)
     burned = source.get("BurnedInAnnotation") == "YES"
     if burned and not keep:
         log.warning("%s says that text is burned into its pixels; it stays", radiograph.source)
@@ -134,7 +169,7 @@ def _classify(data: Dataset, source: Dataset, as_original: bool) -> None:
         data.SOPClassUID = kind
         # The class allows only PRIMARY here, and an empty third value.
         data.ImageType = ["DERIVED", "PRIMARY", ""]
-        carry.digital(data)
+        _digital(data)
         return
     if as_original and kind in _DIGITAL:
         log.warning("written as secondary capture: the source lacks %s", ", ".join(lacking))
@@ -206,3 +241,80 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def _hashed(*parts: str) -> str:
     return str(generate_uid(entropy_srcs=["roentmod", *parts]))
+
+
+def _body_part(source: Dataset) -> str | None:
+    """Return the part that the domain of the source's modality is of: the chest, if in doubt."""
+    modality, part = source.get("Modality"), str(source.get("BodyPartExamined") or "").upper()
+    pack = next((p for p in registered() if modality in p.modalities), None)
+    if pack is None or pack.anatomy == "chest":
+        return "CHEST"
+    return next((known for known in pack.body_parts if known in part), None)
+
+
+def _keep(source: Dataset, data: Dataset) -> None:
+    """Copy into `data` what identifies nobody and has a value that the standard defines."""
+    for name, choices in _CODED.items():
+        if source.get(name) in choices:
+            setattr(data, name, source.get(name))
+    for name in (*_NUMBERS, *_SPACINGS):
+        _copy_numbers(source, data, name)
+    data.BodyPartExamined = _body_part(source)
+    orientation = source.get("PatientOrientation")
+    parts = [orientation] if isinstance(orientation, str) else list(orientation or ())
+    if len(parts) == 2 and all(re.fullmatch("[APRLHF]{1,3}", str(part)) for part in parts):
+        data.PatientOrientation = parts
+    if source.get("LossyImageCompressionMethod") in _METHODS:
+        data.LossyImageCompressionMethod = source.LossyImageCompressionMethod
+    if age := _age(source.get("PatientAge")):
+        data.PatientAge = age
+    for name in ("ModalityLUTSequence", "VOILUTSequence"):
+        if source.get(name):
+            data[name] = source[name]  # the reader left only numbers in it
+    _complete_rescale(data)
+
+
+def _digital(data: Dataset) -> None:
+    """Add what a digital X-ray requires and may leave empty or at its default."""
+    data.DetectorType = data.PositionerType = None
+    region = Dataset()
+    region.CodeValue, region.CodingSchemeDesignator = "51185008", "SCT"
+    region.CodeMeaning = "Chest"
+    data.AnatomicRegionSequence = [region]
+    if "LossyImageCompression" not in data:
+        data.LossyImageCompression = "00"
+    data.AcquisitionContextSequence = []
+
+
+def _copy_numbers(source: Dataset, data: Dataset, name: str) -> None:
+    try:
+        value = source.get(name)
+        if value is None or value == "":
+            return
+        numbers = np.asarray(value, dtype=np.float64)
+    except (ValueError, TypeError):
+        log.warning("%s is not a number and was left out", name)
+        return
+    if not np.isfinite(numbers).all() or (name in _SPACINGS and (numbers <= 0).any()):
+        return
+    setattr(data, name, value)
+
+
+def _complete_rescale(data: Dataset) -> None:
+    """Make slope, intercept and type stand together, or none where a LUT takes their place."""
+    names = ("RescaleSlope", "RescaleIntercept", "RescaleType")
+    if "ModalityLUTSequence" in data:
+        for name in names:
+            data.pop(name, None)
+    elif "RescaleSlope" in data or "RescaleIntercept" in data:
+        for name, usual in zip(names, (1, 0, "US"), strict=True):
+            if name not in data:
+                setattr(data, name, usual)
+
+
+def _age(age: object) -> str:
+    """Return a DICOM age, 90 and over as 90 (US HIPAA safe harbour, 45 CFR 164.514)."""
+    text = str(age or "")
+    if not re.fullmatch(r"\d{3}[DWMY]", text):
+        return ""
+    return "090Y" if text.endswith("Y") and int(text[:3]) > 89 else text

@@ -88,15 +88,14 @@ def difference_picture(
     """
     top = limit or colour_limit([difference])
     side = min(long_side, max(difference.shape))
-    size = _fitted(difference.shape, (side, side))
+    size = _fitted(difference.shape, side)
     head, bar = 44, 96
     canvas = Image.new("RGB", (size[0] + bar + 2 * _MARGIN, size[1] + head + _MARGIN), _BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    draw.text((_MARGIN, head // 2), _MARK, _ALARM, _font(19), anchor="lm")
+    _text(canvas, (_MARGIN, head // 2), _MARK, 19, _ALARM)
     # A narrow picture has no room for more than the word.
     if size[0] > 380:
-        after = _MARGIN + int(draw.textlength(_MARK, _font(19))) + 14
-        draw.text((after, head // 2), "counterfactual - baseline", _FAINT, _font(16), anchor="lm")
+        after = _MARGIN + int(_font(19).getlength(_MARK)) + 14
+        _text(canvas, (after, head // 2), "counterfactual - baseline", 16, _FAINT)
     canvas.paste(_coloured(difference, baseline, top, size), (_MARGIN, head))
     height = min(size[1] - 24, 520)
     left = _MARGIN + size[0] + 18
@@ -106,8 +105,7 @@ def difference_picture(
 
 def grey_picture(pixels: Array, long_side: int = 1024) -> Image.Image:
     """Return display values in [0, 1], h x w, as a picture of at most `long_side` pixels."""
-    side = min(long_side, max(pixels.shape))
-    return _grey(pixels, _fitted(pixels.shape, (side, side)))
+    return _grey(pixels, _fitted(pixels.shape, min(long_side, max(pixels.shape))))
 
 
 def sheet(rows: Sequence[Row], *, title: str = "", cell: int = 420) -> Image.Image:
@@ -123,16 +121,23 @@ def sheet(rows: Sequence[Row], *, title: str = "", cell: int = 420) -> Image.Ima
     width = 2 * _MARGIN + 3 * side + 2 * _GAP + bar
     height = head + len(rows) * (side + band) + _MARGIN
     canvas = Image.new("RGB", (width, height), _BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    if title:
-        draw.text((_MARGIN, 26), title, _INK, _font(22), anchor="lm")
+    _text(canvas, (_MARGIN, 26), title, 22)
     columns = [_MARGIN + i * (side + _GAP) for i in range(3)]
     for left, name in zip(columns, ("Baseline", "Counterfactual", "Difference"), strict=True):
-        draw.text((left + side // 2, head - 18), name, _INK, _font(18), anchor="mm")
+        _text(canvas, (left + side // 2, head - 18), name, 18, anchor="mm")
     for index, row in enumerate(rows):
         upper = head + index * (side + band)
-        draw.text((_MARGIN, upper + band // 2), row.label, _INK, _font(18), anchor="lm")
-        _paste_row(canvas, row, columns, upper + band, side, limit)
+        _text(canvas, (_MARGIN, upper + band // 2), row.label, 18)
+        size = _fitted(row.baseline.shape, side)
+        pictures = (
+            _grey(row.baseline, size),
+            _grey(row.counterfactual, size),
+            _coloured(row.difference, row.baseline, limit, size),
+        )
+        for left, picture in zip(columns, pictures, strict=True):
+            _place(canvas, picture, (left, upper + band), side)
+        for left in columns[1:]:
+            _stamp(canvas, (left + 8, upper + band + side - 8))
     span = min(height - head - band - _MARGIN, 720)
     _bar(canvas, (columns[2] + side + 22, head + band + 8), span - 16, limit)
     return canvas
@@ -158,55 +163,49 @@ def grid(
     count = max(len(cells) for _, cells in rows)
     size = (left + count * (cell + gap) + 6, head + len(rows) * (cell + gap) + 6)
     canvas = Image.new("RGB", size, _BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    if title:
-        draw.text((left, 22), title, _INK, _font(19), anchor="lm")
+    _text(canvas, (left, 22), title, 19)
     for index, name in enumerate(columns):
         place = (left + index * (cell + gap) + cell // 2, head - 13)
-        draw.text(place, name, _INK, _font(15), anchor="mm")
+        _text(canvas, place, name, 15, anchor="mm")
     for index, (label, cells) in enumerate(rows):
         upper = head + index * (cell + gap)
         _sideways(canvas, label, (left // 2, upper + cell // 2), cell)
         for number, one in enumerate(cells):
-            _paste_cell(canvas, one, (left + number * (cell + gap), upper), cell)
+            x = left + number * (cell + gap)
+            _place(canvas, _grey(one.pixels, _fitted(one.pixels.shape, cell)), (x, upper), cell)
+            # In the upper corner: the lower ones hold the costophrenic angles, where findings are.
+            if one.synthetic:
+                _stamp(canvas, (x + 3, upper + 19), 10)
+            if one.note:
+                _stamp(canvas, (x + cell - 3, upper + 19), 10, one.note)
     return canvas
 
 
-def _paste_cell(canvas: Image.Image, one: Cell, corner: tuple[int, int], side: int) -> None:
-    size = _fitted(one.pixels.shape, (side, side))
-    inside = (corner[0] + (side - size[0]) // 2, corner[1] + (side - size[1]) // 2)
-    canvas.paste(Image.new("RGB", (side, side), (0, 0, 0)), corner)
-    canvas.paste(_grey(one.pixels, size), inside)
-    # In the upper corner: the lower ones hold the costophrenic angles, where findings are.
-    if one.synthetic:
-        _stamp(canvas, (corner[0] + 3, corner[1] + 19), 10)
-    if one.note:
-        _stamp(canvas, (corner[0] + side - 3, corner[1] + 19), 10, one.note)
+def _text(
+    canvas: Image.Image,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    ink: tuple[int, int, int] = _INK,
+    anchor: str = "lm",
+) -> None:
+    ImageDraw.Draw(canvas).text(place, text, ink, _font(size), anchor=anchor)
+
+
+def _place(canvas: Image.Image, picture: Image.Image, corner: tuple[int, int], side: int) -> None:
+    """Paste a picture into the middle of a black square."""
+    left, upper = corner
+    canvas.paste((0, 0, 0), (left, upper, left + side, upper + side))
+    canvas.paste(
+        picture, (left + (side - picture.width) // 2, upper + (side - picture.height) // 2)
+    )
 
 
 def _sideways(canvas: Image.Image, text: str, middle: tuple[int, int], length: int) -> None:
     """Write `text` from below upwards around `middle`, in at most `length` pixels."""
     strip = Image.new("RGB", (length, 24), _BACKGROUND)
-    drawn = ImageDraw.Draw(strip)
-    drawn.text((length // 2, 12), text, _INK, _font(15), anchor="mm")
+    _text(strip, (length // 2, 12), text, 15, anchor="mm")
     canvas.paste(strip.rotate(90, expand=True), (middle[0] - 12, middle[1] - length // 2))
-
-
-def _paste_row(
-    canvas: Image.Image, row: Row, columns: list[int], upper: int, side: int, limit: float
-) -> None:
-    size = _fitted(row.baseline.shape, (side, side))
-    down, right = (side - size[1]) // 2, (side - size[0]) // 2
-    pictures = (
-        _grey(row.baseline, size),
-        _grey(row.counterfactual, size),
-        _coloured(row.difference, row.baseline, limit, size),
-    )
-    for left, picture in zip(columns, pictures, strict=True):
-        canvas.paste(Image.new("RGB", (side, side), (0, 0, 0)), (left, upper))
-        canvas.paste(picture, (left + right, upper + down))
-    for left in columns[1:]:
-        _stamp(canvas, (left + 8, upper + side - 8))
 
 
 def _stamp(
@@ -238,8 +237,8 @@ def _bar(canvas: Image.Image, corner: tuple[int, int], height: int, limit: float
         y = upper + round((1 - part) / 2 * (height - 1))
         draw.line((left + 21, y, left + 26, y), fill=_FAINT)
         label = f"{part * limit * 100:+g} %" if part else "0"
-        draw.text((left + 31, y), label, _INK, _font(15), anchor="lm")
-    draw.text((left, upper + height + 10), "of display range", _FAINT, _font(12), anchor="la")
+        _text(canvas, (left + 31, y), label, 15)
+    _text(canvas, (left, upper + height + 10), "of display range", 12, _FAINT, anchor="la")
 
 
 def _coloured(
@@ -273,9 +272,9 @@ def _resized(array: Array, size: tuple[int, int]) -> Array:
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
 
-def _fitted(shape: tuple[int, ...], box: tuple[int, int]) -> tuple[int, int]:
-    """Return the greatest width and height inside `box` for a picture of `shape`."""
-    scale = min(box[0] / shape[1], box[1] / shape[0])
+def _fitted(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    """Return the greatest width and height inside a square for a picture of `shape`."""
+    scale = side / max(shape)
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from roentmod.imaging.checks import check_size, line, single
 from roentmod.radiograph import MAX_SIDE, GreyScale, Radiograph
 from roentmod.store import open_bytes
 
-__all__ = ["read_raster", "read_tones", "save_png", "write_png"]
+__all__ = ["encode_picture", "encode_png", "read_raster", "read_tones"]
 
 Tones = NDArray[np.generic]
 _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B")
@@ -55,7 +56,12 @@ def read_raster(path: Path) -> Radiograph:
             "A radiograph has grey levels; got 1 bit per pixel. Give 8 or 16 bits."
         )
     if tones.dtype.kind == "f":
-        return _from_floats(picture, path.name)
+        if not np.isfinite(tones).all():
+            raise UnsuitableError(
+                "Float pixels must be finite; got NaN or infinity. Replace them and save again."
+            )
+        shown = tones.astype(np.float64)
+        return Radiograph.from_array(1 - shown if picture.inverted else shown, source=path.name)
     bits = 8 * tones.dtype.itemsize
     grey = GreyScale.linear(1 << bits)
     if picture.inverted:
@@ -80,8 +86,8 @@ def read_tones(path: Path) -> NDArray[np.float64]:
     return 1 - tones if picture.inverted else tones
 
 
-def write_png(radiograph: Radiograph, file: BinaryIO, facts: Mapping[str, Any] | None) -> None:
-    """Write a grey PNG of 8 bits, or 16 where the radiograph has more than 8, with its facts.
+def encode_png(radiograph: Radiograph, facts: Mapping[str, Any] | None) -> bytes:
+    """Return a grey PNG of 8 bits, or 16 where the radiograph has more than 8, with its facts.
 
     PNG has no window: levels that a plain picture would hold are written as they are, others (a
     window, MONOCHROME1, 12 bits) as display values. The same input gives the same bytes.
@@ -93,11 +99,11 @@ def write_png(radiograph: Radiograph, file: BinaryIO, facts: Mapping[str, Any] |
     else:
         tones = np.rint(radiograph.pixels.astype(np.float64) * (plain.table.size - 1))
     image = Image.fromarray(tones.astype(np.uint16 if wide else np.uint8))
-    save_png(image, file, facts)
+    return encode_picture(image, facts)
 
 
-def save_png(image: Image.Image, file: BinaryIO, facts: Mapping[str, Any] | None) -> None:
-    """Save `image` as PNG with text chunks; `facts` None says that nothing in it is synthetic."""
+def encode_picture(image: Image.Image, facts: Mapping[str, Any] | None) -> bytes:
+    """Return `image` as PNG with text chunks; `facts` None says that nothing in it is synthetic."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("Software", f"RoentMod {roentmod.__version__}")
     if facts is not None:
@@ -108,17 +114,9 @@ def save_png(image: Image.Image, file: BinaryIO, facts: Mapping[str, Any] | None
         chunks.add_text("SyntheticData", "YES")
         chunks.add_text("roentmod", provenance.as_json(facts))
     # Higher levels take twice the time for 3 % less: the noise of a radiograph does not compress.
+    file = io.BytesIO()
     image.save(file, format="PNG", pnginfo=chunks, compress_level=1)
-
-
-def _from_floats(picture: _Picture, name: str) -> Radiograph:
-    tones = picture.tones.astype(np.float64)
-    if not np.isfinite(tones).all():
-        raise UnsuitableError(
-            "Float pixels must be finite; got NaN or infinity. Replace them and save again."
-        )
-    shown = 1 - tones if picture.inverted else tones
-    return Radiograph.from_array(shown, source=name)
+    return file.getvalue()
 
 
 def _load(path: Path) -> _Picture:
@@ -132,7 +130,7 @@ def _load(path: Path) -> _Picture:
         raise
     except Image.DecompressionBombError as error:
         raise UnsuitableError(
-            f"A radiograph has at most {MAX_SIDE} pixels per side; got far more. Give a smaller one."
+            f"A picture has at most {MAX_SIDE} pixels per side; got far more. Give a smaller one."
         ) from error
     except Exception as error:  # damaged files raise SyntaxError, OSError, struct.error and others
         # Pillow's own text for a broken header is little more than the path.

@@ -52,14 +52,7 @@ class _Check:
 
     def score(self, value: float) -> float:
         """Return 1 within the inner limits, 0 beyond the outer ones, linear between them."""
-        if not np.isfinite(value):
-            return 0.0
-        low, fine_low, fine_high, high = self.limits
-        if fine_low <= value <= fine_high:
-            return 1.0
-        reach = fine_low - low if value < fine_low else high - fine_high
-        inside = value - low if value < fine_low else high - value
-        return float(np.clip(inside / max(reach, 1e-9), 0, 1))
+        return float(np.interp(value, self.limits, (0, 1, 1, 0))) if np.isfinite(value) else 0.0
 
 
 @dataclass(frozen=True, eq=False)
