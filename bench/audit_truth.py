@@ -32,7 +32,7 @@ from roentmod.jobs.audit import AuditResult
 from roentmod.science import effects, stats
 from roentmod.science.effects import JUDGE
 from roentmod.store import write_json
-from training import cohort, confounded, evaluate
+from training import benchmark, cohort, confounded
 from training.confounded import FINDINGS, Hosts, Plant
 
 PAIRS = (
@@ -71,11 +71,11 @@ def hosts(data: Path | None, split: str, folder: Path) -> Hosts:
     else:
         fit = [
             row
-            for row in evaluate.rows_of(data)
+            for row in benchmark.rows_of(data)
             if row["split"] == split and row["labels"] == cohort.NO_FINDING
         ]
         order = np.random.default_rng(12).permutation(len(fit))[: REAL[split]]
-        pictures += [cohort.square(data / fit[i]["path"]).astype(np.float32) / 255 for i in order]
+        pictures += [cohort.unit(cohort.square(data / fit[i]["path"])) for i in order]
     known: list[Anatomy | None] = [None] * len(pictures)
     for number in range(drawn):
         one = phantom(PHANTOM_SEED[split] + number)
@@ -174,12 +174,13 @@ def cells_of(result: AuditResult) -> pd.DataFrame:
             index=["edited_finding", "baseline_id"], columns="read_finding", values="change"
         )
         for cell in one.cells[~one.cells["on_target"].astype(bool)].itertuples():
-            part = wide.loc[cell.edited]
-            change, base = part[cell.read].to_numpy(), part[cell.edited].to_numpy()
+            edited, read = str(cell.edited), str(cell.read)
+            part = wide.loc[edited]
+            change, base = part[read].to_numpy(), part[edited].to_numpy()
             moved = base >= BASE_CHANGE
             relative = float((change[moved] / base[moved]).mean()) if moved.any() else 0.0
             rise = ttest_1samp(change, 0, alternative="greater").pvalue
-            row = {"plant": one.name, "edited": cell.edited, "read": cell.read}
+            row: dict[str, Any] = {"plant": one.name, "edited": edited, "read": read}
             ours = cell.corrected if cell.verdict != "too few" else 0.0
             row |= {"ours": ours, "ours_flag": cell.verdict == "shortcut"}
             row |= {"plain": change.mean(), "plain_flag": bool(rise < 0.05)}

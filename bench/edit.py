@@ -26,6 +26,7 @@ import data_store
 import numpy as np
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
+from numpy.typing import NDArray
 
 from roentmod import imaging
 from roentmod.editors import DiffusionEditor, compose, sampling, transplant
@@ -61,11 +62,11 @@ class Stock:
         self.picture = picture
         self.shape = (parts.unet.config.in_channels, *[parts.size // parts.downsampling] * 2)
 
-    def __call__(self, prompts: list[str]) -> np.ndarray:
+    def __call__(self, prompts: list[str]) -> NDArray[np.float32]:
         """Return one decoded picture a prompt, n x h x w in [0, 1]."""
         return np.stack([self._one(prompt) for prompt in prompts])
 
-    def _one(self, prompt: str) -> np.ndarray:
+    def _one(self, prompt: str) -> NDArray[np.float32]:
         draws = iter(sampling.draw(self.picture.id, 0, self.shape))
         replay = lambda *args, **kwargs: next(draws)[None]  # noqa: E731
         with (
@@ -73,7 +74,7 @@ class Stock:
             mock.patch(MODULE, replay),
         ):
             image = torch.from_numpy(self.picture.pixels.copy())[None, None]
-            return self.pipe(
+            picture: NDArray[np.float32] = self.pipe(
                 prompt=prompt,
                 image=image,
                 strength=0.4,
@@ -81,6 +82,7 @@ class Stock:
                 num_inference_steps=RECIPE,
                 output_type="np",
             ).images[0, :, :, 0]
+            return picture
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -90,7 +92,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def error(pictures: np.ndarray, reference: np.ndarray) -> float:
+def error(pictures: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     """Return the root mean squared distance, in the display range."""
     return float(np.sqrt(np.mean((pictures - reference) ** 2)))
 
@@ -110,10 +112,11 @@ def main() -> None:
     default = [Edit((name,)) for name in FINDINGS]
     prompts = [profile.prompt(edit) for edit in base] + [profile.normal]
 
-    def ours(steps: int, scheduler: Any) -> np.ndarray:
+    def ours(steps: int, scheduler: Any) -> NDArray[np.float32]:
         edits = [replace(e, num_inference_steps=steps, scheduler=scheduler) for e in base]
         done = editor.edit([small], edits)
-        return np.stack([*(c.image.pixels for c in done), done[0].sham.pixels])
+        images = [*(c.image for c in done), done[0].sham]
+        return np.stack([image.pixels for image in images if image is not None])
 
     reference = ours(1000, "ddim")
     stock = Stock(parts, small)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def tables(data: Path, run: Path) -> dict[str, Path]:
 def truth(places: dict[str, Path], pairs: str, corrector: str) -> Spec:
     """Return the study of experiment (a) with one set of pairs and one corrector."""
     nih = str(places["nih"])
-    arms = list(retrain.ARMS) if corrector == "mini" else ["erm", "isolated", "soft"]
+    arms = retrain.ARMS if corrector == "mini" else ("erm", "isolated", "soft")
     far = {"source": nih, "where": "external", "plant": True}
     tests = {
         "NIH-PA": far | {"where": "internal", "split": "test", "view": "PA"},
@@ -130,18 +131,18 @@ def real(places: dict[str, Path]) -> Spec:
             },
             "editor": {"name": "mini"},
             "augment": {"baselines": 200, "ratio": 2},
-            "retrain": _training(list(retrain.ARMS), size=64, steps=800),
+            "retrain": _training(retrain.ARMS, size=64, steps=800),
         }
     )
 
 
-def _training(arms: list[str], *, size: int, steps: int) -> dict[str, Any]:
+def _training(arms: Sequence[str], *, size: int, steps: int) -> dict[str, Any]:
     return {
         "model": "small",
         "size": size,
         "batch": 32,
         "steps": steps,
-        "arms": arms,
+        "arms": list(arms),
         "seeds": SEEDS,
         "learning_rate": 3e-3,
         "patience": 100,

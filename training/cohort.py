@@ -38,6 +38,11 @@ def square(path: Path) -> NDArray[np.uint8]:
     return np.asarray(canvas.resize((SIZE, SIZE), Image.Resampling.BOX, reducing_gap=None))
 
 
+def unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return grey values in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(255)
+
+
 def build(data: Path, out: Path) -> None:
     """Write the cohort of `data` (the folder with ``index.csv``) to `out`."""
     with (data / "index.csv").open(newline="") as file:

@@ -30,6 +30,7 @@ from roentmod.editors.painter import paint
 from roentmod.imaging import segmentation
 from roentmod.learning.networks import Small
 from roentmod.store import atomic, write_json
+from training import layout
 
 FINDINGS = (
     "Cardiomegaly",
@@ -174,7 +175,7 @@ def train(hosts: Hosts, plant: Plant) -> Network:
     key = zlib.crc32(plant.name.encode())
     torch.manual_seed(key)
     rng, generator = np.random.default_rng([9, key]), torch.Generator().manual_seed(key)
-    network = Network().to(memory_format=torch.channels_last)
+    network = layout.channels_last(Network())
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
     steps = EPOCHS * (len(hosts) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)

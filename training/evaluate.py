@@ -13,38 +13,29 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from roentmod import imaging
 from roentmod.classifiers.judge import SIDES, Judge
-from roentmod.editors import Editor, compose
+from roentmod.domain import SEVERITIES
+from roentmod.editors import Editor
 from roentmod.edits import Edit
-from roentmod.findings import finding
-from roentmod.interfaces import Counterfactual, RadiographEditor
-from roentmod.radiograph import Radiograph
 from roentmod.science.stats import auc
 from roentmod.store import write_json
-from training import cohort, judge_pictures, measures, pages
+from training import cohort, measures, pages
+from training.benchmark import Array, Bench, Picture, Result, choose, rows_of
 
-# A hernia is evaluated where the editor says that it knows it.
-FINDINGS = tuple(name for name in judge_pictures.FINDINGS if name != "Hernia")
 SIDED = ("Pleural Effusion", "Consolidation", "Pneumothorax")
 TIMED = ("Cardiomegaly", "Pleural Effusion", "Edema", "Consolidation", "Nodule", "Pneumothorax")
-LEVELS = ("mild", "moderate", "severe")
 # Baselines that severity is asked of: three edits more a finding.
 GRADED = 30
 STRENGTHS, GUIDANCE = (0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.5, 4.0, 6.0, 10.0)
 TRADED, TRADED_FINDING = 5, "Pleural Effusion"
 SAMPLES = 200
-ADULT = 18
 # Net change of the judge's logit below which an edit had no effect that leakage could be part of.
 LEAST_EFFECT = 0.5
 # Off-target changes that are no leakage: (edited, read) and why.
@@ -54,130 +45,7 @@ EXPLAINED = {
     ("Nodule", "Mass"): "one kind of lesion; 3 cm divide them",
     ("Mass", "Nodule"): "one kind of lesion; 3 cm divide them",
 }
-Array = NDArray[np.float32]
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A radiograph of the index at the judge's size."""
-
-    path: str
-    pixels: Array
-
-    @cached_property
-    def print(self) -> Array:
-        """Fingerprint for pixel correlation."""
-        return measures.fingerprint(self.pixels)
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What is kept of one counterfactual.
-
-    Attributes:
-        baseline: number of the baseline.
-        edit: what was asked.
-        logits: the judge's, of the counterfactual, k.
-        sham: the judge's, of the sham, k.
-        sides: the judge's, of the counterfactual, k_sided x 2.
-        ssim: similarity to the baseline outside the support.
-        changed: share of the picture that the support covers.
-        pixels: the counterfactual at the judge's size.
-    """
-
-    baseline: int
-    edit: Edit
-    logits: Array
-    sham: Array
-    sides: Array
-    ssim: float
-    changed: float
-    pixels: Array
-
-    @property
-    def net(self) -> Array:
-        """Change of the logits against the sham, k."""
-        return self.logits - self.sham
-
-
-def rows_of(data: Path) -> list[dict[str, str]]:
-    """Return the index rows of distinct radiographs with trusted labels, all splits."""
-    with (data / "index.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    # The native set repeats radiographs of another set.
-    return [r for r in rows if "conflict" not in r["tier"] and r["set"] != "nih_native_1024"]
-
-
-def choose(
-    rows: list[dict[str, str]], count: int, seed: int, split: str = "test"
-) -> list[dict[str, str]]:
-    """Return `count` rows of a split in random order: No Finding, adult, one a patient."""
-    fit = [r for r in rows if r["split"] == split and r["labels"] == cohort.NO_FINDING]
-    fit = [r for r in fit if r["age"] and float(r["age"]) >= ADULT]
-    order = np.random.default_rng(seed).permutation(len(fit))
-    chosen: dict[str, dict[str, str]] = {}
-    for index in order:
-        chosen.setdefault(fit[index]["patient_id"], fit[index])
-    return list(chosen.values())[:count]
-
-
-class Bench:
-    """An editor, the judge, and the baselines that both are asked about."""
-
-    def __init__(
-        self, editor: RadiographEditor, judge: Judge, data: Path, rows: list[dict[str, str]]
-    ) -> None:
-        """Read the baselines of `rows`."""
-        self.editor, self.judge, self.rows = editor, judge, rows
-        self.radiographs = [imaging.read(data / row["path"]) for row in rows]
-        able = getattr(editor, "findings", None)
-        names = FINDINGS if able is None else [n for n in judge.findings if n in able]
-        self.findings = tuple(names)
-
-    def small(self, radiograph: Radiograph) -> Array:
-        """Return a radiograph as the judge takes it."""
-        return compose.shrink(radiograph, self.judge.size)
-
-    @cached_property
-    def baselines(self) -> list[Picture]:
-        """The baselines at the judge's size."""
-        pairs = zip(self.rows, self.radiographs, strict=True)
-        return [Picture(row["path"], self.small(r)) for row, r in pairs]
-
-    def column(self, name: str) -> int:
-        """Return where the judge's logits hold a finding."""
-        return self.judge.findings.index(name)
-
-    def asked(self, baseline: int) -> list[Edit]:
-        """Return one edit a finding at default settings; sides alternate over the baselines."""
-        edits = []
-        for number, name in enumerate(self.findings):
-            side = ("left", "right")[(baseline + number) % 2] if finding(name).sided else None
-            edits.append(Edit((name,), side=side))  # type: ignore[arg-type]
-        return edits
-
-    def run(self, baseline: int, edits: Sequence[Edit]) -> list[Result]:
-        """Return the results of all edits of one baseline that have a picture."""
-        done = self.editor.edit([self.radiographs[baseline]], edits)
-        return [self._result(baseline, one) for one in done if one.status == "ok"]
-
-    def _result(self, baseline: int, one: Counterfactual) -> Result:
-        if one.image is None or one.sham is None or one.support is None:
-            raise SystemExit(f"{self.editor.name} returned status ok without pictures")
-        both = np.stack([self.small(one.image), self.small(one.sham)])
-        logits = self.judge.logits(both)
-        before, after = one.baseline.pixels, one.image.pixels
-        return Result(
-            baseline,
-            one.edit,
-            logits[0],
-            logits[1],
-            self.judge.sides(both[:1])[0],
-            measures.similarity_outside(before, after, one.support),
-            float(one.support.mean()),
-            both[0],
-        )
 
 
 def success(bench: Bench, results: list[Result]) -> dict[str, Any]:
@@ -206,7 +74,7 @@ def severity(bench: Bench, graded: list[Result]) -> dict[str, float]:
         table: dict[int, dict[str, float]] = {}
         for result in own:
             table.setdefault(result.baseline, {})[str(result.edit.severity)] = result.logits[k]
-        full = [[row[level] for level in LEVELS] for row in table.values() if len(row) == 3]
+        full = [[row[level] for level in SEVERITIES] for row in table.values() if len(row) == 3]
         if full:
             figures[name] = _round(measures.spearman_within(np.array(full)))
     return figures
@@ -393,10 +261,7 @@ def _round(value: Any, digits: int = 4) -> float:
 
 
 def _pictures(data: Path, rows: list[dict[str, str]]) -> list[Picture]:
-    return [
-        Picture(row["path"], cohort.square(data / row["path"]).astype(np.float32) / 255)
-        for row in rows
-    ]
+    return [Picture(row["path"], cohort.unit(cohort.square(data / row["path"]))) for row in rows]
 
 
 def _every(bench: Bench, what: str, count: int, edits: Any) -> list[Result]:
@@ -415,7 +280,7 @@ def measure(bench: Bench, data: Path, pictures: Path, count: int) -> dict[str, A
         bench,
         "severity",
         min(GRADED, len(bench.rows)),
-        lambda i: [replace(e, severity=level) for e in bench.asked(i) for level in LEVELS],
+        lambda i: [replace(e, severity=level) for e in bench.asked(i) for level in SEVERITIES],
     )
     test = [r for r in rows if r["split"] == "test"]
     normal = _pictures(data, [r for r in test if r["labels"] == cohort.NO_FINDING])
@@ -444,7 +309,7 @@ def _index(data: Path) -> list[dict[str, str]]:
 
 def details(bench: Bench) -> dict[str, Any]:
     """Return what the figures depend on: editor, settings, machine."""
-    described = getattr(bench.editor, "describe", dict)()
+    described: dict[str, Any] = getattr(bench.editor, "describe", dict)()
     edit = Edit((bench.findings[0],))
     return {
         "editor": {"name": bench.editor.name} | described,

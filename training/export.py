@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from roentmod.editors import BUNDLED
-from training import autoencoder, checkpoints, unet, vocabulary
+from training import autoencoder, checkpoints, generator, vocabulary
 
 
 def export(run: Path, target: Path) -> None:
@@ -20,14 +20,14 @@ def export(run: Path, target: Path) -> None:
     if saved is None or latents is None:
         raise SystemExit(f"no unet.pt in {run}: run python -m training.unet first")
     tokenizer = vocabulary.tokenizer(run / "tokenizer")
-    model = unet.Generator(tokenizer)
+    model = generator.Generator(tokenizer)
     model.load_state_dict(saved["average"])
     vae = autoencoder.trained(run)
     autoencoder.even_out(vae, latents["mean"], latents["deviation"])
     vae.register_to_config(scaling_factor=1.0)
     for part, name in ((model.unet, "unet"), (model.text, "text_encoder"), (vae, "vae")):
         part.to(torch.float16).save_pretrained(target / name, safe_serialization=True)
-    unet.scheduler().save_pretrained(target / "scheduler")
+    generator.scheduler().save_pretrained(target / "scheduler")
     shutil.copytree(run / "tokenizer", target / "tokenizer", dirs_exist_ok=True)
     profile = {"name": "mini", "licence": "Apache-2.0; see the model card"}
     (target / "profile.json").write_text(json.dumps(profile, indent=2) + "\n")

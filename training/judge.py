@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from roentmod import classifiers
 from roentmod.store import write_json
-from training import checkpoints, cohort, judge_figures, judge_pictures
+from training import checkpoints, cohort, judge_figures, judge_pictures, layout
 from training.judge_network import Network, Variation
 
 BATCH = 32
@@ -129,7 +129,7 @@ def train(folder: Path, steps: int, minutes: float) -> None:
     train_bank, val_bank = (_bank(folder, split) for split in ("train", "val"))
     batches, course = Batches(train_bank), Course(steps, minutes)
     torch.manual_seed(0)
-    network = Network().to(memory_format=torch.channels_last)
+    network = layout.channels_last(Network())
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=0.02)
     average, best = checkpoints.Average(network, 0.998), _Best(val_bank)
     if saved := checkpoints.load(folder / "judge.pt"):
@@ -209,7 +209,7 @@ def export(network: Network, path: Path) -> None:
         # The tracer warns about shapes that are constant here.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval().to(memory_format=torch.contiguous_format),
+            layout.arranged(network.eval(), torch.contiguous_format),
             (torch.zeros(1, 1, cohort.SIZE, cohort.SIZE),),
             str(path),
             input_names=["image"],

@@ -41,7 +41,8 @@ def calibration(logits: Floats, sides: Floats, bank: Bank) -> dict[str, dict[str
 
 def calibrated(values: Floats, line: dict[str, Any]) -> Floats:
     """Return values times slope plus offset."""
-    return values * np.array(line["slope"]) + np.array(line["offset"])
+    slope, offset = (np.array(line[part], np.float64) for part in ("slope", "offset"))
+    return values * slope + offset
 
 
 def _importance(bank: Bank) -> Floats:
@@ -49,7 +50,7 @@ def _importance(bank: Bank) -> Floats:
     real = (bank["kind"] == REAL).numpy()
     if not real.any() or real.all():
         return np.ones(len(real))
-    share = real.mean()
+    share = float(real.mean())
     return np.where(real, _REAL_SHARE / share, (1 - _REAL_SHARE) / (1 - share))
 
 
@@ -139,8 +140,14 @@ def _spearman(dose: Floats, value: Floats) -> float | None:
 
 def table(card: dict[str, Any]) -> str:
     """Return the card's figures as lines of text."""
-    columns = ("auroc_painted", "auroc_real", "auroc_real_training_patients_of_mini")
-    columns += ("dose_spearman", "side_right", "calibration_error")
+    columns = (
+        "auroc_painted",
+        "auroc_real",
+        "auroc_real_training_patients_of_mini",
+        "dose_spearman",
+        "side_right",
+        "calibration_error",
+    )
     lines = [f"{'':18}" + "".join(f"{c[:22]:>23}" for c in columns)]
     for name in FINDINGS:
         cells = (card["figures"][column].get(name) for column in columns)

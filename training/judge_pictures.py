@@ -161,7 +161,7 @@ def painted(job: Job, *, rounds: int) -> list[Sample]:
 
 
 def _round(job: Job, rng: np.random.Generator) -> Sample:
-    picture = job.host.astype(np.float32) / 255
+    picture = cohort.unit(job.host)
     done: list[str] = []
     doses: list[float] = []
     sides: list[tuple[str, str]] = []
@@ -225,7 +225,7 @@ class Autoencoder:
         Wholly decoded; the host plus the decoded change, as the default composite makes it; or,
         where there is no change, the host plus the change that noise in the latents makes.
         """
-        picture, base = (p.astype(np.float32) / 255 for p in (pixels, host))
+        picture, base = (cohort.unit(p) for p in (pixels, host))
         latents = self.encode(picture)
         if rng.random() < 0.4:
             result = self.decode(latents)
@@ -267,7 +267,7 @@ def build(data: Path, rows: list[Row], target: Path, *, rounds: int, workers: in
 def _jobs(rows: list[Row], pictures: list[NDArray[np.uint8]], seed: int) -> list[Job]:
     """Return the hosts whose anatomy is known well enough to paint."""
     at = [i for i, row in enumerate(rows) if is_host(row)]
-    anatomies = estimate_all(np.stack([pictures[i] for i in at]).astype(np.float32) / 255)
+    anatomies = estimate_all(cohort.unit(np.stack([pictures[i] for i in at])))
     jobs = [
         Job(i, pictures[i], anatomy, rows[i], seed)
         for i, anatomy in zip(at, anatomies, strict=True)

@@ -132,7 +132,7 @@ def _summary(values: list[float]) -> dict[str, float | int]:
 
 
 def _read(data: Path, rows: list[dict[str, str]]) -> list[NDArray[np.float32]]:
-    return [cohort.square(data / row["path"]).astype(np.float32) / 255 for row in rows]
+    return [cohort.unit(cohort.square(data / row["path"])) for row in rows]
 
 
 def _moved(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from roentmod import imaging
 from roentmod.imaging import provenance
 from roentmod.imaging.pictures import Cell, grid
-
-if TYPE_CHECKING:
-    from training.evaluate import Bench, Result
+from training.benchmark import Bench, Result
 
 SHOWN = (
     "Cardiomegaly",
@@ -48,7 +46,7 @@ def save(image: Image.Image, path: Path) -> None:
 
 def _reduced(image: Image.Image, levels: int) -> Image.Image:
     """Return `image` in `levels` greys and its own most frequent colours."""
-    counted = image.getcolors(1 << 24) or []
+    counted: Any = image.getcolors(1 << 24) or []
     colours = [c for _, c in sorted(counted, reverse=True) if max(c) > min(c)][: 256 - levels]
     greys = np.rint(np.linspace(0, 255, levels)).astype(int)
     palette = [*np.repeat(greys, 3).tolist(), *(part for colour in colours for part in colour)]

@@ -85,7 +85,7 @@ def carry_out(
 ) -> NDArray[np.uint8]:
     """Return the painting of one request, 224 x 224 uint8."""
     rng = np.random.default_rng([4, key])
-    picture = pixels.astype(np.float32) / 255
+    picture = cohort.unit(pixels)
     for name in wanted.findings:
         picture = paint(
             picture,
@@ -103,7 +103,7 @@ def build(cohort_folder: Path, out: Path, hosts: int, requests: int) -> None:
     images, rows = cohort.load(cohort_folder)
     normal = np.flatnonzero([is_normal(row) for row in rows])
     chosen = np.sort(np.random.default_rng(3).permutation(normal)[:hosts])
-    anatomies = segmentation.estimate_all(images[chosen].astype(np.float32) / 255)
+    anatomies = segmentation.estimate_all(cohort.unit(images[chosen]))
     jobs = []
     for host, anatomy in zip(chosen, anatomies, strict=True):
         if anatomy.quality >= segmentation.QUALITY_NEEDED:

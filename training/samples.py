@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from roentmod.editors import Editor
 from roentmod.edits import Edit
 from roentmod.findings import finding
@@ -15,19 +13,17 @@ from roentmod.imaging.pictures import Cell, grid
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.radiograph import Radiograph
 from training import cohort, painted
+from training.export import export
 
 HOSTS = 5
 
 
 def save(run: Path, cohort_folder: Path, step: int) -> None:
     """Edit fixed radiographs of the cohort with the run's averaged weights, at default settings."""
-    # Exporting needs the trainer, which calls this.
-    from training.export import export
-
     images, rows = cohort.load(cohort_folder)
     normal = [i for i, row in enumerate(rows) if painted.is_normal(row)]
     chosen = normal[:: len(normal) // HOSTS][:HOSTS]
-    hosts = [Radiograph.from_array(images[i].astype(np.float32) / 255) for i in chosen]
+    hosts = [Radiograph.from_array(cohort.unit(images[i])) for i in chosen]
     edits = [Edit((n,), side="left" if finding(n).sided else None) for n in painted.NAMES]
     with tempfile.TemporaryDirectory() as folder:
         export(run, Path(folder))

@@ -33,7 +33,7 @@ from torch.nn import functional
 from roentmod.anatomy import heart_between
 from roentmod.datasets.phantom import phantom
 from roentmod.imaging.segmentation import SIDE, WEIGHTS, _largest
-from training import checkpoints, cohort, outlines
+from training import checkpoints, cohort, layout, outlines
 from training.outlines import shrink, thresholded
 
 BATCH = 32
@@ -434,7 +434,7 @@ def _prepared(folder: Path, out: Path) -> tuple[Lessons, Lessons, NDArray[np.flo
         clear = np.array(
             [i for i, r in enumerate(rows) if not OPAQUE & set(r["labels"].split("|"))]
         )
-        real, credible = from_thresholds(shrink(images[clear]) / 255)
+        real, credible = from_thresholds(shrink(images[clear]) / np.float32(255))
         np.savez(path, **vars(real), own=_worth(rows, clear[credible]))
     stored = np.load(path)
     real = Lessons(stored["pictures"], stored["chances"], stored["weights"])
@@ -443,7 +443,7 @@ def _prepared(folder: Path, out: Path) -> tuple[Lessons, Lessons, NDArray[np.flo
         np.savez(other, **vars(from_phantoms(PHANTOMS)))
     made = np.load(other)
     images, _ = cohort.load(folder)
-    own = shrink(images[stored["own"]]) / 255
+    own = shrink(images[stored["own"]]) / np.float32(255)
     return Lessons(made["pictures"], made["chances"], made["weights"]), real, own
 
 
@@ -469,7 +469,7 @@ def train(folder: Path, out: Path, minutes: float, seed: int = 0) -> None:
     out.mkdir(parents=True, exist_ok=True)
     phantoms, real, own = _prepared(folder, out)
     torch.manual_seed(seed)
-    network = Outliner().to(memory_format=torch.channels_last)
+    network = layout.channels_last(Outliner())
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-3)
     average = checkpoints.Average(network, 0.99)
     state: dict[str, Any] = {"step": 0, "spent": 0.0, "round": 0}
@@ -532,7 +532,7 @@ def _step(
 def _averaged(average: checkpoints.Average) -> Outliner:
     network = Outliner()
     network.load_state_dict(average.weights)
-    return network.eval().to(memory_format=torch.channels_last)
+    return layout.channels_last(network.eval())
 
 
 def _self_lessons(average: checkpoints.Average, own: NDArray[np.float32], number: int) -> Lessons:

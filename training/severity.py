@@ -30,7 +30,7 @@ from roentmod.editors.diffusion import DiffusionEditor
 from roentmod.edits import Edit
 from roentmod.science.stats import auc
 from roentmod.store import write_json
-from training.evaluate import Bench, Result, choose, rows_of
+from training.benchmark import Bench, Result, choose, rows_of
 from training.measures import spearman_within
 
 SHARES = {"mild": 1 / 3, "moderate": 2 / 3}

@@ -22,17 +22,16 @@ import argparse
 import logging
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import autoencoder, checkpoints, cohort, painted, samples, vocabulary
+from training.generator import Generator, scheduler
 
 PAIRS = 7
 POSITIVES = 2
@@ -58,16 +57,6 @@ EMPTY = 0.15
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Example:
-    """One picture's prompt ingredients; `host` is the row of the unpainted original, or -1."""
-
-    findings: tuple[str, ...]
-    side: str | None
-    severity: str | None
-    host: int
-
-
 class Batch(NamedTuple):
     """One step's rows: the first PAIRS are pairs' findings, the next PAIRS the same noised again.
 
@@ -84,54 +73,6 @@ class Batch(NamedTuple):
     noise: Tensor
     times: Tensor
     prompts: list[str]
-
-
-def scheduler() -> DDIMScheduler:
-    """Return the noise schedule `mini` is trained on (Stable Diffusion's, with v-prediction)."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        timestep_spacing="trailing",
-    )
-
-
-def build_unet() -> UNet2DConditionModel:
-    """Return the untrained U-Net."""
-    return UNet2DConditionModel(
-        sample_size=28,
-        in_channels=autoencoder.LATENTS,
-        out_channels=autoencoder.LATENTS,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        mid_block_type="UNetMidBlock2DCrossAttn",
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(64, 128, 192),
-        layers_per_block=1,
-        cross_attention_dim=vocabulary.WIDTH,
-        attention_head_dim=32,
-        norm_num_groups=16,
-    )
-
-
-def build_text(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Return the untrained text encoder for `tokenizer`."""
-    end = tokenizer.eos_token_id
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=vocabulary.WIDTH,
-        intermediate_size=4 * vocabulary.WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=vocabulary.LENGTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=end,
-        pad_token_id=end,
-    )
-    return CLIPTextModel(config)
 
 
 @torch.no_grad()
@@ -162,10 +103,10 @@ def prepare(cohort_folder: Path, folder: Path) -> None:
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     latents = (latents - mean[:, None, None]) / deviation[:, None, None]
     place = {row: i for i, row in enumerate(kept)}
-    examples = [Example((cohort.NO_FINDING,), None, None, -1) for _ in hosts]
-    examples += [Example(named[i], None, None, -1) for i in positives]
+    examples = [vocabulary.Example((cohort.NO_FINDING,), None, None, -1) for _ in hosts]
+    examples += [vocabulary.Example(named[i], None, None, -1) for i in positives]
     examples += [
-        Example(
+        vocabulary.Example(
             tuple(line["findings"].split("|")),
             line["side"] or None,
             line["severity"],
@@ -181,11 +122,13 @@ def prepare(cohort_folder: Path, folder: Path) -> None:
 class Batches:
     """Draws training batches: same step, same batch."""
 
-    def __init__(self, state: dict[str, object]) -> None:
+    def __init__(self, state: dict[str, Any]) -> None:
         """Take what `prepare` saved."""
-        self.latents: Tensor = state["latents"]  # type: ignore[assignment]
-        facts: list[tuple[list[str], str | None, str | None, int]] = state["facts"]  # type: ignore[assignment]
-        self.examples = [Example(tuple(f), side, severity, h) for f, side, severity, h in facts]
+        self.latents: Tensor = state["latents"]
+        facts: list[tuple[list[str], str | None, str | None, int]] = state["facts"]
+        self.examples = [
+            vocabulary.Example(tuple(f), side, severity, h) for f, side, severity, h in facts
+        ]
         self.hosts = [i for i, e in enumerate(self.examples) if e.findings == (cohort.NO_FINDING,)]
         self.positives = [
             i for i, e in enumerate(self.examples) if e.host < 0 and i >= len(self.hosts)
@@ -255,31 +198,6 @@ class Batches:
                 quiet[row] = vocabulary.say_normal(rng)
                 others[row] += REACH * (host[row] - between[row])
         return (between, towards, said), (between, others, quiet)
-
-
-class Generator(torch.nn.Module):
-    """U-Net and text encoder, trained together."""
-
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        """Build both, untrained."""
-        super().__init__()
-        self.tokenizer = tokenizer
-        self.unet = build_unet()
-        self.text = build_text(tokenizer)
-
-    def forward(self, noisy: Tensor, times: Tensor, prompts: list[str]) -> Tensor:
-        """Return the predicted v, b x c x 28 x 28."""
-        ids = vocabulary.tokens(self.tokenizer, prompts)
-        states = self.text(ids).last_hidden_state
-        predicted: Tensor = self.unet(noisy, times, states).sample
-        return predicted
-
-    def begin(self, folder: Path) -> None:
-        """Take the weights of an earlier generator of the same build."""
-        words = CLIPTextModel.from_pretrained(folder / "text_encoder")
-        self.text.load_state_dict(words.state_dict())
-        known = UNet2DConditionModel.from_pretrained(folder / "unet")
-        self.unet.load_state_dict(known.state_dict())
 
 
 class Losses(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from transformers import CLIPTokenizer
 
 from roentmod.errors import UnknownFindingError
 from roentmod.findings import FINDINGS, finding
-
-if TYPE_CHECKING:
-    from training.unet import Example
 
 WIDTH = 128
 LENGTH = 32
@@ -38,6 +35,16 @@ NORMAL = (
     "no acute finding",
 )
 FRAMES = ("{}", "{}", "chest radiograph with {}", "there is {}", "{} is seen", "findings: {}")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture's prompt ingredients; `host` is the row of the unpainted original, or -1."""
+
+    findings: tuple[str, ...]
+    side: str | None
+    severity: str | None
+    host: int
 
 
 def from_labels(row: dict[str, str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from training import autoencoder, unet
+from training import autoencoder, generator, unet
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def perfect(batch, schedule):
 
 
 def test_a_perfect_model_has_no_loss(batches):
-    schedule, batch = unet.scheduler(), batches.draw(3)
+    schedule, batch = generator.scheduler(), batches.draw(3)
     _, _, answer = perfect(batch, schedule)
     losses = unet.loss_of(lambda *_: answer, batch, schedule)
     assert [loss.item() for loss in losses] == pytest.approx([0, 0, 0], abs=1e-9)
@@ -46,7 +46,7 @@ def test_an_error_weighs_more_where_the_pictures_differ():
     facts = [(["No Finding"], None, None, -1), (["Edema"], None, None, -1)]
     facts += [(["Nodule"], "left", "mild", 0)]
     state = {"latents": torch.cat([host, painted]), "facts": facts}
-    schedule = unet.scheduler()
+    schedule = generator.scheduler()
     batch = unet.Batches(state).draw(0)
     _, _, answer = perfect(batch, schedule)
     wrong = torch.zeros_like(answer)
@@ -75,7 +75,7 @@ def test_the_other_severity_is_the_same_finding_in_the_same_host():
 
 
 def test_plain_rows_are_usual_v_prediction(batches):
-    schedule, batch = unet.scheduler(), batches.draw(5)
+    schedule, batch = generator.scheduler(), batches.draw(5)
     _, _, answer = perfect(batch, schedule)
     usual = schedule.get_velocity(batch.clean, batch.noise, batch.times)
     plain = slice(2 * unet.PAIRS, None)
@@ -84,7 +84,7 @@ def test_plain_rows_are_usual_v_prediction(batches):
 
 def test_guidance_arrives_at_the_painting(batches):
     """At guidance 1 / REACH from the empty prompt, a perfect model's picture is the painted one."""
-    schedule = unet.scheduler()
+    schedule = generator.scheduler()
     seen = 0
     for step in range(20):
         batch = batches.draw(step)

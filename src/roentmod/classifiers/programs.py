@@ -35,7 +35,7 @@ def torchscript(path: Path, *, device: str, output: str | None) -> Callable[[Arr
         with warnings.catch_warnings():
             # Deprecated, and still what many people have.
             warnings.simplefilter("ignore", DeprecationWarning)
-            module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+            module = torch.jit.load(str(path), map_location=device)
     except (RuntimeError, ValueError) as error:
         raise WeightsError(
             f"{path.name} must be a TorchScript program; torch.jit.load gave "

@@ -150,7 +150,7 @@ class Course:
         """Average over few steps at first: the first weights mean nothing."""
         made = float(number)
         decay = min(self.plan.ema, (1 + made) / (10 + made))
-        get_ema_multi_avg_fn(decay)(averaged, current, number)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(decay)(averaged, current, number)
 
     def advance(self) -> None:
         """Make one step."""
