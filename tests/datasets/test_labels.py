@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roentmod.datasets import chexpert, fields, labels, padchest, vindr
+from roentmod.datasets import fields, labels, published
 from roentmod.findings import FINDINGS
 
 some = st.lists(st.sampled_from(["Mass", "Edema?", "Edema", "Stent", "Scar?"]), max_size=4)
@@ -50,12 +50,12 @@ def test_others_are_counted_once_a_picture():
     assert labels.others_of(texts) == {"a": 2, "b": 1}
 
 
-@pytest.mark.parametrize("vocabulary", [chexpert.VOCABULARY, padchest.VOCABULARY, vindr.VOCABULARY])
+@pytest.mark.parametrize("vocabulary", [published.CHEXPERT, published.PADCHEST, published.VINDR])
 def test_vocabularies_mean_findings_of_the_catalogue(vocabulary):
     known = {item.name for item in FINDINGS}
     for table in (vocabulary.own, vocabulary.either):
         assert all(key == key.lower() and set(names) <= known for key, names in table.items())
-    assert set(padchest.MEANT) <= known
+    assert set(published.PADCHEST_MEANT) <= known
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from roentmod import datasets
-from roentmod.datasets.nih import SEARCHED
+from roentmod.datasets.published import NIH_SEARCHED
 from roentmod.errors import DatasetError
 from roentmod.findings import FINDINGS
 from tests.datasets.conftest import NIH, nih_row, picture, table
@@ -36,7 +36,7 @@ def test_nih(nih):
     assert states(loaded, 0) == {"No Finding": "positive"}
     assert states(loaded, 1) == {"Cardiomegaly": "positive", "Pleural Effusion": "positive"}
     row = loaded.table.iloc[1]
-    assert {row[name] for name in SEARCHED} == {"positive", "negative"}
+    assert {row[name] for name in NIH_SEARCHED} == {"positive", "negative"}
     # Not one of the 14: the reports were not searched for it.
     assert row["Support Devices"] == row["Text Marker"] == "unmentioned"
     assert loaded.table["age"].tolist()[:4] == [50, 50, 17, 50]
@@ -230,7 +230,7 @@ def test_vindr_pictures_of_any_format(vindr):
 
 def test_named_kind_and_wrong_kind(nih, tmp_path):
     assert datasets.load(f"nih:{nih}").name == "nih"
-    with pytest.raises(DatasetError, match="neither"):
+    with pytest.raises(DatasetError, match="VinDr-CXR needs its labels table"):
         datasets.load(f"vindr-cxr:{nih}")
     with pytest.raises(DatasetError, match="name:folder"):
         datasets.load(f"nhi:{nih}")

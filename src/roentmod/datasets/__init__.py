@@ -7,14 +7,10 @@ training patients to a validation split where a set has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import pandas as pd
-
-from roentmod.datasets import chexpert, folder, mimic, nih, padchest, phantoms, vindr
-from roentmod.datasets.fields import first_of
+from roentmod.datasets import folder, phantoms
+from roentmod.datasets.published import SOURCES
 from roentmod.datasets.select import Selection, baselines, positives, with_validation
 from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build
 from roentmod.errors import DatasetError
@@ -30,36 +26,7 @@ __all__ = [
     "with_validation",
 ]
 
-
-class _Source(NamedTuple):
-    """A published set.
-
-    Attributes:
-        tables: patterns of files, of which its folder has at least one.
-        draft: reads that folder.
-        header: columns of the first such file, where its name alone does not tell.
-    """
-
-    tables: tuple[str, ...]
-    draft: Callable[[Path], Draft]
-    header: tuple[str, ...] = ()
-
-    def lies_in(self, folder: Path) -> bool:
-        """Tell whether a folder holds this set."""
-        table = first_of(folder, *self.tables)
-        if table is None or not self.header:
-            return table is not None
-        return {*self.header} <= {*pd.read_csv(table, nrows=0).columns}
-
-
-_PUBLISHED = {
-    "nih": _Source(nih.TABLES, nih.draft),
-    "chexpert": _Source(chexpert.TABLES, chexpert.draft, chexpert.HEADER),
-    "mimic-cxr-jpg": _Source(mimic.TABLES, mimic.draft),
-    "padchest": _Source(padchest.TABLES, padchest.draft),
-    "vindr-cxr": _Source(vindr.TABLES, vindr.draft),
-}
-NAMES = (*_PUBLISHED, "folder", PHANTOMS)
+NAMES = (*SOURCES, "folder", PHANTOMS)
 
 
 def load(spec: str | Path, *, images: Path | None = None, check_files: bool = True) -> Dataset:
@@ -110,9 +77,9 @@ def _read(place: Path, name: str) -> Draft:
     """
     if place.is_file():
         return folder.draft(place.parent, place)
-    name = name or next((one for one, source in _PUBLISHED.items() if source.lies_in(place)), "")
-    if name in _PUBLISHED:
-        return _PUBLISHED[name].draft(place)
+    name = name or next((one for one, source in SOURCES.items() if source.lies_in(place)), "")
+    if name in SOURCES:
+        return SOURCES[name].read(place)
     table = folder.table_of(place)
     if table is not None:
         return folder.draft(place, table)
@@ -121,6 +88,6 @@ def _read(place: Path, name: str) -> Draft:
             f"A plain folder has an index.csv with a column 'path'; {place} has none. Write one."
         )
     raise DatasetError(
-        f"A data set's folder holds the published table of {', '.join(_PUBLISHED)}, or an "
+        f"A data set's folder holds the published table of {', '.join(SOURCES)}, or an "
         f"index.csv with a column 'path'; {place} has none. Name the folder with the table."
     )

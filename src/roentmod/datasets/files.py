@@ -29,15 +29,10 @@ def join(folder: Path, names: Texts) -> Texts:
 
 
 def locate(folder: Path, names: Texts, *, usual: Texts) -> tuple[Texts, list[str]]:
-    """Find pictures by name anywhere under `folder`, whatever their suffix.
+    """Find n pictures by name anywhere under `folder`, whatever their suffix.
 
-    Args:
-        folder: where to look.
-        names: n file names.
-        usual: n absolute paths to answer where a name is not found.
-
-    Returns:
-        n absolute paths, and the names that lie in several places (the first by path is taken).
+    Returns n absolute paths (`usual` where a name is not found), and the names that lie in several
+    places, of which the first by path is taken.
     """
     exact: dict[str, str] = {}
     stems: dict[str, str] = {}

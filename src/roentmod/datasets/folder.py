@@ -22,15 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roentmod.datasets.fields import WORDS, coded, gather, read_table, texts_of, translate
-from roentmod.datasets.labels import (
-    Codes,
-    Labels,
-    Texts,
-    Vocabulary,
-    answered,
-    doubted,
-    named,
-)
+from roentmod.datasets.labels import Labels, Texts, Vocabulary, answered, doubted, named
 from roentmod.datasets.table import Draft, Part, Problem
 from roentmod.errors import DatasetError
 
@@ -50,25 +42,7 @@ _COLUMNS = {
     "tier": ("tier",),
     "conflict": ("conflict",),
 }  # fmt: skip
-_FACTS = ("image_id", "path", "patient_id", "view", "age", "sex", "split", "site")
 _YES = {"1", "1.0", "yes", "true"}
-
-
-class _Table:
-    """A table and which of its columns is what."""
-
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self.frame = frame
-        self.known = _known(frame)
-
-    def texts(self, field: str, default: str = "") -> Texts:
-        """Return a field's n texts, `default` where the table has no column for it."""
-        return texts_of(self.frame, self.known.get(field, ""), default)
-
-    @property
-    def rest(self) -> list[str]:
-        """Columns that are no known field."""
-        return [name for name in self.frame.columns if name not in self.known.values()]
 
 
 def table_of(folder: Path) -> Path | None:
@@ -94,32 +68,32 @@ def draft(folder: Path, table: Path) -> Draft:
     Raises:
         DatasetError: no column of paths, an empty path, or an answer that is no label.
     """
-    read = _Table(read_table(table))
-    if "path" not in read.known:
+    frame = read_table(table)
+    known = _known(frame)
+    if "path" not in known:
         raise DatasetError(
             f"{table.name} must have a column of picture files ({', '.join(_COLUMNS['path'])}); "
-            f"it has {', '.join(read.frame.columns)}. Rename one to 'path'."
+            f"it has {', '.join(frame.columns)}. Rename one to 'path'."
         )
-    places = read.texts("path")
+    read = frame[list(known.values())].set_axis(list(known), axis="columns")
+    places = texts_of(read, "path")
     if (places == "").any():
         row = int(np.argmax(places == "")) + 2
         raise DatasetError(f"Every row names a picture; {table.name} row {row} has no path.")
-    labels, unread = _labels(read, table)
+    labels, unread = _labels(frame, read, table)
     unfit, mistrusted = _care(read)
-    usual: dict[str, Texts | str] = {
-        "image_id": places,
-        "view": "frontal",
-        "site": folder.name,
-    }
     facts = gather(
-        read.frame,
+        read,
         table,
-        {name: read.known[name] for name in _FACTS if name in read.known},
+        {name: name for name in ("patient_id", "age", "sex", "split")},
+        image_id=texts_of(read, "image_id") if "image_id" in read else places,
+        path=places,
+        view=texts_of(read, "view", "frontal"),
+        site=texts_of(read, "site", folder.name),
         unfit=unfit,
-        **{name: value for name, value in usual.items() if name not in read.known},
     )
-    parts = [Part(facts, doubted(labels, mistrusted))]
-    return Draft("folder", folder, parts, _problems(read, unread, mistrusted))
+    part = Part(facts, doubted(labels, mistrusted), _problems(read, unread, mistrusted))
+    return Draft("folder", folder, [part])
 
 
 def _key(name: str) -> str:
@@ -145,25 +119,24 @@ def _fits(path: Path) -> bool:
         return False
 
 
-def _labels(read: _Table, table: Path) -> tuple[Labels, list[str]]:
+def _labels(frame: pd.DataFrame, read: pd.DataFrame, table: Path) -> tuple[Labels, list[str]]:
     """Return the labels, and the columns that say nothing known."""
-    if "labels" in read.known:
-        return _by_site(read.texts("labels"), read.texts("site")), read.rest
-    columns: dict[str, Codes] = {}
-    unread = []
-    for name in read.rest:
-        known = Vocabulary().findings(name)
-        codes = coded(read.frame, name, WORDS, table=table.name if known else None)
-        if (codes < 0).any():
-            unread.append(name)
-        else:
-            columns[name] = codes
-    if not any(Vocabulary().findings(name) for name in columns):
+    rest = [name for name in frame.columns if name not in _known(frame).values()]
+    if "labels" in read:
+        return _by_site(texts_of(read, "labels"), texts_of(read, "site")), rest
+    findings = [name for name in rest if Vocabulary().findings(name)]
+    columns = {
+        name: coded(frame, name, WORDS, table=table.name if name in findings else None)
+        for name in rest
+    }
+    if not findings:
         raise DatasetError(
             f"{table.name} must have a column 'labels', or one column per finding; it has "
-            f"{', '.join(read.frame.columns)}. Rename them."
+            f"{', '.join(frame.columns)}. Rename them."
         )
-    return answered(columns, Vocabulary(), len(read.frame)), unread
+    unread = [name for name, codes in columns.items() if (codes < 0).any()]
+    answers = {name: codes for name, codes in columns.items() if name not in unread}
+    return answered(answers, Vocabulary(), len(frame)), unread
 
 
 def _by_site(texts: Texts, sites: Texts) -> Labels:
@@ -177,25 +150,23 @@ def _by_site(texts: Texts, sites: Texts) -> Labels:
     )
 
 
-def _care(read: _Table) -> tuple[Texts, NDArray[np.bool_]]:
+def _care(read: pd.DataFrame) -> tuple[Texts, NDArray[np.bool_]]:
     """Return why pictures are unfit, n texts, and whose labels are not trusted, n."""
-    tier = read.texts("tier", "A")
-    tier = np.where(tier == "", "A", tier).astype(object)
-    conflict = np.array([word.lower() in _YES for word in read.texts("conflict")], dtype=np.bool_)
-    unfit = np.where(np.isin(tier, ["A", "a"]), "", tier).astype(object)
-    unfit = np.where(conflict & (unfit == ""), "labels in conflict", unfit).astype(object)
+    tier = translate(texts_of(read, "tier"), lambda word: "" if word in ("A", "a") else word)
+    conflict = translate(texts_of(read, "conflict"), lambda word: word.lower() in _YES)
+    unfit = np.where(conflict & (tier == ""), "labels in conflict", tier).astype(object)
     words = translate(tier, lambda word: "label" in word.lower() or "conflict" in word.lower())
-    return unfit, conflict | words.astype(np.bool_)
+    return unfit, (conflict | words).astype(np.bool_)
 
 
 def _problems(
-    read: _Table, unread: list[str], mistrusted: NDArray[np.bool_]
+    read: pd.DataFrame, unread: list[str], mistrusted: NDArray[np.bool_]
 ) -> tuple[Problem, ...]:
-    places = read.texts("path")
-    silent = (read.texts("labels") == "") & ("labels" in read.known)
-    viewless = Problem(
+    places = texts_of(read, "path")
+    unviewed = Problem(
         "no column of views", len(places), (), "All pictures are taken to be frontal."
     )
+    silent = texts_of(read, "labels", "-") == ""
     return (
         *Problem.of(
             "unread columns",
@@ -207,7 +178,7 @@ def _problems(
             places[mistrusted],
             "The table says so: what their labels name is uncertain, the rest unmentioned.",
         ),
-        *(() if "view" in read.known else [viewless]),
+        *(() if "view" in read else (unviewed,)),
         *Problem.of(
             "pictures without labels",
             places[silent],

@@ -171,10 +171,12 @@ class Part:
             messages), and those of `patient_id`, `view`, `age`, `sex`, `split`, `site` and `unfit`
             (why a picture must not be used) that the source knows.
         labels: what the source says of them.
+        problems: what the loader found wrong.
     """
 
     facts: pd.DataFrame
     labels: Labels
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +187,6 @@ class Draft:
         name: which set.
         root: the folder it came from.
         parts: its tables, in order.
-        problems: what the loader itself found.
         below: the folder under `root` where relative paths start, if pictures are not elsewhere.
         scattered: whether pictures may lie in any folder, under their ids.
     """
@@ -193,7 +194,6 @@ class Draft:
     name: str
     root: Path
     parts: Sequence[Part]
-    problems: tuple[Problem, ...] = ()
     below: str = ""
     scattered: bool = False
 
@@ -216,7 +216,7 @@ def build(draft: Draft, images: Path | None = None, *, check_files: bool) -> Dat
         np.vstack([part.labels.codes for part in draft.parts]),
         np.concatenate([part.labels.others for part in draft.parts]),
     )
-    problems = [*draft.problems]
+    problems = [problem for part in draft.parts for problem in part.problems]
     problems += () if drawn else _find_files(facts, draft, images, check_files)
     ages, impossible = fields.years(facts["age"].to_numpy(dtype=object))
     table = _table(facts, labels, ages)
