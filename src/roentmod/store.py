@@ -1,7 +1,9 @@
-"""Files that are whole or not there, files inside tar archives, and hashes.
+"""Files that are whole or not there, files inside archives, and hashes.
 
 A path may lead into an archive: ``shards/train-00000.tar/NAME.png`` is the member ``NAME.png`` of
-an uncompressed tar. Everything here that reads a path reads such a path too.
+an uncompressed tar, and ``shards/train-00000.parquet/NAME.png`` the picture of the row whose
+`image_id` is NAME: columns `image` ({bytes, path}) and `size` (of its bytes). Everything here that
+reads a path reads such a path too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ __all__ = [
     "canonical_hash",
     "file_sha256",
     "file_size",
+    "members",
     "open_bytes",
     "read_bytes",
     "write_bytes",
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 AnyPath = str | os.PathLike[str]
+_TAR, _PARQUET = ".tar", ".parquet"
 
 
 @contextmanager
@@ -107,38 +111,41 @@ def _check_keys(data: Any) -> None:
 
 
 def open_bytes(path: AnyPath) -> BinaryIO:
-    """Open a file, or a file inside a tar, for reading.
+    """Open a file, or a file inside an archive, for reading.
 
     Raises:
         OSError: it is not there or cannot be read; the archive is damaged.
     """
-    found = _member(path)
-    if found is None:
+    member = _member(path)
+    if member is None:
         return open(path, "rb")
-    archive, start, size = found
-    with open(archive, "rb") as file:
-        file.seek(start)
-        data = file.read(size)
+    archive, place, size = member
+    if archive.endswith(_PARQUET):
+        data = _picture(archive, os.stat(archive).st_mtime_ns, place)
+    else:
+        with open(archive, "rb") as file:
+            file.seek(place)
+            data = file.read(size)
     if len(data) < size:
         raise OSError(errno.EIO, "The archive is cut short", os.fspath(path))
     return io.BytesIO(data)
 
 
 def read_bytes(path: AnyPath) -> bytes:
-    """Return the content of a file, or of a file inside a tar; errors as `open_bytes`."""
+    """Return the content of a file, or of a file inside an archive; errors as `open_bytes`."""
     with open_bytes(path) as file:
         return file.read()
 
 
 def file_size(path: AnyPath) -> int:
-    """Return the size in bytes of a regular file, or of one inside a tar.
+    """Return the size in bytes of a regular file, or of one inside an archive.
 
     Raises:
         OSError: it is not there or no regular file; the archive is damaged.
     """
-    found = _member(path)
-    if found is not None:
-        return found[2]
+    member = _member(path)
+    if member is not None:
+        return member[2]
     if not os.path.isfile(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     return os.stat(path).st_size
@@ -153,36 +160,75 @@ def file_sha256(path: AnyPath) -> str:
     return digest.hexdigest()
 
 
+def members(archive: AnyPath) -> list[str]:
+    """Return the names of the files inside an archive, in order.
+
+    Raises:
+        OSError: it is not there, or damaged.
+    """
+    facts = os.stat(archive)
+    return list(_index(os.fspath(archive), facts.st_mtime_ns, facts.st_size))
+
+
 def _member(path: AnyPath) -> tuple[str, int, int] | None:
-    """Return archive, first byte and size of a file inside a tar; None for any other path."""
+    """Return archive, place in it and size of a file inside an archive; None for any other path."""
     text = os.fspath(path)
     # Most paths lead into no archive and are not to cost more than this.
-    if ".tar" + os.sep not in text:
+    if _TAR + os.sep not in text and _PARQUET + os.sep not in text:
         return None
     whole = Path(text)
-    archive = next((p for p in whole.parents if p.suffix == ".tar" and p.is_file()), None)
+    archive = next((p for p in whole.parents if p.suffix in (_TAR, _PARQUET) and p.is_file()), None)
     if archive is None:
         return None
     facts = archive.stat()
-    members = _index(str(archive), facts.st_mtime_ns, facts.st_size)
+    files = _index(str(archive), facts.st_mtime_ns, facts.st_size)
     name = whole.relative_to(archive).as_posix()
-    if name not in members:
+    if name not in files:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
-    return str(archive), *members[name]
+    return str(archive), *files[name]
 
 
 @lru_cache(maxsize=4096)
 def _index(archive: str, mtime: int, size: int) -> dict[str, tuple[int, int]]:
-    """Return first byte and size of every regular file in a tar; of one name twice, the last.
+    """Return place and size of every regular file in an archive; of one name twice, the last.
 
-    Time and size make a changed archive another one.
+    The place is the first byte in a tar, the row in Parquet. Time and size make a changed archive
+    another one.
     """
     try:
+        if archive.endswith(_PARQUET):
+            import pyarrow.parquet as pq
+
+            table = pq.read_table(archive, columns=["image_id", "size"])
+            rows = zip(*(table[name].to_pylist() for name in ("image_id", "size")), strict=True)
+            return {f"{name}.png": (row, size) for row, (name, size) in enumerate(rows)}
         with tarfile.open(archive, "r:") as file:
             return {
                 posixpath.normpath(one.name): (one.offset_data, one.size)
                 for one in file
                 if one.isreg() and not one.issparse()
             }
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, KeyError) as error:
         raise OSError(errno.EIO, f"The archive is damaged ({error})", archive) from error
+
+
+def _picture(archive: str, mtime: int, row: int) -> bytes:
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(archive)
+    group = 0
+    while row >= metadata.row_group(group).num_rows:
+        row -= metadata.row_group(group).num_rows
+        group += 1
+    data: bytes = _pictures(archive, mtime, group)[row].as_py()
+    return data
+
+
+@lru_cache(maxsize=2)
+def _pictures(archive: str, mtime: int, group: int) -> Any:
+    """Return the pictures of one row group; neighbours are mostly read one after the other."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(archive) as file:
+        column = file.read_row_group(group, columns=["image.bytes"])["image"]
+    return column.combine_chunks().field("bytes")

@@ -102,11 +102,10 @@ def run(
             if chosen.shard is not None:
                 raise UnfinishedError(call.summary())
             with crew.alone(_FOLDER):
-                same = all(earlier.get(key) == identity[key] for key in job.free)
-                result = call.kept() if same else None
+                result = call.kept()
                 if result is None:
                     result = call.finish(time.monotonic() - started)
-                crew.tidy()
+                crew.tidy(packs=job.moved)
     job.meet()
     return result
 

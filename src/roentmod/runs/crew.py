@@ -99,11 +99,12 @@ class Crew:
             with suppress(OSError):
                 path.unlink()
 
-    def tidy(self) -> None:
-        """Remove claims that dead processes left, unless somebody else works here now."""
+    def tidy(self, *, packs: bool = False) -> None:
+        """Remove claims of dead processes, and `packs`, unless somebody else works here now."""
         if all(path.name == self.name for path in self._members.glob("[!.]*")):
             held = {path for paths in self._held.values() for path in paths}
-            for path in set(self._claims.glob("*")) - held:
+            left = set(self._claims.glob("*")) - held
+            for path in left | set(self._claims.parent.glob("*.pack") if packs else ()):
                 with suppress(OSError):
                     path.unlink()
 

@@ -124,6 +124,7 @@ class Job(ABC, Generic[R]):
         free: keys of the identity that may differ from those of an earlier run.
         packed: keep files of parts inside the journal, where `finish` takes them from, and not
             beside it.
+        moved: `finish` keeps packed files elsewhere, and they are removed after it.
         hashed: make a part again if one of its files has changed, and not only if one is gone.
         at_once: parts for one call of `make_all`.
         rank: of this process among those that make parts together; 0 keeps what is made.
@@ -136,6 +137,7 @@ class Job(ABC, Generic[R]):
     free: ClassVar[tuple[str, ...]] = ()
     hashed: ClassVar[bool] = False
     packed: bool = False
+    moved: bool = False
     at_once: int = 1
     rank: int = 0
 

@@ -93,10 +93,13 @@ def write_record(
 ) -> dict[str, Any]:
     """Write and return the record of a run that begins or goes on.
 
-    When an earlier call began, when it ended and what all took are kept, as is what else it wrote.
+    When an earlier call began, when it ended and what all took are kept, as is what else it wrote;
+    with another identity, its result is not this call's, and it has not ended.
     """
     provenance = made_with(libraries)
     provenance |= {k: v for k, v in earlier.get("provenance", {}).items() if k in _KEPT}
+    if any(earlier.get(key) != value for key, value in identity.items()):
+        provenance.pop("finished", None)
     record = {**earlier, **identity, "provenance": provenance}
     if record != earlier:
         write_json(path, record)

@@ -1,23 +1,23 @@
 """The counterfactual training set: findings added to baselines, with labels that fit.
 
-`run` does what is left of a run directory and returns the result. The directory holds ``images/``
-(one folder a shard), ``manifest.parquet`` (one row a picture, also those that failed, and why),
-``manifest.csv`` (the same pictures as a plain folder that `roentmod.datasets` loads),
-``augment.json`` (plan, labels, editor, judge, co-occurrence, versions) and ``parts/`` (what is
-done). Nothing in it tells the time, so that two runs give the same bytes. `check` is what a
-training asks before it trusts a manifest; `export` writes other libraries' forms.
+`run` does what is left of a run directory and returns the result. The directory holds the pictures,
+``manifest.parquet`` (one row per picture, also of those that failed, and why), ``manifest.csv``
+(the same pictures as a plain folder that `roentmod.datasets` loads), ``augment.json`` (plan,
+labels, editor, judge, co-occurrence, versions), and the engine's ``run.json`` and ``parts/``. Up to
+10,000 planned pictures are files, ``images/00000/NAME.png``; more lie in shards, and the manifest's
+paths lead into them: ``shards/train-00000.tar/NAME.png``. Tables, record and pictures tell no time,
+so that two runs give the same bytes. `check` is what a training asks before it trusts a manifest;
+`export` writes other libraries' forms; `put` copies a set to a store.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,21 +25,26 @@ import pandas as pd
 import roentmod
 from roentmod.classifiers import Judge
 from roentmod.datasets import Dataset
+from roentmod.edits import Edit
 from roentmod.errors import DatasetError
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
 from roentmod.jobs.augment.export import Form, export
-from roentmod.jobs.augment.make import Case, Maker, cases_of
-from roentmod.jobs.augment.manifest import MANIFEST, check, check_table, labels_of, plain, tabled
+from roentmod.jobs.augment.job import AugmentJob, Case
+from roentmod.jobs.augment.manifest import check, labels_of
 from roentmod.jobs.augment.matrix import load_cooccurrence, save_cooccurrence
 from roentmod.jobs.augment.plan import Labelling, Plan, Policy
+from roentmod.jobs.augment.result import AugmentResult, label_facts, load, relabel
+from roentmod.jobs.augment.stores import put
+from roentmod.runs import Workers
+from roentmod.runs import run as carry_out
 from roentmod.science.cooccurrence import CoOccurrence
-from roentmod.store import atomic, write_json
 
 __all__ = [
     "AugmentResult",
     "Form",
     "Labelling",
+    "Pictures",
     "Plan",
     "Policy",
     "check",
@@ -47,40 +52,16 @@ __all__ = [
     "labels_of",
     "load",
     "load_cooccurrence",
+    "put",
     "relabel",
     "run",
     "save_cooccurrence",
 ]
 
-RECORD = "augment.json"
-_LIBRARIES = ("numpy", "pandas", "pyarrow", "torch", "onnxruntime", "diffusers", "pillow")
-# What may change between runs in one folder: labels, and what they follow from.
-_FREE = ("labels", "cooccurrence", "counts", "provenance")
-
-
-@dataclass(frozen=True, eq=False)
-class AugmentResult:
-    """A counterfactual training set.
-
-    Attributes:
-        folder: the run directory.
-        manifest: one row per picture; `manifest.COLUMNS`, then one column per head.
-        record: what ``augment.json`` holds.
-    """
-
-    folder: Path
-    manifest: pd.DataFrame
-    record: dict[str, Any]
-
-    @property
-    def training(self) -> pd.DataFrame:
-        """The rows that have a picture and labels."""
-        return self.manifest[self.manifest["status"] == "ok"].reset_index(drop=True)
-
-    def counts(self) -> pd.DataFrame:
-        """Return counterfactuals by added finding (down) and status (across)."""
-        edited = self.manifest[self.manifest["arm"] == "counterfactual"]
-        return pd.crosstab(edited["edited_finding"], edited["status"])
+Pictures = Literal["auto", "files", "webdataset", "parquet"]
+# So many pictures are files; more would be too many for a disk or a store.
+_FILES = 10_000
+_FACTS = ("baseline_id", "patient_id", "site", "view", "sex", "age")
 
 
 def run(
@@ -92,11 +73,14 @@ def run(
     *,
     judge: Classifier | None = None,
     rates: CoOccurrence | None = None,
+    pictures: Pictures = "auto",
+    store: str | None = None,
+    workers: str | Workers = "serial",
     progress: Progress | None = None,
 ) -> AugmentResult:
     """Make a counterfactual training set; an interrupted run goes on where it stopped.
 
-    With another labelling in the same folder, only tables are written again.
+    With another labelling in the same folder, no picture is made again.
 
     Args:
         data: where radiographs come from.
@@ -106,72 +90,80 @@ def run(
         folder: the run directory.
         judge: gates edits; None is the bundled one.
         rates: where soft labels come from; None is the matrix that the package brings.
+        pictures: "files", or shards of at most 256 MB as "webdataset" (tar) or "parquet"; "auto"
+            makes tars of more than 10,000 planned pictures, and for a store.
+        store: also `put` the set there.
+        workers: who makes the parts, a form of `roentmod.runs.workers`.
         progress: called with baselines done and in all.
 
     Raises:
         DatasetError: no baseline, one with a finding, a patient in two splits, labels that the
-            matrix lacks, or `folder` holds a training set of something else.
+            matrix lacks, or an unknown form of pictures.
         EditError: the editor cannot make one of the edits.
+        RunError: `folder` holds a training set of something else, or the store cannot be used.
     """
     if rates is None and plan.labelling.needs_rates:
         rates = load_cooccurrence()
     targets = plan.labelling.targets(plan.findings, rates)
     facts = _facts(data, baselines, next(iter(targets.values())))
     arms = [n for n, on in (("baseline", plan.baselines), ("sham", plan.shams)) if on]
-    cases = cases_of(facts, plan.assign(baselines["baseline_id"]), len(arms), plan.shard)
+    assigned = plan.assign(facts["baseline_id"])
+    cases = _cases(assigned, len(arms), plan.shard)
+    rows = pd.Index(facts["baseline_id"]).get_indexer([case.baseline_id for case in cases])
     gating = None if plan.gate_logit is None else judge or Judge.load()
-    record = _record(data, cases, editor, plan, gating)
-    record |= _labels(plan.labelling, targets, rates)
+    form = _form(pictures, sum(len(case.edits) + len(arms) for case in cases), store)
+    record = _record(data, cases, editor, plan, gating) | {"form": form}
     # What the editor cannot do is said before anything is done.
     editor.edit([], list(dict.fromkeys(edit for case in cases for edit in case.edits)))
-    _claim(folder, record)
-    rows = Maker(data, editor, gating, plan.gate_logit, arms, folder).make(cases, progress)
-    table = tabled(rows, targets)
-    check_table(table, folder)
-    return _write(AugmentResult(folder, table, record))
+    job = AugmentJob(
+        data,
+        editor,
+        gating,
+        gate=plan.gate_logit,
+        arms=arms,
+        form=form,
+        baselines=facts.iloc[rows],
+        cases=cases,
+        facts=record | label_facts(plan.labelling, targets, rates),
+        targets=targets,
+    )
+    stages = None if progress is None else lambda _: progress
+    result = carry_out(job, folder, workers=workers, stages=stages)
+    if store is not None:
+        put(result, store)
+    return result
 
 
-def load(folder: Path) -> AugmentResult:
-    """Return a finished training set.
-
-    Raises:
-        DatasetError: none is there, or `check` refuses it.
-    """
-    table = check(folder)
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"A training set's folder holds {RECORD}; reading it gave '{type(error).__name__}'. "
-            "Run roentmod augment again."
-        ) from error
-    return AugmentResult(folder, table, record)
+def _form(pictures: Pictures, planned: int, store: str | None) -> str:
+    if pictures not in get_args(Pictures):
+        known = ", ".join(get_args(Pictures))
+        raise DatasetError(f"Pictures are kept as one of {known}; got '{pictures}'.")
+    if pictures != "auto":
+        return pictures
+    return "files" if planned <= _FILES and store is None else "webdataset"
 
 
-def relabel(
-    result: AugmentResult, labelling: Labelling, rates: CoOccurrence | None = None
-) -> AugmentResult:
-    """Return the training set with other labels on the same pictures; no file is touched.
+def _cases(assigned: Mapping[str, tuple[Edit, ...]], extra: int, size: int) -> list[Case]:
+    """Return the cases in order, folders of loose pictures filled to `size` planned ones.
 
     Args:
-        result: the training set.
-        labelling: the other labels.
-        rates: where soft labels come from; None is the matrix that the package brings.
-
-    Raises:
-        DatasetError: labels that the matrix lacks.
+        assigned: edits of each baseline, in order.
+        extra: pictures of a baseline besides its edits.
+        size: most pictures of a folder.
     """
-    if rates is None and labelling.needs_rates:
-        rates = load_cooccurrence()
-    targets = labelling.targets(result.record["plan"]["findings"], rates)
-    table = tabled(result.manifest.to_dict("records"), targets)
-    record = result.record | _labels(labelling, targets, rates)
-    return replace(result, manifest=table, record=record)
+    cases, shard, filled = [], 0, 0
+    for name, edits in assigned.items():
+        planned = len(edits) + extra
+        if not planned:
+            continue
+        if filled and filled + planned > size:
+            shard, filled = shard + 1, 0
+        cases.append(Case(name, edits, shard))
+        filled += planned
+    return cases
 
 
-def _facts(
-    data: Dataset, baselines: pd.DataFrame, heads: Mapping[str, float]
-) -> dict[str, dict[str, Any]]:
+def _facts(data: Dataset, baselines: pd.DataFrame, heads: Mapping[str, float]) -> pd.DataFrame:
     """Return what the manifest says of each baseline.
 
     Raises:
@@ -179,36 +171,27 @@ def _facts(
     """
     if baselines.empty:
         raise DatasetError("A training set needs baselines; got none. Choose some.")
-    known = data.table.set_index("image_id")
     names = [str(name) for name in baselines["baseline_id"]]
-    strange = [name for name in names if name not in known.index]
-    if strange:
+    rows = pd.Index(data.table["image_id"]).get_indexer(names)
+    if (rows < 0).any():
+        strange = names[int(np.argmax(rows < 0))]
         raise DatasetError(
-            f"Baselines are pictures of {data.name}; it has no '{strange[0]}'. Choose them there."
+            f"Baselines are pictures of {data.name}; it has no '{strange}'. Choose them there."
         )
-    states = known.loc[names, list(heads)].astype(str)
+    states = data.table[list(heads)].iloc[rows].astype(str)
     for row, column in np.argwhere(states.isin(["positive", "uncertain"]).to_numpy()):
         raise DatasetError(
             f"A baseline shows no finding; '{names[row]}' is {states.to_numpy()[row, column]} "
             f"for {list(heads)[column]}. Choose with datasets.baselines."
         )
-    told = ["baseline_id", "patient_id", "site", "view", "sex", "age"]
-    table = baselines[told].assign(split=known.loc[names, "split"].to_numpy())
-    _check_patients(table)
-    return {str(row["baseline_id"]): _words(row) for row in table.to_dict("records")}
-
-
-def _words(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(k): float(v) if k == "age" else str(v) for k, v in row.items()}
-
-
-def _check_patients(table: pd.DataFrame) -> None:
+    table = baselines[list(_FACTS)].assign(split=data.table["split"].to_numpy()[rows])
     splits = table.groupby("patient_id")["split"].nunique()
     if (splits > 1).any():
         raise DatasetError(
             f"A patient belongs to one split; {splits.idxmax()} is in {splits.max()}. Correct the "
             "data set, or choose baselines of one split."
         )
+    return table.astype({name: "float64" if name == "age" else str for name in table.columns})
 
 
 def _record(
@@ -218,7 +201,7 @@ def _record(
     plan: Plan,
     judge: Classifier | None,
 ) -> dict[str, Any]:
-    """Return what ``augment.json`` holds, less the labels. All but `_FREE` must stay the same."""
+    """Return what ``augment.json`` holds, less labels and provenance."""
     fixed = {key: value for key, value in asdict(plan).items() if key != "labelling"}
     names = "\n".join(f"{case.shard} {case.baseline_id}" for case in cases)
     blind = [] if judge is None else [f for f in plan.findings if f not in judge.findings]
@@ -233,72 +216,13 @@ def _record(
         "editor": _described(editor),
         "judge": None if judge is None else _described(judge),
         "not_gated": list(plan.findings) if judge is None else blind,
-        "provenance": {
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "roentmod": roentmod.__version__,
-            **{name: version(name) for name in _LIBRARIES},
-        },
     }
-
-
-def _labels(
-    labelling: Labelling, targets: Mapping[str, Mapping[str, float]], rates: CoOccurrence | None
-) -> dict[str, Any]:
-    """Return what the record says of labels; a soft one without its source would be no fact."""
-    source = {"source": rates.source, "unit": rates.unit} if rates is not None else None
-    said = {
-        added: {head: None if label != label else label for head, label in labels.items()}
-        for added, labels in targets.items()
-    }
-    policy = json.loads(json.dumps(asdict(labelling)))
-    used = source if labelling.needs_rates else None
-    return {"labels": policy | {"targets": said}, "cooccurrence": used}
 
 
 def _described(part: Any) -> dict[str, Any]:
     """Return what an editor or a judge says of itself."""
-    told = getattr(part, "describe", None)
-    if not callable(told):
+    describe = getattr(part, "describe", None)
+    if not callable(describe):
         return {"name": getattr(part, "name", type(part).__name__)}
-    said: dict[str, Any] = json.loads(json.dumps(told()))
-    return said
-
-
-def _claim(folder: Path, record: Mapping[str, Any]) -> None:
-    """Take `folder` for this training set, or make sure that it is this one's already.
-
-    Raises:
-        DatasetError: it holds another one.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"--out names a folder; '{folder.name}' is a file. Name another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RECORD
-    if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        other = [k for k in record if k not in _FREE and old.get(k) != record[k]]
-        if other:
-            raise DatasetError(
-                f"{folder} holds a training set with another {', '.join(other)}. Give it back, or "
-                "name another folder."
-            )
-        if old.get("labels") != record["labels"]:
-            # Until the tables are written again they would contradict the record.
-            (folder / MANIFEST).unlink(missing_ok=True)
-    write_json(path, record)
-
-
-def _write(result: AugmentResult) -> AugmentResult:
-    """Write tables and record; the manifest comes last, and says that all is there."""
-    with atomic(result.folder / "manifest.csv") as part:
-        plain(result.manifest).to_csv(part, index=False, lineterminator="\n")
-    counts = {
-        name: {str(status): int(number) for status, number in row.items()}
-        for name, row in result.counts().to_dict("index").items()
-    }
-    done = replace(result, record=result.record | {"counts": counts})
-    write_json(result.folder / RECORD, done.record)
-    with atomic(result.folder / MANIFEST) as part:
-        result.manifest.to_parquet(part, index=False)
-    return done
+    facts: dict[str, Any] = json.loads(json.dumps(describe()))
+    return facts

@@ -5,22 +5,19 @@ Both are made from the manifest at will, and hold only rows of status "ok".
 
 from __future__ import annotations
 
-import io
-import json
-import math
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from roentmod.errors import DatasetError
 from roentmod.imaging.provenance import STATEMENT
-from roentmod.jobs.augment.manifest import COLUMNS, check, labels_of
-from roentmod.store import atomic
+from roentmod.jobs.augment.manifest import check, labels_of
+from roentmod.jobs.augment.shards import SHARDS, Shards
+from roentmod.store import atomic, read_bytes
 
 __all__ = ["Form", "export"]
 
@@ -33,85 +30,68 @@ def export(folder: Path, form: Form, *, shard: int = 1000) -> Path:
 
     ``webdataset/SPLIT-00000.tar`` holds, for each key, a ``.png`` and a ``.json`` with the facts of
     its row, its edit and its labels (null: unlabelled). ``huggingface/`` is what
-    ``datasets.load_dataset("imagefolder", data_dir=...)`` reads: a folder a split with
-    ``metadata.parquet``; pictures are hard links where the disk has them. The same set gives the
-    same bytes.
+    ``datasets.load_dataset("imagefolder", data_dir=...)`` reads: a folder per split with
+    ``metadata.parquet``; pictures are hard links where the disk has them. Of a set whose pictures
+    are in shards, it is ``SPLIT-00000.parquet`` with the pictures in it, which ``load_dataset``
+    reads as well. The same set gives the same bytes.
 
     Args:
         folder: the run directory of `run`.
-        form: which form.
-        shard: pictures a shard or folder, at most.
+        form: the form.
+        shard: pictures per shard or folder, at most.
 
     Raises:
         DatasetError: `check` refuses the manifest, or an unknown form.
     """
-    writers: dict[str, Callable[[pd.DataFrame, Path, Path], None]] = {
+    writers: dict[str, Callable[[pd.DataFrame, Path, Path, int], None]] = {
         "webdataset": _tars,
-        "huggingface": _image_folder,
+        "huggingface": _hugging_face,
     }
     if form not in writers or shard < 1:
         raise DatasetError(
             f"Forms are {', '.join(writers)}, of shards of 1 or more; got '{form}', {shard}."
         )
     table = check(folder)
-    made = table[table["status"] == "ok"]
-    number = made.groupby("split", sort=False).cumcount() // shard
-    made = made.assign(_shard=number.map("{:05d}".format))
     target, part = folder / form, folder / f".{form}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    writers[form](made, folder, part)
+    writers[form](table[table["status"] == "ok"], folder, part, shard)
     shutil.rmtree(target, ignore_errors=True)
     part.replace(target)
     return target
 
 
-def _tars(made: pd.DataFrame, folder: Path, target: Path) -> None:
-    for (split, number), rows in made.groupby(["split", "_shard"], sort=False):
-        name = target / f"{split or 'all'}-{number}.tar"
-        with atomic(name) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for row in rows.to_dict("records"):
-                _add(tar, f"{row['image_id']}.png", (folder / row["path"]).read_bytes())
-                said = json.dumps(_facts(row, labels_of(rows)), sort_keys=True)
-                _add(tar, f"{row['image_id']}.json", said.encode())
+def _tars(made: pd.DataFrame, folder: Path, target: Path, count: int) -> None:
+    _pack(made, folder, Shards(target, "webdataset", labels_of(made), count=count))
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    # The default entry has no time, owner or machine, so that bytes repeat.
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    tar.addfile(entry, io.BytesIO(content))
+def _pack(made: pd.DataFrame, folder: Path, shards: Shards) -> None:
+    for row in made.to_dict("records"):
+        shards.add({str(k): v for k, v in row.items()}, read_bytes(folder / row["path"]))
+    shards.close()
 
 
-def _facts(row: dict[Any, Any], columns: list[str]) -> dict[str, Any]:
-    heads = [name for name in columns if name != "_shard"]
-    facts = {name: _plain(row[name]) for name in COLUMNS if name not in ("path", "edit")}
-    synthetic = row["arm"] != "baseline"
-    return facts | {
-        "edit": json.loads(row["edit"]) if row["edit"] else None,
-        "labels": {name: _plain(row[name]) for name in heads},
-        "synthetic": "YES" if synthetic else "NO",
-        "statement": STATEMENT if synthetic else "",
-    }
+def _hugging_face(made: pd.DataFrame, folder: Path, target: Path, count: int) -> None:
+    named = made.assign(split=made["split"].map(lambda name: _HUB.get(name, name)))
+    if made["path"].str.startswith(f"{SHARDS}/").any():
+        _pack(named, folder, Shards(target, "parquet", labels_of(made), count=count))
+    else:
+        _image_folder(made, folder, target, count)
+    with atomic(target / "README.md") as part:
+        part.write_text("\n".join(_card(made)) + "\n", encoding="utf-8", newline="\n")
 
 
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _image_folder(made: pd.DataFrame, folder: Path, target: Path) -> None:
+def _image_folder(made: pd.DataFrame, folder: Path, target: Path, count: int) -> None:
     for split, rows in made.groupby("split", sort=False):
         place = target / _HUB.get(str(split), str(split))
-        names = [f"{s}/{i}.png" for s, i in zip(rows["_shard"], rows["image_id"], strict=True)]
+        names = [f"{n // count:05d}/{name}.png" for n, name in enumerate(rows["image_id"])]
         for source, name in zip(rows["path"], names, strict=True):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             _link(folder / source, place / name)
-        table = rows.drop(columns=["path", "_shard"])
+        table = rows.drop(columns="path")
         table.insert(0, "file_name", names)
         with atomic(place / "metadata.parquet") as part:
             table.to_parquet(part, index=False)
-    with atomic(target / "README.md") as part:
-        part.write_text("\n".join(_card(made)) + "\n", encoding="utf-8", newline="\n")
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,21 +1,37 @@
-"""The manifest of a counterfactual training set: its table, its checks, and its plain CSV."""
+"""The manifest of a counterfactual training set: its tables and checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from roentmod.errors import DatasetError, UnknownFindingError
 from roentmod.findings import NO_FINDING, finding
-from roentmod.store import file_sha256
+from roentmod.store import atomic, file_sha256, file_size
 
-__all__ = ["COLUMNS", "MANIFEST", "check", "check_table", "labels_of", "plain", "tabled"]
+__all__ = [
+    "COLUMNS",
+    "MANIFEST",
+    "NUMBERS",
+    "Row",
+    "check",
+    "check_table",
+    "labelled",
+    "labels_of",
+    "plain",
+    "tabled",
+    "written",
+]
 
+Row = dict[str, Any]
 MANIFEST = "manifest.parquet"
 COLUMNS = (
     "image_id",
@@ -38,30 +54,70 @@ COLUMNS = (
     "net_logit",
 )
 _NEEDED = ("image_id", "path", "patient_id", "split", "arm", "edited_finding", "status")
-_NUMBERS = ("age", "net_logit")
+NUMBERS = ("age", "net_logit")
+# Rows held in memory while tables are written.
+_ROWS = 20_000
 Mask = NDArray[np.bool_]
 
 
-def tabled(
-    rows: Iterable[Mapping[Any, Any]], targets: Mapping[str, Mapping[str, float]]
-) -> pd.DataFrame:
-    """Return rows as a manifest: `COLUMNS`, then one column a head.
+def labelled(row: Row, targets: Mapping[str, Mapping[str, float]]) -> Row:
+    """Return a manifest's row with its labels, NaN where it has no picture.
 
     Args:
-        rows: one a picture, with `COLUMNS`; None is NaN in a column of numbers.
+        row: with `COLUMNS`.
         targets: added finding to head to label; baselines and shams get 0.
-
-    A row without a picture has no labels.
     """
-    kinds: dict[str, Any] = {name: "float64" if name in _NUMBERS else str for name in COLUMNS}
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(kinds)
     heads = next(iter(targets.values()), {})
-    there = (table["status"] == "ok").to_numpy()
-    for head in heads:
-        by_finding = {added: labels[head] for added, labels in targets.items()} | {"": 0.0}
-        label = table["edited_finding"].map(by_finding).to_numpy(dtype=np.float64)
-        table[head] = np.where(there, label, np.nan)
-    return table
+    known = targets.get(row["edited_finding"], dict.fromkeys(heads, 0.0))
+    return row | (known if row["status"] == "ok" else dict.fromkeys(heads, np.nan))
+
+
+def tabled(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return rows with their labels as a manifest: `COLUMNS`, then one column per head.
+
+    None is NaN in a column of numbers.
+    """
+    table = pd.DataFrame(list(rows))
+    heads = [name for name in table.columns if name not in COLUMNS]
+    kinds: dict[str, Any] = dict.fromkeys(COLUMNS, str) | dict.fromkeys(NUMBERS, "float64")
+    return table[[*COLUMNS, *heads]].astype(kinds | dict.fromkeys(heads, "float64"))
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[Callable[[Row], None]]:
+    """Give what takes the rows of a manifest, with labels, in order, and writes them piecewise.
+
+    ``manifest.csv`` and ``manifest.parquet`` are whole, or as they were; the latter comes last.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    piece: list[Row] = []
+    writer: Any = None
+    with (
+        atomic(folder / MANIFEST) as part,
+        atomic(folder / "manifest.csv") as listing,
+        listing.open("w", encoding="utf-8", newline="") as text,
+        ExitStack() as stack,
+    ):
+
+        def flush() -> None:
+            nonlocal writer
+            table = tabled(piece)
+            plain(table).to_csv(text, header=writer is None, index=False, lineterminator="\n")
+            rows = pa.Table.from_pandas(table, preserve_index=False)
+            writer = writer or stack.enter_context(pq.ParquetWriter(part, rows.schema))
+            writer.write_table(rows)
+            piece.clear()
+
+        def add(row: Row) -> None:
+            piece.append(row)
+            if len(piece) == _ROWS:
+                flush()
+
+        yield add
+        if piece:
+            flush()
 
 
 def labels_of(table: pd.DataFrame) -> list[str]:
@@ -110,7 +166,7 @@ def check_table(table: pd.DataFrame, folder: Path, *, hashes: bool = False) -> N
     _check_pictures(table, there, folder, hashes)
 
 
-def _refuse(table: pd.DataFrame, bad: Mask, said: Any, remedy: str) -> None:
+def _refuse(table: pd.DataFrame, bad: Mask, fault: Any, remedy: str) -> None:
     """Refuse the first row that is `bad` (n).
 
     Raises:
@@ -120,7 +176,7 @@ def _refuse(table: pd.DataFrame, bad: Mask, said: Any, remedy: str) -> None:
         at = int(np.argmax(bad))
         row = table.iloc[at]
         raise DatasetError(
-            f"Manifest row {at + 1} ({row['image_id']}) {said(row)}; {int(bad.sum())} in all. "
+            f"Manifest row {at + 1} ({row['image_id']}) {fault(row)}; {int(bad.sum())} in all. "
             f"{remedy}."
         )
 
@@ -183,7 +239,7 @@ def _check_labels(table: pd.DataFrame, there: Mask) -> None:
 
 def _check_pictures(table: pd.DataFrame, there: Mask, folder: Path, hashes: bool) -> None:
     files = [folder / str(path) for path in table["path"]]
-    gone = np.array([ok and not file.is_file() for ok, file in zip(there, files, strict=True)])
+    gone = np.array([ok and not _is_there(file) for ok, file in zip(there, files, strict=True)])
     remedy = "Run roentmod augment again: it makes what is missing"
     _refuse(table, gone.astype(bool), lambda row: f"has no picture at '{row['path']}'", remedy)
     if not hashes:
@@ -192,8 +248,15 @@ def _check_pictures(table: pd.DataFrame, there: Mask, folder: Path, hashes: bool
     changed = [
         ok and file_sha256(file) != was for ok, file, was in zip(there, files, kept, strict=True)
     ]
-    said = "has a picture with other bytes than when it was made"
-    _refuse(table, np.array(changed, dtype=bool), lambda _: said, "Delete it, and run again")
+    message = "has a picture with other bytes than when it was made"
+    _refuse(table, np.array(changed, dtype=bool), lambda _: message, "Delete it, and run again")
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file_size(file) >= 0
+    except OSError:
+        return False
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:

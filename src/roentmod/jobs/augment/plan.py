@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import gcd
 from typing import Literal, get_args
 
@@ -166,12 +167,14 @@ class Plan:
         total = round(self.ratio * n)
         block = k // gcd(n, k)
         dealt: dict[str, tuple[Edit, ...]] = {}
+        # Few edits differ: each is one object, however many baselines get it.
+        edit = lru_cache(self._edit)
         for rank, name in enumerate(names):
             passes = range(total // n + (rank < total % n))
             # Within a block all passes fall on other findings; the next block starts one further.
             places = [(rank + number * n + number // block) % k for number in passes]
             added = [self.findings[place] for place in sorted(places)]
-            dealt[name] = tuple(self._edit(one, self._severity(name, one)) for one in added)
+            dealt[name] = tuple(edit(one, self._severity(name, one)) for one in added)
         return dealt
 
     def _severity(self, baseline: str, added: str) -> Severity | None:

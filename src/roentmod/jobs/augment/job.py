@@ -1,0 +1,303 @@
+"""Edits, gate and pictures of a training set: one part per baseline, with all its edits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roentmod import imaging
+from roentmod.datasets import Dataset
+from roentmod.editors import compose
+from roentmod.edits import Arm, Edit
+from roentmod.errors import RunError
+from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor
+from roentmod.jobs.audit.predict import Readers
+from roentmod.jobs.augment.manifest import MANIFEST, Row, labelled, written
+from roentmod.jobs.augment.result import RECORD, AugmentResult
+from roentmod.jobs.augment.shards import Repacking
+from roentmod.radiograph import Radiograph
+from roentmod.runs import AGAIN, Done, Job, Made, Part, Stage, Task
+from roentmod.runs.record import made_with
+from roentmod.runs.workers import attempt
+from roentmod.science.effects import JUDGE
+from roentmod.store import canonical_hash, write_json
+
+__all__ = ["AugmentJob", "Case"]
+
+_TABLE = "pictures"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One baseline, what is done to it, and the folder of loose pictures that it belongs to."""
+
+    baseline_id: str
+    edits: tuple[Edit, ...]
+    shard: int
+
+    @property
+    def key(self) -> str:
+        """Name of its files: 16 hex digits, as ids may hold slashes and patients' names."""
+        return hashlib.sha256(self.baseline_id.encode()).hexdigest()[:16]
+
+
+class AugmentJob(Job[AugmentResult]):
+    """Pictures of cases; the result is their manifest.
+
+    Args:
+        data: where radiographs come from.
+        editor: makes counterfactuals and shams.
+        judge: gates them; None lets all pass.
+        gate: least net rise of the judge's logit.
+        arms: which of "baseline" and "sham" are written besides counterfactuals.
+        form: "files", or of shards "webdataset" or "parquet".
+        baselines: rows of facts, in the order of the manifest.
+        cases: what is done to each, in the same order.
+        facts: what the record says.
+        targets: labels by added finding.
+    """
+
+    kind = "augment"
+    article = "a training set"
+    record = "run.json"
+    libraries = ("numpy", "pandas", "pyarrow", "torch", "onnxruntime", "diffusers", "pillow")
+    free = ("labels", "cooccurrence")
+    moved = True
+
+    def __init__(
+        self,
+        data: Dataset,
+        editor: RadiographEditor,
+        judge: Classifier | None,
+        *,
+        gate: float | None,
+        arms: Sequence[str],
+        form: Any,
+        baselines: pd.DataFrame,
+        cases: list[Case],
+        facts: dict[str, Any],
+        targets: Mapping[str, Mapping[str, float]],
+    ) -> None:
+        """Take the parts; nothing is done yet."""
+        self._data, self._editor, self._judge = data, editor, judge
+        self._gate, self._arms, self._form = gate, tuple(arms), form
+        self._baselines, self._cases = baselines, cases
+        self._facts, self._targets = facts, targets
+        self._readers = Readers({} if judge is None else {JUDGE: judge})
+        self.packed = form != "files"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what only plan and end of the run need."""
+        return self.__dict__ | {"_cases": [], "_baselines": None}
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the record; labels may change."""
+        return self._facts
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the only stage: one part per case."""
+        yield Stage("editing", len(self._cases), lambda: map(self._part, self._cases))
+
+    def _part(self, case: Case) -> Part:
+        # The gate, editor and judge are the folder's.
+        edits = [_id(edit) for edit in case.edits]
+        return Part(canonical_hash([case.baseline_id, edits, self._arms])[:32], case)
+
+    def make(self, task: Task) -> Made:
+        """Edit a baseline, let the judge see it, and encode what passes."""
+        case: Case = task.part.inputs
+        radiograph = self._data.radiograph(case.baseline_id)
+        edited = self._editor.edit([radiograph], case.edits) if case.edits else []
+        return self._made(case, radiograph, edited)
+
+    def lost(self, part: Part, status: str, message: str) -> Made:
+        """Return the rows of a case of which nothing was made."""
+        case: Case = part.inputs
+        rows = [_row(case, "baseline")] if "baseline" in self._arms else []
+        rows += [_row(case, "counterfactual", edit) for edit in case.edits]
+        made = Made()
+        why = {"status": "editor_failed" if status == "failed" else status, "message": message}
+        for row in rows:
+            _add(made, row | why)
+        return made
+
+    def _made(self, case: Case, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+        made = Made()
+        verdicts = self._verdicts(edited)
+        if "baseline" in self._arms:
+            self._keep(made, case, _row(case, "baseline"), radiograph)
+        passed = [e for e, why in zip(edited, verdicts, strict=True) if why["status"] == "ok"]
+        if "sham" in self._arms and passed:
+            # All edits of a baseline share the noise, so that one sham stands for all.
+            self._keep(made, case, _row(case, "sham", passed[0].edit.sham()), passed[0])
+        for one, verdict in zip(edited, verdicts, strict=True):
+            row = _row(case, "counterfactual", one.edit) | verdict
+            if row["status"] == "ok":
+                self._keep(made, case, row, one)
+            else:
+                _add(made, row)
+        return made
+
+    def _keep(self, made: Made, case: Case, row: Row, picture: Radiograph | Counterfactual) -> None:
+        """Add a picture, and its row with path and hash."""
+        name = f"{row['image_id']}.png"
+        if isinstance(picture, Radiograph):
+            data = imaging.encode(picture, name, provenance=None)
+        else:
+            arm: Arm = "sham" if row["arm"] == "sham" else "counterfactual"
+            data = imaging.encode_edit(picture, name, arm=arm)
+        path = name if self.packed else f"images/{case.shard:05d}/{name}"
+        made.files[path] = data
+        _add(made, row | {"path": path, "sha256": hashlib.sha256(data).hexdigest()})
+
+    def _verdicts(self, edited: Sequence[Counterfactual]) -> list[Row]:
+        """Return status, message and net logit of every edit."""
+        verdicts: list[Row] = [
+            {"status": one.status, "message": "" if one.status == "ok" else "no picture was made"}
+            for one in edited
+        ]
+        judge = self._judge
+        if judge is None or self._gate is None:
+            return verdicts
+        seen = [n for n, one in enumerate(edited) if one.edit.findings[0] in judge.findings]
+        seen = [n for n in seen if edited[n].image is not None and edited[n].sham is not None]
+        pictures = [p for n in seen for p in (edited[n].image, edited[n].sham) if p is not None]
+        if not pictures:
+            return verdicts
+        reading = self._readers.read(JUDGE, [compose.shrink(p, judge.size) for p in pictures])
+        for at, number in enumerate(seen):
+            bad = [s for s in reading.status[2 * at : 2 * at + 2] if s != "ok"]
+            if bad:
+                verdicts[number] = {"status": bad[0], "message": f"the judge: {reading.message}"}
+                continue
+            column = judge.findings.index(edited[number].edit.findings[0])
+            logit, sham = np.asarray(reading.logits[2 * at : 2 * at + 2, column], np.float64)
+            verdicts[number] |= _verdict(float(logit - sham), self._gate)
+        return verdicts
+
+    def finish(self, done: Done) -> AugmentResult:
+        """Write shards, tables and record; the manifest comes last."""
+        heads = list(next(iter(self._targets.values())))
+        counts: Counter[tuple[str, str]] = Counter()
+        pictures = 0
+        packing = Repacking(done.folder, self._form, heads) if self.packed else None
+        with packing or nullcontext(), written(done.folder) as add:
+            for row, part in self._rows(done):
+                if row["arm"] == "counterfactual":
+                    counts[row["edited_finding"], row["status"]] += 1
+                if row["status"] == "ok":
+                    pictures += 1
+                    if packing is not None:
+                        self._pack(done, part, row, packing)
+                add(row)
+            # No times: two runs give the same bytes.
+            own = made_with(self.libraries)
+            provenance = {k: v for k, v in own.items() if k not in ("started", "synthetic")}
+            record = self._facts | {"counts": _crosstab(counts), "pictures": pictures}
+            record["provenance"] = provenance
+            if packing is not None:
+                record["shards"] = packing.finish()
+            write_json(done.folder / RECORD, record)
+        return AugmentResult(done.folder, record)
+
+    def _rows(self, done: Done) -> Iterator[tuple[Row, Part]]:
+        """Yield the rows of the manifest with their labels, in order."""
+        columns = list(self._baselines.columns)
+        facts = zip(*(self._baselines[name] for name in columns), strict=True)
+        for values, (part, made) in zip(facts, done.parts(), strict=True):
+            known = dict(zip(columns, values, strict=True))
+            for row in made.rows.get(_TABLE, ()):
+                yield labelled(known | row, self._targets), part
+
+    def _pack(self, done: Done, part: Part, row: Row, packing: Repacking) -> None:
+        """Put a row's picture into its shard."""
+        picture = self._picture(done, part, row, packing)
+        row["sha256"] = hashlib.sha256(picture).hexdigest()
+        row["path"] = packing.add(row, picture)
+
+    def _picture(self, done: Done, part: Part, row: Row, packing: Repacking) -> bytes:
+        """Return a row's picture: the journal has it, or a shard that is there.
+
+        Where neither has it whole, as a file was lost, it is made again.
+
+        Raises:
+            RunError: it cannot be made again.
+        """
+        name = row["path"]
+        for look in (lambda: done.content(part, name), lambda: packing.earlier(name)):
+            with suppress(OSError):
+                picture = look()
+                if picture and hashlib.sha256(picture).hexdigest() == row["sha256"]:
+                    return picture
+        made = attempt(self, [Task(part, done.folder)])[0]
+        if name not in made.files:
+            raise RunError(
+                f"Pictures are kept in shards; {name} is in none, and making it again gave "
+                f"'{made.items[0]['message']}'. Mend that, and run again."
+            )
+        return made.files[name]
+
+    def load(self, folder: Path) -> AugmentResult | None:
+        """Return the training set as it lies there, None where a file of it is gone."""
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        shards = [(folder / one["path"], one["bytes"]) for one in record.get("shards", ())]
+        whole = all(path.is_file() and path.stat().st_size == size for path, size in shards)
+        same = all(record.get(key) == value for key, value in self._facts.items())
+        there = whole and same and (folder / MANIFEST).is_file()
+        return AugmentResult(folder, record) if there else None
+
+
+@lru_cache(maxsize=1024)
+def _id(edit: Edit) -> str:
+    return edit.id
+
+
+def _add(made: Made, row: Row) -> None:
+    made.add(_TABLE, row)
+    if row["status"] in AGAIN:
+        made.missing(row["status"], row["message"], image_id=row["image_id"])
+
+
+def _row(case: Case, arm: str, edit: Edit | None = None) -> Row:
+    added = " + ".join(edit.findings) if edit and arm == "counterfactual" else ""
+    last = edit.id if edit and arm == "counterfactual" else arm
+    return {
+        "image_id": f"{case.key}-{last}",
+        "path": "",
+        "sha256": "",
+        "arm": arm,
+        "edited_finding": added,
+        "severity": (edit.severity or "") if edit else "",
+        "edit_id": edit.id if edit else "",
+        "edit": json.dumps(asdict(edit), sort_keys=True) if edit else "",
+        "status": "ok",
+        "message": "",
+        "net_logit": None,
+    }
+
+
+def _verdict(net: float, gate: float) -> Row:
+    if not math.isfinite(net):
+        return {"status": "not_finite", "message": "the judge's logits are not finite"}
+    if net >= gate:
+        return {"net_logit": net}
+    message = f"the judge's logit rises by {net:.2f} against the sham, less than {gate:g}"
+    return {"status": "not_seen", "message": message, "net_logit": net}
+
+
+def _crosstab(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Return counts by finding and status, with a 0 where there is none."""
+    statuses = sorted({status for _, status in counts})
+    findings = sorted({finding for finding, _ in counts})
+    return {name: {one: counts.get((name, one), 0) for one in statuses} for name in findings}
