@@ -52,6 +52,13 @@ def augment(
     form: Annotated[
         list[str] | None, typer.Option(help="Also write as webdataset or huggingface; repeat.")
     ] = None,
+    pictures: Annotated[
+        Literal["auto", "files", "webdataset", "parquet"],
+        typer.Option(help="Files, or shards; auto: files up to 10,000."),
+    ] = "auto",
+    store: Annotated[
+        str | None, typer.Option(help="Also put the set there: s3://bucket/set, gs://, ...")
+    ] = None,
     domain: Pack = None,
 ) -> None:
     """Make a counterfactual training set: pictures, labels, and where each came from."""
@@ -82,12 +89,14 @@ def augment(
             out,
             judge=judge_of(pack),
             rates=rates,
+            pictures=pictures,
+            store=store,
             progress=stages("editing"),
         )
     for one in form or []:
         typer.echo(f"{one}: {making.export(out, cast('making.Form', one))}")
     typer.echo(result.counts().to_string())
-    typer.echo(f"{len(result.training)} pictures with labels are in {out}")
+    typer.echo(f"{len(result)} pictures with labels are in {out}")
 
 
 def _pair(text: str) -> tuple[str, str, Any]:

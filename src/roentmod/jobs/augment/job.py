@@ -6,10 +6,10 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +235,11 @@ class AugmentJob(Job[AugmentResult]):
             RunError: it cannot be made again.
         """
         name = row["path"]
-        for look in (lambda: done.content(part, name), lambda: packing.earlier(name)):
+        looks: tuple[Callable[[], bytes | None], ...] = (
+            partial(done.content, part, name),
+            partial(packing.earlier, name),
+        )
+        for look in looks:
             with suppress(OSError):
                 picture = look()
                 if picture and hashlib.sha256(picture).hexdigest() == row["sha256"]:

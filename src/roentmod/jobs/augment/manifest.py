@@ -69,7 +69,7 @@ def labelled(row: Row, targets: Mapping[str, Mapping[str, float]]) -> Row:
     """
     heads = next(iter(targets.values()), {})
     known = targets.get(row["edited_finding"], dict.fromkeys(heads, 0.0))
-    return row | (known if row["status"] == "ok" else dict.fromkeys(heads, np.nan))
+    return {**row, **(known if row["status"] == "ok" else dict.fromkeys(heads, np.nan))}
 
 
 def tabled(rows: Iterable[Row]) -> pd.DataFrame:

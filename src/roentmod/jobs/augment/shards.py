@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,17 +34,6 @@ _MOST = 256 * 2**20
 _END, _ENTRY = 20 * 512, 4 * 512
 # Pictures per row group: what a reader of one picture loads.
 _GROUP = 16
-
-
-class _Shard(Protocol):
-    """A shard that is being written; `size` in bytes so far."""
-
-    size: int
-    count: int
-
-    def add(self, row: Row, picture: bytes) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class _Tar:
@@ -124,7 +113,7 @@ class Shards:
         self._folder, self._heads, self._count = folder, heads, count
         self._kind: type[_Tar | _Table] = _Tar if form == "webdataset" else _Table
         self._suffix = ".tar" if form == "webdataset" else ".parquet"
-        self._open: dict[str, tuple[Path, _Shard]] = {}
+        self._open: dict[str, tuple[Path, _Tar | _Table]] = {}
         self._numbers: Counter[str] = Counter()
         # One entry per shard: "path" (its name), "pictures", "bytes", "sha256".
         self.written: list[dict[str, Any]] = []
@@ -160,7 +149,7 @@ class Shards:
                 shard.close()
         self._open = {}
 
-    def _full(self, shard: _Shard, size: int) -> bool:
+    def _full(self, shard: _Tar | _Table, size: int) -> bool:
         if shard.count == self._count:
             return True
         return shard.size + size + _ENTRY + _END > _MOST

@@ -1,0 +1,249 @@
+"""Pictures in shards and stores: the same set as of loose files, whatever was cut off."""
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from roentmod import datasets, imaging, store
+from roentmod.errors import DatasetError, RunError
+from roentmod.jobs import augment
+from roentmod.jobs.augment import Labelling, Plan, shards, stores
+from tests.jobs.augment.parts import FINDINGS, Dabber, Eye
+
+PLAN = Plan(FINDINGS, ratio=2, baselines=True, shams=True)
+FORMS = ("webdataset", "parquet")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """A shard holds some five pictures."""
+    monkeypatch.setattr(shards, "_MOST", 140_000)
+
+
+@pytest.fixture(scope="module")
+def clean(split_source):
+    return datasets.baselines(split_source).table
+
+
+def make(source, table, folder, form, **changes):
+    options = {"editor": Dabber(), "plan": PLAN, "judge": Eye(), "pictures": form} | changes
+    editor, plan = options.pop("editor"), options.pop("plan")
+    return augment.run(source, table, editor, plan, folder, **options)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_shards_hold_what_files_hold(split_source, clean, tmp_path, form):
+    loose = make(split_source, clean, tmp_path / "files", "files")
+    packed = make(split_source, clean, tmp_path / form, form)
+    one, other = loose.training, packed.training
+    pd.testing.assert_frame_equal(one.drop(columns="path"), other.drop(columns="path"))
+    for a, b in zip(one["path"], other["path"], strict=True):
+        assert store.read_bytes(packed.folder / b) == (loose.folder / a).read_bytes()
+        assert imaging.read(packed.folder / b).id == imaging.read(loose.folder / a).id
+    files = sorted((packed.folder / "shards").iterdir())
+    assert len(files) > 4
+    assert {file.name.split("-")[0] for file in files} == {"train", "val"}
+    assert max(file.stat().st_size for file in files) <= 140_000
+    assert [str(one["path"]) for one in packed.record["shards"]] == [
+        f"shards/{f.name}" for f in files
+    ]
+    assert not (packed.folder / "images").exists()
+    # The engine keeps a handful of files, and no picture twice.
+    kept = [path for path in (packed.folder / "parts").rglob("*") if path.is_file()]
+    assert {path.suffix for path in kept} == {".log"}
+    augment.check(packed.folder, hashes=True)
+    loaded = datasets.load(packed.folder)
+    assert [str(problem) for problem in loaded.problems] == []
+    row = other.iloc[0]
+    assert loaded.radiograph(row["image_id"]).id == imaging.read(packed.folder / row["path"]).id
+
+
+def test_a_tar_is_a_webdataset(split_source, clean, tmp_path):
+    made = make(split_source, clean, tmp_path, "webdataset")
+    table = made.training.set_index("image_id")
+    seen = set()
+    for file in (tmp_path / "shards").iterdir():
+        with tarfile.open(file) as tar:
+            entries = tar.getmembers()
+            assert {(entry.mtime, entry.uid, entry.uname) for entry in entries} == {(0, 0, "")}
+            for picture, text in zip(entries[::2], entries[1::2], strict=True):
+                key = picture.name.removesuffix(".png")
+                assert text.name == f"{key}.json"
+                facts = json.loads(tar.extractfile(text).read())
+                assert facts["labels"] == table.loc[key, list(FINDINGS)].to_dict()
+                seen.add(key)
+    assert seen == set(table.index)
+
+
+def test_a_parquet_shard_holds_pictures_and_rows(split_source, clean, tmp_path):
+    made = make(split_source, clean, tmp_path, "parquet").training.set_index("image_id")
+    files = sorted((tmp_path / "shards").iterdir())
+    assert b"Image" in pq.read_schema(files[0]).metadata[b"huggingface"]
+    table = pd.concat([pd.read_parquet(file) for file in files]).set_index("image_id")
+    assert set(table.index) == set(made.index)
+    for name, row in table.iterrows():
+        assert hashlib.sha256(row["image"]["bytes"]).hexdigest() == made.loc[name, "sha256"]
+        Image.open(io.BytesIO(row["image"]["bytes"])).verify()
+    labels = table.loc[made.index, list(FINDINGS)]
+    pd.testing.assert_frame_equal(labels, made[list(FINDINGS)])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_mended_later_gives_the_same_shards(split_source, clean, tmp_path, files, form):
+    def stop(call):
+        if call in (2, 5):
+            raise RuntimeError("out of memory")
+
+    whole = make(split_source, clean, tmp_path / "whole", form)
+    first = make(split_source, clean, tmp_path / "run", form, editor=Dabber(stop=stop))
+    assert len(first) == len(whole) - 8
+    editor = Dabber()
+    make(split_source, clean, tmp_path / "run", form, editor=editor)
+    assert editor.calls == 2
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert not list((tmp_path / "run" / "parts").glob("*.pack"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_other_labels_write_the_shards_again(split_source, clean, tmp_path, files, form):
+    soft = Plan(FINDINGS, ratio=2, baselines=True, shams=True, labelling=Labelling("soft"))
+    fresh = make(split_source, clean, tmp_path / "fresh", form, plan=soft)
+    make(split_source, clean, tmp_path / "run", form)
+    editor = Dabber()
+    make(split_source, clean, tmp_path / "run", form, plan=soft, editor=editor)
+    assert editor.calls == 0
+    assert files(tmp_path / "run") == files(fresh.folder)
+
+
+def test_a_shard_that_was_deleted_is_made_again(split_source, clean, tmp_path, files):
+    make(split_source, clean, tmp_path, "webdataset")
+    before = files(tmp_path)
+    (tmp_path / "shards" / "train-00001.tar").unlink()
+    editor = Dabber()
+    make(split_source, clean, tmp_path, "webdataset", editor=editor)
+    assert 0 < editor.calls < len(clean) * 4
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_shards_that_were_cut_off_while_they_took_their_place(
+    split_source, clean, tmp_path, files, monkeypatch, at
+):
+    """The old shards and the new ones exchange places: every moment of it can be the last."""
+    whole = make(split_source, clean, tmp_path / "whole", "webdataset")
+    make(split_source, clean, tmp_path / "run", "webdataset", editor=Dabber(broken=("Edema",)))
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    steps = iter(range(10))
+
+    def cut(real):
+        def step(*arguments, **options):
+            if next(steps) == at:
+                raise KeyboardInterrupt
+            return real(*arguments, **options)
+
+        return step
+
+    soft = Plan(FINDINGS, ratio=2, baselines=True, shams=True, labelling=Labelling("soft"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", cut(Path.rename))
+        patched.setattr(shards.shutil, "rmtree", cut(shutil.rmtree))
+        with pytest.raises(KeyboardInterrupt):
+            make(split_source, clean, tmp_path / "run", "webdataset", plan=soft)
+    editor = Dabber()
+    for name in ("run", "copy"):
+        make(split_source, clean, tmp_path / name, "webdataset", plan=soft, editor=editor)
+    assert editor.calls == 0
+    assert files(tmp_path / "run") == files(tmp_path / "copy")
+    assert len(whole) > 0
+
+
+def test_many_pictures_go_into_shards(split_source, clean, tmp_path, monkeypatch):
+    planned = 4 * len(clean)
+    monkeypatch.setattr(augment, "_FILES", planned - 1)
+    assert make(split_source, clean, tmp_path / "a", "auto").record["form"] == "webdataset"
+    monkeypatch.setattr(augment, "_FILES", planned)
+    assert make(split_source, clean, tmp_path / "b", "auto").record["form"] == "files"
+    with pytest.raises(RunError, match="another form"):
+        make(split_source, clean, tmp_path / "b", "parquet")
+    with pytest.raises(DatasetError, match="got 'zip'"):
+        make(split_source, clean, tmp_path / "c", "zip")
+
+
+def test_exports_of_a_packed_set(split_source, clean, tmp_path):
+    made = make(split_source, clean, tmp_path, "webdataset")
+    for form, pattern in (("webdataset", "*.tar"), ("huggingface", "*.parquet")):
+        folder = augment.export(tmp_path, form, shard=7)
+        names = [name for file in folder.glob(pattern) for name in store.members(file)]
+        pictures = {name.removesuffix(".png") for name in names if name.endswith(".png")}
+        assert pictures == set(made.training["image_id"])
+    assert (folder / "validation-00000.parquet").is_file()
+    assert "Synthetic image" in (folder / "README.md").read_text()
+
+
+def there(url):
+    system, root = fsspec.core.url_to_fs(url)
+    return {name.removeprefix(f"{root}/"): system.cat_file(name) for name in system.find(root)}
+
+
+def test_a_set_is_put_into_a_store_and_an_interrupted_call_goes_on(
+    split_source, clean, tmp_path, files, monkeypatch
+):
+    url = f"memory://{tmp_path.name}/set"
+    monkeypatch.setattr(stores, "_OFTEN", 1)
+    sent = []
+    real = stores._send
+
+    def send(system, path, target):
+        sent.append(path.name)
+        if len(sent) == 4:
+            raise ConnectionError("the net\nis down")
+        real(system, path, target)
+
+    monkeypatch.setattr(stores, "_send", send)
+    with pytest.raises(RunError, match=r"ConnectionError: the net is down.*run again") as caught:
+        make(split_source, clean, tmp_path, "auto", store=url)
+    assert "\n" not in str(caught.value)
+    assert "manifest.parquet" not in there(url)
+    make(split_source, clean, tmp_path, "auto", store=url)
+    copy, local = there(url), files(tmp_path)
+    sums = copy.pop(stores.SUMS).decode().splitlines()
+    assert copy == local
+    assert {line.split("  ")[1]: line.split("  ")[0] for line in sums} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in local.items()
+    }
+    # What was there before the interruption is not sent again, and what is whole never.
+    assert len(sent) == len(local) + 1
+    make(split_source, clean, tmp_path, "auto", store=url)
+    assert len(sent) == len(local) + 1
+
+
+def test_a_store_follows_the_set(split_source, clean, tmp_path, files):
+    url = f"memory://{tmp_path.name}/set"
+    broken = make(split_source, clean, tmp_path, "files", editor=Dabber(stop=_fail), store=url)
+    assert len(broken) == 0
+    make(split_source, clean, tmp_path, "files", store=url)
+    copy = there(url)
+    copy.pop(stores.SUMS)
+    assert copy == files(tmp_path)
+
+
+def _fail(call):
+    raise RuntimeError("nothing today")
+
+
+@pytest.mark.parametrize("url", ["nowhere://x/y", "file:///proc/nothing/set"])
+def test_a_store_that_cannot_be_used_is_one_line(split_source, clean, tmp_path, url):
+    with pytest.raises(RunError, match="put into a store") as caught:
+        make(split_source, clean, tmp_path, "auto", store=url)
+    assert "\n" not in str(caught.value)
+    assert np.isin("manifest.parquet", [path.name for path in tmp_path.iterdir()])
