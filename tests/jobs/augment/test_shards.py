@@ -135,19 +135,18 @@ def test_a_shard_that_was_deleted_is_made_again(split_source, clean, tmp_path, f
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", range(5))
 def test_shards_that_were_cut_off_while_they_took_their_place(
     split_source, clean, tmp_path, files, monkeypatch, at
 ):
     """The old shards and the new ones exchange places: every moment of it can be the last."""
-    whole = make(split_source, clean, tmp_path / "whole", "webdataset")
-    make(split_source, clean, tmp_path / "run", "webdataset", editor=Dabber(broken=("Edema",)))
+    make(split_source, clean, tmp_path / "run", "webdataset")
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     steps = iter(range(10))
 
     def cut(real):
         def step(*arguments, **options):
-            if next(steps) == at:
+            if "shards." in str(arguments) and next(steps) == at:
                 raise KeyboardInterrupt
             return real(*arguments, **options)
 
@@ -164,7 +163,7 @@ def test_shards_that_were_cut_off_while_they_took_their_place(
         make(split_source, clean, tmp_path / name, "webdataset", plan=soft, editor=editor)
     assert editor.calls == 0
     assert files(tmp_path / "run") == files(tmp_path / "copy")
-    assert len(whole) > 0
+    assert not list((tmp_path / "run" / "parts").glob("shards*"))
 
 
 def test_many_pictures_go_into_shards(split_source, clean, tmp_path, monkeypatch):

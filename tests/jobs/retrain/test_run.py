@@ -171,7 +171,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(data, made
     table.loc[table["split"] == "test", "patient_id"] = "p1"
     leaking = {"inside": (replace(data, table=table), "test", "internal")}
     patients = data.table["patient_id"][data.table["split"] == "test"]
-    trained = replace(made, manifest=made.manifest.assign(patient_id=patients.iloc[0]))
+    trained = replace(made, table=made.manifest.assign(patient_id=patients.iloc[0]))
     for changes, said in (
         ({"tests": leaking}, "patient p1 is in 'train'"),
         ({"tests": {"val": tests["inside"]}}, "got 'val', 'internal'"),

@@ -71,9 +71,9 @@ def test_counterfactuals_of_a_tested_patient_are_refused(data, made):
     table.loc[table.index[4], "patient_id"] = "p50"
     said = r"Manifest row 5 .* of patient p50, who is in 'val' \(50.png\); 1 in all"
     with pytest.raises(RetrainError, match=said):
-        check_counterfactuals(replace(made, manifest=table), [val])
+        check_counterfactuals(replace(made, table=table), [val])
     table.loc[table.index[4], "status"] = "not_seen"
-    check_counterfactuals(replace(made, manifest=table), [val])
+    check_counterfactuals(replace(made, table=table), [val])
 
 
 def test_labels_by_arm(made):
@@ -121,7 +121,7 @@ def test_a_manifest_that_cannot_be_trusted_is_refused(made, column, value, said)
     table = made.manifest.copy()
     table.loc[table.index[2], column] = value
     with pytest.raises(DatasetError, match=said):
-        counterfactuals(replace(made, manifest=table), tiny(arms=("erm", "isolated")), None)
+        counterfactuals(replace(made, table=table), tiny(arms=("erm", "isolated")), None)
 
 
 def test_phantoms_have_labels():
