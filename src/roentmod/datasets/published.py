@@ -96,6 +96,7 @@ NIH_SEARCHED = tuple(
 _NIH_TABLES = ("Data_Entry_2017*.csv", "Data_Entry_2017*.csv.gz")
 _NIH = {
     "image_id": "Image Index",
+    "labels": "Finding Labels",
     "patient_id": "Patient ID",
     "age": "Patient Age",
     "sex": "Patient Gender",
@@ -113,7 +114,7 @@ def _nih(folder: Path) -> Draft:
     (`with_validation`). Pictures lie in any folder, ``images/`` by default.
     """
     table = _need(folder, "NIH ChestX-ray14", "Data_Entry_2017", *_NIH_TABLES)
-    frame = read_table(table, (*_NIH.values(), "Finding Labels"))
+    frame = read_table(table, list(_NIH.values()))
     labels = named(texts_of(frame, "Finding Labels"), Vocabulary(), looked_for=NIH_SEARCHED)
     split: dict[str, str] = {}
     for name, value in _NIH_LISTS.items():
