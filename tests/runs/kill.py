@@ -1,0 +1,96 @@
+"""A job is killed at random times, goes on each time, and leaves what an untouched run leaves.
+
+A server process imports what jobs need once; each attempt is a process forked from it.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Collection
+from multiprocessing import get_context
+from pathlib import Path
+
+PRELOADED = ["onnxruntime", "roentmod.classifiers", "roentmod.editors", "roentmod.jobs.study"]
+# Attempts that may end before they are killed, per kill.
+_PATIENCE = 5
+_TIMES = ("started", "finished", "seconds")
+
+
+def check_survives_kills(
+    run: Callable[[Path], object],
+    folder: Path,
+    *,
+    kills: int = 15,
+    seed: int = 0,
+    timed: Collection[str] = (),
+) -> None:
+    """Assert that a run which is killed `kills` times ends with the bytes of one which is not.
+
+    A run that ends before it is killed is compared, and another one is begun.
+
+    Args:
+        run: carries out a job in a folder; a function of a module, as it runs in processes.
+        folder: where runs' folders are made.
+        kills: how many.
+        seed: of the times of the kills.
+        timed: names of files that hold times, and so are not compared.
+    """
+    context, chance = get_context("forkserver"), random.Random(seed)
+    context.set_forkserver_preload(PRELOADED)
+    # The first process waits for the server's imports, which are no part of the run.
+    _ended(context.Process(target=_nothing))
+    lasted = _ended(context.Process(target=run, args=(folder / "whole",)))
+    whole = contents(folder / "whole", timed)
+    assert whole
+    number = killed = 0
+    for _ in range(_PATIENCE * kills):
+        process = context.Process(target=run, args=(folder / f"killed-{number}",))
+        process.start()
+        process.join(chance.uniform(0, lasted))
+        if process.is_alive():
+            process.kill()
+        process.join()
+        if process.exitcode == 0:
+            assert contents(folder / f"killed-{number}", timed) == whole
+            number += 1
+        elif process.exitcode == -9:
+            killed += 1
+        else:
+            raise AssertionError(f"The run ended with exit code {process.exitcode}.")
+        if killed == kills:
+            break
+    assert killed == kills
+    _ended(context.Process(target=run, args=(folder / f"killed-{number}",)))
+    assert contents(folder / f"killed-{number}", timed) == whole
+
+
+def contents(folder: Path, timed: Collection[str] = ()) -> dict[str, object]:
+    """Return all files of a run but its journal, by path; JSON without times of provenance."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] != "parts" and path.name not in timed:
+            data = path.read_bytes()
+            found[name.as_posix()] = _timeless(data) if path.suffix == ".json" else data
+    return found
+
+
+def _timeless(data: bytes) -> object:
+    record = json.loads(data)
+    if isinstance(record, dict) and isinstance(record.get("provenance"), dict):
+        for name in _TIMES:
+            record["provenance"].pop(name, None)
+    return record
+
+
+def _ended(process) -> float:
+    """Run a process to its end, and return how many seconds it took."""
+    started = time.monotonic()
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return time.monotonic() - started
+
+
+def _nothing() -> None:
+    pass
