@@ -17,6 +17,7 @@ from roentmod.store import (
     file_size,
     open_bytes,
     read_bytes,
+    remove_unfinished,
     write_bytes,
     write_json,
 )
@@ -217,3 +218,13 @@ def test_a_damaged_tar_is_said_to_be(archive, tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(OSError, match=r"The archive is (damaged|cut short)"):
             read_bytes(tmp_path / name / "2.bin")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    kept = [tmp_path / name for name in ("a.json", ".hidden", "sub/.b.png", ".c.0123.json")]
+    gone = [tmp_path / name for name in (".a.0123456789ab.json", "sub/.b.0123456789ab")]
+    (tmp_path / "sub").mkdir()
+    for path in kept + gone:
+        path.touch()
+    remove_unfinished(tmp_path)
+    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import posixpath
+import re
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -30,12 +31,15 @@ __all__ = [
     "members",
     "open_bytes",
     "read_bytes",
+    "remove_unfinished",
     "write_bytes",
     "write_json",
 ]
 
 AnyPath = str | os.PathLike[str]
 _TAR, _PARQUET = ".tar", ".parquet"
+# The names of `atomic`.
+_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?")
 
 
 @contextmanager
@@ -61,6 +65,16 @@ def atomic(path: AnyPath) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic` left anywhere below `folder` when its process was killed.
+
+    Nobody may be writing there at the same time.
+    """
+    for path in folder.rglob(".*"):
+        if _UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: AnyPath, data: bytes) -> None:

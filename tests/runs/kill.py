@@ -62,6 +62,7 @@ def check_survives_kills(
     assert killed == kills
     _ended(context.Process(target=run, args=(folder / f"killed-{number}",)))
     assert contents(folder / f"killed-{number}", timed) == whole
+    assert leftovers(folder / f"killed-{number}") == []
 
 
 def contents(folder: Path, timed: Collection[str] = ()) -> dict[str, object]:
@@ -69,10 +70,21 @@ def contents(folder: Path, timed: Collection[str] = ()) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name.parts[0] != "parts" and path.name not in timed:
+        if path.is_file() and "parts" not in name.parts and path.name not in timed:
             data = path.read_bytes()
             found[name.as_posix()] = _timeless(data) if path.suffix == ".json" else data
     return found
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Return what a finished run should not leave: unfinished files, claims, heartbeats."""
+    return [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+        if path.name.startswith(".")
+        or ("parts" in path.relative_to(folder).parts and path.suffix not in (".log", ".pack"))
+    ]
 
 
 def _timeless(data: bytes) -> object:

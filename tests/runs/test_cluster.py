@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from roentmod.runs import run
-from tests.runs.test_runs import contents
+from tests.runs.test_runs import all_of
 from tests.runs.toy import Squares
 
 ray = pytest.importorskip("ray", reason="needs the extra 'scale'")
@@ -45,7 +45,7 @@ def test_a_machine_is_lost_and_another_comes(cluster, tmp_path):
     )
     assert lost
     run(Squares(count), tmp_path / "plain")
-    assert contents(tmp_path / "run") == contents(tmp_path / "plain")
+    assert all_of(tmp_path / "run") == all_of(tmp_path / "plain")
     (log,) = (tmp_path / "run" / "parts").glob("*.log")
     kept = Counter(line.split(b"\t")[0] for line in log.read_bytes().splitlines())
     assert set(kept.values()) == {1}

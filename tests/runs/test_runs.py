@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -16,19 +15,16 @@ import pytest
 
 from roentmod.errors import RunError, UnfinishedError
 from roentmod.runs import read_workers, run
+from tests.runs.kill import check_survives_kills, contents
 from tests.runs.toy import Packed, Squares
+
 
 ROOT = Path(__file__).parents[2]
 
 
-def contents(folder):
+def all_of(folder):
     """Return the bytes of everything but the journal and the record."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "parts" not in path.relative_to(folder).parts[:1]
-        if path.name != "squares.json"
-    }
+    return contents(folder, ("squares.json",))
 
 
 def started(folder, *, count=20, pause=0.0, workers="serial", note="-"):
@@ -52,7 +48,7 @@ def ended(process):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     run(Squares(), folder)
-    return contents(folder)
+    return all_of(folder)
 
 
 def test_a_run_is_its_tables_files_and_record(tmp_path):
@@ -89,14 +85,14 @@ def test_what_failed_spares_the_others_and_is_tried_again(tmp_path, kind):
     assert Counter(line.split()[0] for line in note.read_text().splitlines())["n2"] == 2
     assert len(note.read_text().splitlines()) == 8
     run(Squares(4), tmp_path / "clean")
-    assert contents(tmp_path / "run") == contents(tmp_path / "clean")
+    assert all_of(tmp_path / "run") == all_of(tmp_path / "clean")
 
 
 def test_a_part_whose_file_is_gone_is_made_again(tmp_path, whole):
     run(Squares(), tmp_path / "run")
     (tmp_path / "run" / "files" / "n3.txt").unlink()
     run(Squares(), tmp_path / "run")
-    assert contents(tmp_path / "run") == whole
+    assert all_of(tmp_path / "run") == whole
 
 
 def test_packed_files_are_found_again(tmp_path):
@@ -132,7 +128,7 @@ def test_a_damaged_log_costs_the_parts_it_told_of(tmp_path, whole):
     lines[4] = lines[4].replace(b"16.1", b"17.1")
     log.write_bytes(b"".join(lines)[:-5])
     run(Squares(), tmp_path / "run")
-    assert contents(tmp_path / "run") == whole
+    assert all_of(tmp_path / "run") == whole
 
 
 @pytest.mark.parametrize(
@@ -157,12 +153,12 @@ def test_shards_in_any_order_then_the_plain_command(tmp_path, whole):
     assert len(note.read_text().splitlines()) == 23
     run(Squares(note=note), tmp_path / "run")
     assert len(note.read_text().splitlines()) == 23
-    assert contents(tmp_path / "run") == whole
+    assert all_of(tmp_path / "run") == whole
 
 
 def test_processes_give_the_same(tmp_path, whole):
     run(Squares(pause=0.01), tmp_path / "run", workers="processes:2")
-    assert contents(tmp_path / "run") == whole
+    assert all_of(tmp_path / "run") == whole
 
 
 def test_what_cannot_be_sent_to_processes_is_said(tmp_path):
@@ -180,22 +176,16 @@ def test_two_at_once_make_nothing_twice(tmp_path, whole):
     made = Counter(line.split()[0] for line in note.read_text().splitlines())
     assert set(made.values()) == {1}
     assert len({line.split()[1] for line in note.read_text().splitlines()}) == 2
-    assert contents(tmp_path / "run") == whole
+    assert all_of(tmp_path / "run") == whole
+
+
+def slow(folder):
+    run(Squares(pause=0.05), folder)
 
 
 @pytest.mark.slow
-def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path, whole):
-    chance = random.Random(0)
-    note = tmp_path / "note"
-    for _ in range(15):
-        one = started(tmp_path / "run", pause=0.02, note=note)
-        time.sleep(0.4 + chance.random())
-        os.kill(one.pid, signal.SIGKILL)
-        ended(one)
-    run(Squares(note=note), tmp_path / "run")
-    assert contents(tmp_path / "run") == whole
-    parts = tmp_path / "run" / "parts"
-    assert {path.suffix for path in parts.rglob("*") if path.is_file()} == {".log"}
+def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path):
+    check_survives_kills(slow, tmp_path)
 
 
 def test_a_killed_worker_process_ends_the_run_in_one_line(tmp_path, whole):
@@ -207,7 +197,7 @@ def test_a_killed_worker_process_ends_the_run_in_one_line(tmp_path, whole):
     os.kill(int(found[-1]), signal.SIGKILL)
     assert "A worker process ended before its time" in one.communicate()[1]
     run(Squares(), tmp_path / "run")
-    assert contents(tmp_path / "run") == whole
+    assert all_of(tmp_path / "run") == whole
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, whole):
@@ -221,4 +211,4 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, whole):
     run(Squares(note=note), tmp_path / "run")
     made = Counter(line.split()[0] for line in note.read_text().splitlines())
     assert sum(made.values()) in (23, 24)
-    assert contents(tmp_path / "run") == whole
+    assert all_of(tmp_path / "run") == whole

@@ -25,7 +25,7 @@ from roentmod.runs.job import AGAIN, Job, Made, Part, Row, Stage, Stages, Task
 from roentmod.runs.journal import Journal
 from roentmod.runs.record import check_folder, now, read_record, write_record
 from roentmod.runs.workers import Team, Workers, attempt, read_workers
-from roentmod.store import write_json
+from roentmod.store import remove_unfinished, write_json
 
 __all__ = [
     "AGAIN",
@@ -105,7 +105,8 @@ def run(
                 result = call.kept()
                 if result is None:
                     result = call.finish(time.monotonic() - started)
-                crew.tidy(packs=job.moved)
+                if crew.tidy(packs=job.moved):
+                    remove_unfinished(folder)
     job.meet()
     return result
 

@@ -99,14 +99,20 @@ class Crew:
             with suppress(OSError):
                 path.unlink()
 
-    def tidy(self, *, packs: bool = False) -> None:
-        """Remove claims of dead processes, and `packs`, unless somebody else works here now."""
-        if all(path.name == self.name for path in self._members.glob("[!.]*")):
-            held = {path for paths in self._held.values() for path in paths}
-            left = set(self._claims.glob("*")) - held
-            for path in left | set(self._claims.parent.glob("*.pack") if packs else ()):
-                with suppress(OSError):
-                    path.unlink()
+    def tidy(self, *, packs: bool = False) -> bool:
+        """Remove claims of dead processes, and `packs`, unless somebody else works here now.
+
+        Returns:
+            Whether nobody does.
+        """
+        if any(path.name != self.name for path in self._members.glob("[!.]*")):
+            return False
+        held = {path for paths in self._held.values() for path in paths}
+        left = set(self._claims.glob("*")) - held
+        for path in left | set(self._claims.parent.glob("*.pack") if packs else ()):
+            with suppress(OSError):
+                path.unlink()
+        return True
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
