@@ -18,7 +18,6 @@ from roentmod.runs import read_workers, run
 from tests.runs.kill import check_survives_kills, contents
 from tests.runs.toy import Packed, Squares
 
-
 ROOT = Path(__file__).parents[2]
 
 
