@@ -1,7 +1,6 @@
 """The planted data set: labels as drawn, pictures as labelled, links only where planted."""
 
 import hashlib
-import json
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,8 @@ import pytest
 
 from roentmod import datasets
 from roentmod.editors import Editor
-from roentmod.errors import AuditError, DatasetError
+from roentmod.errors import DatasetError, InputError, RunError
+from roentmod.interfaces import Counterfactual
 from roentmod.jobs import plant as planting
 
 FINDINGS = ("Pleural Effusion", "Mass", "Edema")
@@ -81,7 +81,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same(source, made, tmp_path):
 
 def test_a_folder_holds_one_data_set(source, made):
     other = planting.Plan(FINDINGS, correlation=0.5)
-    with pytest.raises(AuditError, match="another plan"):
+    with pytest.raises(RunError, match="another plan"):
         planting.run(source, ["phantom-500"], Editor.load("painter"), other, made)
 
 
@@ -101,9 +101,59 @@ def test_what_cannot_be_edited_is_left_out(source, tmp_path):
                 return done
             return [type(one)(one.baseline, one.edit, "poor_anatomy") for one in done]
 
-    index = planting.run(source, list(source.table["image_id"])[:6], Shy(), PLAN, tmp_path)
-    notes = [json.loads(p.read_text())["made"] for p in (tmp_path / "parts").iterdir()]
-    assert len(pd.read_csv(index)) == sum(notes) == 3
+    hosts = list(source.table["image_id"])[:6]
+    result = planting.run(source, hosts, Shy(), PLAN, tmp_path)
+    assert len(result.table) == result.record["pictures"] == 3
+    assert result.record["left_out"] == {"poor_anatomy": 3}
+    assert repr(result) == f"<PlantResult: 3 pictures in '{tmp_path}'>"
+    pd.testing.assert_frame_equal(planting.load(tmp_path).table, result.table)
+
+
+def test_what_failed_once_is_mended_by_the_next_run(source, made, tmp_path):
+    hosts = list(source.table["image_id"])
+
+    class Torn:
+        """Pictures of which one cannot be read."""
+
+        name, table = source.name, source.table
+
+        def radiograph(self, image_id):
+            if image_id == hosts[1]:
+                raise InputError("gone.png: it is no picture")
+            return source.radiograph(image_id)
+
+    class Broken:
+        """The painter, which breaks once."""
+
+        name = "painter"
+        describe = Editor.load("painter").describe
+        calls = 0
+
+        def edit(self, radiographs, edits, **_):
+            self.calls += len(radiographs)
+            if self.calls == 3:
+                raise ValueError("no space")
+            return Editor.load("painter").edit(radiographs, edits)
+
+    first = planting.run(Torn(), hosts, Broken(), PLAN, tmp_path)
+    assert first.record["left_out"] == {"failed": 1, "unreadable": 1}
+    assert hosts[1] not in set(first.table["host"])
+    planting.run(source, hosts, Editor.load("painter"), PLAN, tmp_path)
+    assert (tmp_path / planting.INDEX).read_bytes() == (made / planting.INDEX).read_bytes()
+
+
+def test_where_nothing_comes_about_there_is_no_data_set(source, tmp_path):
+    class Shy:
+        name = "shy"
+
+        def edit(self, radiographs, edits, **_):
+            return [Counterfactual(one, edits[0], "poor_anatomy") for one in radiographs]
+
+    with pytest.raises(DatasetError, match="in none of 2"):
+        planting.run(source, list(source.table["image_id"])[:2], Shy(), PLAN, tmp_path)
+    assert not (tmp_path / planting.INDEX).exists()
+    with pytest.raises(RunError, match="no planted data set"):
+        planting.load(tmp_path)
 
 
 @pytest.mark.parametrize(

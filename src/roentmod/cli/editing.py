@@ -133,7 +133,7 @@ def edit(
     columns = (TextColumn("editing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=ERRORS) as bar:
         task = bar.add_task("editing", total=len(images) * len(edits))
-        record = run(
+        result = run(
             images,
             edits,
             loaded,
@@ -141,11 +141,12 @@ def edit(
             mask=mask,
             progress=lambda done, _: bar.update(task, completed=done),
         )
-    failed = [item for item in record["items"] if item["status"] != "ok"]
+    items = result.record["items"]
+    failed = [item for item in items if item["status"] != "ok"]
     if as_json:
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(result.record, indent=2))
     else:
-        _report(record["items"], out)
+        _report(items, out)
     raise typer.Exit(FAILED_ITEMS if failed else 0)
 
 
@@ -173,7 +174,7 @@ def _report(items: list[dict[str, Any]], out: Path) -> None:
             seconds = item["facts"].get("seconds")
             changed = item["changed_fraction"]
             typer.echo(f"{item['input']}  {item['label']}  {changed:.1%} changed  {seconds} s")
-        elif item["status"] != "unreadable":
+        elif "label" in item:
             typer.echo(f"{item['input']}  {item['label']}  {item['status']}", err=True)
     if any(item["status"] == "ok" for item in items):
         typer.echo(f"Synthetic pictures and edits.json are in {out}")

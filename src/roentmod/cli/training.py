@@ -180,11 +180,11 @@ def plant(
         ]
     ]
     with progress() as stages:
-        table = planting.run(
+        result = planting.run(
             source, hosts, Editor.load("painter"), plan, out, progress=stages("planting")
         )
     typer.echo(datasets.load(out).counts().loc[list(plan.findings)].to_string())
-    typer.echo(f"Synthetic pictures and labels: {table}")
+    typer.echo(f"Synthetic pictures and labels: {result.index}")
 
 
 @app.command()

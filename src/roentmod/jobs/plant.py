@@ -10,28 +10,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from roentmod import imaging, rundir
+from roentmod import imaging
 from roentmod.datasets import Dataset
 from roentmod.edits import Edit, Severity
-from roentmod.errors import DatasetError, InputError
+from roentmod.errors import DatasetError, RunError
 from roentmod.findings import NO_FINDING, finding
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Progress, RadiographEditor
-from roentmod.store import atomic, write_json
+from roentmod.runs import Done, Job, Made, Part, Row, Stage, Task, Workers, read_record
+from roentmod.runs import run as carry_out
+from roentmod.store import atomic, canonical_hash
 
-__all__ = ["INDEX", "Plan", "draw", "run"]
+__all__ = ["INDEX", "Plan", "PlantResult", "draw", "load", "run"]
 
 INDEX, RECORD = "index.csv", "planted.json"
 _FACTS = ("patient_id", "view", "age", "sex", "split", "site")
-_LIBRARIES = ("numpy", "pandas", "pillow")
+# Rows held in memory while the table is written.
+_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,34 @@ def draw(host: str, split: str, plan: Plan) -> tuple[dict[str, bool], Severity]:
     return shown, plan.severities[int(rng.integers(len(plan.severities)))]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class PlantResult:
+    """A planted data set.
+
+    Attributes:
+        folder: of the data set.
+        record: what ``planted.json`` holds: also how many "pictures" there are, and how many hosts
+            were "left_out", by status.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return number and folder."""
+        return f"<PlantResult: {self.record['pictures']} pictures in '{self.folder}'>"
+
+    @property
+    def index(self) -> Path:
+        """The table's file."""
+        return self.folder / INDEX
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per picture: path, ids, facts, 1 or 0 per finding, and its host."""
+        return pd.read_csv(self.index)
+
+
 def run(
     data: Dataset,
     hosts: Sequence[str],
@@ -107,116 +141,169 @@ def run(
     plan: Plan,
     folder: Path,
     *,
+    workers: str | Workers = "serial",
     progress: Progress | None = None,
-) -> Path:
+) -> PlantResult:
     """Write the planted data set; an interrupted run goes on where it stopped.
 
     A host in which the editor cannot work is left out, whatever it was to show.
 
     Args:
-        data: where hosts come from; without splits, patients are dealt out by `Plan.shares`.
+        data: where hosts come from; without splits, patients are assigned by `Plan.shares`.
         hosts: their image ids.
         editor: puts findings in; labels are as true as it is exact.
         plan: what is planted.
         folder: the data set's folder.
+        workers: who makes the parts, a form of `roentmod.runs.workers`.
         progress: called with hosts done and in all.
-
-    Returns:
-        The table, ``index.csv``.
 
     Raises:
         DatasetError: an unknown host, or no picture came about.
-        AuditError: `folder` holds another data set.
+        RunError: `folder` holds another data set.
         EditError: the editor cannot add one of the findings.
     """
-    table = data.table.set_index("image_id")
-    strange = [name for name in hosts if name not in table.index]
-    if strange or not hosts:
-        raise DatasetError(
-            f"Hosts are pictures of {data.name}; got {strange[0] if strange else 'none'}. Choose "
-            "them there."
-        )
+    rows = pd.Index(data.table["image_id"]).get_indexer(list(hosts))
+    if not len(hosts) or (rows < 0).any():
+        strange = hosts[int(np.argmax(rows < 0))] if len(hosts) else "none"
+        raise DatasetError(f"Hosts are pictures of {data.name}; got {strange}. Choose them there.")
     editor.edit([], [Edit((name,)) for name in plan.findings])
-    rundir.claim(folder / RECORD, _record(data, hosts, editor, plan), "a planted data set")
-    (folder / "images").mkdir(exist_ok=True)
-    (folder / "parts").mkdir(exist_ok=True)
-    rows = []
-    for number, host in enumerate(hosts, 1):
-        facts = {name: table.at[host, name] for name in _FACTS}
-        facts["split"] = str(facts["split"]) or _dealt(str(facts["patient_id"]), plan)
-        rows += _row(data, str(host), facts, editor, plan, folder)
-        if progress:
-            progress(number, len(hosts))
-    if not rows:
-        raise DatasetError(
-            f"Findings are planted where {editor.name} can work; it could in none of {len(hosts)} "
-            "hosts. Choose others."
-        )
-    with atomic(folder / INDEX) as part:
-        pd.DataFrame(rows).to_csv(part, index=False, lineterminator="\n")
-    return folder / INDEX
+    facts = data.table[list(_FACTS)].iloc[rows].assign(host=list(map(str, hosts)))
+    facts["split"] = [
+        str(split) or _split_of(str(patient), plan)
+        for split, patient in zip(facts["split"], facts["patient_id"], strict=True)
+    ]
+    stages = None if progress is None else lambda _: progress
+    job = PlantJob(data, facts, editor, plan)
+    return carry_out(job, folder, workers=workers, stages=stages)
 
 
-def _row(
-    data: Dataset,
-    host: str,
-    facts: dict[str, Any],
-    editor: RadiographEditor,
-    plan: Plan,
-    folder: Path,
-) -> list[dict[str, Any]]:
-    """Return the row of one host, or none; its picture is written where it is missing."""
-    key = hashlib.sha256(host.encode()).hexdigest()[:16]
-    path, note = Path("images", f"{key}.png"), folder / "parts" / f"{key}.json"
-    shown, severity = draw(host, str(facts["split"]), plan)
-    made = _noted(note)
-    if made is None or (made and not (folder / path).exists()):
-        one = _make(data, host, [n for n, on in shown.items() if on], severity, editor, plan)
-        made = one is not None
-        if made:
-            _save(one, folder / path, edited=any(shown.values()))
-        write_json(note, {"made": made})
-    if not made:
-        return []
-    labels = {name: int(on) for name, on in shown.items()}
-    labels |= {NO_FINDING.name: int(not any(shown.values()))}
-    return [{"path": path.as_posix(), "image_id": key} | facts | labels | {"host": host}]
+def load(folder: Path) -> PlantResult:
+    """Return a finished planted data set.
 
-
-def _noted(note: Path) -> bool | None:
-    """Return whether an earlier run made the picture; None where none tried."""
-    return bool(json.loads(note.read_text())["made"]) if note.exists() else None
-
-
-def _make(
-    data: Dataset,
-    host: str,
-    names: list[str],
-    severity: Severity,
-    editor: RadiographEditor,
-    plan: Plan,
-) -> Any:
-    """Return the edit of a host, None where there can be none; an empty one is tried, too.
-
-    Hosts without a finding must be of the same kind as the others: ones that can be edited.
+    Raises:
+        RunError: none is there.
     """
-    seed = int(_stream(host, plan, "edit").integers(2**31))
-    edit = Edit(tuple(names) or plan.findings[:1], severity=severity, seed=seed)
-    try:
-        made = editor.edit([data.radiograph(host)], [edit])[0]
-    except InputError:
-        return None
-    return made if made.status == "ok" else None
+    record = read_record(folder / RECORD)
+    if "pictures" not in record or not (folder / INDEX).is_file():
+        raise RunError(f"{folder.name} has no planted data set. Finish roentmod plant.")
+    return PlantResult(folder, record)
 
 
-def _save(made: Any, path: Path, *, edited: bool) -> None:
-    if edited:
-        imaging.write_edit(made, path)
-    else:
-        imaging.write(made.baseline, path, provenance=None)
+class PlantJob(Job[PlantResult]):
+    """Pictures of hosts, one part per host; the result is their table.
+
+    Args:
+        data: where hosts come from.
+        facts: what is known of each host, in the order of the table.
+        editor: puts findings in.
+        plan: what is planted.
+    """
+
+    kind = "plant"
+    article = "a planted data set"
+    record = RECORD
+    libraries = ("numpy", "pandas", "pillow")
+
+    def __init__(
+        self, data: Dataset, facts: pd.DataFrame, editor: RadiographEditor, plan: Plan
+    ) -> None:
+        """Take the parts; nothing is done yet."""
+        self._data, self._facts, self._editor, self._plan = data, facts, editor, plan
+        describe = getattr(editor, "describe", lambda: {"name": editor.name})
+        self._described = json.loads(json.dumps(describe()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what only plan and end of the run need."""
+        return self.__dict__ | {"_facts": None}
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return plan, hosts and editor."""
+        names = hashlib.sha256("\n".join(self._facts["host"]).encode()).hexdigest()
+        return {
+            "statement": STATEMENT,
+            "plan": asdict(self._plan),
+            "data": {"name": self._data.name, "hosts": len(self._facts), "hosts_sha256": names},
+            "editor": self._described,
+        }
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the only stage."""
+        yield Stage("planting", len(self._facts), self._parts)
+
+    def _parts(self) -> Iterator[Part]:
+        # Plan and editor are the folder's.
+        for host in zip(self._facts["host"], self._facts["split"], strict=True):
+            yield Part(canonical_hash(host)[:32], host)
+
+    def make(self, task: Task) -> Made:
+        """Make a host's picture; an edit is tried where none is shown, too.
+
+        Hosts without a finding must be of the same kind as the others: ones that can be edited.
+        """
+        host, split = task.part.inputs
+        shown, severity = draw(host, split, self._plan)
+        names = tuple(name for name, on in shown.items() if on)
+        seed = int(_stream(host, self._plan, "edit").integers(2**31))
+        edit = Edit(names or self._plan.findings[:1], severity=severity, seed=seed)
+        one = self._editor.edit([self._data.radiograph(host)], [edit])[0]
+        made = Made()
+        path = f"images/{_name(host)}.png"
+        if one.status != "ok":
+            made.missing(one.status, "the editor made no picture", host=host)
+        elif names:
+            made.files[path] = imaging.encode_edit(one, path)
+        else:
+            made.files[path] = imaging.encode(one.baseline, path, provenance=None)
+        return made
+
+    def finish(self, done: Done) -> PlantResult:
+        """Write the table.
+
+        Raises:
+            DatasetError: it has no row.
+        """
+        left_out: Counter[str] = Counter()
+        rows = self._rows(done, left_out)
+        pictures = 0
+        with atomic(done.folder / INDEX) as part, part.open("w", newline="") as text:
+            while piece := list(islice(rows, _ROWS)):
+                table = pd.DataFrame(piece)
+                table.to_csv(text, header=not pictures, index=False, lineterminator="\n")
+                pictures += len(piece)
+            if not pictures:
+                raise DatasetError(
+                    f"Findings are planted where {self._editor.name} can work; it could in none of "
+                    f"{len(self._facts)} hosts. Choose others."
+                )
+        done.record |= {"pictures": pictures, "left_out": dict(sorted(left_out.items()))}
+        return PlantResult(done.folder, done.record)
+
+    def _rows(self, done: Done, left_out: Counter[str]) -> Iterator[Row]:
+        """Yield the rows of hosts with a picture, and count the others."""
+        columns = zip(*(self._facts[name] for name in (*_FACTS, "host")), strict=True)
+        for values, (_, made) in zip(columns, done.parts(), strict=True):
+            if made.items:
+                left_out[made.items[0]["status"]] += 1
+                continue
+            facts = dict(zip(_FACTS, values, strict=False))
+            host = str(values[-1])
+            shown, _ = draw(host, facts["split"], self._plan)
+            labels = {name: int(on) for name, on in shown.items()}
+            labels[NO_FINDING.name] = int(not any(shown.values()))
+            name = _name(host)
+            place = {"path": f"images/{name}.png", "image_id": name}
+            yield place | facts | labels | {"host": host}
+
+    def load(self, folder: Path) -> PlantResult:
+        """Return the data set as it lies there."""
+        return load(folder)
 
 
-def _dealt(patient: str, plan: Plan) -> str:
+def _name(host: str) -> str:
+    return hashlib.sha256(host.encode()).hexdigest()[:16]
+
+
+def _split_of(patient: str, plan: Plan) -> str:
     """Return the split of a patient of a source without splits."""
     at = float(_stream(patient, plan, "split").random()) * sum(s for _, s in plan.shares)
     for split, share in plan.shares:
@@ -229,17 +316,3 @@ def _dealt(patient: str, plan: Plan) -> str:
 def _stream(name: str, plan: Plan, what: str) -> np.random.Generator:
     digest = hashlib.sha256(f"{what}/{plan.seed}/{name}".encode()).digest()
     return np.random.default_rng(list(digest[:16]))
-
-
-def _record(
-    data: Dataset, hosts: Sequence[str], editor: RadiographEditor, plan: Plan
-) -> dict[str, Any]:
-    names = hashlib.sha256("\n".join(map(str, hosts)).encode()).hexdigest()
-    told = getattr(editor, "describe", lambda: {"name": editor.name})
-    return {
-        "statement": STATEMENT,
-        "plan": json.loads(json.dumps(asdict(plan))),
-        "data": {"name": data.name, "hosts": len(hosts), "hosts_sha256": names},
-        "editor": json.loads(json.dumps(told())),
-        "provenance": rundir.made_with(_LIBRARIES),
-    }
