@@ -39,7 +39,7 @@ def test_two_labels_of_one_finding_the_later_state_holds():
         "effusion": np.array([0, 3, 1], np.int8),
         "Pleural Effusion": np.array([2, 0, 0], np.int8),
     }
-    read = labels.answered(columns, labels.Vocabulary(), 3)
+    read = labels.answered(columns, labels.Vocabulary())
     assert [labels.STATES[code] for code in read.of("Pleural Effusion")] == [
         "uncertain", "positive", "unmentioned",
     ]  # fmt: skip

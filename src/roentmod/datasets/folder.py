@@ -136,7 +136,7 @@ def _labels(frame: pd.DataFrame, read: pd.DataFrame, table: Path) -> tuple[Label
         )
     unread = [name for name, codes in columns.items() if (codes < 0).any()]
     answers = {name: codes for name, codes in columns.items() if name not in unread}
-    return answered(answers, Vocabulary(), len(frame)), unread
+    return answered(answers, Vocabulary()), unread
 
 
 def _by_site(texts: Texts, sites: Texts) -> Labels:
@@ -163,25 +163,11 @@ def _problems(
     read: pd.DataFrame, unread: list[str], mistrusted: NDArray[np.bool_]
 ) -> tuple[Problem, ...]:
     places = texts_of(read, "path")
-    unviewed = Problem(
-        "no column of views", len(places), (), "All pictures are taken to be frontal."
-    )
-    silent = texts_of(read, "labels", "-") == ""
+    silent = places[texts_of(read, "labels", "-") == ""]
+    advice = "; write 'No Finding' where a reader found nothing"
     return (
-        *Problem.of(
-            "unread columns",
-            unread,
-            "Columns that are no known field and hold no labels: not used.",
-        ),
-        *Problem.of(
-            "labels in conflict",
-            places[mistrusted],
-            "The table says so: what their labels name is uncertain, the rest unmentioned.",
-        ),
-        *(() if "view" in read else (unviewed,)),
-        *Problem.of(
-            "pictures without labels",
-            places[silent],
-            "Nothing is known of them; write 'No Finding' where a reader found nothing.",
-        ),
+        *Problem.of("unread columns", unread),
+        *Problem.of("labels in conflict", places[mistrusted]),
+        *Problem.of("no column of views", (), 0 if "view" in read else len(places)),
+        *Problem.of("pictures without labels", silent, advice=advice),
     )

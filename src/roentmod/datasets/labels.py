@@ -9,7 +9,7 @@ what the catalogue lacks is kept by its own name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,14 +129,19 @@ def named(
     not name is negative; all else is unmentioned.
     """
     places, distinct = pd.factorize(texts)
-    lists = [tuple(split(str(text))) for text in distinct]
+    rows = [[_bare(label) for label in split(str(text))] for text in distinct]
     if looked_for is None:
-        labels = {_bare(label)[0] for some in lists for label in some}
-        looked_for = {name for label in labels for name in vocabulary.findings(label)}
-    rows = [_row(some, vocabulary, looked_for) for some in lists]
-    codes = np.array([row for row, _ in rows], dtype=np.int8).reshape(len(rows), len(NAMES))
-    others = np.array([text for _, text in rows], dtype=object)
-    return Labels(codes[places], others[places])
+        looked_for = {n for row in rows for label, _ in row for n in vocabulary.findings(label)}
+    absent = {*looked_for, NO_FINDING.name}
+    return _spread([_read(row, vocabulary, absent if row else ()) for row in rows], places)
+
+
+def answered(columns: Mapping[str, Codes], vocabulary: Vocabulary) -> Labels:
+    """Read labels that come as one column each: label to n codes."""
+    codes = np.stack(list(columns.values()), axis=1)
+    distinct, places = np.unique(codes, axis=0, return_inverse=True)
+    rows = [_read(zip(columns, row, strict=True), vocabulary) for row in distinct.tolist()]
+    return _spread(rows, places.ravel())
 
 
 def _bare(label: str) -> tuple[str, int]:
@@ -144,38 +149,27 @@ def _bare(label: str) -> tuple[str, int]:
     return label.rstrip("? "), UNCERTAIN if hedged else POSITIVE
 
 
-def _row(
-    labels: Sequence[str], vocabulary: Vocabulary, looked_for: Collection[str]
+def _read(
+    states: Iterable[tuple[str, int]], vocabulary: Vocabulary, absent: Collection[str] = ()
 ) -> tuple[list[int], str]:
-    """Return the states and the labels outside the catalogue of one picture."""
-    row, others = [UNMENTIONED] * len(NAMES), []
-    if labels:
-        for name in {*looked_for, NO_FINDING.name}:
-            row[_PLACE[name]] = NEGATIVE
-    for label in labels:
-        bare, state = _bare(label)
-        meanings = vocabulary.meanings(bare)
-        for name, most in meanings.items():
-            row[_PLACE[name]] = max(row[_PLACE[name]], min(state, most))
-        if POSITIVE not in meanings.values():
-            others.append(bare + _SIGNS[state])
-    return row, "|".join(others)
-
-
-def answered(columns: Mapping[str, Codes], vocabulary: Vocabulary, count: int) -> Labels:
-    """Read labels of `count` pictures that come as one column each: label to n codes."""
-    codes = np.full((count, len(NAMES)), -1, dtype=np.int8)
-    others: list[list[str]] = [[] for _ in range(count)]
-    for label, states in columns.items():
+    """Return the codes, and the labels outside the catalogue, of one picture's labels."""
+    row, others = [-1] * len(NAMES), []
+    for name in absent:
+        row[_PLACE[name]] = NEGATIVE
+    for label, state in states:
         meanings = vocabulary.meanings(label)
         for name, most in meanings.items():
-            place = _PLACE[name]
-            codes[:, place] = np.maximum(codes[:, place], np.minimum(states, most))
-        if POSITIVE not in meanings.values():
-            for row in np.flatnonzero(states >= UNCERTAIN):
-                others[row].append(label + _SIGNS[int(states[row])])
-    codes[codes < 0] = UNMENTIONED
-    return Labels(codes, np.array(["|".join(some) for some in others], dtype=object))
+            row[_PLACE[name]] = max(row[_PLACE[name]], min(state, most))
+        if POSITIVE not in meanings.values() and state in _SIGNS:
+            others.append(label + _SIGNS[state])
+    return [UNMENTIONED if code < 0 else code for code in row], "|".join(others)
+
+
+def _spread(rows: Sequence[tuple[list[int], str]], places: NDArray[np.integer]) -> Labels:
+    """Return the labels of n pictures, each of which is read as one of `rows`."""
+    codes = np.array([row for row, _ in rows], dtype=np.int8).reshape(len(rows), len(NAMES))
+    others = np.array([text for _, text in rows], dtype=object)
+    return Labels(codes[places], others[places])
 
 
 def doubted(labels: Labels, rows: NDArray[np.bool_]) -> Labels:
@@ -187,8 +181,9 @@ def doubted(labels: Labels, rows: NDArray[np.bool_]) -> Labels:
     part = codes[rows]
     codes[rows] = np.where(part >= UNCERTAIN, UNCERTAIN, UNMENTIONED)
     others = labels.others.copy()
-    for row in np.flatnonzero(rows & (labels.others != "")):
-        others[row] = "|".join(_bare(label)[0] + "?" for label in joined(others[row]))
+    others[rows] = [
+        "|".join(_bare(label)[0] + "?" for label in joined(text)) for text in others[rows]
+    ]
     return Labels(codes, others)
 
 

@@ -195,7 +195,7 @@ def _observations(frame: pd.DataFrame, table: str) -> Labels:
             "has none of them. Take the file as published."
         )
     columns = {name: coded(frame, name, _NUMBERS, table=table) for name in present}
-    return answered(columns, CHEXPERT, len(frame))
+    return answered(columns, CHEXPERT)
 
 
 # MIMIC-CXR-JPG -----------------------------------------------------------------------------------
@@ -250,12 +250,12 @@ def _mimic(folder: Path) -> Draft:
         age=since(*(texts_of(frame, name) for name in ("StudyDate", "anchor_year", "anchor_age"))),
         site="mimic",
     )
-    silent = frame["labelled"] == ""
+    silent = frame.loc[frame["labelled"] == "", "study_id"]
     problem = Problem.of(
         "pictures without labels",
-        frame.loc[silent, "study_id"].unique(),
-        "Their studies have no row of labels: nothing is known of them.",
-        int(silent.sum()),
+        silent.unique(),
+        len(silent),
+        advice=": their studies have no row of labels",
     )
     part = Part(facts, _observations(frame, labelled.name), problem)
     return Draft("mimic-cxr-jpg", folder, [part], below="files")
@@ -400,10 +400,9 @@ def _vindr_part(table: Path, split: str) -> Part:
     names = [str(name) for name in shares.index]
     facts = {"image_id": names, "path": [f"{split}/{name}.dicom" for name in names]}
     always = {"view": "PA", "split": split, "site": "vindr", "origin": table.name}
-    labels = answered({str(n): _agreed(shares[n]) for n in shares.columns}, VINDR, len(shares))
-    remedy = "Fewer than three readers: two of two make a positive, one of two is uncertain."
+    labels = answered({str(name): _agreed(shares[name]) for name in shares.columns}, VINDR)
     alone = [*readers.index[readers < 3]] if split == "train" else []
-    return Part(pd.DataFrame(facts | always), labels, Problem.of("readers missing", alone, remedy))
+    return Part(pd.DataFrame(facts | always), labels, Problem.of("readers missing", alone))
 
 
 def _vindr_votes(frame: pd.DataFrame, table: Path) -> pd.DataFrame:

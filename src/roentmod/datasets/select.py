@@ -140,13 +140,10 @@ def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
     moved = low & (table["split"] == "train").to_numpy()
     if not moved.any():
         return dataset
-    remedy = f'Training patients were dealt to "val" by a hash, {share:.0%} of them.'
-    some, count = pd.unique(patients[moved]), int(moved.sum())
-    return replace(
-        dataset,
-        table=table.assign(split=table["split"].mask(moved, "val")),
-        problems=(*dataset.problems, *Problem.of("no validation split", some, remedy, count)),
-    )
+    some = pd.unique(patients[moved])
+    problem = Problem.of("no validation split", some, int(moved.sum()), share=share)
+    table = table.assign(split=table["split"].mask(moved, "val"))
+    return replace(dataset, table=table, problems=(*dataset.problems, *problem))
 
 
 def _chance(patient: str) -> float:

@@ -29,21 +29,28 @@ _FACTS = (
     "image_id", "path", "patient_id", "view", "age", "sex", "split", "site", "unfit", "origin",
 )  # fmt: skip
 
-
-# What the problems mean that any set can have, and what to do.
+# What each kind of problem means, and what to do.
 _REMEDIES = {
     "files in several places": "One name, several files: the first by path is taken. Remove the "
     "others.",
     "impossible ages": f"Ages lie between 0 and {fields.OLDEST}: these count as unknown.",
     "unknown views": "Whether they are frontal is not known: they are left out of selections.",
+    "no column of views": "All pictures are taken to be frontal.",
+    "unread columns": "Columns that are no known field and hold no labels: not used.",
     "unknown labels": "The catalogue lacks {lacking} labels of this set: kept in other_labels, and "
     "such pictures are not 'no finding'.",
     "contradicting labels": "They are said to show a finding and none: never chosen as baselines.",
+    "labels in conflict": "The table says so: what their labels name is uncertain, the rest "
+    "unmentioned.",
+    "pictures without labels": "Nothing is known of them{advice}.",
     "nothing said of 'No Finding'": "No picture can be a baseline: say 'No Finding' where a reader "
     "found nothing.",
+    "readers missing": "Fewer than three readers: two of two make a positive, one of two is "
+    "uncertain.",
     "duplicated ids": "Their rows agree; the first is kept.",
     "unknown patients": "The table does not name their patients: each counts as another patient.",
     "leaking splits": "A patient belongs to one split: selections by these splits are refused.",
+    "no validation split": 'Training patients were dealt to "val" by a hash, {share:.0%} of them.',
     "missing files": "Not found under {root}: left out of selections.",
     "duplicated files": "The same picture under several ids: count it once, and see that labels "
     "agree.",
@@ -68,13 +75,19 @@ class Problem:
 
     @classmethod
     def of(
-        cls, kind: str, examples: Sequence[Any] | Texts, remedy: str, count: int | None = None
+        cls, kind: str, examples: Sequence[Any] | Texts, count: int | None = None, **facts: object
     ) -> tuple[Problem, ...]:
-        """Return the problem with its first examples, whose number counts; none without any."""
-        if not len(examples):
-            return ()
+        """Return a problem of a known kind; none where nothing is concerned.
+
+        Args:
+            kind: which.
+            examples: all of them; the first are shown.
+            count: how many pictures, where each example is not one.
+            facts: for the text of the remedy.
+        """
+        count = len(examples) if count is None else count
         shown = tuple(str(one) for one in examples[:_SHOWN])
-        return (cls(kind, len(examples) if count is None else count, shown, remedy),)
+        return (cls(kind, count, shown, _REMEDIES[kind].format(**facts)),) if count else ()
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.count:,} ({', '.join(self.examples)}). {self.remedy}"
@@ -125,7 +138,7 @@ class Dataset:
         """
         row = self._row(image_id)
         if self.name == PHANTOMS:
-            return _drawn(_seed(image_id)).radiograph
+            return _drawn(image_id).radiograph
         return read(str(self.table["path"].iloc[row]))
 
     def anatomy(self, image_id: str) -> Anatomy | None:
@@ -135,7 +148,7 @@ class Dataset:
             DatasetError: no picture has that id.
         """
         self._row(image_id)
-        return _drawn(_seed(image_id)).anatomy if self.name == PHANTOMS else None
+        return _drawn(image_id).anatomy if self.name == PHANTOMS else None
 
     def counts(self) -> pd.DataFrame:
         """Return how many pictures are in each state: findings down, `STATES` across."""
@@ -154,12 +167,8 @@ class Dataset:
 
 
 @lru_cache(maxsize=4)
-def _drawn(seed: int) -> Phantom:
-    return phantom(seed)
-
-
-def _seed(image_id: str) -> int:
-    return int(image_id.rpartition("-")[2])
+def _drawn(image_id: str) -> Phantom:
+    return phantom(int(image_id.rpartition("-")[2]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +233,7 @@ def build(draft: Draft, images: Path | None = None, *, check_files: bool) -> Dat
     table, doubles = _without_doubles(table, facts)
     unknown = table["patient_id"] == ""
     table.loc[unknown, "patient_id"] = table.loc[unknown, "image_id"]
-    problems += [*doubles, *_note("unknown patients", _ids(table, unknown)), *_leaks(table)]
+    problems += [*doubles, *Problem.of("unknown patients", _ids(table, unknown)), *_leaks(table)]
     problems += () if drawn else _file_problems(table, draft.root, check_files)
     return Dataset(draft.name, draft.root, table, tuple(problems))
 
@@ -250,7 +259,7 @@ def _find_files(
         names = facts["image_id"].to_numpy(dtype=object)
         paths, several = files.locate(images or draft.root, names, usual=paths)
     facts["path"] = paths
-    return _note("files in several places", several)
+    return Problem.of("files in several places", several)
 
 
 def _table(facts: pd.DataFrame, labels: Labels, ages: NDArray[np.float64]) -> pd.DataFrame:
@@ -275,16 +284,16 @@ def _odd_facts(
     others = others_of(labels.others).most_common()
     silent = (table[NO_FINDING.name] == "unmentioned").all()
     return (
-        *_note("impossible ages", [f"{name}: '{age}'" for name, age in ages]),
-        *_note("unknown views", [f"'{v}' {n:,}" for v, n in views.items()], int(views.sum())),
-        *_note(
+        *Problem.of("impossible ages", [f"{name}: '{age}'" for name, age in ages]),
+        *Problem.of("unknown views", [f"'{v}' {n:,}" for v, n in views.items()], int(views.sum())),
+        *Problem.of(
             "unknown labels",
             [f"{label} {number:,}" for label, number in others],
             int((labels.others != "").sum()),
             lacking=len(others),
         ),
-        *_note("contradicting labels", _ids(table, labels.contradicting)),
-        *_note("nothing said of 'No Finding'", _ids(table, slice(None) if silent else [])),
+        *Problem.of("contradicting labels", _ids(table, labels.contradicting)),
+        *Problem.of("nothing said of 'No Finding'", _ids(table, slice(None) if silent else [])),
     )
 
 
@@ -314,13 +323,13 @@ def _without_doubles(
         )
     kept = table.drop_duplicates("image_id").reset_index(drop=True)
     names = some["image_id"].drop_duplicates().to_numpy(dtype=object)
-    return kept, _note("duplicated ids", names, len(table) - len(kept))
+    return kept, Problem.of("duplicated ids", names, len(table) - len(kept))
 
 
 def _leaks(table: pd.DataFrame) -> tuple[Problem, ...]:
     splits = leaking(table).groupby("patient_id", sort=False)["split"].unique()
     examples = [f"{patient} in {' and '.join(names)}" for patient, names in splits.items()]
-    return _note("leaking splits", examples)
+    return Problem.of("leaking splits", examples)
 
 
 def _file_problems(table: pd.DataFrame, root: Path, check_files: bool) -> tuple[Problem, ...]:
@@ -336,12 +345,6 @@ def _file_problems(table: pd.DataFrame, root: Path, check_files: bool) -> tuple[
     copies = files.copies(paths, sizes) if check_files else files.named_twice(paths)
     alike = [" = ".join(str(names[i]) for i in group) for group in copies]
     return (
-        *_note("missing files", paths[gone], root=root),
-        *_note("duplicated files", alike, sum(len(group) - 1 for group in copies)),
+        *Problem.of("missing files", paths[gone], root=root),
+        *Problem.of("duplicated files", alike, sum(len(group) - 1 for group in copies)),
     )
-
-
-def _note(
-    kind: str, examples: Sequence[str] | Texts, count: int | None = None, **facts: object
-) -> tuple[Problem, ...]:
-    return Problem.of(kind, examples, _REMEDIES[kind].format(**facts), count)
