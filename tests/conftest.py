@@ -1,5 +1,9 @@
 """What holds for every test: tiny real models, one radiograph, one thread."""
 
+import multiprocessing.process
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,27 @@ from tests.tiny import write_generator
 
 # Tiny models gain nothing from a second thread, and lose much when others use the cores.
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Only slow tests start Python: the fast tier stays fast (`make check`)."""
+    if item.get_closest_marker("slow"):
+        return (yield)
+    popen = subprocess.Popen.__init__
+
+    def opened(self, args, *more, **options):
+        command = args if isinstance(args, str) else str(args[0])
+        assert sys.executable not in command, "a test that starts Python is marked slow"
+        popen(self, args, *more, **options)
+
+    def started(self):
+        pytest.fail("a test that starts a process is marked slow")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", opened)
+        patch.setattr(multiprocessing.process.BaseProcess, "start", started)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

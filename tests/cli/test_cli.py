@@ -1,8 +1,6 @@
-"""The command line as a user meets it: a process, its exit code, and what it leaves behind."""
+"""The command line as a user meets it: exit codes, messages, and what is left behind."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import data_store
@@ -17,20 +15,10 @@ from roentmod import imaging
 from roentmod.datasets.phantom import phantom
 from roentmod.errors import EditError
 from tests.cli import help_page as cli_help
+from tests.cli.running import process, run
 from tests.tiny import write_generator
 
 SOURCE = Path(data_store.__file__).parent / "data" / "RG1_UNCI.dcm"
-SCRIPT = "import torch; torch.set_num_threads(1); from roentmod.cli import main; main()"
-
-
-def run(*arguments, cache):
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={"XDG_CACHE_HOME": str(cache), "PATH": "/usr/bin:/bin", "COLUMNS": "60"},
-        check=False,
-    )
 
 
 def truncated(path):
@@ -87,6 +75,14 @@ def test_bad_input_gives_one_line_and_leaves_nothing(make, tmp_path, generator):
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
+def test_bad_arguments_end_a_process_with_2(tmp_path):
+    done = process("edit", SOURCE, "--add", "gout", "--out", tmp_path / "out", cache=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("roentmod: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_missing_weights_and_a_wrong_host_are_named(tmp_path, generator):
     host = write_generator(tmp_path / "host", latents=8)
     arguments = ("edit", SOURCE, "--add", "edema", "--out", tmp_path / "out")
@@ -99,6 +95,7 @@ def test_missing_weights_and_a_wrong_host_are_named(tmp_path, generator):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_one_bad_file_among_good_ones_gives_three_and_json_alone_on_stdout(
     tmp_path,
     generator,
@@ -107,7 +104,7 @@ def test_one_bad_file_among_good_ones_gives_three_and_json_alone_on_stdout(
     imaging.write(radiograph, tmp_path / "good.png", provenance=None)
     empty(tmp_path / "bad.png")
     files = (tmp_path / "good.png", tmp_path / "bad.png")
-    done = run(
+    done = process(
         *("edit", *files, "--add", "edema + effusion", "--remove", "mass", "--steps", 10),
         *("--editor", generator, "--engine", "torch", "--json", "--out", tmp_path / "out"),
         cache=tmp_path / "c",

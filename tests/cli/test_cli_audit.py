@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 import roentmod
-from tests.cli.test_cli import SCRIPT, run
+from tests.cli.running import SCRIPT, environment, process, run
 
 PAIR = "Pleural Effusion,Cardiomegaly"
 
 
-def audit(out, *more, cache, classifiers=("demo:honest", "demo:shortcut"), count=12):
+def audit(out, *more, cache, classifiers=("demo:honest", "demo:shortcut"), count=12, call=run):
     arguments = [part for spec in classifiers for part in ("--classifier", spec)]
     arguments += ["--data", f"phantoms:{count}", "--editor", "painter", "--findings", PAIR]
-    return run("audit", *arguments, "--out", out, *more, cache=cache)
+    return call("audit", *arguments, "--out", out, *more, cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +66,27 @@ def test_it_does_not_fail_where_no_gate_is_asked_for(done):
     assert audit(folder / "run", cache=folder).returncode == 0
 
 
+@pytest.mark.slow
+def test_a_process_ends_with_the_gate_s_code(done):
+    _, folder = done
+    assert (
+        audit(folder / "run", "--fail-on", "shortcut", cache=folder, call=process).returncode == 4
+    )
+
+
+@pytest.mark.slow
 def test_a_killed_audit_goes_on(done, tmp_path):
     """SIGKILL half-way: the second run ends with the same table."""
     _, folder = done
     arguments = ["audit", "--classifier", "demo:honest", "--classifier", "demo:shortcut"]
     arguments += ["--data", "phantoms:12", "--editor", "painter", "--findings", PAIR]
     command = [sys.executable, "-c", SCRIPT, *arguments, "--out", str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment(tmp_path), **quiet) as killed:
         parts, deadline = tmp_path / "run" / "parts", time.monotonic() + 120
         while time.monotonic() < deadline and len(list(parts.glob("*.json"))) < 5:
             time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(killed.pid, signal.SIGKILL)
     saved = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.json")}
     assert 5 <= len(saved) < 12
     assert not (tmp_path / "run" / "report.html").exists()

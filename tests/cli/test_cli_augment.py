@@ -7,17 +7,18 @@ import pytest
 
 from roentmod import datasets, imaging
 from roentmod.datasets.phantom import phantom
-from tests.cli.test_cli import run
+from tests.cli.running import process, run
 
 
-def augment(out, *more, cache):
+def augment(out, *more, cache, call=run):
     arguments = ["--data", "phantoms:5", "--editor", "painter", "--findings", "Edema,Mass"]
-    return run("augment", *arguments, "--out", out, *more, cache=cache)
+    return call("augment", *arguments, "--out", out, *more, cache=cache)
 
 
+@pytest.mark.slow
 def test_a_training_set_is_made_and_found_complete_the_next_time(tmp_path):
     options = ["--labels", "soft", "--ratio", "2", "--with-baselines", "--form", "webdataset"]
-    first = augment(tmp_path / "set", *options, cache=tmp_path)
+    first = augment(tmp_path / "set", *options, cache=tmp_path, call=process)
     assert first.returncode == 0, first.stderr
     made = pd.read_parquet(tmp_path / "set" / "manifest.parquet")
     done = made[(made["status"] == "ok") & (made["arm"] == "counterfactual")]
@@ -64,6 +65,7 @@ def test_bad_arguments_give_one_line_and_exit_2(more, said, tmp_path):
     assert not (tmp_path / "set" / "manifest.parquet").exists()
 
 
+@pytest.mark.slow
 def test_cooccurrence_of_readings_is_counted(tmp_path):
     answers = [("Edema", "a", 1), ("Edema", "b", 1), ("Mass", "a", 1), ("Mass", "b", 0)]
     table = pd.DataFrame(
@@ -71,7 +73,7 @@ def test_cooccurrence_of_readings_is_counted(tmp_path):
     )
     table.to_csv(tmp_path / "answers.csv", index=False)
     out = tmp_path / "rates.json"
-    result = run(
+    result = process(
         "cooccurrence", "--readers", tmp_path / "answers.csv", "--out", out, cache=tmp_path
     )
     assert result.returncode == 0, result.stderr

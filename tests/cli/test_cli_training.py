@@ -5,7 +5,7 @@ import json
 import pytest
 
 from roentmod import datasets
-from tests.cli.test_cli import run
+from tests.cli.running import process, run
 from tests.jobs.study.test_study import TINY, write
 
 
@@ -23,18 +23,19 @@ def planted(tmp_path_factory):
     return folder
 
 
-def retrain(planted, out, *more, cache):
+def retrain(planted, out, *more, cache, call=run):
     arguments = ["--data", planted, "--findings", "Cardiomegaly,Pleural Effusion"]
     arguments += ["--model", "small", "--size", "32", "--steps", "2", "--batch", "8"]
-    return run("retrain", *arguments, "--seeds", "1", "--out", out, *more, cache=cache)
+    return call("retrain", *arguments, "--seeds", "1", "--out", out, *more, cache=cache)
 
 
+@pytest.mark.slow
 def test_retraining_from_planting_to_page(planted, tmp_path):
     table = datasets.load(planted).table
     assert (table["Cardiomegaly"] == "positive").any()
     done = retrain(
         planted, tmp_path / "out", "--arms", "erm,reweighting", "--internal", f"own={planted}@test",
-        "--pair", "Cardiomegaly>Pleural Effusion", cache=tmp_path,
+        "--pair", "Cardiomegaly>Pleural Effusion", cache=tmp_path, call=process,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "report.html").read_text()
@@ -65,6 +66,7 @@ def test_bad_arguments_give_one_line_and_exit_2(planted, more, said, tmp_path):
     assert "\n" not in done.stderr.strip()
 
 
+@pytest.mark.slow
 def test_a_study_is_planned_then_done(tmp_path):
     changes = {"audit": None, "retrain": TINY["retrain"] | {"arms": ["erm"]}}
     changes["tests"] = {"own": TINY["tests"]["own"]}
@@ -75,7 +77,7 @@ def test_a_study_is_planned_then_done(tmp_path):
     assert [line.split()[0] for line in lines[:-1]] == ["plant", "retrain"]
     assert "minutes are left" in lines[-1]
     assert not (tmp_path / "out").exists()
-    done = run("study", file, "--out", tmp_path / "out", cache=tmp_path)
+    done = process("study", file, "--out", tmp_path / "out", cache=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "tiny.html").read_text()
     assert "Findings were planted" in page

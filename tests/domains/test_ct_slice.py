@@ -14,6 +14,7 @@ from PIL import Image
 from roentmod.findings import FINDINGS
 from tests.domains import prove
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 

@@ -155,11 +155,13 @@ def test_shards_in_any_order_then_the_plain_command(tmp_path, whole):
     assert all_of(tmp_path / "run") == whole
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(tmp_path, whole):
     run(Squares(pause=0.01), tmp_path / "run", workers="processes:2")
     assert all_of(tmp_path / "run") == whole
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sent_to_processes_is_said(tmp_path):
     job = Squares(3)
     job.salt = lambda: None
@@ -168,6 +170,7 @@ def test_what_cannot_be_sent_to_processes_is_said(tmp_path):
         run(job, tmp_path / "run", workers="processes:2")
 
 
+@pytest.mark.slow
 def test_two_at_once_make_nothing_twice(tmp_path, whole):
     note = tmp_path / "note"
     both = [started(tmp_path / "run", pause=0.05, note=note) for _ in range(2)]
@@ -187,6 +190,7 @@ def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path):
     check_survives_kills(slow, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_ends_the_run_in_one_line(tmp_path, whole):
     one = started(tmp_path / "run", pause=0.3, workers="processes:2")
     children = Path(f"/proc/{one.pid}/task/{one.pid}/children")
@@ -199,6 +203,7 @@ def test_a_killed_worker_process_ends_the_run_in_one_line(tmp_path, whole):
     assert all_of(tmp_path / "run") == whole
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(tmp_path, whole):
     note = tmp_path / "note"
     one = started(tmp_path / "run", pause=0.1, note=note)

@@ -144,6 +144,7 @@ augment.run(drawn, chosen(drawn), editor, PLAN, Path(sys.argv[1]), judge=Eye())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_loses_one_baseline(whole, drawn, some, tmp_path, files):
     folder = tmp_path / "run"
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -278,6 +278,7 @@ def started(data, folder, made, pause):
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(data, made, tmp_path):
     killed = started(data, tmp_path / "killed", made, "0.1")
     plan = tiny(arms=("erm", "isolated"), steps=30, evaluate_every=5, patience=30)

@@ -36,6 +36,7 @@ def devices(monkeypatch):
     return given
 
 
+@pytest.mark.slow
 def test_the_device_reaches_editors_and_training(devices, tmp_path):
     spec = Spec.model_validate(ON)
     study.run(spec, tmp_path)

@@ -102,6 +102,7 @@ def test_a_change_does_anew_what_depends_on_it(done, tmp_path, change, anew):
     assert all((one.seconds > 0) == (one.name in anew) for one in planned)
 
 
+@pytest.mark.slow
 def test_a_stopped_study_goes_on(done, tmp_path):
     spec, _, result, _ = done
 
