@@ -1,13 +1,10 @@
 import importlib.metadata
-from importlib import import_module
 
 import pytest
 
 from roentmod import _optional
+from roentmod.cli import installation as doctor
 from roentmod.errors import MissingDependencyError
-
-# The command of that name hides the module.
-doctor = import_module("roentmod.cli.doctor")
 
 
 def test_everything_the_core_needs_is_found_here():

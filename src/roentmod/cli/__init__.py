@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import roentmod
-from roentmod.cli import auditing, editing, training
-from roentmod.cli import doctor as checks
+from roentmod.cli import auditing, editing, installation, training
 from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
 from roentmod.cli.editing import plan
 from roentmod.errors import RoentModError
@@ -37,7 +36,7 @@ def version() -> None:
 def doctor() -> None:
     """Say what is installed, what is missing, and how to get it."""
     table = Table("part", "state", "found", "remedy", box=None)
-    found = checks.examine()
+    found = installation.examine()
     for check in found:
         table.add_row(*check)
     Console().print(table)

@@ -15,7 +15,7 @@ __all__ = ["export"]
 
 
 def export(network: nn.Module, name: str, plan: Plan) -> dict[str, bytes]:
-    """Return the files ``NAME.onnx`` and ``NAME.onnx.json``, the graph and its card.
+    """Return the files ``NAME.pt`` (weights), ``NAME.onnx`` (graph) and ``NAME.onnx.json`` (card).
 
     Args:
         network: takes n x 1 x size x size display values, answers n x k logits.
@@ -33,7 +33,8 @@ def export(network: nn.Module, name: str, plan: Plan) -> dict[str, bytes]:
         "check_outputs": False,
     }
     still = network.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    graph = BytesIO()
+    weights, graph = BytesIO(), BytesIO()
+    torch.save(still.state_dict(), weights)
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns about shape arithmetic that is constant here.
         warnings.simplefilter("ignore")
@@ -48,4 +49,8 @@ def export(network: nn.Module, name: str, plan: Plan) -> dict[str, bytes]:
             dynamo=False,
         )
     text = json.dumps(card, indent=2) + "\n"
-    return {f"{name}.onnx": graph.getvalue(), f"{name}.onnx.json": text.encode()}
+    return {
+        f"{name}.pt": weights.getvalue(),
+        f"{name}.onnx": graph.getvalue(),
+        f"{name}.onnx.json": text.encode(),
+    }

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from roentmod.errors import RetrainError
 from roentmod.jobs.retrain.registration import Sets
@@ -158,9 +157,7 @@ class RetrainJob(Job[RetrainResult]):
             network = self._network(training, trained)
             made.files[_readings(training)] = self._read(network, training, shown)
             made.files[metrics(training)] = (task.folder / metrics(training)).read_bytes()
-            files = export(network, training.name, self.plan) | {
-                f"{training.name}.pt": _saved(trained.weights)
-            }
+            files = export(network, training.name, self.plan)
             made.files |= {f"models/{name}": content for name, content in files.items()}
         return made
 
@@ -259,12 +256,6 @@ def _block(name: str, number: int) -> str:
 
 def _readings(training: Training) -> str:
     return f"readings/{training.name}.parquet"
-
-
-def _saved(weights: Mapping[str, Any]) -> bytes:
-    content = BytesIO()
-    torch.save(weights, content)
-    return content.getvalue()
 
 
 def _readings_of(
