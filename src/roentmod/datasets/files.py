@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from roentmod.datasets.labels import Texts
@@ -60,7 +59,7 @@ def _pictures(folder: Path) -> Iterable[str]:
 
 
 def sizes(paths: Texts) -> NDArray[np.int64]:
-    """Return the size in bytes of n files, some of them inside tars; -1 where there is none."""
+    """Return the size in bytes of n files, or files inside archives; -1 where there is none."""
     return np.array([_size(path) for path in paths], dtype=np.int64)
 
 
@@ -73,8 +72,7 @@ def _size(path: str) -> int:
 
 def named_twice(paths: Texts) -> list[tuple[int, ...]]:
     """Return groups of places in `paths` that name the same file."""
-    twice = np.flatnonzero(pd.Series(paths).duplicated(keep=False))
-    return _groups(twice, lambda place: str(paths[place]))
+    return _groups(range(len(paths)), lambda place: str(paths[place]))
 
 
 def copies(paths: Texts, size: NDArray[np.int64]) -> list[tuple[int, ...]]:

@@ -72,6 +72,7 @@ _CODED = {
     "VOILUTFunction": ("LINEAR", "LINEAR_EXACT", "SIGMOID"),
     "BurnedInAnnotation": ("YES", "NO"),
     "LossyImageCompression": ("00", "01"),
+    "LossyImageCompressionMethod": ("ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15"),
 }
 _NUMBERS = (
     "KVP", "DistanceSourceToDetector", "DistanceSourceToPatient", "ExposureTime",
@@ -80,7 +81,6 @@ _NUMBERS = (
     "WindowWidth", "LossyImageCompressionRatio",
 )  # fmt: skip
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
-_METHODS = ("ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15")
 _IDENTITY = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientAge", "StudyDate",
     "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "StudyDescription",
@@ -117,7 +117,10 @@ def encode_dicom(
                 if source.get(name) not in (None, ""):
                     data[name] = source[name]
         _set_picture(data, source, radiograph)
-        data.file_meta = _file_meta(data)
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.file_meta.ImplementationClassUID = _hashed("implementation")
+        data.file_meta.ImplementationVersionName = f"ROENTMOD_{roentmod.__version__}"[:16]
         file = io.BytesIO()
         data.save_as(file, enforce_file_format=True)
         return file.getvalue()
@@ -148,10 +151,11 @@ def _identify(
     if not keep:
         data.DeidentificationMethod = _METHOD
     if source.get("SOPClassUID") and source.get("SOPInstanceUID"):
-        item = Dataset()
-        item.ReferencedSOPClassUID = source.SOPClassUID
-        item.ReferencedSOPInstanceUID = root if keep else _hashed("source", root)
-        item.PurposeOfReferenceCodeSequence = [_code(*_SOURCE_PURPOSE)]
+        item = _item(
+            ReferencedSOPClassUID=source.SOPClassUID,
+            ReferencedSOPInstanceUID=root if keep else _hashed("source", root),
+            PurposeOfReferenceCodeSequence=[_code(*_SOURCE_PURPOSE)],
+        )
         data.SourceImageSequence = [item]
     return data
 
@@ -169,7 +173,12 @@ def _classify(data: Dataset, source: Dataset, as_original: bool) -> None:
         data.SOPClassUID = kind
         # The class allows only PRIMARY here, and an empty third value.
         data.ImageType = ["DERIVED", "PRIMARY", ""]
-        _digital(data)
+        # It requires these, and lets them be empty or at their default.
+        data.DetectorType = data.PositionerType = None
+        data.AnatomicRegionSequence = [_code("51185008", "SCT", "Chest")]
+        data.AcquisitionContextSequence = []
+        if "LossyImageCompression" not in data:
+            data.LossyImageCompression = "00"
         return
     if as_original and kind in _DIGITAL:
         log.warning("written as secondary capture: the source lacks %s", ", ".join(lacking))
@@ -180,24 +189,25 @@ def _classify(data: Dataset, source: Dataset, as_original: bool) -> None:
 
 def _describe(data: Dataset, source: Dataset, facts: Mapping[str, Any] | None) -> None:
     """Add what made the picture, and that it is synthetic."""
-    data.Manufacturer = "RoentMod"
-    data.ManufacturerModelName = "RoentMod"
-    data.SoftwareVersions = f"roentmod {roentmod.__version__}"
+    version = f"roentmod {roentmod.__version__}"
+    data.Manufacturer = data.ManufacturerModelName = "RoentMod"
+    data.SoftwareVersions = version
     data.SeriesNumber = data.InstanceNumber = 1
     if facts is None:
-        data.DerivationDescription = f"Unedited copy by roentmod {roentmod.__version__}."
+        data.DerivationDescription = f"Unedited copy by {version}."
         return
     data.SyntheticData = "YES"
     data.SeriesDescription = provenance.title(facts)
     data.DerivationDescription = provenance.summary(facts)
     data.DerivationCodeSequence = [_code(*_DERIVATION)]
     data.ImageComments = provenance.as_json(facts)[:10240]
-    equipment = Dataset()
-    equipment.PurposeOfReferenceCodeSequence = [_code(*_EQUIPMENT_PURPOSE)]
-    equipment.Manufacturer = "RoentMod"
-    equipment.ManufacturerModelName = str(facts.get("model", {}).get("editor", "RoentMod"))[:64]
-    equipment.SoftwareVersions = f"roentmod {roentmod.__version__}"
-    equipment.ContributionDescription = provenance.STATEMENT
+    equipment = _item(
+        PurposeOfReferenceCodeSequence=[_code(*_EQUIPMENT_PURPOSE)],
+        Manufacturer="RoentMod",
+        ManufacturerModelName=str(facts.get("model", {}).get("editor", "RoentMod"))[:64],
+        SoftwareVersions=version,
+        ContributionDescription=provenance.STATEMENT,
+    )
     data.ContributingEquipmentSequence = [equipment]
 
 
@@ -223,20 +233,15 @@ def _set_picture(data: Dataset, source: Dataset, radiograph: Radiograph) -> None
     data.add_new("PixelData", "OB" if allocated == 8 else "OW", raw + b"\0" * (len(raw) % 2))
 
 
-def _file_meta(data: Dataset) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = data.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _hashed("implementation")
-    meta.ImplementationVersionName = f"ROENTMOD_{roentmod.__version__}"[:16]
-    return meta
+def _item(**values: Any) -> Dataset:
+    item = Dataset()
+    for name, value in values.items():
+        setattr(item, name, value)
+    return item
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
+    return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 def _hashed(*parts: str) -> str:
@@ -264,26 +269,13 @@ def _keep(source: Dataset, data: Dataset) -> None:
     parts = [orientation] if isinstance(orientation, str) else list(orientation or ())
     if len(parts) == 2 and all(re.fullmatch("[APRLHF]{1,3}", str(part)) for part in parts):
         data.PatientOrientation = parts
-    if source.get("LossyImageCompressionMethod") in _METHODS:
-        data.LossyImageCompressionMethod = source.LossyImageCompressionMethod
-    if age := _age(source.get("PatientAge")):
-        data.PatientAge = age
+    if re.fullmatch(r"\d{3}[DWMY]", age := str(source.get("PatientAge") or "")):
+        # 90 and over as 90 (US HIPAA safe harbour, 45 CFR 164.514).
+        data.PatientAge = "090Y" if age.endswith("Y") and int(age[:3]) > 89 else age
     for name in ("ModalityLUTSequence", "VOILUTSequence"):
         if source.get(name):
             data[name] = source[name]  # the reader left only numbers in it
     _complete_rescale(data)
-
-
-def _digital(data: Dataset) -> None:
-    """Add what a digital X-ray requires and may leave empty or at its default."""
-    data.DetectorType = data.PositionerType = None
-    region = Dataset()
-    region.CodeValue, region.CodingSchemeDesignator = "51185008", "SCT"
-    region.CodeMeaning = "Chest"
-    data.AnatomicRegionSequence = [region]
-    if "LossyImageCompression" not in data:
-        data.LossyImageCompression = "00"
-    data.AcquisitionContextSequence = []
 
 
 def _copy_numbers(source: Dataset, data: Dataset, name: str) -> None:
@@ -310,11 +302,3 @@ def _complete_rescale(data: Dataset) -> None:
         for name, usual in zip(names, (1, 0, "US"), strict=True):
             if name not in data:
                 setattr(data, name, usual)
-
-
-def _age(age: object) -> str:
-    """Return a DICOM age, 90 and over as 90 (US HIPAA safe harbour, 45 CFR 164.514)."""
-    text = str(age or "")
-    if not re.fullmatch(r"\d{3}[DWMY]", text):
-        return ""
-    return "090Y" if text.endswith("Y") and int(text[:3]) > 89 else text
