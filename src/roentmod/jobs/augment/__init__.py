@@ -210,7 +210,7 @@ def _record(
         "statement": STATEMENT,
         "version": roentmod.__version__,
         "plan": json.loads(json.dumps(fixed)),
-        "data": {"name": data.name, "root": str(data.root)},
+        "data": data.describe(),
         "cases": len(cases),
         "cases_sha256": hashlib.sha256(names.encode()).hexdigest(),
         "editor": _described(editor),
