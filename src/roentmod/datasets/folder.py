@@ -1,8 +1,9 @@
 """A plain folder of pictures with one CSV: ``index.csv``, or the only one with a path column.
 
 Columns, by any of their usual names: path (needed; it may lead into an archive, as in
-``shards/train-00000.tar/NAME.png``), image_id, patient_id, view, age, sex, split, site. Labels come as one column ``labels``, joined by "|" (a "?" ends an uncertain one), or as one
-column per finding with 1, 0, -1 and empty (or positive, negative, uncertain, unmentioned).
+``shards/train-00000.tar/NAME.png``), image_id, patient_id, view, age, sex, split, site. Labels come
+as one column ``labels``, joined by "|" (a "?" ends an uncertain one), or as one column per finding
+with 1, 0, -1 and empty (or positive, negative, uncertain, unmentioned).
 
 With one column, a finding that is not named is "negative" where its site names it in any picture,
 and "unmentioned" otherwise: what nobody looked for is not absent. A picture without any label says
