@@ -11,7 +11,7 @@ from roentmod import datasets
 from roentmod.classifiers import Judge
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import Editor, compose
-from roentmod.errors import AuditError, ClassifierError, EditError
+from roentmod.errors import AuditError, ClassifierError, EditError, RunError
 from roentmod.findings import FINDINGS
 from roentmod.jobs import audit
 from roentmod.jobs.audit import Plan, Rules
@@ -163,7 +163,8 @@ def test_an_interrupted_audit_goes_on_and_gives_the_same_table(whole, source, ch
     with pytest.raises(Stop):
         run(source, chosen, tmp_path / "run", {"honest": Fragile(), "cheat": Ruler(0.8)})
     assert not (tmp_path / "run" / "predictions.parquet").exists()
-    done = len(list((tmp_path / "run" / "parts").glob("*.json")))
+    (log,) = (tmp_path / "run" / "parts").glob("*.log")
+    done = len(log.read_bytes().splitlines())
     assert 0 < done < 6
     again = Counting()
     models = {"honest": Ruler(), "cheat": Ruler(0.8)}
@@ -220,9 +221,9 @@ def test_a_constant_head_is_left_out_and_said(source, chosen, tmp_path):
 def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     models = {"honest": Ruler(), "cheat": Ruler(0.8)}
     before = (whole.folder / "predictions.parquet").read_bytes()
-    with pytest.raises(AuditError, match="another plan"):
+    with pytest.raises(RunError, match="another plan"):
         run(source, chosen, whole.folder, models, plan=Plan(PAIR, seeds=(0, 1)))
-    with pytest.raises(AuditError, match="another cases"):
+    with pytest.raises(RunError, match="another cases"):
         run(source, chosen.head(3), whole.folder, models)
     assert (whole.folder / "predictions.parquet").read_bytes() == before
     assert json.loads((whole.folder / "audit.json").read_text())["plan"]["seeds"] == [0]
@@ -307,7 +308,7 @@ def test_an_editor_that_fails_costs_one_case_and_is_tried_again(source, chosen, 
 
 def test_an_exchanged_model_is_noticed(source, chosen, whole):
     models = {"honest": Ruler(0.3), "cheat": Ruler(0.8)}
-    with pytest.raises(AuditError, match="another classifiers"):
+    with pytest.raises(RunError, match="another classifiers"):
         run(source, chosen, whole.folder, models)
 
 

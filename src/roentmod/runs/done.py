@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,15 @@ class Done:
         rows = [item for _, made in self.parts() for item in made.items]
         return pd.DataFrame(rows, columns=list(columns))
 
-    def write_table(self, name: str, columns: Mapping[str, str]) -> Path:
+    def write_table(
+        self, name: str, columns: Mapping[str, str], rows: Iterable[Row] | None = None
+    ) -> Path:
         """Write a table as NAME.parquet, a piece at a time, and return its path.
 
         Args:
             name: the table.
             columns: its columns and their types: "string", "float64", "int64" or "bool".
+            rows: its rows, where they are not kept as such; None takes those of the parts.
 
         Raises:
             OSError: the folder cannot be written.
@@ -81,7 +84,7 @@ class Done:
         path = self.folder / f"{name}.parquet"
         with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
             piece: list[Row] = []
-            for row in self.rows(name):
+            for row in self.rows(name) if rows is None else rows:
                 piece.append(row)
                 if len(piece) == _ROWS:
                     writer.write_table(pa.Table.from_pylist(piece, schema))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from roentmod import imaging
 from roentmod.edits import Edit
 from roentmod.imaging import provenance
-from roentmod.interfaces import RadiographEditor
+from roentmod.interfaces import RadiographEditor, Source
+from roentmod.jobs.audit.judgement import read_table
 from roentmod.jobs.audit.plan import AuditResult, ClassifierResult, Plan
-from roentmod.rundir import Source
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
 from roentmod.store import write_json
@@ -26,40 +25,32 @@ __all__ = ["illustrate"]
 CELLS_SHOWN = 4
 PAIRS_SHOWN = 2
 _LONGEST = 512
+Row = dict[str, Any]
 
 
-def illustrate(
-    result: AuditResult,
-    predictions: pd.DataFrame,
-    plan: Plan,
-    source: Source,
-    editor: RadiographEditor,
-) -> None:
+def illustrate(result: AuditResult, plan: Plan, source: Source, editor: RadiographEditor) -> None:
     """Make again, and save, the pairs that the report shows; edits are deterministic.
 
     For each classifier the shortcuts, largest first, or without any the largest off-target effect;
-    of each, the pairs nearest to the mean effect: typical ones, not the worst.
+    of each, the pairs nearest to the mean effect: typical ones, not the worst. Pictures that show
+    them already are kept.
     """
     folder, path = result.folder / "pictures", result.folder / "pictures" / "examples.json"
-    wanted = {one.name: [list(cell) for cell in _shown(one)] for one in result}
-    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["cells"] == wanted:
+    wanted = {one.name: list(_typical(one, result, plan)) for one in result}
+    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["wanted"] == wanted:
         return
     folder.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
-    seen = effects.net_effects(predictions[predictions["classifier"] == JUDGE])
-    rules = Rules(**{field.name: result.plan[field.name] for field in fields(Rules)})
-    counted, _ = effects.gate(seen, rules)
-    passed = predictions.merge(counted) if len(counted) else predictions
-    pairs = {
-        one.name: [
-            made
-            for cell in _shown(one)
-            for made in _pairs(cell, one.name, passed, plan, source, editor, folder)
-        ]
-        for one in result
-    }
-    write_json(path, {"cells": wanted, "pairs": pairs})
+    edits = {edit.id: edit for edit in plan.edits()}
+    pairs: dict[str, list[Row]] = {name: [] for name in wanted}
+    for name, rows in wanted.items():
+        for row in rows:
+            facts = {key: value for key, value in row.items() if key != "pair_id"}
+            files = _save(row["baseline_id"], edits[row["pair_id"]], source, editor, folder)
+            pairs[name] += [facts | files] if files else []
+    write_json(path, {"wanted": wanted, "pairs": pairs})
 
 
 def _shown(one: ClassifierResult) -> list[tuple[str, str]]:
@@ -71,58 +62,50 @@ def _shown(one: ClassifierResult) -> list[tuple[str, str]]:
     return [(str(largest["edited"]), str(largest["read"]))]
 
 
-def _pairs(
-    cell: tuple[str, str],
-    name: str,
-    predictions: pd.DataFrame,
-    plan: Plan,
-    source: Source,
-    editor: RadiographEditor,
-    folder: Path,
-) -> list[dict[str, Any]]:
-    """Save the typical pairs of one cell and return what the list of examples says of them."""
-    edited, read = cell
-    edits = {edit.id: edit for edit in plan.edits()[: len(plan.findings) * len(plan.seeds)]}
-    rows = predictions[
-        (predictions["classifier"] == name)
-        & (predictions["edited_finding"] == edited)
-        & (predictions["read_finding"] == read)
-        & predictions["pair_id"].isin(edits)
-    ]
-    arms = rows.pivot_table(index=["baseline_id", "pair_id"], columns="arm", values="logit_edited")
-    arms = arms.dropna()
-    if arms.empty:
-        return []
-    net = arms["counterfactual"] - arms["sham"]
-    order = np.argsort((net - net.mean()).abs().to_numpy(), kind="stable")[:PAIRS_SHOWN]
-    made = []
-    for at in order:
-        baseline, pair = arms.index[at]
-        saved = _save(str(baseline), edits[str(pair)], source, editor, folder)
-        if saved:
-            made.append(
-                {
-                    "edited": edited,
-                    "read": read,
-                    "baseline_id": str(baseline),
-                    **saved,
-                    "logit_sham": float(arms["sham"].iloc[at]),
-                    "logit_counterfactual": float(arms["counterfactual"].iloc[at]),
-                }
-            )
-    return made
+def _typical(one: ClassifierResult, result: AuditResult, plan: Plan) -> Iterator[Row]:
+    """Yield what the list of examples says of a classifier's pairs, less their files."""
+    cells = _shown(one)
+    if not cells:
+        return
+    rules = Rules(**{field.name: result.plan[field.name] for field in fields(Rules)})
+    seen = effects.net_effects(read_table(result.folder, "predictions", JUDGE))
+    counted, _ = effects.gate(seen, rules)
+    rows = read_table(result.folder, "predictions", one.name)
+    usual = [edit.id for edit in plan.edits()[: len(plan.findings) * len(plan.seeds)]]
+    rows = rows.merge(counted) if len(counted) else rows
+    rows = rows[rows["pair_id"].isin(usual)]
+    for edited, read in cells:
+        own = rows[(rows["edited_finding"] == edited) & (rows["read_finding"] == read)]
+        arms = own.pivot_table(
+            index=["baseline_id", "pair_id"], columns="arm", values="logit_edited", observed=True
+        ).dropna()
+        if arms.empty:
+            continue
+        net = arms["counterfactual"] - arms["sham"]
+        order = np.argsort((net - net.mean()).abs().to_numpy(), kind="stable")[:PAIRS_SHOWN]
+        for row in arms.iloc[order].reset_index().to_dict("records"):
+            yield {
+                "edited": edited,
+                "read": read,
+                "baseline_id": str(row["baseline_id"]),
+                "pair_id": str(row["pair_id"]),
+                "logit_sham": float(row["sham"]),
+                "logit_counterfactual": float(row["counterfactual"]),
+            }
 
 
-def _save(
-    baseline: str, edit: Edit, source: Source, editor: RadiographEditor, folder: Path
-) -> Mapping[str, Any]:
+def _save(baseline: str, edit: Edit, source: Source, editor: RadiographEditor, folder: Path) -> Row:
     """Edit once more and save the three pictures; the synthetic ones say so in their text."""
-    one = editor.edit([source.radiograph(baseline)], [edit])[0]
+    try:
+        one = editor.edit([source.radiograph(baseline)], [edit])[0]
+    # It could be edited before: an example is no reason to end a run.
+    except Exception:
+        return {}
     if one.image is None or one.difference is None:
         return {}
     stem = f"{len(list(folder.glob('*.png'))):03d}"
     facts = {"synthetic": "YES", "statement": provenance.STATEMENT, "edit": asdict(edit)}
-    shown: dict[str, tuple[Any, dict[str, Any] | None]] = {
+    shown: dict[str, tuple[Any, Row | None]] = {
         "baseline": (
             imaging.grey_picture(one.baseline.pixels, _LONGEST),
             provenance.own(one.baseline),
@@ -133,8 +116,8 @@ def _save(
             facts,
         ),
     }
-    files: dict[str, Any] = {"real": not one.baseline.synthetic}
-    for kind, (picture, said) in shown.items():
+    files: Row = {"real": not one.baseline.synthetic}
+    for kind, (picture, text) in shown.items():
         files[kind] = f"pictures/{stem}-{kind}.png"
-        imaging.save_picture(picture, folder.parent / files[kind], said)
+        imaging.save_picture(picture, folder.parent / files[kind], text)
     return files

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from roentmod.classifiers import checks
 from roentmod.errors import AuditError
@@ -17,9 +19,21 @@ from roentmod.jobs.audit.plan import AuditResult, ClassifierResult, Example
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
 
-__all__ = ["RECORD", "assess", "with_examples"]
+__all__ = ["RECORD", "TABLES", "assess", "judged", "read_table", "with_examples"]
 
 RECORD = "audit.json"
+_NUMBERS = {"strength": "float64", "seed": "int64"}
+# The tables that grow, with the types of their columns.
+TABLES = {
+    "predictions": {
+        name: "float64" if name.startswith("logit") else _NUMBERS.get(name, "string")
+        for name in effects.PREDICTIONS
+    },
+    "readings": {
+        **dict.fromkeys(("classifier", "image_id", "patient_id", "read_finding"), "string"),
+        "logit": "float64",
+    },
+}
 ATTRIBUTES = ("sex", "age_band", "view", "site")
 _BANDS = ((0, "under 40"), (40, "40 to 64"), (65, "65 and over"))
 
@@ -36,51 +50,86 @@ def assess(folder: Path, rules: Rules | None = None) -> AuditResult:
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        predictions = pd.read_parquet(folder / "predictions.parquet")
-        items = pd.read_parquet(folder / "items.parquet")
-        baselines = pd.read_parquet(folder / "baselines.parquet")
-        readings = pd.read_parquet(folder / "readings.parquet")
-        states = pd.read_parquet(folder / "states.parquet")
-    except (OSError, ValueError) as error:
+        return judged(folder, record, rules)
+    except (OSError, json.JSONDecodeError, pa.ArrowInvalid) as error:
         raise AuditError(
             f"An audit's folder holds {RECORD} and its tables; {folder} gave {error!r}. "
             "Run the audit to its end first."
         ) from error
+
+
+def judged(folder: Path, record: Mapping[str, Any], rules: Rules | None = None) -> AuditResult:
+    """Judge the tables in `folder` of an audit whose record is given; rules as in `assess`.
+
+    Raises:
+        OSError: a table is missing.
+    """
+    items, baselines, states = (
+        pd.read_parquet(folder / f"{name}.parquet") for name in ("items", "baselines", "states")
+    )
     rules = rules or Rules(**record["rules"])
-    nets = _with_doses(effects.net_effects(predictions), record)
-    judge = nets[nets["classifier"] == JUDGE]
-    results = []
+    judge = _with_doses(effects.net_effects(read_table(folder, "predictions", JUDGE)), record)
+    results, pairs = [], 0
+    # One classifier at a time, so that memory does not grow with their number.
     for name, described in record["classifiers"].items():
-        mine = nets[nets["classifier"] == name]
-        constant = _constant(predictions, readings, name)
-        mine = mine[~mine["read_finding"].isin(constant)]
+        predictions, readings = (read_table(folder, table, name) for table in TABLES)
+        pairs += _pairs(predictions)
+        constant = _constant(predictions, readings)
+        nets = _with_doses(effects.net_effects(predictions), record)
+        nets = nets[~nets["read_finding"].isin(constant)]
         results.append(
             ClassifierResult(
                 name=name,
                 source=str(described.get("source", "")),
                 heads=_heads(described, constant),
                 examples=_examples(folder, name),
-                **_tables(mine, judge, record, baselines, rules, _read(described, constant)),
+                **_tables(nets, judge, record, baselines, rules, _read(described, constant)),
                 stress=effects.stress(
-                    readings[
-                        (readings["classifier"] == name) & ~readings["read_finding"].isin(constant)
-                    ],
+                    readings[~readings["read_finding"].isin(constant)],
                     states,
                     [f for f in record["stress_findings"] if f not in constant],
                     rules,
                 ),
             )
         )
+    planned = int(record["pairs"]) * len(record["classifiers"])
     return AuditResult(
         plan=record["plan"] | asdict(rules) | {"n_baselines": len(baselines)},
         provenance=record["provenance"]
         | {key: record[key] for key in ("editor", "data", "judge", "classifiers")},
         baselines=baselines,
         items=items,
-        counts=_counts(predictions, record),
+        counts={"planned": planned, "ok": pairs, "missing": planned - pairs},
         classifiers=tuple(results),
         folder=folder,
     )
+
+
+def read_table(folder: Path, name: str, classifier: str) -> pd.DataFrame:
+    """Return the rows of one classifier in a table of `TABLES`; texts become categories.
+
+    Raises:
+        OSError: the table is missing.
+    """
+    texts = [column for column, kind in TABLES[name].items() if kind == "string"]
+    table: pd.DataFrame = pq.read_table(
+        folder / f"{name}.parquet",
+        filters=[("classifier", "==", classifier)],
+        read_dictionary=texts,
+    ).to_pandas()
+    findings = {"edited_finding", "read_finding"} & set(texts)
+    names = sorted({one for column in findings for one in table[column].cat.categories})
+    # In order of the alphabet, and comparable.
+    for column in texts:
+        categories = names if column in findings else sorted(table[column].cat.categories)
+        table[column] = table[column].cat.set_categories(categories)
+    return table
+
+
+def _pairs(predictions: pd.DataFrame) -> int:
+    """Return how many pairs have both arms."""
+    arms = predictions.groupby(["baseline_id", "pair_id"], observed=True)["arm"].nunique()
+    return int((arms == 2).sum())
 
 
 def with_examples(result: AuditResult) -> AuditResult:
@@ -149,23 +198,20 @@ def _patients(baselines: pd.DataFrame) -> pd.DataFrame:
     return table.assign(age_band=band)
 
 
-def _constant(predictions: pd.DataFrame, readings: pd.DataFrame, name: str) -> list[str]:
-    """Return the heads that say the same of every picture."""
-    own = predictions[predictions["classifier"] == name]
-    told = readings[readings["classifier"] == name]
+def _constant(predictions: pd.DataFrame, readings: pd.DataFrame) -> list[str]:
+    """Return the heads of a classifier that say the same of every picture."""
+    said = pd.concat(
+        [
+            predictions.set_index("read_finding")["logit_baseline"],
+            predictions.set_index("read_finding")["logit_edited"],
+            readings.set_index("read_finding")["logit"],
+        ]
+    )
     found = []
-    for read in sorted({*own["read_finding"], *told["read_finding"]}):
-        values = np.concatenate(
-            [
-                own.loc[own["read_finding"] == read, ["logit_baseline", "logit_edited"]]
-                .to_numpy(np.float32)
-                .ravel(),
-                told.loc[told["read_finding"] == read, "logit"].to_numpy(np.float32),
-            ]
-        )
-        values = values[np.isfinite(values)][:, None]
-        if len(values) >= checks.MIN_IMAGES and checks.constant_heads(values, (read,)):
-            found.append(read)
+    for read, values in said[np.isfinite(said)].groupby(level=0, sort=True):
+        logits = values.to_numpy(np.float32)[:, None]
+        if len(logits) >= checks.MIN_IMAGES and checks.constant_heads(logits, (str(read),)):
+            found.append(str(read))
     return found
 
 
@@ -197,12 +243,3 @@ def _examples(folder: Path, name: str) -> tuple[Example, ...]:
         Example(**{key: folder / v if key in files else v for key, v in one.items()})
         for one in listed
     )
-
-
-def _counts(predictions: pd.DataFrame, record: Mapping[str, Any]) -> dict[str, int]:
-    """Return how many pairs of edit and classifier were planned and have both arms."""
-    planned = int(record["pairs"]) * len(record["classifiers"])
-    own = predictions[predictions["classifier"] != JUDGE]
-    both = own.groupby(["classifier", "baseline_id", "pair_id"])["arm"].nunique()
-    done = int((both == 2).sum())
-    return {"planned": planned, "ok": done, "missing": planned - done}

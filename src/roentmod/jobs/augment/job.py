@@ -18,11 +18,10 @@ import pandas as pd
 
 from roentmod import imaging
 from roentmod.datasets import Dataset
-from roentmod.editors import compose
 from roentmod.edits import Arm, Edit
 from roentmod.errors import RunError
 from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor
-from roentmod.jobs.audit.predict import Readers
+from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.augment.manifest import MANIFEST, Row, labelled, written
 from roentmod.jobs.augment.result import RECORD, AugmentResult
 from roentmod.jobs.augment.shards import Repacking
@@ -175,7 +174,7 @@ class AugmentJob(Job[AugmentResult]):
         pictures = [p for n in seen for p in (edited[n].image, edited[n].sham) if p is not None]
         if not pictures:
             return verdicts
-        reading = self._readers.read(JUDGE, [compose.shrink(p, judge.size) for p in pictures])
+        reading = self._readers.read(JUDGE, pictures)
         for at, number in enumerate(seen):
             bad = [s for s in reading.status[2 * at : 2 * at + 2] if s != "ok"]
             if bad:
