@@ -6,15 +6,19 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from roentmod import datasets
+from roentmod import classifiers, datasets
 from roentmod.classifiers import Judge
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import Editor, compose
-from roentmod.errors import AuditError, ClassifierError, EditError, RunError
+from roentmod.errors import AuditError, ClassifierError, EditError, RunError, UnreadableError
 from roentmod.findings import FINDINGS
 from roentmod.jobs import audit
 from roentmod.jobs.audit import Plan, Rules
+from roentmod.jobs.audit.job import AuditJob, Case
+from roentmod.jobs.audit.readers import Readers
+from tests.runs.kill import check_survives_kills, contents
 
 PAIR = ("Cardiomegaly", "Support Devices")
 QUICK = Rules(exact=True, fewest=4, resamples=300, flips=499)
@@ -96,6 +100,23 @@ def whole(source, chosen, tmp_path_factory):
     """An audit of an honest classifier and of one with a planted shortcut, never interrupted."""
     models = {"honest": Ruler(), "cheat": Ruler(0.8)}
     return run(source, chosen, tmp_path_factory.mktemp("audit") / "run", models)
+
+
+def demo(folder, workers="serial"):
+    """Audit the bundled demo classifiers on phantoms."""
+    torch.set_num_threads(1)
+    data = datasets.load("phantoms:3")
+    models = {name: classifiers.load(f"demo:{name}") for name in ("honest", "shortcut")}
+    return audit.run(
+        data,
+        datasets.baselines(data).table,
+        Editor.load("painter"),
+        models,
+        Plan(PAIR, stress=2),
+        folder,
+        rules=QUICK,
+        workers=workers,
+    )
 
 
 def verdicts(one):
@@ -200,6 +221,18 @@ def test_a_silent_classifier_is_listed_and_asked_again_alone(source, chosen, tmp
     assert again["two"].calls == 1
     assert not mended.items["status"].eq("classifier_failed").any()
     assert mended.counts["missing"] == 2 * mended.items["status"].eq("poor_anatomy").sum()
+    run(source, chosen, tmp_path / "whole", {"one": Ruler(), "two": Ruler()})
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_classifier_that_stays_silent_costs_no_edits(source, chosen, tmp_path):
+    few, silent = chosen.head(4), range(2, 99)
+    run(source, few, tmp_path / "run", {"one": Ruler(fails=silent)})
+    editor = Counting()
+    again = run(source, few, tmp_path / "run", {"one": Ruler(fails=silent)}, editor=editor)
+    assert len(again.items) == 4
+    # One call asks only whether the edits can be done; after three failures it is given up.
+    assert editor.calls == 1 + 3
 
 
 def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
@@ -281,6 +314,11 @@ def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
         ("Edema", "Cardiomegaly"),
     }
     assert (stress["n_positive"] == 6).all()
+    bad = pd.read_parquet(tmp_path / "run" / "states.parquet").index[0]
+    once = run(Once(data, bad), chosen, tmp_path / "once", {"judged": judge}, plan=plan)
+    assert list(once.items["status"]) == ["unreadable"]
+    run(data, chosen, tmp_path / "once", {"judged": judge}, plan=plan)
+    assert contents(tmp_path / "once") == contents(tmp_path / "run")
 
 
 def test_what_the_editor_cannot_do_is_said_before_a_folder_is_taken(source, chosen, tmp_path):
@@ -289,21 +327,59 @@ def test_what_the_editor_cannot_do_is_said_before_a_folder_is_taken(source, chos
     assert not (tmp_path / "run").exists()
 
 
-def test_an_editor_that_fails_costs_one_case_and_is_tried_again(source, chosen, tmp_path):
-    class Broken(Counting):
-        def edit(self, radiographs, edits, **options):
-            # The first call asks only whether the edits can be done.
-            if self.calls == 2:
-                self.calls += 1
-                raise RuntimeError("out of memory")
-            return super().edit(radiographs, edits, **options)
+class Broken(Counting):
+    """The painter, which raises at its first picture."""
 
-    result = run(source, chosen, tmp_path / "run", {"one": Ruler()}, editor=Broken())
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def edit(self, radiographs, edits, **options):
+        # The first call asks only whether the edits can be done.
+        if self.calls == 1:
+            self.calls += 1
+            raise self.error
+        return super().edit(radiographs, edits, **options)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no\nmemory"), ValueError("no"), EditError("no")])
+def test_an_editor_that_fails_costs_one_case_and_is_tried_again(source, chosen, tmp_path, error):
+    few = chosen.head(2)
+    result = run(source, few, tmp_path / "run", {"one": Ruler()}, editor=Broken(error))
     failed = result.items[result.items["status"] == "editor_failed"]
-    assert len(failed) == 1
-    assert "out of memory" in failed["message"].iloc[0]
-    mended = run(source, chosen, tmp_path / "run", {"one": Ruler()}, editor=Counting())
-    assert not mended.items["status"].eq("editor_failed").any()
+    assert list(failed["baseline_id"]) == [few["baseline_id"].iloc[0]]
+    assert failed["message"].item() == f"{type(error).__name__}: {' '.join(str(error).split())}"
+    run(source, few, tmp_path / "run", {"one": Ruler()}, editor=Counting())
+    run(source, few, tmp_path / "whole", {"one": Ruler()})
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+class Once:
+    """A data set one of whose radiographs cannot be read at first."""
+
+    def __init__(self, data, bad):
+        self.data, self.bad = data, bad
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    def radiograph(self, image_id):
+        if image_id == self.bad:
+            self.bad = None
+            raise UnreadableError("The disk was away.")
+        return self.data.radiograph(image_id)
+
+
+def test_a_radiograph_that_is_unreadable_once_is_mended(source, chosen, tmp_path):
+    few = chosen.head(2)
+    bad = few["baseline_id"].iloc[1]
+    result = run(Once(source, bad), few, tmp_path / "run", {"one": Ruler()})
+    assert list(result.items["status"]) == ["unreadable"]
+    assert result.counts["ok"] == len(PAIR)
+    mended = run(source, few, tmp_path / "run", {"one": Ruler()})
+    assert mended.items.empty
+    run(source, few, tmp_path / "whole", {"one": Ruler()})
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
 def test_an_exchanged_model_is_noticed(source, chosen, whole):
@@ -327,3 +403,28 @@ def test_the_control_is_not_taken_off_twice():
 def test_catalogue_names_are_what_the_tables_use(whole):
     known = {item.name for item in FINDINGS}
     assert set(whole.classifiers[0].cells["edited"]) <= known
+
+
+@pytest.mark.slow
+def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path):
+    check_survives_kills(demo, tmp_path)
+
+
+def test_a_finished_audit_opens_again(whole):
+    again = audit.load(whole.folder)
+    assert again.counts == whole.counts
+    assert again.provenance == whole.provenance
+    assert again.provenance["finished"]
+    for one, other in zip(again, whole, strict=True):
+        pd.testing.assert_frame_equal(one.cells, other.cells)
+        assert one.examples == other.examples
+
+
+def test_many_cases_are_in_the_record_as_number_and_hash(source, chosen, whole):
+    job = AuditJob(source, PAINTER, Readers({"judge": Judge.load()}), Plan(PAIR), QUICK)
+    job.cases = [Case(f"b{n}", f"p{n}") for n in range(1001)]
+    cases = job.identity()["cases"]
+    assert cases["count"] == 1001
+    job.cases[3] = Case("b3", "another")
+    assert job.identity()["cases"]["sha256"] != cases["sha256"]
+    assert len(json.loads((whole.folder / "audit.json").read_text())["cases"]) == 6
