@@ -37,7 +37,7 @@ __all__ = ["INDEX", "Plan", "PlantResult", "draw", "load", "run"]
 INDEX, RECORD = "index.csv", "planted.json"
 _FACTS = ("patient_id", "view", "age", "sex", "split", "site")
 # Rows held in memory while the table is written.
-_ROWS = 20_000
+_ROWS = 4_000
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ __all__ = ["AugmentJob", "Case"]
 _TABLE = "pictures"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """One baseline, what is done to it, and the folder of loose pictures that it belongs to."""
 
@@ -110,7 +110,7 @@ class AugmentJob(Job[AugmentResult]):
 
     def _part(self, case: Case) -> Part:
         # The gate, editor and judge are the folder's.
-        edits = [_id(edit) for edit in case.edits]
+        edits = [_columns(edit)["edit_id"] for edit in case.edits]
         return Part(canonical_hash([case.baseline_id, edits, self._arms])[:32], case)
 
     def make(self, task: Task) -> Made:
@@ -262,8 +262,16 @@ class AugmentJob(Job[AugmentResult]):
 
 
 @lru_cache(maxsize=1024)
-def _id(edit: Edit) -> str:
-    return edit.id
+def _columns(edit: Edit | None) -> Mapping[str, str]:
+    """Return what rows say of an edit; few edits differ."""
+    if edit is None:
+        return dict.fromkeys(("edited_finding", "severity", "edit_id", "edit"), "")
+    return {
+        "edited_finding": " + ".join(edit.findings) if edit.arm == "counterfactual" else "",
+        "severity": edit.severity or "",
+        "edit_id": edit.id,
+        "edit": json.dumps(asdict(edit), sort_keys=True),
+    }
 
 
 def _add(made: Made, row: Row) -> None:
@@ -273,21 +281,10 @@ def _add(made: Made, row: Row) -> None:
 
 
 def _row(case: Case, arm: str, edit: Edit | None = None) -> Row:
-    added = " + ".join(edit.findings) if edit and arm == "counterfactual" else ""
-    last = edit.id if edit and arm == "counterfactual" else arm
-    return {
-        "image_id": f"{case.key}-{last}",
-        "path": "",
-        "sha256": "",
-        "arm": arm,
-        "edited_finding": added,
-        "severity": (edit.severity or "") if edit else "",
-        "edit_id": edit.id if edit else "",
-        "edit": json.dumps(asdict(edit), sort_keys=True) if edit else "",
-        "status": "ok",
-        "message": "",
-        "net_logit": None,
-    }
+    columns = _columns(edit)
+    last = columns["edit_id"] if arm == "counterfactual" else arm
+    files = {"image_id": f"{case.key}-{last}", "path": "", "sha256": "", "arm": arm}
+    return {**files, **columns, "status": "ok", "message": "", "net_logit": None}
 
 
 def _verdict(net: float, gate: float) -> Row:

@@ -56,7 +56,7 @@ COLUMNS = (
 _NEEDED = ("image_id", "path", "patient_id", "split", "arm", "edited_finding", "status")
 NUMBERS = ("age", "net_logit")
 # Rows held in memory while tables are written.
-_ROWS = 20_000
+_ROWS = 4_000
 Mask = NDArray[np.bool_]
 
 

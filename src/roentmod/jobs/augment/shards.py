@@ -48,7 +48,7 @@ class _Tar:
         return self._tar.offset
 
     def add(self, row: Row, picture: bytes) -> None:
-        facts = json.dumps(_facts(row, self._heads), sort_keys=True).encode()
+        facts = json.dumps(_facts(row, self._heads), sort_keys=True, separators=(",", ":")).encode()
         for suffix, content in ((".png", picture), (".json", facts)):
             # The default entry has no time, owner or machine.
             entry = tarfile.TarInfo(f"{row['image_id']}{suffix}")
