@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from roentmod.errors import RoentModError, RunError, UnfinishedError
+from roentmod.runs.attempts import attempt
 from roentmod.runs.crew import Crew
 from roentmod.runs.done import Done
-from roentmod.runs.job import AGAIN, Job, Made, Part, Row, Stage, Stages, Task
+from roentmod.runs.job import Job
 from roentmod.runs.journal import Journal
+from roentmod.runs.parts import AGAIN, Made, Part, Row, Stage, Stages, Task
 from roentmod.runs.record import check_folder, now, read_record, write_record
-from roentmod.runs.workers import Team, Workers, attempt, read_workers
+from roentmod.runs.workers import Team, Workers, read_workers
 from roentmod.store import remove_unfinished, write_json
 
 __all__ = [

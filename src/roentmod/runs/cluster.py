@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from roentmod._optional import require
-from roentmod.runs.job import Made
-from roentmod.runs.workers import Results, Tasks, attempt
+from roentmod.runs.attempts import Results, Tasks, attempt
+from roentmod.runs.parts import Made
 
 __all__ = ["Cluster"]
 

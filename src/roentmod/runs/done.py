@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from roentmod.runs.job import Made, Part, Row, Stage
 from roentmod.runs.journal import Journal
+from roentmod.runs.parts import Made, Part, Row, Stage
 from roentmod.store import atomic
 
 __all__ = ["Done"]

@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from roentmod.runs.job import Made
+from roentmod.runs.parts import Made
 from roentmod.store import file_sha256
 
 __all__ = ["Journal"]
