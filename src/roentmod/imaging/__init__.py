@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,17 +51,14 @@ def read(path: str | os.PathLike[str]) -> Radiograph:
         UnreadableError: no such file, no image, damaged, truncated, or no decoder for it.
         UnsuitableError: readable, but not one frontal grey radiograph.
     """
-    file = Path(path)
-    try:
-        radiograph = read_dicom(file) if _kind(file) == "dicom" else read_raster(file)
+    with _opened(Path(path)) as (kind, stream, name):
+        radiograph = (read_dicom if kind == "dicom" else read_raster)(stream, name)
         if radiograph.stored.min() == radiograph.stored.max():
             raise UnsuitableError(
                 f"A radiograph must show something; every pixel is {radiograph.stored.flat[0]}. "
                 "Give another picture."
             )
         return radiograph
-    except InputError as error:
-        raise type(error)(f"{file.name}: {error}") from error
 
 
 def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> NDArray[np.bool_]:
@@ -71,17 +69,14 @@ def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> NDArray[n
         UnsuitableError: not one grey picture.
         EditError: its shape is not the radiograph's.
     """
-    file = Path(path)
-    try:
-        if _kind(file) == "dicom":
+    with _opened(Path(path)) as (kind, stream, name):
+        if kind == "dicom":
             raise UnsuitableError("A mask is a PNG or TIFF; got DICOM. Convert it.")
-        inside: NDArray[np.bool_] = read_tones(file) > 0.5
-    except InputError as error:
-        raise type(error)(f"{file.name}: {error}") from error
+        inside: NDArray[np.bool_] = read_tones(stream) > 0.5
     if inside.shape != radiograph.stored.shape:
         shapes = ["x".join(map(str, shape)) for shape in (radiograph.stored.shape, inside.shape)]
         raise EditError(
-            f"{file.name}: A mask has its radiograph's shape {shapes[0]}; got {shapes[1]}. "
+            f"{name}: A mask has its radiograph's shape {shapes[0]}; got {shapes[1]}. "
             "Draw it on the radiograph itself."
         )
     return inside
@@ -190,16 +185,24 @@ def save_picture(image: Any, path: str | os.PathLike[str], facts: Mapping[str, A
     write_bytes(path, encode_picture(image, facts))
 
 
-def _kind(file: Path) -> str:
-    """Return "dicom" or "raster" by the first bytes."""
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[str, BinaryIO, str]]:
+    """Give kind ("dicom" or "raster"), content and name of a file, which its errors begin with."""
     try:
         with open_bytes(file) as stream:
-            head = stream.read(_PREAMBLE + 4)
+            kind = _kind(stream.read(_PREAMBLE + 4))
+            stream.seek(0)
+            yield kind, stream, file.name
+    except InputError as error:
+        raise type(error)(f"{file.name}: {error}") from error
     except OSError as error:
         reason = error.strerror or "cannot be opened"
         raise UnreadableError(
-            f"A file is needed; got '{reason.lower()}'. Check the path."
+            f"{file.name}: A file is needed; got '{reason.lower()}'. Check the path."
         ) from error
+
+
+def _kind(head: bytes) -> str:
     if not head:
         raise UnreadableError("The file is empty. Copy it again.")
     if head[_PREAMBLE:] == b"DICM":

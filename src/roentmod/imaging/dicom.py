@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -24,7 +23,6 @@ from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.checks import check_size, line, single
 from roentmod.imaging.grey_scale import grey_scale, set_window
 from roentmod.radiograph import Radiograph
-from roentmod.store import open_bytes
 
 __all__ = ["missing_decoders", "read_dicom"]
 
@@ -35,8 +33,8 @@ _SIDEWAYS = ("LL", "RL", "LLO", "RLO")
 _PLANES = ("sagittal", "coronal", "axial")
 
 
-def read_dicom(path: Path) -> Radiograph:
-    """Read one picture of a registered domain from a DICOM file.
+def read_dicom(stream: BinaryIO, name: str) -> Radiograph:
+    """Read one picture of a registered domain from the DICOM file `name`.
 
     Its Modality says which domain it is of; some modalities (for radiographs OT, SC or none) are
     taken too, as secondary captures often say so, unless another tag contradicts. View Position and
@@ -55,7 +53,7 @@ def read_dicom(path: Path) -> Radiograph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _read(path)
+            return _read(stream, name)
         except InputError:
             raise
         except Exception as error:  # a damaged header can raise nearly anything in any accessor
@@ -65,9 +63,8 @@ def read_dicom(path: Path) -> Radiograph:
             ) from error
 
 
-def _read(path: Path) -> Radiograph:
-    with open_bytes(path) as stream:
-        file = pydicom.dcmread(stream)
+def _read(stream: BinaryIO, name: str) -> Radiograph:
+    file = pydicom.dcmread(stream)
     file.buffer = None  # else a file from inside a tar would be kept whole, pixels and all
     domain = _domain(file)
     _check_pixels(file)
@@ -82,13 +79,13 @@ def _read(path: Path) -> Radiograph:
         _rewindow(file, domain, domain.window)
     grey = grey_scale(file, stored, little=file.original_encoding[1] is not False)
     if file.get("PresentationIntentType") == "FOR PROCESSING":
-        log.warning("%s holds raw detector data (FOR PROCESSING), not a picture", path.name)
+        log.warning("%s holds raw detector data (FOR PROCESSING), not a picture", name)
     return Radiograph(
         stored,
         grey,
-        _spacing(file, path.name),
+        _spacing(file, name),
         int(file.BitsStored),
-        path.name,
+        name,
         synthetic=file.get("SyntheticData") == "YES",
         origin=file,
     )

@@ -6,7 +6,6 @@ import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,7 +18,6 @@ from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging import provenance
 from roentmod.imaging.checks import check_size, line, single
 from roentmod.radiograph import MAX_SIDE, GreyScale, Radiograph
-from roentmod.store import open_bytes
 
 __all__ = ["encode_picture", "encode_png", "read_raster", "read_tones"]
 
@@ -38,8 +36,8 @@ class _Picture:
     synthetic: bool = False
 
 
-def read_raster(path: Path) -> Radiograph:
-    """Read a PNG, JPEG or TIFF as a radiograph; its spacing is unknown.
+def read_raster(stream: BinaryIO, name: str) -> Radiograph:
+    """Read the PNG, JPEG or TIFF `name` as a radiograph; its spacing is unknown.
 
     Grey of 8 or 16 bits, or floats in [0, 1] (TIFF; kept at 16 bits). Colour files are taken when
     red, green and blue are equal, transparent ones when wholly opaque. A TIFF's MINISWHITE is
@@ -49,7 +47,7 @@ def read_raster(path: Path) -> Radiograph:
         UnreadableError: damaged or truncated.
         UnsuitableError: not one grey picture of 8 or 16 bits.
     """
-    picture = _load(path)
+    picture = _load(stream)
     tones = picture.tones
     if tones.dtype == bool:
         raise UnsuitableError(
@@ -61,25 +59,25 @@ def read_raster(path: Path) -> Radiograph:
                 "Float pixels must be finite; got NaN or infinity. Replace them and save again."
             )
         shown = tones.astype(np.float64)
-        return Radiograph.from_array(1 - shown if picture.inverted else shown, source=path.name)
+        return Radiograph.from_array(1 - shown if picture.inverted else shown, source=name)
     bits = 8 * tones.dtype.itemsize
     grey = GreyScale.linear(1 << bits)
     if picture.inverted:
         grey = GreyScale(0, 1 - grey.table)
     stored: NDArray[np.integer] = tones.astype(np.uint8 if bits == 8 else np.uint16)
     return Radiograph(
-        stored, grey, None, bits, path.name, synthetic=picture.synthetic, origin=picture.kind
+        stored, grey, None, bits, name, synthetic=picture.synthetic, origin=picture.kind
     )
 
 
-def read_tones(path: Path) -> NDArray[np.float64]:
+def read_tones(stream: BinaryIO) -> NDArray[np.float64]:
     """Return a PNG's, JPEG's or TIFF's tones, h x w in [0, 1] of what its format can hold.
 
     Raises:
         UnreadableError: damaged or truncated.
         UnsuitableError: not one grey picture.
     """
-    picture = _load(path)
+    picture = _load(stream)
     tones = picture.tones.astype(np.float64)
     if picture.tones.dtype.kind == "u":
         tones /= (1 << 8 * picture.tones.dtype.itemsize) - 1
@@ -119,13 +117,12 @@ def encode_picture(image: Image.Image, facts: Mapping[str, Any] | None) -> bytes
     return file.getvalue()
 
 
-def _load(path: Path) -> _Picture:
+def _load(file: BinaryIO) -> _Picture:
     """Read a file whose damage, whatever it is, becomes one of our errors."""
     try:
-        with open_bytes(path) as file:
-            head = file.read(26)
-            file.seek(0)
-            return _load_tiff(file) if head[:2] in (b"II", b"MM") else _load_other(file, head)
+        head = file.read(26)
+        file.seek(0)
+        return _load_tiff(file) if head[:2] in (b"II", b"MM") else _load_other(file, head)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
