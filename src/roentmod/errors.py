@@ -7,14 +7,14 @@
     |   |-- UnreadableError       not an image, truncated, unsupported encoding
     |   `-- UnsuitableError       readable, but not one frontal grey-scale radiograph
     |       `-- AnatomyError          its lungs and heart are not found reliably
-    |-- EditError             an edit that cannot be carried out as asked
+    |-- EditError             an edit that cannot be carried out as requested
     |   |-- UnknownFindingError   the finding is not in the catalogue
     |   `-- NoEffectiveStepsError strength x steps leaves nothing to do
     |-- ClassifierError       images a classifier cannot take, or answers that cannot be used
-    |-- DatasetError          a table of radiographs that cannot be used as asked
-    |-- AuditError            an audit that cannot be run or continued as asked
-    |-- RetrainError          a training that cannot be run or continued as asked
-    |-- StudyError            a study file that cannot be read or run as asked
+    |-- DatasetError          a table of radiographs that cannot be used as requested
+    |-- AuditError            an audit that cannot be run or continued as requested
+    |-- RetrainError          a training that cannot be run or continued as requested
+    |-- StudyError            a study file that cannot be read or run as requested
     |-- RunError              a run that cannot be carried out in its folder or by its workers
     |   `-- UnfinishedError       a shard is done, the run is not
     |-- WeightsError          a model folder that is missing, incomplete or unsafe
@@ -69,7 +69,7 @@ class AnatomyError(UnsuitableError):
 
 
 class EditError(RoentModError):
-    """An edit cannot be carried out as asked."""
+    """An edit cannot be carried out as requested."""
 
 
 class UnknownFindingError(EditError):
@@ -85,19 +85,19 @@ class ClassifierError(RoentModError):
 
 
 class DatasetError(RoentModError):
-    """A table of radiographs is malformed, or cannot be used as asked."""
+    """A table of radiographs is malformed, or cannot be used as requested."""
 
 
 class AuditError(RoentModError):
-    """An audit cannot be run or continued as asked."""
+    """An audit cannot be run or continued as requested."""
 
 
 class RetrainError(RoentModError):
-    """A training cannot be run or continued as asked."""
+    """A training cannot be run or continued as requested."""
 
 
 class StudyError(RoentModError):
-    """A study file cannot be read, or a study cannot be run as asked."""
+    """A study file cannot be read, or a study cannot be run as requested."""
 
 
 class RunError(RoentModError):

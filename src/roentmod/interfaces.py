@@ -35,7 +35,7 @@ class Counterfactual:
 
     Attributes:
         baseline: the radiograph before editing.
-        edit: what was asked.
+        edit: what was requested.
         status: "ok", or why there is no picture (`image`, `sham`, `difference` are then None).
         image: the counterfactual at native resolution.
         sham: the control arm at native resolution.
@@ -91,7 +91,7 @@ class Classifier(Protocol):
     size: int
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return one logit an image and finding, n x k, whatever the images come with.
+        """Return one logit per image and finding, n x k, whatever the images come with.
 
         Args:
             images: display values in [0, 1], n x size x size float32.

@@ -1,4 +1,4 @@
-"""Which rows a step learns from, and how much each of their labels counts: pure functions."""
+"""Rows that a step learns from, and how much each of their labels counts: pure functions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Group:
 def groups(targets: Targets, plan: Plan) -> list[Group]:
     """Return the partitions of n rows that oversampling and reweighting even out.
 
-    One a pair, of four groups; without pairs, one a finding, of two.
+    One per pair, of four groups; without pairs, one per finding, of two.
 
     Args:
         targets: n x k, NaN where unlabelled; only 0 and 1 belong to a group.

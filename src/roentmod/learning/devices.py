@@ -36,7 +36,7 @@ def accelerator_of(device: str, precision: Precision) -> Any:
     made = Accelerator(cpu=kind == "cpu", mixed_precision=precision, kwargs_handlers=[waits])
     if made.device.type != kind:
         raise RetrainError(
-            f"A training needs its device; '{device}' was asked for, and Accelerate found "
+            f"A training needs its device; '{device}' was requested, and Accelerate found "
             f"{made.device.type}. Install torch for it, or use that."
         )
     return made
@@ -52,9 +52,9 @@ def check_device(device: str, precision: Precision) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        said, _, _ = str(error).partition("\n")
+        reason, _, _ = str(error).partition("\n")
         raise RetrainError(
-            f"A training needs its device; '{device}' was asked for, and torch said: {said}. "
+            f"A training needs its device; '{device}' was requested, and torch reports: {reason}. "
             "Install torch for it, or use cpu."
         ) from error
 

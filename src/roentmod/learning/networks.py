@@ -162,12 +162,12 @@ def _factory(name: str) -> Callable[..., Any]:
     if not module.endswith(".py"):
         return programs.function(name)
     path = Path(module).expanduser()
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
         raise RetrainError(f"A python: network's file must exist; {path} does not. Correct it.")
-    code = importlib.util.module_from_spec(found)
+    code = importlib.util.module_from_spec(spec)
     try:
-        found.loader.exec_module(code)
+        spec.loader.exec_module(code)
         made: Callable[..., Any] = getattr(code, attribute)
     # Foreign code raises anything.
     except Exception as error:
@@ -197,5 +197,5 @@ def _check(network: nn.Module, spec: str, heads: int, size: int) -> None:
     if shape != (2, heads):
         raise RetrainError(
             f"A network answers n x {heads} logits; '{spec}' gave {shape or type(answer).__name__} "
-            "for two pictures. Return one logit a head."
+            "for two pictures. Return one logit per head."
         )

@@ -77,19 +77,19 @@ def labelled(data: Dataset, split: str | None, plan: Plan, name: str) -> Samples
         RetrainError: none is left.
     """
     table = data.table
-    asked = np.ones(len(table), dtype=np.bool_)
+    requested = np.ones(len(table), dtype=np.bool_)
     if split is not None:
-        asked = (table["split"] == split_name(split)).to_numpy()
+        requested = (table["split"] == split_name(split)).to_numpy()
     fit = ((table["unfit"] == "") & table["view"].isin(FRONTAL)).to_numpy()
     targets = _targets(table, plan)
     known = np.isfinite(targets).any(axis=1)
-    kept = asked & fit & known
+    kept = requested & fit & known
     if not kept.any():
         have = ", ".join(sorted({*table["split"]} - {""})) or "no splits"
         raise RetrainError(
             f"'{name}' needs pictures; of {len(table):,} in {data.name} ({have}) there are "
-            f"{int(asked.sum()):,} of split '{split or 'any'}', and none of them is frontal, fit "
-            "for use and labelled for a head. Choose another split, or correct the table."
+            f"{int(requested.sum()):,} of split '{split or 'any'}', and none is frontal, fit for "
+            "use and labelled for a head. Choose another split, or correct the table."
         )
     facts = table.loc[kept, FACTS].reset_index(drop=True)
     return Samples(name, facts, targets[kept], plan.findings, data.radiograph)

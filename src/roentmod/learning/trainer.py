@@ -94,7 +94,7 @@ def area(logits: Floats, targets: Floats) -> list[float]:
 def answer(network: nn.Module, pictures: Pictures, count: int, device: torch.device) -> Floats:
     """Return the logits of the first `count` pictures, count x k, in float32.
 
-    Every batch has the same size, so that an answer does not depend on how many are asked for.
+    Every batch has the same size, so that an answer does not depend on how many are requested.
     """
     network.eval()
     parts = []
@@ -227,8 +227,8 @@ class Course:
                 f"A network answers finite numbers; {self.task.name} gives others after "
                 f"{self.step} steps. Lower the learning rate, or lengthen the warm-up."
             )
-        found = area(logits, samples.targets[rows])
-        mean = float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
+        areas = area(logits, samples.targets[rows])
+        mean = float(np.nanmean(areas)) if np.isfinite(areas).any() else 0.0
         self.waited += 1
         if mean > self.best["auc"]:
             weights = self.average.module.state_dict()
@@ -236,7 +236,7 @@ class Course:
             self.best, self.waited = {"auc": mean, "step": self.step, "weights": kept}, 0
         self.ended = self.waited >= self.plan.patience
         since = self.history[-1]["step"] if self.history else 0
-        names = [None if math.isnan(value) else round(value, 5) for value in found]
+        names = [None if math.isnan(value) else round(value, 5) for value in areas]
         row = {
             "step": self.step,
             "loss": self.loss / (self.step - since),
@@ -297,5 +297,5 @@ def _agreed(accelerator: Any, ended: bool) -> bool:
         return ended
     from accelerate.utils import broadcast_object_list
 
-    said: list[bool] = broadcast_object_list([ended])
-    return bool(said[0])
+    agreed: list[bool] = broadcast_object_list([ended])
+    return bool(agreed[0])

@@ -56,7 +56,7 @@ def train(
 
     Raises:
         RetrainError: the network cannot be built, or the arm has nothing to learn from.
-        MissingDependencyError: TensorBoard is asked for, and is not installed.
+        MissingDependencyError: TensorBoard is requested, and is not installed.
     """
     path = checkpoint(folder, task)
     main = bool(accelerator.is_main_process)

@@ -58,7 +58,7 @@ class Job(ABC, Generic[R]):
 
     @abstractmethod
     def stages(self) -> Iterable[Stage]:
-        """Yield the stages; each is asked for when those before are done."""
+        """Yield the stages; each is taken when those before are done."""
 
     @abstractmethod
     def make(self, task: Task) -> Made:

@@ -241,7 +241,7 @@ def test_wrong_devices_are_refused():
     with pytest.raises(RetrainError, match="one of torch's"):
         accelerator_of("graphics", "no")
     if not torch.cuda.is_available():
-        with pytest.raises(RetrainError, match="'cuda' was asked for"):
+        with pytest.raises(RetrainError, match="'cuda' was requested"):
             accelerator_of("cuda", "no")
 
 

@@ -79,7 +79,7 @@ def test_forms_that_torch_runs_are_those_that_take_a_device():
     [
         ("cpu", "fp16", "fp16 needs a GPU; got device cpu"),
         ("gpu", "no", "got 'gpu'"),
-        ("cuda", "fp16", "'cuda' was asked for"),
+        ("cuda", "fp16", "'cuda' was requested"),
     ],
 )
 def test_a_device_that_cannot_train_is_told_first(tmp_path, device, precision, said):

@@ -27,8 +27,8 @@ from roentmod.jobs.augment.result import RECORD, AugmentResult
 from roentmod.jobs.augment.shards import Repacking
 from roentmod.radiograph import Radiograph
 from roentmod.runs import AGAIN, Done, Job, Made, Part, Stage, Task
+from roentmod.runs.attempts import attempt
 from roentmod.runs.record import made_with
-from roentmod.runs.workers import attempt
 from roentmod.science.effects import JUDGE
 from roentmod.store import canonical_hash, write_json
 

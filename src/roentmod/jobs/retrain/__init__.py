@@ -75,7 +75,7 @@ def run(
             the same folder; the last one to end writes the tables of all.
         tensorboard: also write ``tensorboard/``.
         workers: who trains, as `roentmod.runs.workers` says.
-        stages: called with a stage's name, returns what is told of its progress.
+        stages: called with a stage's name, returns what shows its progress.
 
     Raises:
         RetrainError: a split without pictures, positives or negatives, a patient in two splits,

@@ -57,12 +57,12 @@ class Bench:
 
     def tested_on(self) -> dict[str, tuple[Dataset, str | None, str]]:
         """Return the test sets: data, split, where."""
-        found: dict[str, tuple[Dataset, str | None, str]] = {}
+        tests: dict[str, tuple[Dataset, str | None, str]] = {}
         for name, source in self.spec.tests.items():
             own = self.planted_name(name, source)
             data = self.planted(own) if own else self.data(source)
-            found[name] = (data, source.split, source.where)
-        return found
+            tests[name] = (data, source.split, source.where)
+        return tests
 
     def planted_name(self, name: str, source: Source) -> str | None:
         """Return which planted set a test is of: the training's own splits where it shares them."""
@@ -80,9 +80,9 @@ class Bench:
     @property
     def audited_on(self) -> Source:
         """Whose radiographs without finding are edited in audits and in the validation."""
-        asked = self.spec.audit.source if self.spec.audit else None
+        options = self.spec.audit.source if self.spec.audit else None
         inside = [s for s in self.spec.tests.values() if s.where == "internal"]
-        return asked or (inside or list(self.spec.tests.values()))[0]
+        return options or (inside or list(self.spec.tests.values()))[0]
 
     def baselines(self, count: int) -> tuple[Dataset, pd.DataFrame]:
         """Return radiographs without finding to audit with; nothing was ever planted in them."""
@@ -94,14 +94,14 @@ class Bench:
     @cached_property
     def editor(self) -> RadiographEditor:
         """The study's editor."""
-        asked = self.spec.editor
+        options = self.spec.editor
         return Editor.load(
-            asked.name,
-            host=asked.host,
-            engine=asked.engine,
-            profile=asked.profile,
+            options.name,
+            host=options.host,
+            engine=options.engine,
+            profile=options.profile,
             device=self.spec.device,
-            precision=asked.precision,
+            precision=options.precision,
         )
 
     @cached_property
@@ -119,8 +119,8 @@ class Bench:
     @cached_property
     def audited(self) -> dict[str, Classifier]:
         """The classifiers that are audited as they are."""
-        asked = self.spec.audit.classifiers if self.spec.audit else {}
-        return {name: _classifier(form, self.spec.device) for name, form in asked.items()}
+        options = self.spec.audit.classifiers if self.spec.audit else {}
+        return {name: _classifier(form, self.spec.device) for name, form in options.items()}
 
 
 def _same(one: Source, other: Source) -> bool:

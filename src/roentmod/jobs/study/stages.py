@@ -91,44 +91,44 @@ def _planting(bench: Bench, data: str) -> Stage | None:
 
 
 def _validation(bench: Bench, edited: str) -> Stage | None:
-    asked, plan = bench.spec.validation, bench.spec.validating
-    if asked is None or plan is None:
+    options, plan = bench.spec.validation, bench.spec.validating
+    if options is None or plan is None:
         return None
-    key = _key("validate", edited, asked.baselines, asked.extractor, asdict(plan))
-    edits = asked.baselines * (2 * len(plan.edits())) + plan.swept * len(plan.sweep())
+    key = _key("validate", edited, options.baselines, options.extractor, asdict(plan))
+    edits = options.baselines * (2 * len(plan.edits())) + plan.swept * len(plan.sweep())
     edits += plan.worded * plan.few * 8 * plan.seeds + plan.undone * len(plan.findings)
-    what = f"{asked.baselines} radiographs, about {edits} edits"
+    what = f"{options.baselines} radiographs, about {edits} edits"
     return Stage("validate", key, what, {"edits": edits}, _validate)
 
 
 def _audit_of_given(bench: Bench, edited: str) -> Stage | None:
-    asked = bench.spec.audit
-    if asked is None or not asked.classifiers:
+    options = bench.spec.audit
+    if options is None or not options.classifiers:
         return None
     read = {name: described(one) for name, one in bench.audited.items()}
-    return _audit_stage("audit before", asked, bench, (edited, read), len(read), _audit_before)
+    return _audit_stage("audit before", options, bench, (edited, read), len(read), _audit_before)
 
 
 def _audit_of_trained(bench: Bench, edited: str, trained: str) -> Stage | None:
-    asked, models = bench.spec.audit, len(bench.spec.training.tasks)
-    if asked is None:
+    options, models = bench.spec.audit, len(bench.spec.training.tasks)
+    if options is None:
         return None
-    return _audit_stage("audit after", asked, bench, (edited, trained), models, _audit_after)
+    return _audit_stage("audit after", options, bench, (edited, trained), models, _audit_after)
 
 
 def _audit_stage(
-    name: str, asked: Auditing, bench: Bench, depends: tuple[Any, ...], models: int, run: Run
+    name: str, options: Auditing, bench: Bench, depends: tuple[Any, ...], models: int, run: Run
 ) -> Stage:
-    key = _key("audit", *depends, asked.baselines, asked.margin)
-    edits = asked.baselines * len(bench.spec.findings)
+    key = _key("audit", *depends, options.baselines, options.margin)
+    edits = options.baselines * len(bench.spec.findings)
     return Stage(name, key, f"{models} classifiers, {edits} edits", {"edits": edits}, run)
 
 
 def _augmenting(bench: Bench, made: str | None) -> Stage | None:
-    asked, plan = bench.spec.augment, bench.spec.augmenting
+    options, plan = bench.spec.augment, bench.spec.augmenting
     if plan is None or made is None:
         return None
-    count = round((asked.baselines or _clean(bench)) * plan.ratio)
+    count = round((options.baselines or _clean(bench)) * plan.ratio)
     return Stage("augment", made, f"about {count} counterfactuals", {"made": count}, _augment)
 
 
@@ -189,7 +189,7 @@ def _trained_key(bench: Bench, data: str, made: str | None) -> str:
 
 
 def _hosts(bench: Bench, source: Source) -> list[str]:
-    """Return the radiographs of a source that findings are planted in, one a patient.
+    """Return the radiographs of a source that findings are planted in, one per patient.
 
     A test's patients are none of the training's.
     """
@@ -246,20 +246,20 @@ def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
 
 
 def _validate(bench: Bench, folder: Path, shown: Stages) -> Outcome:
-    asked, plan = bench.spec.validation, bench.spec.validating
-    assert asked is not None
+    options, plan = bench.spec.validation, bench.spec.validating
+    assert options is not None
     assert plan is not None
-    data, _ = bench.baselines(asked.baselines)
+    data, _ = bench.baselines(options.baselines)
     source = bench.audited_on
     split = source.split if source.split in set(data.table["split"]) else None
     result = validation.run(
         data,
-        validation.choose(data, count=asked.baselines, split=split),
+        validation.choose(data, count=options.baselines, split=split),
         bench.editor,
         plan,
         folder,
         split=split,
-        extractor=load_extractor(asked.extractor),
+        extractor=load_extractor(options.extractor),
         stages=shown,
     )
     return result, result.figures()
@@ -278,10 +278,10 @@ def _audit_after(bench: Bench, folder: Path, shown: Stages) -> Outcome:
 
 
 def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: Stages) -> Outcome:
-    asked, plan = bench.spec.audit, bench.spec.auditing
-    assert asked is not None
+    options, plan = bench.spec.audit, bench.spec.auditing
+    assert options is not None
     assert plan is not None
-    data, chosen = bench.baselines(asked.baselines)
+    data, chosen = bench.baselines(options.baselines)
     exact = bool(getattr(bench.editor, "exact", False))
     result = audit.run(
         data,
@@ -290,10 +290,10 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
         models,
         plan,
         folder,
-        rules=audit.Rules(margin=asked.margin, exact=exact),
+        rules=audit.Rules(margin=options.margin, exact=exact),
         stages=shown,
     )
-    found = {
+    verdicts = {
         one.name: {
             "verdict": one.verdict,
             "score": one.score if math.isfinite(one.score) else None,
@@ -301,7 +301,7 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
         }
         for one in result
     }
-    return result, {"classifiers": found}
+    return result, {"classifiers": verdicts}
 
 
 def _clean(bench: Bench) -> int:
