@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from roentmod.cli.console import ERRORS, FAILED_ITEMS, app
+from roentmod.cli.console import FAILED_ITEMS, app, progress
 from roentmod.cli.options import (
     Arithmetic,
     Device,
@@ -130,17 +129,8 @@ def edit(
         device=device,
         precision=precision,
     )
-    columns = (TextColumn("editing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=ERRORS) as bar:
-        task = bar.add_task("editing", total=len(images) * len(edits))
-        result = run(
-            images,
-            edits,
-            loaded,
-            output,
-            mask=mask,
-            progress=lambda done, _: bar.update(task, completed=done),
-        )
+    with progress() as stages:
+        result = run(images, edits, loaded, output, mask=mask, progress=stages("editing"))
     items = result.record["items"]
     failed = [item for item in items if item["status"] != "ok"]
     if as_json:

@@ -14,10 +14,12 @@ import json
 import logging
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,7 +30,7 @@ from roentmod import imaging
 from roentmod.edits import Arm, Edit
 from roentmod.errors import EditError, InputError, RunError
 from roentmod.imaging import provenance
-from roentmod.interfaces import Counterfactual, Progress, RadiographEditor
+from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Job, Made, Part, Stage, Task, Workers
 from roentmod.runs import run as carry_out
@@ -122,7 +124,7 @@ def run(
         output: where to, and in which formats.
         mask: where the one radiograph may change; None: everywhere.
         workers: who makes the parts, a form of `roentmod.runs.workers`.
-        progress: called with edits done and in all.
+        progress: called with radiographs done and in all.
 
     Raises:
         EditError: no edit, edits that the editor cannot make, a mask for several files, or one that
@@ -133,18 +135,14 @@ def run(
         raise EditError("An edit run needs a radiograph and an edit; got none. Give --add.")
     if mask is not None and len(paths) != 1:
         raise EditError(f"A mask belongs to one radiograph; got {len(paths)}. Edit them singly.")
-    editor.edit([], list(edits))
+    editor.edit([], edits)
     _read(output.folder)
     job = EditJob(paths, edits, editor, output, mask)
     unreadable = _unreadable(paths, mask)
     if len(unreadable) == len(paths):
         return EditResult(output.folder, job.content(unreadable))
-    stages = None if progress is None else lambda _: partial(_in_edits, progress, len(edits))
+    stages = None if progress is None else lambda _: progress
     return carry_out(job, output.folder, workers=workers, stages=stages)
-
-
-def _in_edits(progress: Progress, edits: int, done: int, total: int) -> None:
-    progress(done * edits, total * edits)
 
 
 def load(folder: Path) -> EditResult:
@@ -199,60 +197,34 @@ def _lost(path: Path, status: str, message: str) -> dict[str, Any]:
     return {"input": path.name, "status": status, "message": message}
 
 
+@dataclass(eq=False)
 class EditJob(Job[EditResult]):
-    """Edits of files, one part per file.
+    """Edits of files, one part per file; attributes are arguments of `run`."""
 
-    Args:
-        paths: the files.
-        edits: what is done to each.
-        editor: does it.
-        output: where to, and in which formats.
-        mask: where the one radiograph may change; None: everywhere.
-    """
-
+    paths: Sequence[Path]
+    edits: Sequence[Edit]
+    editor: RadiographEditor
+    output: Output
+    mask: Path | None
     kind = "edit"
     article = "a run"
     record = "run.json"
     libraries = ("torch", "diffusers", "transformers", "numpy", "pydicom", "pillow")
     hashed = True
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        edits: Sequence[Edit],
-        editor: RadiographEditor,
-        output: Output,
-        mask: Path | None,
-    ) -> None:
-        """Take the parts; files are only hashed."""
-        self._edits, self._labels, self._editor = list(edits), _labels(edits), editor
-        self._output, self._mask = output, mask
-        self._settings = self._set()
-        named = zip(paths, _names(paths), strict=True)
-        self._parts = [self._part(path.absolute(), name) for path, name in named]
-
     def identity(self) -> Mapping[str, Any]:
         """Return little: edits and settings are in the keys of parts, and may change."""
         return {"verb": self.kind}
 
-    def stages(self) -> Iterator[Stage]:
-        """Yield the only stage."""
-        yield Stage.of("editing", self._parts)
-
-    def _part(self, path: Path, name: str) -> Part:
-        digest = file_sha256(path) if path.is_file() else None
-        edits = [edit.id for edit in self._edits]
-        return Part(canonical_hash([digest, name, edits, self._settings]), (path, name, digest))
-
-    def _set(self) -> dict[str, Any]:
-        """Return what all results depend on besides file and edit."""
-        describe = getattr(self._editor, "describe", None)
-        mask = self._mask
-        settings = {
-            "editor": describe() if callable(describe) else {"name": self._editor.name},
-            "formats": list(self._output.formats),
-            "keep_identity": self._output.keep_identity,
-            "secondary_capture": self._output.secondary_capture,
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What all results depend on besides file and edit."""
+        mask = self.mask
+        return {
+            "editor": described(self.editor),
+            "formats": list(self.output.formats),
+            "keep_identity": self.output.keep_identity,
+            "secondary_capture": self.output.secondary_capture,
             "mask_sha256": file_sha256(mask) if mask is not None and mask.is_file() else None,
             "versions": {
                 "roentmod": roentmod.__version__,
@@ -260,18 +232,26 @@ class EditJob(Job[EditResult]):
                 **{name: version(name) for name in self.libraries},
             },
         }
-        plain: dict[str, Any] = json.loads(json.dumps(settings))
-        return plain
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the only stage."""
+        ids = [edit.id for edit in self.edits]
+        parts = []
+        for path, name in zip(self.paths, _names(self.paths), strict=True):
+            digest = file_sha256(path) if path.is_file() else None
+            key = canonical_hash([digest, name, ids, self.settings])
+            parts.append(Part(key, (path.absolute(), name, digest)))
+        yield Stage.of("editing", parts)
 
     def make(self, task: Task) -> Made:
         """Edit a file."""
         path, name, digest = task.part.inputs
         radiograph = imaging.read(path)
-        region = imaging.read_mask(self._mask, radiograph) if self._mask is not None else None
-        results = self._editor.edit([radiograph], self._edits, masks=[region])
+        region = imaging.read_mask(self.mask, radiograph) if self.mask is not None else None
+        results = self.editor.edit([radiograph], self.edits, masks=[region])
         made = Made()
         source = {"input": path.name, "input_sha256": digest, "baseline_id": radiograph.id}
-        for label, result in zip(self._labels, results, strict=True):
+        for label, result in zip(_labels(self.edits), results, strict=True):
             edit = result.edit
             item = {"key": f"{digest[:16]}-{edit.id}-{name}", **source, "label": label}
             item |= {"edit_id": edit.id, "edit": asdict(edit)}
@@ -291,30 +271,28 @@ class EditJob(Job[EditResult]):
         if result.image is None or result.difference is None:
             return {"files": {}}
         started = time.perf_counter()
-        base, output = result.baseline, self._output
-        files: dict[str, str] = {}
+        base, output = result.baseline, self.output
+        options = {"keep_identity": output.keep_identity}
+        options["as_original"] = not output.secondary_capture
+        files: dict[str, dict[str, str]] = {}
+
+        def add(kind: str, path: str, data: bytes) -> None:
+            made.files[path] = data
+            files[kind] = {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
+
         arms: tuple[tuple[Arm, str], ...] = (("counterfactual", ""), ("sham", ".sham"))
         for arm, mark in arms:
             for suffix in output.suffixes(base):
-                path = files[f"{arm}{suffix}"] = f"{stem}{mark}{suffix}"
-                made.files[path] = imaging.encode_edit(
-                    result,
-                    path,
-                    arm=arm,
-                    keep_identity=output.keep_identity,
-                    as_original=not output.secondary_capture,
-                )
-        path = files["difference"] = f"{stem}.difference.png"
+                path = f"{stem}{mark}{suffix}"
+                data = imaging.encode_edit(result, path, arm=arm, **options)
+                add(f"{arm}{suffix}", path, data)
         shown = imaging.difference_picture(result.difference, base.pixels)
         facts = provenance.describe(base, result.edit, result.facts)
         kept = facts if output.keep_identity else provenance.without_source(facts)
-        made.files[path] = imaging.encode_picture(shown, kept)
+        add("difference", f"{stem}.difference.png", imaging.encode_picture(shown, kept))
         support = result.support
         return {
-            "files": {
-                kind: {"path": file, "sha256": hashlib.sha256(made.files[file]).hexdigest()}
-                for kind, file in files.items()
-            },
+            "files": files,
             "changed_fraction": None if support is None else round(float(support.mean()), 6),
             "seconds_writing": round(time.perf_counter() - started, 4),
         }
@@ -333,32 +311,26 @@ class EditJob(Job[EditResult]):
         return {
             "synthetic": "YES",
             "statement": provenance.STATEMENT,
-            "settings": self._settings,
-            "edits": json.loads(json.dumps(list(map(asdict, self._edits)))),
+            "settings": self.settings,
+            "edits": json.loads(json.dumps(list(map(asdict, self.edits)))),
             "items": list(items),
         }
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Return one folder name per path; a number is added where stems repeat."""
-    used: set[str] = set()
-    names = []
+    names: dict[str, Path] = {}
     for path in paths:
-        name, number = path.stem or "radiograph", 2
-        while name in used:
-            name, number = f"{path.stem}-{number}", number + 1
-        used.add(name)
-        names.append(name)
-    return names
+        numbered = (f"{path.stem}-{number}" for number in count(2))
+        wanted = chain([path.stem or "radiograph"], numbered)
+        names[next(name for name in wanted if name not in names)] = path
+    return list(names)
 
 
 def _labels(edits: Sequence[Edit]) -> list[str]:
     """Return one label per edit; the edit's id is added where labels repeat."""
-    labels = [edit.label for edit in edits]
-    return [
-        f"{label}-{edit.id}" if labels.count(label) > 1 else label
-        for label, edit in zip(labels, edits, strict=True)
-    ]
+    labels = Counter(edit.label for edit in edits)
+    return [e.label if labels[e.label] == 1 else f"{e.label}-{e.id}" for e in edits]
 
 
 def _add_sheet(

@@ -9,10 +9,9 @@ is broken. The folder that `run` writes is a plain one that `roentmod.datasets` 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -27,7 +26,7 @@ from roentmod.edits import Edit, Severity
 from roentmod.errors import DatasetError, RunError
 from roentmod.findings import NO_FINDING, finding
 from roentmod.imaging.provenance import STATEMENT
-from roentmod.interfaces import Progress, RadiographEditor
+from roentmod.interfaces import Progress, RadiographEditor, described
 from roentmod.runs import Done, Job, Made, Part, Row, Stage, Task, Workers, read_record
 from roentmod.runs import run as carry_out
 from roentmod.store import atomic, canonical_hash
@@ -173,7 +172,7 @@ def run(
         for split, patient in zip(facts["split"], facts["patient_id"], strict=True)
     ]
     stages = None if progress is None else lambda _: progress
-    job = PlantJob(data, facts, editor, plan)
+    job = PlantJob(data, editor, plan, facts)
     return carry_out(job, folder, workers=workers, stages=stages)
 
 
@@ -189,50 +188,47 @@ def load(folder: Path) -> PlantResult:
     return PlantResult(folder, record)
 
 
+@dataclass(eq=False)
 class PlantJob(Job[PlantResult]):
     """Pictures of hosts, one part per host; the result is their table.
 
-    Args:
+    Attributes:
         data: where hosts come from.
-        facts: what is known of each host, in the order of the table.
         editor: puts findings in.
         plan: what is planted.
+        facts: what is known of each host, in the order of the table.
     """
 
+    data: Dataset
+    editor: RadiographEditor
+    plan: Plan
+    facts: pd.DataFrame = field(default_factory=pd.DataFrame)
     kind = "plant"
     article = "a planted data set"
     record = RECORD
     libraries = ("numpy", "pandas", "pillow")
 
-    def __init__(
-        self, data: Dataset, facts: pd.DataFrame, editor: RadiographEditor, plan: Plan
-    ) -> None:
-        """Take the parts; nothing is done yet."""
-        self._data, self._facts, self._editor, self._plan = data, facts, editor, plan
-        describe = getattr(editor, "describe", lambda: {"name": editor.name})
-        self._described = json.loads(json.dumps(describe()))
-
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Leave out what only plan and end of the run need."""
-        return self.__dict__ | {"_facts": None}
+        return PlantJob, (self.data, self.editor, self.plan)
 
     def identity(self) -> Mapping[str, Any]:
         """Return plan, hosts and editor."""
-        names = hashlib.sha256("\n".join(self._facts["host"]).encode()).hexdigest()
+        names = hashlib.sha256("\n".join(self.facts["host"]).encode()).hexdigest()
         return {
             "statement": STATEMENT,
-            "plan": asdict(self._plan),
-            "data": {"name": self._data.name, "hosts": len(self._facts), "hosts_sha256": names},
-            "editor": self._described,
+            "plan": asdict(self.plan),
+            "data": {"name": self.data.name, "hosts": len(self.facts), "hosts_sha256": names},
+            "editor": described(self.editor),
         }
 
     def stages(self) -> Iterator[Stage]:
         """Yield the only stage."""
-        yield Stage("planting", len(self._facts), self._parts)
+        yield Stage("planting", len(self.facts), self._parts)
 
     def _parts(self) -> Iterator[Part]:
         # Plan and editor are the folder's.
-        for host in zip(self._facts["host"], self._facts["split"], strict=True):
+        for host in zip(self.facts["host"], self.facts["split"], strict=True):
             yield Part(canonical_hash(host)[:32], host)
 
     def make(self, task: Task) -> Made:
@@ -241,11 +237,11 @@ class PlantJob(Job[PlantResult]):
         Hosts without a finding must be of the same kind as the others: ones that can be edited.
         """
         host, split = task.part.inputs
-        shown, severity = draw(host, split, self._plan)
+        shown, severity = draw(host, split, self.plan)
         names = tuple(name for name, on in shown.items() if on)
-        seed = int(_stream(host, self._plan, "edit").integers(2**31))
-        edit = Edit(names or self._plan.findings[:1], severity=severity, seed=seed)
-        one = self._editor.edit([self._data.radiograph(host)], [edit])[0]
+        seed = int(_stream(host, self.plan, "edit").integers(2**31))
+        edit = Edit(names or self.plan.findings[:1], severity=severity, seed=seed)
+        one = self.editor.edit([self.data.radiograph(host)], [edit])[0]
         made = Made()
         path = f"images/{_name(host)}.png"
         if one.status != "ok":
@@ -272,22 +268,22 @@ class PlantJob(Job[PlantResult]):
                 pictures += len(piece)
             if not pictures:
                 raise DatasetError(
-                    f"Findings are planted where {self._editor.name} can work; it could in none of "
-                    f"{len(self._facts)} hosts. Choose others."
+                    f"Findings are planted where {self.editor.name} can work; it could in none of "
+                    f"{len(self.facts)} hosts. Choose others."
                 )
         done.record |= {"pictures": pictures, "left_out": dict(sorted(left_out.items()))}
         return PlantResult(done.folder, done.record)
 
     def _rows(self, done: Done, left_out: Counter[str]) -> Iterator[Row]:
         """Yield the rows of hosts with a picture, and count the others."""
-        columns = zip(*(self._facts[name] for name in (*_FACTS, "host")), strict=True)
+        columns = zip(*(self.facts[name] for name in (*_FACTS, "host")), strict=True)
         for values, (_, made) in zip(columns, done.parts(), strict=True):
             if made.items:
                 left_out[made.items[0]["status"]] += 1
                 continue
             facts = dict(zip(_FACTS, values, strict=False))
             host = str(values[-1])
-            shown, _ = draw(host, facts["split"], self._plan)
+            shown, _ = draw(host, facts["split"], self.plan)
             labels = {name: int(on) for name, on in shown.items()}
             labels[NO_FINDING.name] = int(not any(shown.values()))
             name = _name(host)
