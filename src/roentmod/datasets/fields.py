@@ -206,7 +206,7 @@ def coded(
 def first_of(folder: Path, *patterns: str) -> Path | None:
     """Return the file that the first successful pattern finds; of several, the last by name."""
     for pattern in patterns:
-        found = sorted(path for path in folder.glob(pattern) if path.is_file())
-        if found:
-            return found[-1]
+        files = sorted(path for path in folder.glob(pattern) if path.is_file())
+        if files:
+            return files[-1]
     return None

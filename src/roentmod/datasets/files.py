@@ -42,12 +42,12 @@ def locate(folder: Path, names: Texts, *, usual: Texts) -> tuple[Texts, list[str
             several.append(name)
         exact.setdefault(name, path)
         stems.setdefault(os.path.splitext(name)[0], path)
-    found = [
+    places = [
         exact.get(name) or stems.get(os.path.splitext(name)[0]) or other
         for name, other in zip(names, usual, strict=True)
     ]
     wanted = set(names.tolist())
-    return np.array(found, dtype=object), [name for name in several if name in wanted]
+    return np.array(places, dtype=object), [name for name in several if name in wanted]
 
 
 def _pictures(folder: Path) -> Iterable[str]:

@@ -97,20 +97,13 @@ def draft(folder: Path, table: Path) -> Draft:
     return Draft("folder", folder, [part])
 
 
-def _key(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
 def _known(frame: pd.DataFrame) -> dict[str, str]:
     """Return which column holds each field; of several the first name listed."""
     columns: dict[str, str] = {}
-    for name in frame.columns:
-        columns.setdefault(_key(str(name)), str(name))
-    found = {
-        field: next((columns[name] for name in names if name in columns), "")
-        for field, names in _COLUMNS.items()
-    }
-    return {field: column for field, column in found.items() if column}
+    for name in map(str, frame.columns):
+        columns.setdefault(name.strip().lower().replace(" ", "_").replace("-", "_"), name)
+    present = {field: [n for n in names if n in columns] for field, names in _COLUMNS.items()}
+    return {field: columns[names[0]] for field, names in present.items() if names}
 
 
 def _fits(path: Path) -> bool:

@@ -51,7 +51,7 @@ _SIGNS = {UNCERTAIN: "?", POSITIVE: ""}
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What a source says of n pictures.
+    """Labels of n pictures, as a source has them.
 
     Attributes:
         codes: n x k int8, places in `STATES`; columns as in `NAMES`.

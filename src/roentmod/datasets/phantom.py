@@ -67,7 +67,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class _Body:
-    """What chance decided about the patient; lengths in mm, domes as t, knob in half widths."""
+    """Facts of a patient that chance decides; lengths in mm, domes as t, knob in half widths."""
 
     female: bool
     ap: bool

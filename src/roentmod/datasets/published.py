@@ -74,13 +74,13 @@ class Source(NamedTuple):
 
 def _need(folder: Path, name: str, what: str, *patterns: str) -> Path:
     """Return the table that the first successful pattern finds."""
-    found = first_of(folder, *patterns)
-    if found is None:
+    table = first_of(folder, *patterns)
+    if table is None:
         raise DatasetError(
             f"{name} needs its {what} table; {folder} has no {patterns[0]}. "
             "Put the published tables into one folder."
         )
-    return found
+    return table
 
 
 # NIH ChestX-ray14 --------------------------------------------------------------------------------

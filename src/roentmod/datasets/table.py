@@ -50,7 +50,7 @@ _REMEDIES = {
     "duplicated ids": "Their rows agree; the first is kept.",
     "unknown patients": "The table does not name their patients: each counts as another patient.",
     "leaking splits": "A patient belongs to one split: selections by these splits are refused.",
-    "no validation split": 'Training patients were dealt to "val" by a hash, {share:.0%} of them.',
+    "no validation split": 'A hash chose {share:.0%} of the training patients for "val".',
     "missing files": "Not found under {root}: left out of selections.",
     "duplicated files": "The same picture under several ids: count it once, and see that labels "
     "agree.",
@@ -190,7 +190,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """What a loader read.
+    """The reading of a set by its loader.
 
     Attributes:
         name: which set.

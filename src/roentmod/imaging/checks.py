@@ -1,4 +1,4 @@
-"""What pictures of every format must be, and how the rest is refused."""
+"""Requirements of pictures in every format, and how the rest is refused."""
 
 from __future__ import annotations
 

@@ -195,10 +195,9 @@ def _clean_lut(first: int, entries: NDArray[np.uint16], depth: int) -> Dataset:
     """Return a LUT item without its explanation, which is free text."""
     item = Dataset()
     count = entries.size & 0xFFFF
-    if first < 0:
-        signed = count - (1 << 16) if count > 32767 else count
-        item.add(DataElement("LUTDescriptor", "SS", [signed, first, depth]))
-    else:
-        item.add(DataElement("LUTDescriptor", "US", [count, first, depth]))
+    if first < 0 and count > 32767:
+        count -= 1 << 16
+    kind = "SS" if first < 0 else "US"
+    item.add(DataElement("LUTDescriptor", kind, [count, first, depth]))
     item.add(DataElement("LUTData", "OW", entries.astype("<u2").tobytes()))
     return item

@@ -1,4 +1,4 @@
-"""What an output image says about itself: one table of facts, the same in DICOM and PNG.
+"""The record that an output image carries: one table of facts, the same in DICOM and PNG.
 
 Nothing here depends on the clock, the machine's name or a path, so that the same edit of the same
 baseline gives the same bytes.
@@ -98,10 +98,10 @@ def summary(facts: Mapping[str, Any]) -> str:
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -28,7 +28,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class _Picture:
-    """What a file holds: h x w tones, unsigned integers or floats, and what it says of them."""
+    """The content of a file: h x w tones, unsigned integers or floats, and what it says of them."""
 
     tones: Tones
     kind: str
@@ -155,8 +155,8 @@ def _load_other(file: BinaryIO, head: bytes) -> _Picture:
             check_size(image.height, image.width)
             kind = image.format or ""
             image.load()
-            says = image.info.get("SyntheticData") == "YES"
-            return _Picture(_grey(image), kind, synthetic=says)
+            synthetic = image.info.get("SyntheticData") == "YES"
+            return _Picture(_grey(image), kind, synthetic=synthetic)
 
 
 def _grey(image: Image.Image) -> Tones:

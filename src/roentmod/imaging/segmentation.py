@@ -34,7 +34,7 @@ _BATCH = 16
 # The two looks: left, top and side of what is looked at, as fractions of the padded square.
 _LOOKS = ((0.0, 0.0, 1.0), (-0.05, -0.03, 1.08))
 _SURE = 0.5
-# Below this share of the picture a part counts as not found; below this score a doubt is told.
+# Below this share of the picture a part counts as not found; below this score a doubt is reported.
 _TRACE, _DOUBT = 0.002, 0.75
 
 
@@ -50,14 +50,15 @@ class _Check:
     words: str
     limits: tuple[float, float, float, float]
 
-    def score(self, value: float) -> float:
-        """Return 1 within the inner limits, 0 beyond the outer ones, linear between them."""
-        return float(np.interp(value, self.limits, (0, 1, 1, 0))) if np.isfinite(value) else 0.0
+    def judge(self, value: float, name: str = "") -> tuple[str, float]:
+        """Return the doubt, and 1 within the inner limits, 0 beyond the outer, linear between."""
+        score = float(np.interp(value, self.limits, (0, 1, 1, 0))) if np.isfinite(value) else 0.0
+        return self.words.format(name=name, value=value), score
 
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
-    """What the network said about one picture, all at SIDE x SIDE.
+    """The network's answers for one picture, all at SIDE x SIDE.
 
     Attributes:
         mean: average chances of the upright looks, 3 x SIDE x SIDE.
@@ -120,7 +121,7 @@ def estimate_all(pictures: Sequence[Array] | Array) -> list[Anatomy]:
     Raises:
         WeightsError: the bundled weights are missing.
     """
-    found = []
+    outlines = []
     for first in range(0, len(pictures), _BATCH):
         batch = [np.asarray(p, dtype=np.float32) for p in pictures[first : first + _BATCH]]
         squares = [Square(*picture.shape) for picture in batch]
@@ -128,8 +129,8 @@ def estimate_all(pictures: Sequence[Array] | Array) -> list[Anatomy]:
         seen = [np.stack([prepare(p, window) for p in padded]) for window in _LOOKS]
         looks = [_run(pictures) for pictures in (*seen, seen[0][:, ::-1])]
         for index, square in enumerate(squares):
-            found.append(_assemble(padded[index], square, [look[index] for look in looks]))
-    return found
+            outlines.append(_assemble(padded[index], square, [look[index] for look in looks]))
+    return outlines
 
 
 def require(anatomy: Anatomy, source: str = "") -> Anatomy:
@@ -256,8 +257,7 @@ def _check_lungs(outline: Anatomy, evidence: _Evidence) -> Iterator[tuple[str, f
             "cut": edge / (last - first + 1),
             "sure": _certainty(evidence.mean[index]),
         }
-        for key, check in _EACH_LUNG.items():
-            yield check.words.format(name=name, value=values[key]), check.score(values[key])
+        yield from (check.judge(values[key], name) for key, check in _EACH_LUNG.items())
 
 
 def _check_both(
@@ -282,8 +282,7 @@ def _check_both(
         "agreement": 2 * (one & other).sum() / max(one.sum() + other.sum(), 1),
         "upright": sure[0] - sure[1],
     }
-    for key, check in _BOTH.items():
-        yield check.words.format(value=values[key]), check.score(values[key])
+    yield from (check.judge(values[key]) for key, check in _BOTH.items())
 
 
 def _certainty(chance: Array) -> float:
