@@ -7,6 +7,7 @@ Marker" is unmentioned, as all of them show the letter of their side. Ages are d
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,13 @@ def draft(spec: str) -> Draft:
     Raises:
         DatasetError: not whole numbers, none or too many pictures, or a negative seed.
     """
-    count, seed = _numbers(spec)
+    numbers = re.fullmatch(r"(\d+)(?::(\d+))?", spec)
+    count, seed = map(int, numbers.groups("0")) if numbers else (0, 0)
+    if not 0 < count <= _MOST:
+        raise DatasetError(
+            f"Phantoms are requested as phantoms:N or phantoms:N:seed, N from 1 to {_MOST:,} and "
+            f"the seed not negative; got 'phantoms:{spec}'."
+        )
     seeds = range(seed, seed + count)
     bodies = [sex_and_view(one) for one in seeds]
     ages = [int(np.random.default_rng([one, 1]).integers(20, 90)) for one in seeds]
@@ -48,17 +55,3 @@ def draft(spec: str) -> Draft:
     absent = [name for name in NAMES if name not in (NO_FINDING.name, "Text Marker")]
     texts = np.full(count, NO_FINDING.name, dtype=object)
     return Draft(PHANTOMS, Path(), [Part(facts, named(texts, Vocabulary(), looked_for=absent))])
-
-
-def _numbers(spec: str) -> tuple[int, int]:
-    parts = spec.split(":")
-    try:
-        count, seed = (int(part) for part in [*parts, "0"][:2])
-    except ValueError:
-        count, seed = 0, 0
-    if len(parts) > 2 or not 0 < count <= _MOST or seed < 0:
-        raise DatasetError(
-            f"Phantoms are requested as phantoms:N or phantoms:N:seed, N from 1 to {_MOST:,} and "
-            f"the seed not negative; got 'phantoms:{spec}'."
-        )
-    return count, seed
