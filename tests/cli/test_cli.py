@@ -117,6 +117,7 @@ def test_one_bad_file_among_good_ones_gives_three_and_json_alone_on_stdout(
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_mini_edits_the_real_radiograph_inside_its_support_alone():
     source = imaging.read(SOURCE)
     editor = roentmod.Editor.load("mini", engine="torch")

@@ -30,6 +30,7 @@ def done(tmp_path_factory):
     return audit(folder / "run", "--fail-on", "shortcut", cache=folder), folder
 
 
+@pytest.mark.slow
 def test_the_gate_fails_on_the_shortcut_and_names_it(done):
     result, folder = done
     assert result.returncode == 4, result.stderr
@@ -44,6 +45,7 @@ def test_the_gate_fails_on_the_shortcut_and_names_it(done):
     assert set(cells["classifier"]) == {"honest", "shortcut"}
 
 
+@pytest.mark.slow
 def test_files_are_named_by_their_hash_and_not_by_where_they_lie(done):
     folder = done[1] / "run"
     said = json.loads((folder / "audit.json").read_text())["classifiers"]
@@ -54,12 +56,14 @@ def test_files_are_named_by_their_hash_and_not_by_where_they_lie(done):
         assert str(Path(roentmod.__file__).parent) not in (folder / name).read_text()
 
 
+@pytest.mark.slow
 def test_heads_are_printed_and_unread_ones_too(done):
     result, _ = done
     for name in ("Cardiomegaly", "Support Devices", "Mass"):
         assert name in result.stderr
 
 
+@pytest.mark.slow
 def test_it_does_not_fail_where_no_gate_is_asked_for(done):
     """The same folder again: nothing is computed, and no gate is set."""
     _, folder = done

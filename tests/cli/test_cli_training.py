@@ -8,6 +8,8 @@ from roentmod import datasets
 from tests.cli.running import process, run
 from tests.jobs.study.test_study import TINY, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
@@ -29,7 +31,6 @@ def retrain(planted, out, *more, cache, call=run):
     return call("retrain", *arguments, "--seeds", "1", "--out", out, *more, cache=cache)
 
 
-@pytest.mark.slow
 def test_retraining_from_planting_to_page(planted, tmp_path):
     table = datasets.load(planted).table
     assert (table["Cardiomegaly"] == "positive").any()
@@ -66,7 +67,6 @@ def test_bad_arguments_give_one_line_and_exit_2(planted, more, said, tmp_path):
     assert "\n" not in done.stderr.strip()
 
 
-@pytest.mark.slow
 def test_a_study_is_planned_then_done(tmp_path):
     changes = {"audit": None, "retrain": TINY["retrain"] | {"arms": ["erm"]}}
     changes["tests"] = {"own": TINY["tests"]["own"]}

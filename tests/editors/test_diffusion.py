@@ -180,6 +180,7 @@ def test_even_log_snr_steps_are_even_start_at_the_strength_and_come_nearer_the_l
     assert len(set(sampling.build(many, parts.schedule)[1].tolist())) == 100
 
 
+@pytest.mark.slow
 def test_few_even_log_snr_steps_come_nearer_the_limit_than_ddim(parts, radiograph):
     def shown(scheduler, steps):
         edit = Edit(("effusion",), scheduler=scheduler, num_inference_steps=steps, composite="none")

@@ -171,6 +171,7 @@ def test_other_rules_judge_the_same_predictions(whole):
     assert lenient.plan["margin"] == 1.0
 
 
+@pytest.mark.slow
 def test_an_interrupted_audit_goes_on_and_gives_the_same_table(whole, source, chosen, tmp_path):
     class Stop(KeyboardInterrupt):
         pass
@@ -206,6 +207,7 @@ def test_an_interrupted_audit_goes_on_and_gives_the_same_table(whole, source, ch
     pd.testing.assert_frame_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_silent_classifier_is_listed_and_asked_again_alone(source, chosen, tmp_path):
     # Its first call is that of the fingerprint.
     models = {"one": Ruler(fails=(3, 4, 5)), "two": Ruler()}

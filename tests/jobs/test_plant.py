@@ -58,6 +58,7 @@ def test_pictures_show_what_the_table_says(source, made):
     assert len(datasets.baselines(planted)) == (table["No Finding"] == "positive").sum()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_gives_the_same(source, made, tmp_path):
     hosts = list(source.table["image_id"])
     said = []
@@ -109,6 +110,7 @@ def test_what_cannot_be_edited_is_left_out(source, tmp_path):
     pd.testing.assert_frame_equal(planting.load(tmp_path).table, result.table)
 
 
+@pytest.mark.slow
 def test_what_failed_once_is_mended_by_the_next_run(source, made, tmp_path):
     hosts = list(source.table["image_id"])
 

@@ -195,6 +195,7 @@ def test_seeds_count_within_a_patient():
     assert (cells["n"] == 12).all()
 
 
+@pytest.mark.slow
 def test_interval_is_the_mean_over_patients_and_covers_it():
     """Coverage of the 95 % interval over many audits, against the effect that was put in."""
     hits = 0

@@ -54,6 +54,7 @@ def done(tmp_path_factory):
     return spec, folder / "out", result, published
 
 
+@pytest.mark.slow
 def test_every_stage_is_done_in_order(done):
     _, _, result, published = done
     assert [one.name for one in result.stages] == ORDER
@@ -64,6 +65,7 @@ def test_every_stage_is_done_in_order(done):
     assert {(row["arm"], row["reference"]) for row in compared} == {("isolated", "erm")}
 
 
+@pytest.mark.slow
 def test_tests_are_of_other_patients_and_not_confounded(done):
     _, _, result, _ = done
     place = result.stages[0].folder
@@ -75,6 +77,7 @@ def test_tests_are_of_other_patients_and_not_confounded(done):
     assert set(table.loc[table["test"] == "own", "patient_id"]) == parts["test"]
 
 
+@pytest.mark.slow
 def test_a_finished_study_does_nothing_again(done):
     spec, folder, result, _ = done
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
@@ -95,6 +98,7 @@ def test_a_finished_study_does_nothing_again(done):
         ({"name": "another title"}, []),
     ],
 )
+@pytest.mark.slow
 def test_a_change_does_anew_what_depends_on_it(done, tmp_path, change, anew):
     _, folder, _, _ = done
     planned = study.plan(study.read(write(tmp_path / "changed.yaml", **change)), folder)

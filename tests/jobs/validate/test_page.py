@@ -10,6 +10,8 @@ from roentmod.jobs.validate import choose
 from tests.jobs.validate.fake import Stamp, run
 from tests.report.pages import EVIL, Page, check_alone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def page(good):

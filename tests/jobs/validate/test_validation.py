@@ -22,6 +22,7 @@ def states(result):
     return result.checks.set_index("check")["state"]
 
 
+@pytest.mark.slow
 def test_a_good_editor_keeps_its_patients(good):
     assert good.own_closer == pytest.approx(
         {"baselines": 10, "closer": 10, "fraction": 1.0, "low": 0.722, "high": 1.0}, abs=1e-2
@@ -35,6 +36,7 @@ def test_a_good_editor_keeps_its_patients(good):
     assert not (states(good) == "failed").any()
 
 
+@pytest.mark.slow
 def test_success_and_leakage_are_the_planted_ones(good, bad):
     assert good.leakage["success"].iloc[0] == 1
     assert good.leakage["leakage"].iloc[0] == pytest.approx(0.2, abs=0.03)
@@ -47,6 +49,7 @@ def test_success_and_leakage_are_the_planted_ones(good, bad):
     np.testing.assert_allclose(own["net"], 4, atol=0.4)
 
 
+@pytest.mark.slow
 def test_the_sweep_avoids_the_other_patient(good):
     table = good.sweep.set_index(["strength", "guidance_scale"])
     assert len(table) == 6
@@ -58,6 +61,7 @@ def test_the_sweep_avoids_the_other_patient(good):
     assert (good.recommended["strength"], good.recommended["guidance_scale"]) == (0.2, 4.0)
 
 
+@pytest.mark.slow
 def test_artefacts_are_found_in_the_mode_that_has_them(good):
     shams = good.artefacts[good.artefacts["contrast"] == "sham against untouched"]
     areas = shams.set_index("composite")["auc"]
@@ -72,6 +76,7 @@ def test_artefacts_are_found_in_the_mode_that_has_them(good):
     assert composed.loc[("none", 1), "ssim"] < 1
 
 
+@pytest.mark.slow
 def test_removal_takes_back(good):
     overall = good.reversal.iloc[0]
     assert overall["edited"] == "all"
@@ -79,6 +84,7 @@ def test_removal_takes_back(good):
     assert abs(overall["net_left"]) < 0.3 < overall["net_added"]
 
 
+@pytest.mark.slow
 def test_a_wording_that_is_not_heard_is_told(good, bad):
     calm, deaf = (r.wording.set_index("edited") for r in (good, bad))
     assert calm.loc["all", "icc"] < 0.1
@@ -90,6 +96,7 @@ def test_a_wording_that_is_not_heard_is_told(good, bad):
     assert lost["prompt"].str.startswith("IMPRESSION").all()
 
 
+@pytest.mark.slow
 def test_changes_outside_the_support_are_told(good, bad):
     assert states(good)["outside"] == "passed"
     assert states(bad)["outside"] == "failed"
@@ -97,6 +104,7 @@ def test_changes_outside_the_support_are_told(good, bad):
     assert row["value"] == pytest.approx(0.03, abs=0.005)
 
 
+@pytest.mark.slow
 def test_figures_have_the_keys_of_the_benchmark(good):
     figures = good.figures()
     assert set(figures) == {
@@ -130,6 +138,7 @@ def test_held_and_regional_edits_are_reported_beside_the_plain_ones(data, tmp_pa
     assert np.isnan(result.memorisation["copies"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_result(data, good, editor, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "run", Stamp(leak=0.2, stop=8))
@@ -149,6 +158,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(data, good, editor, tmp_p
         pd.testing.assert_frame_equal(one, other)
 
 
+@pytest.mark.slow
 def test_another_plan_does_not_take_the_folder(data, good):
     before = (good.folder / "edits.parquet").read_bytes()
     with pytest.raises(AuditError, match="another plan"):

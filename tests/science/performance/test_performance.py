@@ -202,6 +202,7 @@ def test_comparisons_are_paired_and_adjusted(panels, predictions):
     assert ("oversampling", "soft") not in pairs
 
 
+@pytest.mark.slow
 def test_intervals_cover_and_equal_arms_differ_by_chance():
     rules = evaluation.Rules(resamples=200, level=0.9)
     area = truth.norm.cdf(1.5 / math.sqrt(2 * 1.25))
@@ -235,6 +236,7 @@ def test_intervals_cover_and_equal_arms_differ_by_chance():
     assert truth.kstest(p_values, "uniform").pvalue > 0.001
 
 
+@pytest.mark.slow
 def test_many_models_take_seconds():
     predictions = fake.confounded(n=300, seeds=(0, 1, 2))
     began = time.process_time()
