@@ -1,0 +1,122 @@
+"""What the documents show works: command lines are options of today, Python is run."""
+
+import ast
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+import data_store
+import pytest
+import typer
+
+import roentmod
+from roentmod.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "cli.md"),
+    *sorted((ROOT / "examples").glob("*.yaml")),
+]
+SOURCE = Path(data_store.__file__).parent / "data" / "RG1_UNCI.dcm"
+DEMO = Path(roentmod.__file__).parent / "classifiers" / "demo" / "honest.onnx"
+# What a reader has and a test has not: data sets from elsewhere, and how phantoms stand for them.
+STAND_INS = {"nih:path/to/nih": "phantoms:12", "path/to/nih": "phantoms:12"}
+
+
+def code(page):
+    """The lines of indented and fenced blocks, with broken lines joined."""
+    fenced, lines = False, []
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith(("    ", "#   ")):
+            lines.append(line.removeprefix("#").strip())
+    return "\n".join(lines).replace("\\\n", " ").splitlines()
+
+
+def shown(start):
+    """Every line of code that starts so, with its page."""
+    return [
+        pytest.param(shlex.split(line, comments=True)[1:], id=f"{page.name}-{line[:60]}")
+        for page in PAGES
+        for line in code(page)
+        if line.startswith(start)
+    ]
+
+
+@pytest.mark.parametrize("arguments", shown("roentmod "))
+def test_command_lines_are_options_of_today(arguments):
+    name, *rest = arguments
+    commands = typer.main.get_command(app).commands
+    assert name in commands
+    if "--help" in rest:
+        return
+    try:
+        commands[name].make_context(name, rest)
+    except click.UsageError as error:
+        pytest.fail(error.format_message())
+
+
+@pytest.mark.parametrize("arguments", shown("make "))
+def test_make_knows_its_targets(arguments):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(arguments) <= set(targets)
+
+
+def test_the_search_finds_what_is_shown():
+    """A document in another style would leave the tests above without work."""
+    assert len(shown("roentmod ")) > 10
+    assert len(shown("make ")) > 4
+    assert SNIPPETS
+
+
+def snippets():
+    """The Python of the README, in order."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    return [pytest.param(block, id=f"{number}") for number, block in enumerate(blocks)]
+
+
+SNIPPETS = snippets()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A reader's folder, which later snippets find as earlier ones left it."""
+    place = tmp_path_factory.mktemp("reader")
+    shutil.copy(SOURCE, place / "chest.dcm")
+    shutil.copy(DEMO, place / "model.onnx")
+    shutil.copy(DEMO.with_name(f"{DEMO.name}.json"), place / "model.onnx.json")
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", SNIPPETS)
+def test_python_is_run(text, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for outside, here in STAND_INS.items():
+        text = text.replace(outside, here)
+    exec(compile(text, "README.md", "exec"), {"__name__": "snippet"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_names_what_exists(page):
+    """Also where it cannot be run: names imported from the package are there."""
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("roentmod"):
+                module = __import__(node.module, fromlist=["_"])
+                for alias in node.names:
+                    assert hasattr(module, alias.name), alias.name
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            # Pages of the reference are made with the site.
+            if not link.startswith("api/"):
+                assert os.path.exists(page.parent / link), f"{page.name}: {link}"
