@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Anatomy", "Mask", "Point"]
+__all__ = ["Anatomy", "Mask", "Point", "heart_between"]
 
 Mask = NDArray[np.bool_]
 Point = tuple[float, float]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from roentmod.classifiers.heads import Labels
 from roentmod.errors import ClassifierError
 
-__all__ = ["Card", "make_card", "sidecar"]
+__all__ = ["Card", "json_object", "make_card", "sidecar"]
 
 Array = NDArray[np.float32]
 # Probabilities are kept this far from 0 and 1 before they become logits (at most 13.8).

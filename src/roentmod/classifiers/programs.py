@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from roentmod.classifiers.graphs import in_fixed_batches
 from roentmod.errors import ClassifierError, WeightsError
 
-__all__ = ["exported", "function", "torchscript"]
+__all__ = ["exported", "function", "pick", "torchscript"]
 
 Array = NDArray[np.float32]
 

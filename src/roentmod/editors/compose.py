@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from roentmod.edits import Composite
 from roentmod.radiograph import Radiograph, Square
 
-__all__ = ["Decoded", "compose", "feather", "shrink", "soften"]
+__all__ = ["Decoded", "compose", "feather", "resize", "shrink", "significance", "soften"]
 
 Array = NDArray[np.float32]
 # Local mean change, as a fraction of the display range, below which the generator's own jitter is

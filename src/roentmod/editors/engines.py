@@ -20,7 +20,15 @@ from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
 from roentmod.store import atomic, write_json
 
-__all__ = ["CompiledEngine", "Engine", "EngineName", "GraphEngine", "TorchEngine", "make_engine"]
+__all__ = [
+    "CompiledEngine",
+    "Engine",
+    "EngineName",
+    "GraphEngine",
+    "TorchEngine",
+    "default_cache",
+    "make_engine",
+]
 
 log = logging.getLogger(__name__)
 EngineName = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]

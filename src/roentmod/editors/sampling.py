@@ -15,7 +15,7 @@ from torch import Tensor
 from roentmod.edits import Scheduler
 from roentmod.errors import NoEffectiveStepsError
 
-__all__ = ["Guidance", "Plan", "denoise", "draw", "levels", "make_plan", "spare"]
+__all__ = ["Guidance", "Plan", "build", "denoise", "draw", "levels", "make_plan", "spare"]
 
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 _SWEEPS = 64

@@ -24,7 +24,7 @@ from roentmod.anatomy import Anatomy, Mask
 from roentmod.errors import AnatomyError, WeightsError
 from roentmod.radiograph import Radiograph, Square
 
-__all__ = ["QUALITY_NEEDED", "estimate", "estimate_all", "require"]
+__all__ = ["QUALITY_NEEDED", "estimate", "estimate_all", "prepare", "require"]
 
 Array = NDArray[np.float32]
 QUALITY_NEEDED = 0.5

@@ -36,7 +36,7 @@ from roentmod.runs import Done, Job, Made, Part, Stage, Task, Workers
 from roentmod.runs import run as carry_out
 from roentmod.store import canonical_hash, file_sha256, write_json
 
-__all__ = ["EditResult", "Format", "Output", "load", "run"]
+__all__ = ["EditJob", "EditResult", "Format", "Output", "load", "run"]
 
 log = logging.getLogger(__name__)
 Format = Literal["png", "dicom", "same"]

@@ -31,7 +31,7 @@ from roentmod.runs import Done, Job, Made, Part, Row, Stage, Task, Workers, read
 from roentmod.runs import run as carry_out
 from roentmod.store import atomic, canonical_hash
 
-__all__ = ["INDEX", "Plan", "PlantResult", "draw", "load", "run"]
+__all__ = ["INDEX", "Plan", "PlantJob", "PlantResult", "draw", "load", "run"]
 
 INDEX, RECORD = "index.csv", "planted.json"
 _FACTS = ("patient_id", "view", "age", "sex", "split", "site")

@@ -20,7 +20,7 @@ from roentmod.report.words import cell_sentence, off_target, percent, ranked, re
 if TYPE_CHECKING:
     from roentmod.jobs.audit import AuditResult, ClassifierResult, Example
 
-__all__ = ["content"]
+__all__ = ["Shortcut", "Shown", "content"]
 
 Row = Mapping[str, Any]
 _EXAMPLES = 20  # triples of photographs a report: what keeps it a file one can send

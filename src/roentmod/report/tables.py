@@ -16,6 +16,8 @@ __all__ = [
     "LEAKAGE",
     "STRESS",
     "SUBGROUPS",
+    "Cell",
+    "Column",
     "Table",
     "doses",
     "settings",

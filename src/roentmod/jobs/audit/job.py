@@ -31,7 +31,7 @@ from roentmod.runs import AGAIN, Done, Job, Made, Part, Row, Stage, Task
 from roentmod.science.effects import JUDGE, Rules
 from roentmod.store import atomic, canonical_hash
 
-__all__ = ["AuditJob", "Case"]
+__all__ = ["AuditJob", "Batch", "Case"]
 
 EDITING, READING = "editing and reading", "reading labelled radiographs"
 ITEMS = ("baseline_id", "edited_finding", "severity", "seed", "classifier", "status", "message")

@@ -23,7 +23,7 @@ from roentmod.jobs.study.spec import Spec, read
 from roentmod.jobs.study.stages import Stage, stages_of
 from roentmod.runs import Made, Part, Stages, Task, Workers
 
-__all__ = ["Finished", "Planned", "Spec", "StudyResult", "plan", "read", "run"]
+__all__ = ["Finished", "Planned", "Spec", "StudyJob", "StudyResult", "plan", "read", "run"]
 
 Publish = Callable[[str, Any], None]
 State = Literal["done", "begun", "to do"]
