@@ -12,29 +12,23 @@ so that two runs give the same bytes. `check` is what a training asks before it 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-import roentmod
 from roentmod.classifiers import Judge
 from roentmod.datasets import Dataset
-from roentmod.edits import Edit
 from roentmod.errors import DatasetError
-from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
 from roentmod.jobs.augment.export import Form, export
 from roentmod.jobs.augment.job import AugmentJob, Case
 from roentmod.jobs.augment.manifest import check, labels_of
 from roentmod.jobs.augment.matrix import load_cooccurrence, save_cooccurrence
 from roentmod.jobs.augment.plan import Labelling, Plan, Policy
-from roentmod.jobs.augment.result import AugmentResult, label_facts, load, relabel
+from roentmod.jobs.augment.result import AugmentResult, load, relabel
 from roentmod.jobs.augment.stores import put
 from roentmod.runs import Workers
 from roentmod.runs import run as carry_out
@@ -106,27 +100,14 @@ def run(
         rates = load_cooccurrence()
     targets = plan.labelling.targets(plan.findings, rates)
     facts = _facts(data, baselines, next(iter(targets.values())))
-    arms = [n for n, on in (("baseline", plan.baselines), ("sham", plan.shams)) if on]
-    assigned = plan.assign(facts["baseline_id"])
-    cases = _cases(assigned, len(arms), plan.shard)
-    rows = pd.Index(facts["baseline_id"]).get_indexer([case.baseline_id for case in cases])
+    cases = _cases(plan, facts["baseline_id"])
     gating = None if plan.gate_logit is None else judge or Judge.load()
-    form = _form(pictures, sum(len(case.edits) + len(arms) for case in cases), store)
-    record = _record(data, cases, editor, plan, gating) | {"form": form}
+    form = _form(
+        pictures, sum(len(case.edits) + (plan.baselines + plan.shams) for case in cases), store
+    )
     # What the editor cannot do is said before anything is done.
     editor.edit([], list(dict.fromkeys(edit for case in cases for edit in case.edits)))
-    job = AugmentJob(
-        data,
-        editor,
-        gating,
-        gate=plan.gate_logit,
-        arms=arms,
-        form=form,
-        baselines=facts.iloc[rows],
-        cases=cases,
-        facts=record | label_facts(plan.labelling, targets, rates),
-        targets=targets,
-    )
+    job = AugmentJob(data, editor, gating, plan, form, cases, facts, targets, rates)
     stages = None if progress is None else lambda _: progress
     result = carry_out(job, folder, workers=workers, stages=stages)
     if store is not None:
@@ -143,20 +124,14 @@ def _form(pictures: Pictures, planned: int, store: str | None) -> str:
     return "files" if planned <= _FILES and store is None else "webdataset"
 
 
-def _cases(assigned: Mapping[str, tuple[Edit, ...]], extra: int, size: int) -> list[Case]:
-    """Return the cases in order, folders of loose pictures filled to `size` planned ones.
-
-    Args:
-        assigned: edits of each baseline, in order.
-        extra: pictures of a baseline besides its edits.
-        size: most pictures of a folder.
-    """
+def _cases(plan: Plan, names: Iterable[str]) -> list[Case]:
+    """Return the cases in order, folders of loose pictures filled to `plan.shard` planned ones."""
     cases, shard, filled = [], 0, 0
-    for name, edits in assigned.items():
-        planned = len(edits) + extra
+    for name, edits in plan.assign(names).items():
+        planned = len(edits) + plan.baselines + plan.shams
         if not planned:
             continue
-        if filled and filled + planned > size:
+        if filled and filled + planned > plan.shard:
             shard, filled = shard + 1, 0
         cases.append(Case(name, edits, shard))
         filled += planned
@@ -192,37 +167,3 @@ def _facts(data: Dataset, baselines: pd.DataFrame, heads: Mapping[str, float]) -
             "data set, or choose baselines of one split."
         )
     return table.astype({name: "float64" if name == "age" else str for name in table.columns})
-
-
-def _record(
-    data: Dataset,
-    cases: list[Case],
-    editor: RadiographEditor,
-    plan: Plan,
-    judge: Classifier | None,
-) -> dict[str, Any]:
-    """Return what ``augment.json`` holds, less labels and provenance."""
-    fixed = {key: value for key, value in asdict(plan).items() if key != "labelling"}
-    names = "\n".join(f"{case.shard} {case.baseline_id}" for case in cases)
-    blind = [] if judge is None else [f for f in plan.findings if f not in judge.findings]
-    return {
-        "synthetic": "YES",
-        "statement": STATEMENT,
-        "version": roentmod.__version__,
-        "plan": json.loads(json.dumps(fixed)),
-        "data": data.describe(),
-        "cases": len(cases),
-        "cases_sha256": hashlib.sha256(names.encode()).hexdigest(),
-        "editor": _described(editor),
-        "judge": None if judge is None else _described(judge),
-        "not_gated": list(plan.findings) if judge is None else blind,
-    }
-
-
-def _described(part: Any) -> dict[str, Any]:
-    """Return what an editor or a judge says of itself."""
-    describe = getattr(part, "describe", None)
-    if not callable(describe):
-        return {"name": getattr(part, "name", type(part).__name__)}
-    facts: dict[str, Any] = json.loads(json.dumps(describe()))
-    return facts

@@ -8,27 +8,31 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+import roentmod
 from roentmod import imaging
 from roentmod.datasets import Dataset
 from roentmod.edits import Arm, Edit
 from roentmod.errors import RunError
-from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor
+from roentmod.imaging.provenance import STATEMENT
+from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor, described
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.augment.manifest import MANIFEST, Row, labelled, written
-from roentmod.jobs.augment.result import RECORD, AugmentResult
+from roentmod.jobs.augment.plan import Plan
+from roentmod.jobs.augment.result import RECORD, AugmentResult, label_facts
 from roentmod.jobs.augment.shards import Repacking
 from roentmod.radiograph import Radiograph
 from roentmod.runs import AGAIN, Done, Job, Made, Part, Stage, Task
 from roentmod.runs.attempts import attempt
 from roentmod.runs.record import made_with
+from roentmod.science.cooccurrence import CoOccurrence
 from roentmod.science.effects import JUDGE
 from roentmod.store import canonical_hash, write_json
 
@@ -51,22 +55,31 @@ class Case:
         return hashlib.sha256(self.baseline_id.encode()).hexdigest()[:16]
 
 
+@dataclass(eq=False)
 class AugmentJob(Job[AugmentResult]):
     """Pictures of cases; the result is their manifest.
 
-    Args:
+    Attributes:
         data: where radiographs come from.
         editor: makes counterfactuals and shams.
         judge: gates them; None lets all pass.
-        gate: least net rise of the judge's logit.
-        arms: which of "baseline" and "sham" are written besides counterfactuals.
+        plan: edits, gate and labels.
         form: "files", or of shards "webdataset" or "parquet".
-        baselines: rows of facts, in the order of the manifest.
-        cases: what is done to each, in the same order.
-        facts: what the record says.
+        cases: what is done to each baseline, in the order of the manifest.
+        facts: what is known of each baseline.
         targets: labels by added finding.
+        rates: where soft ones come from.
     """
 
+    data: Dataset
+    editor: RadiographEditor
+    judge: Classifier | None
+    plan: Plan
+    form: Any
+    cases: Sequence[Case] = ()
+    facts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    targets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rates: CoOccurrence | None = None
     kind = "augment"
     article = "a training set"
     record = "run.json"
@@ -74,56 +87,59 @@ class AugmentJob(Job[AugmentResult]):
     free = ("labels", "cooccurrence")
     moved = True
 
-    def __init__(
-        self,
-        data: Dataset,
-        editor: RadiographEditor,
-        judge: Classifier | None,
-        *,
-        gate: float | None,
-        arms: Sequence[str],
-        form: Any,
-        baselines: pd.DataFrame,
-        cases: list[Case],
-        facts: dict[str, Any],
-        targets: Mapping[str, Mapping[str, float]],
-    ) -> None:
-        """Take the parts; nothing is done yet."""
-        self._data, self._editor, self._judge = data, editor, judge
-        self._gate, self._arms, self._form = gate, tuple(arms), form
-        self._baselines, self._cases = baselines, cases
-        self._facts, self._targets = facts, targets
-        self._readers = Readers({} if judge is None else {JUDGE: judge})
-        self.packed = form != "files"
+    def __post_init__(self) -> None:
+        """Keep pictures for shards in the journal until then."""
+        self.packed = self.form != "files"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Leave out what only plan and end of the run need."""
-        return self.__dict__ | {"_cases": [], "_baselines": None}
+        return AugmentJob, (self.data, self.editor, self.judge, self.plan, self.form)
 
-    def identity(self) -> Mapping[str, Any]:
-        """Return the record; labels may change."""
-        return self._facts
+    @cached_property
+    def readers(self) -> Readers:
+        """The judge, which is not asked for ever if it does not answer."""
+        return Readers({} if self.judge is None else {JUDGE: self.judge})
+
+    def identity(self) -> dict[str, Any]:
+        """Return what ``augment.json`` holds, less counts and provenance; labels may change."""
+        names = "\n".join(f"{case.shard} {case.baseline_id}" for case in self.cases)
+        fixed = {key: value for key, value in asdict(self.plan).items() if key != "labelling"}
+        judged = () if self.judge is None else self.judge.findings
+        return {
+            "synthetic": "YES",
+            "statement": STATEMENT,
+            "version": roentmod.__version__,
+            "plan": json.loads(json.dumps(fixed)),
+            "data": described(self.data),
+            "cases": len(self.cases),
+            "cases_sha256": hashlib.sha256(names.encode()).hexdigest(),
+            "editor": described(self.editor),
+            "judge": None if self.judge is None else described(self.judge),
+            "not_gated": [name for name in self.plan.findings if name not in judged],
+            "form": self.form,
+            **label_facts(self.plan.labelling, self.targets, self.rates),
+        }
 
     def stages(self) -> Iterator[Stage]:
         """Yield the only stage: one part per case."""
-        yield Stage("editing", len(self._cases), lambda: map(self._part, self._cases))
+        yield Stage("editing", len(self.cases), lambda: map(self._part, self.cases))
 
     def _part(self, case: Case) -> Part:
-        # The gate, editor and judge are the folder's.
+        # All else is the folder's.
         edits = [_columns(edit)["edit_id"] for edit in case.edits]
-        return Part(canonical_hash([case.baseline_id, edits, self._arms])[:32], case)
+        return Part(canonical_hash([case.baseline_id, edits])[:32], case)
 
     def make(self, task: Task) -> Made:
         """Edit a baseline, let the judge see it, and encode what passes."""
         case: Case = task.part.inputs
-        radiograph = self._data.radiograph(case.baseline_id)
-        edited = self._editor.edit([radiograph], case.edits) if case.edits else []
+        radiograph = self.data.radiograph(case.baseline_id)
+        edited = self.editor.edit([radiograph], case.edits) if case.edits else []
         return self._made(case, radiograph, edited)
 
     def lost(self, part: Part, status: str, message: str) -> Made:
         """Return the rows of a case of which nothing was made."""
         case: Case = part.inputs
-        rows = [_row(case, "baseline")] if "baseline" in self._arms else []
+        rows = [_row(case, "baseline")] if self.plan.baselines else []
         rows += [_row(case, "counterfactual", edit) for edit in case.edits]
         made = Made()
         why = {"status": "editor_failed" if status == "failed" else status, "message": message}
@@ -134,10 +150,10 @@ class AugmentJob(Job[AugmentResult]):
     def _made(self, case: Case, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
         made = Made()
         verdicts = self._verdicts(edited)
-        if "baseline" in self._arms:
+        if self.plan.baselines:
             self._keep(made, case, _row(case, "baseline"), radiograph)
         passed = [e for e, why in zip(edited, verdicts, strict=True) if why["status"] == "ok"]
-        if "sham" in self._arms and passed:
+        if self.plan.shams and passed:
             # All edits of a baseline share the noise, so that one sham stands for all.
             self._keep(made, case, _row(case, "sham", passed[0].edit.sham()), passed[0])
         for one, verdict in zip(edited, verdicts, strict=True):
@@ -166,15 +182,16 @@ class AugmentJob(Job[AugmentResult]):
             {"status": one.status, "message": "" if one.status == "ok" else "no picture was made"}
             for one in edited
         ]
-        judge = self._judge
-        if judge is None or self._gate is None:
+        judge = self.judge
+        gate = self.plan.gate_logit
+        if judge is None or gate is None:
             return verdicts
         seen = [n for n, one in enumerate(edited) if one.edit.findings[0] in judge.findings]
         seen = [n for n in seen if edited[n].image is not None and edited[n].sham is not None]
         pictures = [p for n in seen for p in (edited[n].image, edited[n].sham) if p is not None]
         if not pictures:
             return verdicts
-        reading = self._readers.read(JUDGE, pictures)
+        reading = self.readers.read(JUDGE, pictures)
         for at, number in enumerate(seen):
             bad = [s for s in reading.status[2 * at : 2 * at + 2] if s != "ok"]
             if bad:
@@ -182,15 +199,15 @@ class AugmentJob(Job[AugmentResult]):
                 continue
             column = judge.findings.index(edited[number].edit.findings[0])
             logit, sham = np.asarray(reading.logits[2 * at : 2 * at + 2, column], np.float64)
-            verdicts[number] |= _verdict(float(logit - sham), self._gate)
+            verdicts[number] |= _verdict(float(logit - sham), gate)
         return verdicts
 
     def finish(self, done: Done) -> AugmentResult:
         """Write shards, tables and record; the manifest comes last."""
-        heads = list(next(iter(self._targets.values())))
+        heads = list(next(iter(self.targets.values())))
         counts: Counter[tuple[str, str]] = Counter()
         pictures = 0
-        packing = Repacking(done.folder, self._form, heads) if self.packed else None
+        packing = Repacking(done.folder, self.form, heads) if self.packed else None
         with packing or nullcontext(), written(done.folder) as add:
             for row, part in self._rows(done):
                 if row["arm"] == "counterfactual":
@@ -203,7 +220,7 @@ class AugmentJob(Job[AugmentResult]):
             # No times: two runs give the same bytes.
             own = made_with(self.libraries)
             provenance = {k: v for k, v in own.items() if k not in ("started", "synthetic")}
-            record = self._facts | {"counts": _crosstab(counts), "pictures": pictures}
+            record = self.identity() | {"counts": _crosstab(counts), "pictures": pictures}
             record["provenance"] = provenance
             if packing is not None:
                 record["shards"] = packing.finish()
@@ -212,12 +229,13 @@ class AugmentJob(Job[AugmentResult]):
 
     def _rows(self, done: Done) -> Iterator[tuple[Row, Part]]:
         """Yield the rows of the manifest with their labels, in order."""
-        columns = list(self._baselines.columns)
-        facts = zip(*(self._baselines[name] for name in columns), strict=True)
+        columns = list(self.facts.columns)
+        rows = pd.Index(self.facts["baseline_id"]).get_indexer([c.baseline_id for c in self.cases])
+        facts = zip(*(self.facts[name].iloc[rows] for name in columns), strict=True)
         for values, (part, made) in zip(facts, done.parts(), strict=True):
             known = dict(zip(columns, values, strict=True))
             for row in made.rows.get(_TABLE, ()):
-                yield labelled(known | row, self._targets), part
+                yield labelled(known | row, self.targets), part
 
     def _pack(self, done: Done, part: Part, row: Row, packing: Repacking) -> None:
         """Put a row's picture into its shard."""
@@ -256,7 +274,7 @@ class AugmentJob(Job[AugmentResult]):
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         shards = [(folder / one["path"], one["bytes"]) for one in record.get("shards", ())]
         whole = all(path.is_file() and path.stat().st_size == size for path, size in shards)
-        same = all(record.get(key) == value for key, value in self._facts.items())
+        same = all(record.get(key) == value for key, value in self.identity().items())
         there = whole and same and (folder / MANIFEST).is_file()
         return AugmentResult(folder, record) if there else None
 

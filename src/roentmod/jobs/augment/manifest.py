@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ NUMBERS = ("age", "net_logit")
 # Rows held in memory while tables are written.
 _ROWS = 4_000
 Mask = NDArray[np.bool_]
+Fault = tuple[Mask, Callable[[Any], str], str]
 
 
 def labelled(row: Row, targets: Mapping[str, Mapping[str, float]]) -> Row:
@@ -157,63 +159,63 @@ def check_table(table: pd.DataFrame, folder: Path, *, hashes: bool = False) -> N
             f"A manifest has {', '.join(_NEEDED)} and one column a label; it lacks "
             f"{', '.join(lacking) or 'labels'}. Make it with roentmod augment."
         )
+    for bad, fault, remedy in _faults(table, folder, hashes):
+        if bad.any():
+            at = int(np.argmax(bad))
+            row = table.iloc[at]
+            raise DatasetError(
+                f"Manifest row {at + 1} ({row['image_id']}) {fault(row)}; {int(bad.sum())} in all. "
+                f"{remedy}."
+            )
+
+
+def _faults(table: pd.DataFrame, folder: Path, hashes: bool) -> Iterator[Fault]:
+    """Yield what may be wrong with rows: which are (n), what is, and what to do."""
     there = (table["status"] == "ok").to_numpy()
-    ids = table["image_id"].duplicated().to_numpy()
-    _refuse(table, ids, lambda _: "is in the manifest before", "Remove one")
-    _check_findings(table)
-    _check_splits(table, there)
-    _check_labels(table, there)
-    _check_pictures(table, there, folder, hashes)
-
-
-def _refuse(table: pd.DataFrame, bad: Mask, fault: Any, remedy: str) -> None:
-    """Refuse the first row that is `bad` (n).
-
-    Raises:
-        DatasetError: there is one.
-    """
-    if bad.any():
-        at = int(np.argmax(bad))
-        row = table.iloc[at]
-        raise DatasetError(
-            f"Manifest row {at + 1} ({row['image_id']}) {fault(row)}; {int(bad.sum())} in all. "
-            f"{remedy}."
-        )
-
-
-def _known(name: str) -> bool:
-    try:
-        return finding(name).name == name
-    except UnknownFindingError:
-        return False
-
-
-def _check_findings(table: pd.DataFrame) -> None:
-    edited = table["edited_finding"].astype(str)
-    names = {name: all(map(_known, name.split(" + "))) for name in set(edited) - {""}}
-    bad = ~edited.map(names | {"": True}).to_numpy(dtype=bool)
+    twice = table["image_id"].duplicated().to_numpy()
+    yield twice, lambda _: "is in the manifest before", "Remove one"
     remedy = "Use the canonical names of roentmod.findings"
-    _refuse(table, bad, lambda row: f"adds an unknown finding '{row['edited_finding']}'", remedy)
+    known = {name: all(map(_known, name.split(" + "))) for name in set(table["edited_finding"])}
+    bad = ~table["edited_finding"].map(known | {"": True}).to_numpy(dtype=bool)
+    yield bad, lambda row: f"adds an unknown finding '{row['edited_finding']}'", remedy
     for name in labels_of(table):
         if not _known(name):
             labelled = table[name].notna().to_numpy()
             # A column without any label is as wrong as one with.
-            labelled = labelled if labelled.any() else np.ones(len(table), dtype=bool)
-            _refuse(
-                table,
-                labelled,
-                lambda _, n=name: f"has a label of an unknown finding '{n}'",
-                remedy,
-            )
+            bad = labelled if labelled.any() else np.ones(len(table), dtype=bool)
+            yield bad, partial(_label_of_unknown, name), remedy
+    yield _other_split(table, there)
+    for name in labels_of(table):
+        values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
+        unread = table[name].notna().to_numpy() & np.isnan(values)
+        with np.errstate(invalid="ignore"):
+            bad = there & (unread | (values < 0) | (values > 1))
+        yield bad, partial(_label_beyond, name), "Correct it"
+    files = [folder / str(path) for path in table["path"]]
+    gone = [ok and not _is_there(file) for ok, file in zip(there, files, strict=True)]
+    remedy = "Run roentmod augment again: it makes what is missing"
+    yield np.array(gone, dtype=bool), lambda row: f"has no picture at '{row['path']}'", remedy
+    if hashes:
+        rows = zip(there, files, table["sha256"].astype(str), strict=True)
+        changed = [ok and file_sha256(file) != was for ok, file, was in rows]
+        message = "has a picture with other bytes than when it was made"
+        yield np.array(changed, dtype=bool), lambda _: message, "Delete it, and run again"
 
 
-def _check_splits(table: pd.DataFrame, there: Mask) -> None:
+def _label_of_unknown(name: str, _: Any) -> str:
+    return f"has a label of an unknown finding '{name}'"
+
+
+def _label_beyond(name: str, row: Any) -> str:
+    return f"has {row[name]!r} for {name}: labels are in [0, 1], or missing"
+
+
+def _other_split(table: pd.DataFrame, there: Mask) -> Fault:
     own = table["split"].astype(str)
     first = own[there].groupby(table["patient_id"][there]).first()
     usual = table["patient_id"].map(first)
     bad = there & usual.notna().to_numpy() & (own != usual).to_numpy()
-    _refuse(
-        table,
+    return (
         bad,
         lambda row: (
             f"puts patient {row['patient_id']} into split '{row['split']}', and an earlier row "
@@ -223,33 +225,11 @@ def _check_splits(table: pd.DataFrame, there: Mask) -> None:
     )
 
 
-def _check_labels(table: pd.DataFrame, there: Mask) -> None:
-    for name in labels_of(table):
-        values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
-        unread = table[name].notna().to_numpy() & np.isnan(values)
-        with np.errstate(invalid="ignore"):
-            bad = there & (unread | (values < 0) | (values > 1))
-        _refuse(
-            table,
-            bad,
-            lambda row, n=name: f"has {row[n]!r} for {n}: labels are in [0, 1], or missing",
-            "Correct it",
-        )
-
-
-def _check_pictures(table: pd.DataFrame, there: Mask, folder: Path, hashes: bool) -> None:
-    files = [folder / str(path) for path in table["path"]]
-    gone = np.array([ok and not _is_there(file) for ok, file in zip(there, files, strict=True)])
-    remedy = "Run roentmod augment again: it makes what is missing"
-    _refuse(table, gone.astype(bool), lambda row: f"has no picture at '{row['path']}'", remedy)
-    if not hashes:
-        return
-    kept = table["sha256"].astype(str)
-    changed = [
-        ok and file_sha256(file) != was for ok, file, was in zip(there, files, kept, strict=True)
-    ]
-    message = "has a picture with other bytes than when it was made"
-    _refuse(table, np.array(changed, dtype=bool), lambda _: message, "Delete it, and run again")
+def _known(name: str) -> bool:
+    try:
+        return finding(name).name == name
+    except UnknownFindingError:
+        return False
 
 
 def _is_there(file: Path) -> bool:
