@@ -38,7 +38,7 @@ from roentmod.store import write_json
 JSON = Path("bench/scale.json")
 SIZES = (1_000, 10_000, 100_000)
 SIDE, DIFFERENT = 64, 16
-FINDINGS = ("Edema", "Cardiomegaly")
+FINDINGS: tuple[str, ...] = ("Edema", "Cardiomegaly")
 Array = NDArray[np.float32]
 
 
