@@ -12,13 +12,27 @@ from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding, finding
 from roentmod.regions import canonical, on_side, sides
 
-__all__ = ["USUAL", "Action", "Arm", "Composite", "Edit", "Scheduler", "Severity", "Side"]
+__all__ = [
+    "GUIDANCE_SCALE",
+    "STRENGTH",
+    "USUAL",
+    "Action",
+    "Arm",
+    "Composite",
+    "Edit",
+    "Scheduler",
+    "Severity",
+    "Side",
+]
 
 Action = Literal["add", "remove"]
 Arm = Literal["counterfactual", "sham"]
 Side = Literal["left", "right", "both"]
 Composite = Literal["sham", "baseline", "none"]
 Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
+# Defaults of every verb, in diffusers' meanings (the paper's).
+STRENGTH = 0.4
+GUIDANCE_SCALE = 4.0
 # The region that stands for the findings' usual places.
 USUAL = "usual"
 # Fields younger than the first ids: while they are empty they are left out of the hash.
@@ -54,8 +68,8 @@ class Edit:
     prompt: str | None = None
     side: Side | None = None
     severity: Severity | None = None
-    strength: float = 0.4
-    guidance_scale: float = 4.0
+    strength: float = STRENGTH
+    guidance_scale: float = GUIDANCE_SCALE
     num_inference_steps: int | None = None
     scheduler: Scheduler | None = None
     seed: int = 0
@@ -77,7 +91,9 @@ class Edit:
         if NO_FINDING.name in self.findings and self.action == "remove":
             raise EditError("'No Finding' cannot be removed. Add a finding instead.")
         if not 0 < self.strength <= 1:
-            raise EditError(f"strength must be in (0, 1]; got {self.strength}. The default is 0.4.")
+            raise EditError(
+                f"strength must be in (0, 1]; got {self.strength}. The default is {STRENGTH}."
+            )
         if not 0 <= self.guidance_scale <= 100:
             raise EditError(f"guidance_scale must be in [0, 100]; got {self.guidance_scale}.")
         steps = self.num_inference_steps

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roentmod import domain
-from roentmod.edits import Edit, Scheduler
+from roentmod.edits import GUIDANCE_SCALE, Edit, Scheduler
 from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding
 
@@ -27,7 +27,7 @@ class Profile:
         template: how an impression becomes a prompt; ``{impression}`` is replaced.
         size: working size in pixels, or None to take it from the U-Net and VAE.
         steps: default num_inference_steps.
-        guidance_scale: the generator's own default; edits use 4.0 unless told otherwise.
+        guidance_scale: the generator's own default; edits have theirs.
         scheduler: default sampler.
         licence: what the weights may be used for.
         domain: the pack whose pictures it draws; findings of others are refused.
@@ -41,7 +41,7 @@ class Profile:
     template: str = "{impression}"
     size: int | None = None
     steps: int = 75
-    guidance_scale: float = 4.0
+    guidance_scale: float = GUIDANCE_SCALE
     scheduler: Scheduler = "ddim"
     licence: str = "unknown: ask whoever gave you the weights"
     domain: str = "cxr"
