@@ -48,10 +48,8 @@ def mend(root, folder):
             raise RuntimeError("out of memory")
 
     if not (folder / "broken").exists():
-        for editor in (Dabber(faint=("Edema",), stop=stop),):
-            augment.run(
-                data, chosen(data), editor, PLAN, folder, judge=Eye(), pictures="webdataset"
-            )
+        editor = Dabber(faint=("Edema",), stop=stop)
+        augment.run(data, chosen(data), editor, PLAN, folder, judge=Eye(), pictures="webdataset")
         (folder / "broken").touch()
     work(root, "webdataset", folder)
 

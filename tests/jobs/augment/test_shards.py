@@ -1,5 +1,6 @@
 """Pictures in shards and stores: the same set as of loose files, whatever was cut off."""
 
+import errno
 import hashlib
 import io
 import json
@@ -18,7 +19,9 @@ from roentmod import datasets, imaging, store
 from roentmod.errors import DatasetError, RunError
 from roentmod.jobs import augment
 from roentmod.jobs.augment import Labelling, Plan, shards, stores
+from roentmod.runs import journal
 from tests.jobs.augment.parts import FINDINGS, Dabber, Eye
+from tests.runs import kill
 
 PLAN = Plan(FINDINGS, ratio=2, baselines=True, shams=True)
 FORMS = ("webdataset", "parquet")
@@ -246,3 +249,33 @@ def test_a_store_that_cannot_be_used_is_one_line(split_source, clean, tmp_path, 
         make(split_source, clean, tmp_path, "auto", store=url)
     assert "\n" not in str(caught.value)
     assert np.isin("manifest.parquet", [path.name for path in tmp_path.iterdir()])
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "calls"),
+    [(journal.Journal, "_append", 5), (shards.Shards, "add", 9), (shards.Shards, "_close", 1)],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_full_disk_is_one_line_and_the_run_goes_on(
+    split_source, clean, tmp_path, files, monkeypatch, form, kind, method, calls
+):
+    """Packs, or the shards made of them, meet the end of the disk."""
+    real, left = getattr(kind, method), iter(range(calls))
+
+    def full(*arguments):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, method, full)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            make(split_source, clean, tmp_path / "run", form)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "manifest.parquet").exists()
+    editor = Dabber()
+    make(split_source, clean, tmp_path / "run", form, editor=editor)
+    assert editor.calls == (0 if kind is shards.Shards else len(clean) - 1)
+    make(split_source, clean, tmp_path / "whole", form)
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert kill.leftovers(tmp_path / "run") == []
