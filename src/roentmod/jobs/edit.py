@@ -31,8 +31,9 @@ from roentmod.edits import Arm, Edit
 from roentmod.errors import EditError, InputError, RunError
 from roentmod.imaging import provenance
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
+from roentmod.jobs.batches import EditingJob, Wanted
 from roentmod.radiograph import Radiograph
-from roentmod.runs import Done, Job, Made, Part, Stage, Task, Workers
+from roentmod.runs import Done, Made, Part, Stage, Workers
 from roentmod.runs import run as carry_out
 from roentmod.store import canonical_hash, file_sha256, write_json
 
@@ -198,7 +199,7 @@ def _lost(path: Path, status: str, message: str) -> dict[str, Any]:
 
 
 @dataclass(eq=False)
-class EditJob(Job[EditResult]):
+class EditJob(EditingJob[EditResult]):
     """Edits of files, one part per file; attributes are arguments of `run`."""
 
     paths: Sequence[Path]
@@ -243,21 +244,24 @@ class EditJob(Job[EditResult]):
             parts.append(Part(key, (path.absolute(), name, digest)))
         yield Stage.of("editing", parts)
 
-    def make(self, task: Task) -> Made:
-        """Edit a file."""
-        path, name, digest = task.part.inputs
-        radiograph = imaging.read(path)
-        region = imaging.read_mask(self.mask, radiograph) if self.mask is not None else None
-        results = self.editor.edit([radiograph], self.edits, masks=[region])
+    def wanted(self, part: Part) -> Wanted:
+        """Return a file's radiograph, and the edits."""
+        radiograph = imaging.read(part.inputs[0])
+        mask = imaging.read_mask(self.mask, radiograph) if self.mask is not None else None
+        return Wanted(radiograph, self.edits, mask)
+
+    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+        """Encode the pictures of a file's edits."""
+        path, name, digest = part.inputs
         made = Made()
         source = {"input": path.name, "input_sha256": digest, "baseline_id": radiograph.id}
-        for label, result in zip(_labels(self.edits), results, strict=True):
+        for label, result in zip(_labels(self.edits), edited, strict=True):
             edit = result.edit
             item = {"key": f"{digest[:16]}-{edit.id}-{name}", **source, "label": label}
             item |= {"edit_id": edit.id, "edit": asdict(edit)}
             item |= {"status": result.status, "facts": result.facts}
             made.add(_ITEMS, item | self._encode(made, result, f"{name}/{label}"))
-        _add_sheet(made, radiograph, results, f"{name}/edits.png")
+        _add_sheet(made, radiograph, edited, f"{name}/edits.png")
         return made
 
     def lost(self, part: Part, status: str, message: str) -> Made:

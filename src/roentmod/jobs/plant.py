@@ -26,8 +26,10 @@ from roentmod.edits import Edit, Severity
 from roentmod.errors import DatasetError, RunError
 from roentmod.findings import NO_FINDING, finding
 from roentmod.imaging.provenance import STATEMENT
-from roentmod.interfaces import Progress, RadiographEditor, described
-from roentmod.runs import Done, Job, Made, Part, Row, Stage, Task, Workers, read_record
+from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
+from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.radiograph import Radiograph
+from roentmod.runs import Done, Made, Part, Row, Stage, Workers, read_record
 from roentmod.runs import run as carry_out
 from roentmod.store import atomic, canonical_hash
 
@@ -189,7 +191,7 @@ def load(folder: Path) -> PlantResult:
 
 
 @dataclass(eq=False)
-class PlantJob(Job[PlantResult]):
+class PlantJob(EditingJob[PlantResult]):
     """Pictures of hosts, one part per host; the result is their table.
 
     Attributes:
@@ -231,25 +233,29 @@ class PlantJob(Job[PlantResult]):
         for host in zip(self.facts["host"], self.facts["split"], strict=True):
             yield Part(canonical_hash(host)[:32], host)
 
-    def make(self, task: Task) -> Made:
-        """Make a host's picture; an edit is tried where none is shown, too.
+    def wanted(self, part: Part) -> Wanted:
+        """Return a host and its edit; one is tried where nothing is shown, too.
 
         Hosts without a finding must be of the same kind as the others: ones that can be edited.
         """
-        host, split = task.part.inputs
+        host, split = part.inputs
         shown, severity = draw(host, split, self.plan)
         names = tuple(name for name, on in shown.items() if on)
         seed = int(_stream(host, self.plan, "edit").integers(2**31))
         edit = Edit(names or self.plan.findings[:1], severity=severity, seed=seed)
-        one = self.editor.edit([self.data.radiograph(host)], [edit])[0]
+        return Wanted(self.data.radiograph(host), [edit])
+
+    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+        """Encode a host's picture."""
+        host, split = part.inputs
         made = Made()
         path = f"images/{_name(host)}.png"
-        if one.status != "ok":
-            made.missing(one.status, "the editor made no picture", host=host)
-        elif names:
-            made.files[path] = imaging.encode_edit(one, path)
+        if edited[0].status != "ok":
+            made.missing(edited[0].status, "the editor made no picture", host=host)
+        elif any(draw(host, split, self.plan)[0].values()):
+            made.files[path] = imaging.encode_edit(edited[0], path)
         else:
-            made.files[path] = imaging.encode(one.baseline, path, provenance=None)
+            made.files[path] = imaging.encode(radiograph, path, provenance=None)
         return made
 
     def finish(self, done: Done) -> PlantResult:

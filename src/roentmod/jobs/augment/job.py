@@ -28,8 +28,9 @@ from roentmod.jobs.augment.manifest import MANIFEST, Row, labelled, written
 from roentmod.jobs.augment.plan import Plan
 from roentmod.jobs.augment.result import RECORD, AugmentResult, label_facts
 from roentmod.jobs.augment.shards import Repacking
+from roentmod.jobs.batches import EditingJob, Wanted
 from roentmod.radiograph import Radiograph
-from roentmod.runs import AGAIN, Done, Job, Made, Part, Stage, Task
+from roentmod.runs import AGAIN, Done, Made, Part, Stage, Task
 from roentmod.runs.attempts import attempt
 from roentmod.runs.record import made_with
 from roentmod.science.cooccurrence import CoOccurrence
@@ -56,7 +57,7 @@ class Case:
 
 
 @dataclass(eq=False)
-class AugmentJob(Job[AugmentResult]):
+class AugmentJob(EditingJob[AugmentResult]):
     """Pictures of cases; the result is their manifest.
 
     Attributes:
@@ -89,6 +90,7 @@ class AugmentJob(Job[AugmentResult]):
 
     def __post_init__(self) -> None:
         """Keep pictures for shards in the journal until then."""
+        super().__post_init__()
         self.packed = self.form != "files"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -129,12 +131,9 @@ class AugmentJob(Job[AugmentResult]):
         edits = [_columns(edit)["edit_id"] for edit in case.edits]
         return Part(canonical_hash([case.baseline_id, edits])[:32], case)
 
-    def make(self, task: Task) -> Made:
-        """Edit a baseline, let the judge see it, and encode what passes."""
-        case: Case = task.part.inputs
-        radiograph = self.data.radiograph(case.baseline_id)
-        edited = self.editor.edit([radiograph], case.edits) if case.edits else []
-        return self._made(case, radiograph, edited)
+    def wanted(self, part: Part) -> Wanted:
+        """Return a baseline and its edits."""
+        return Wanted(self.data.radiograph(part.inputs.baseline_id), part.inputs.edits)
 
     def lost(self, part: Part, status: str, message: str) -> Made:
         """Return the rows of a case of which nothing was made."""
@@ -147,7 +146,9 @@ class AugmentJob(Job[AugmentResult]):
             _add(made, row | why)
         return made
 
-    def _made(self, case: Case, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+        """Let the judge see the edits of a baseline, and encode what passes."""
+        case: Case = part.inputs
         made = Made()
         verdicts = self._verdicts(edited)
         if self.plan.baselines:

@@ -1,0 +1,66 @@
+"""Jobs whose parts are radiographs with their edits: several at once, where that fills a device."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from roentmod.edits import Edit
+from roentmod.interfaces import Counterfactual, RadiographEditor
+from roentmod.radiograph import Radiograph
+from roentmod.runs import Job, Made, Part, Task
+
+__all__ = ["EditingJob", "Wanted"]
+
+R = TypeVar("R")
+
+
+class Wanted(NamedTuple):
+    """A radiograph, its edits, and where it may change (h x w bool; None: everywhere)."""
+
+    radiograph: Radiograph
+    edits: Sequence[Edit]
+    mask: Any = None
+
+
+class EditingJob(Job[R]):
+    """A job that edits one radiograph per part.
+
+    An editor that takes several radiographs in one batch says how many in `at_once`, and has
+    `edit_each`, which is called with them, the edits of each, and their masks.
+    """
+
+    editor: RadiographEditor
+
+    def __post_init__(self) -> None:
+        """Ask the editor how many radiographs it takes at once."""
+        self.at_once = getattr(self.editor, "at_once", 1)
+
+    @abstractmethod
+    def wanted(self, part: Part) -> Wanted:
+        """Return what is edited for a part.
+
+        Raises:
+            InputError: the radiograph cannot be read.
+        """
+
+    @abstractmethod
+    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+        """Return what is kept of a part."""
+
+    def make(self, task: Task) -> Made:
+        """Edit one radiograph."""
+        radiograph, edits, mask = self.wanted(task.part)
+        edited = self.editor.edit([radiograph], edits, masks=[mask]) if edits else []
+        return self.made(task.part, radiograph, edited)
+
+    def make_all(self, tasks: Sequence[Task]) -> list[Made]:
+        """Edit several radiographs in one go."""
+        edit_each = getattr(self.editor, "edit_each", None)
+        if edit_each is None:
+            return super().make_all(tasks)
+        radiographs, edits, masks = zip(*(self.wanted(task.part) for task in tasks), strict=True)
+        each = edit_each(radiographs, edits, masks=masks)
+        rows = zip(tasks, radiographs, each, strict=True)
+        return [self.made(task.part, radiograph, edited) for task, radiograph, edited in rows]
