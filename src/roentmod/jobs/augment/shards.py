@@ -6,7 +6,6 @@ pictures give the same bytes.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -31,7 +30,7 @@ Packed = Literal["webdataset", "parquet"]
 SHARDS = "shards"
 _MOST = 256 * 2**20
 # What closes an archive, and what one entry costs besides its content, at most.
-_END, _ENTRY = 20 * 512, 4 * 512
+_END, _ENTRY = 2 * tarfile.RECORDSIZE, 8 * tarfile.BLOCKSIZE
 # Pictures per row group: what a reader of one picture loads.
 _GROUP = 16
 
@@ -40,24 +39,28 @@ class _Tar:
     """``NAME.png`` and ``NAME.json`` per picture; the latter has facts, edit and labels."""
 
     def __init__(self, path: Path, heads: Sequence[str]) -> None:
-        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        # Not tarfile.TarFile, which keeps all entries in memory.
+        self._file = path.open("wb")
         self._heads, self.count = heads, 0
 
     @property
     def size(self) -> int:
-        return self._tar.offset
+        return self._file.tell()
 
     def add(self, row: Row, picture: bytes) -> None:
-        facts = json.dumps(_facts(row, self._heads), sort_keys=True, separators=(",", ":")).encode()
-        for suffix, content in ((".png", picture), (".json", facts)):
+        facts = json.dumps(_facts(row, self._heads), sort_keys=True, separators=(",", ":"))
+        for suffix, content in ((".png", picture), (".json", facts.encode())):
             # The default entry has no time, owner or machine.
             entry = tarfile.TarInfo(f"{row['image_id']}{suffix}")
             entry.size = len(content)
-            self._tar.addfile(entry, io.BytesIO(content))
+            header = entry.tobuf(tarfile.USTAR_FORMAT)
+            self._file.write(header + content + bytes(-len(content) % tarfile.BLOCKSIZE))
         self.count += 1
 
     def close(self) -> None:
-        self._tar.close()
+        with self._file as file:
+            end = bytes(2 * tarfile.BLOCKSIZE)
+            file.write(end + bytes(-(file.tell() + len(end)) % tarfile.RECORDSIZE))
 
 
 class _Table:
