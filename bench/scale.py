@@ -62,7 +62,7 @@ class Trivial:
     """An editor that brightens the band of a finding, and whose shams are the baseline."""
 
     name = "trivial"
-    findings = FINDINGS
+    findings: tuple[str, ...] = FINDINGS
     exact = True
 
     def edit(
@@ -91,7 +91,7 @@ class Bands:
     """A classifier whose logit of each finding is the mean of its band."""
 
     name = "bands"
-    findings = FINDINGS
+    findings: tuple[str, ...] = FINDINGS
     size = SIDE
 
     def logits(self, images: Array) -> Array:
