@@ -26,11 +26,13 @@ LAYERS = (
     ("rundir", "runs"),
     ("jobs",),
     ("report",),
-    ("verbs", "cli", "web"),
+    ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# Heavy everywhere but in engines; and what the language layer does without, besides.
 HEAVY = {"torch", "diffusers", "transformers", "pydicom", "onnxruntime", "PIL", "tifffile"}
-ENGINE, SCIENCE = 1, 2
+HEAVY_FOR_LANGUAGE = {"scipy", "pandas", "sklearn", "matplotlib"}
+LANGUAGE_LEVEL, ENGINE, SCIENCE = 0, 1, 2
 
 
 def imports(path):
@@ -62,6 +64,14 @@ def violations(root):
                     yield f"{own} imports {name}"
             elif first in HEAVY and level not in (ENGINE,) and own != "cli":
                 yield f"{own} imports {name}"
+            elif first in HEAVY_FOR_LANGUAGE and level == LANGUAGE_LEVEL:
+                yield f"{own} imports {name}"
+
+
+def missing(root):
+    return [
+        name for name in LEVEL if not (root / name).is_dir() and not (root / f"{name}.py").is_file()
+    ]
 
 
 def test_imports_point_down_only():
@@ -71,3 +81,17 @@ def test_imports_point_down_only():
 def test_a_violation_is_seen(tmp_path):
     (tmp_path / "errors.py").write_text("import torch\nfrom roentmod import cli\n")
     assert list(violations(tmp_path)) == ["errors imports torch", "errors imports roentmod.cli"]
+
+
+def test_the_language_layer_needs_no_science(tmp_path):
+    (tmp_path / "regions.py").write_text("from scipy import ndimage\nimport pandas as pd\n")
+    (tmp_path / "science").mkdir()
+    (tmp_path / "science" / "stats.py").write_text("from scipy import stats\n")
+    assert list(violations(tmp_path)) == ["regions imports scipy", "regions imports pandas"]
+
+
+def test_every_room_of_the_table_exists(tmp_path):
+    assert missing(ROOT) == []
+    (tmp_path / "edits.py").touch()
+    (tmp_path / "science").mkdir()
+    assert set(LEVEL) - set(missing(tmp_path)) == {"edits", "science"}

@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from roentmod.anatomy import Anatomy, LungSide, Mask, Point
 from roentmod.errors import AnatomyError, EditError
@@ -191,9 +190,27 @@ def _said(around: bool, place: str, chosen: Sides) -> str:
 def _widened(part: Mask, anatomy: Anatomy) -> Mask:
     """Return a part with the margin of "around", h x w."""
     spans = [anatomy.span(side) for side in _BOTH]
-    reach = _AROUND * max(last + 1 - first for first, last in spans)
-    near: Mask = ndimage.distance_transform_edt(~part) <= reach
-    return near if part.any() else part
+    return _near(part, _AROUND * max(last + 1 - first for first, last in spans))
+
+
+def _near(part: Mask, reach: float) -> Mask:
+    """Return the pixels at most `reach` pixels from a part, h x w: its dilation by a disc."""
+    height, width = part.shape
+    rows, farthest = np.arange(height)[:, None], height + width + int(reach) + 1
+    above = rows - np.maximum.accumulate(np.where(part, rows, -farthest), axis=0)
+    below = np.minimum.accumulate(np.where(part, rows, 2 * farthest)[::-1], axis=0)[::-1] - rows
+    down = np.minimum(above, below)
+    # A pixel with the part `down` pixels above or below it brings its row near for `half` columns.
+    steps = np.arange(int(reach) + 1)
+    half = (np.hypot(steps[:, None], steps) <= reach).sum(axis=1) - 1
+    row, column = np.nonzero(down <= reach)
+    span = half[down[row, column]]
+    first, stop = np.maximum(column - span, 0), np.minimum(column + span + 1, width)
+    begun, ended = (
+        np.bincount(row * (width + 1) + at, minlength=height * (width + 1)) for at in (first, stop)
+    )
+    near: Mask = (begun - ended).reshape(height, width + 1).cumsum(axis=1)[:, :-1] > 0
+    return near
 
 
 def _sided(place: str, side: LungSide, anatomy: Anatomy) -> Mask:
