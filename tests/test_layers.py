@@ -62,10 +62,15 @@ def violations(root):
                 science_meets_engine = {level, other} == {ENGINE, SCIENCE}
                 if other > level or science_meets_engine:
                     yield f"{own} imports {name}"
-            elif first in HEAVY and level not in (ENGINE,) and own != "cli":
+            elif first in heavy_for(own, level):
                 yield f"{own} imports {name}"
-            elif first in HEAVY_FOR_LANGUAGE and level == LANGUAGE_LEVEL:
-                yield f"{own} imports {name}"
+
+
+def heavy_for(own, level):
+    allowed = level == ENGINE or own == "cli"
+    return (set() if allowed else HEAVY) | (
+        HEAVY_FOR_LANGUAGE if level == LANGUAGE_LEVEL else set()
+    )
 
 
 def missing(root):

@@ -65,6 +65,22 @@ def test_net_effect_takes_the_sham_off():
     assert np.allclose(own["net"], 4)
 
 
+def test_categorical_columns_change_no_number():
+    made = pd.concat([table(OWN), table(OWN, classifier=JUDGE, seed=2)], ignore_index=True)
+    made.loc[made["baseline_id"].eq(made["baseline_id"].iloc[0]), "action"] = "remove"
+    texts = [name for name in made if not pd.api.types.is_numeric_dtype(made[name])]
+    tables = []
+    for one in (made, made.astype(dict.fromkeys(texts, "category"))):
+        nets = effects.net_effects(one)
+        counted, gated = effects.gate(nets, QUICK)
+        nets = nets.merge(counted, on=["baseline_id", "pair_id"])
+        model, judge = (nets[nets["classifier"] == name] for name in ("model", JUDGE))
+        tables.append((gated, effects.cells(model, judge, QUICK)))
+    for plain, coded in zip(*tables, strict=True):
+        pd.testing.assert_frame_equal(plain, coded, check_dtype=False)
+        assert len(plain)
+
+
 def test_probability_is_that_of_the_logit():
     nets = effects.net_effects(table(OWN, noise=0))
     made = table(OWN, noise=0)

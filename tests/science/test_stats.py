@@ -1,5 +1,6 @@
 import math
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -227,25 +228,46 @@ def test_bootstrap_means_are_the_means_of_the_drawn_rows():
     assert np.isnan(own[:, 4]).any()
 
 
-@pytest.mark.parametrize("method", ["percentile", "BCa"])
+def test_resampling_does_not_depend_on_the_size_of_its_blocks(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(40, 3))
+    values[:5, 1] = np.nan
+    whole, means = stats.draws(70, 40, 6), stats.resampled_means(values, 70, 6)
+    np.testing.assert_allclose(means, stats.bootstrap_means(values, whole), rtol=0, atol=1e-15)
+    areas = stats.clustered_auc_interval(values[:, 0], values[:, 2] > 0, np.arange(40), 70, 6)
+    monkeypatch.setattr(stats, "_BLOCK", 130)
+    assert max(map(len, stats.draw_blocks(70, 40, 6))) == 3
+    np.testing.assert_array_equal(stats.draws(70, 40, 6), whole)
+    np.testing.assert_allclose(stats.resampled_means(values, 70, 6), means, rtol=0, atol=1e-14)
+    again = stats.clustered_auc_interval(values[:, 0], values[:, 2] > 0, np.arange(40), 70, 6)
+    assert again == pytest.approx(areas, abs=1e-14)
+
+
+def test_memory_does_not_grow_with_resamples():
+    values = np.random.default_rng(0).normal(size=(20_000, 2))
+    tracemalloc.start()
+    try:
+        stats.resampled_means(values, 400, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32e6  # all resamples at once are 64 MB as drawn, and as much again as floats
+
+
 @pytest.mark.parametrize("level", [0.8, 0.95])
-def test_intervals_on_the_same_draws_are_those_of_scipy(method, level):
+def test_intervals_on_the_same_draws_are_those_of_scipy(level):
     values = np.random.default_rng(2).exponential(size=25)
     expected = truth.bootstrap(
         (values,),
         np.mean,
         n_resamples=2000,
-        method=method,
+        method="percentile",
         confidence_level=level,
         rng=np.random.default_rng(7),
     )
     weights = resamples(25, 2000, 7)[1]
     samples = stats.bootstrap_means(values[:, None], weights)
     np.testing.assert_allclose(samples[:, 0], expected.bootstrap_distribution, atol=1e-12)
-    if method == "BCa":
-        own = stats.bca_interval(values, weights, level=level)
-    else:
-        own = tuple(end.item() for end in stats.percentile_interval(samples, level))
+    own = tuple(end.item() for end in stats.percentile_interval(samples, level))
     assert own == pytest.approx(tuple(expected.confidence_interval), abs=1e-9)
 
 
@@ -264,19 +286,12 @@ def test_percentiles_leave_missing_samples_out():
 SLICES = ((0, 0), (40, 1))
 
 
-def test_bca_of_few_or_equal_values():
-    weights = stats.draws(100, 4, seed=0)
-    assert stats.bca_interval([0.1] * 4, weights) == pytest.approx((0.1, 0.1))
-    assert np.isnan(stats.bca_interval([1.0, *[math.nan] * 3], weights)).all()
-    full = stats.bca_interval([1.0, 5.0, 2.0], stats.draws(100, 4, seed=0)[:, :3])
-    assert stats.bca_interval([1.0, 5.0, 2.0, math.nan], weights) == pytest.approx(full)
-
-
 def test_the_bootstrap_covers_what_it_should():
     rng, hits = np.random.default_rng(0), 0
     weights = stats.draws(800, 60, seed=1)
     for _ in range(400):
-        low, high = stats.bca_interval(rng.exponential(size=60), weights)
+        samples = stats.bootstrap_means(rng.exponential(size=(60, 1)), weights)
+        low, high = stats.percentile_interval(samples[:, 0])
         hits += low <= 1 <= high
     assert 0.88 < hits / 400 < 0.98
 

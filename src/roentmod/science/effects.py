@@ -141,17 +141,37 @@ def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
     which either side is missing or not finite is left out.
     """
     keys = [*_PAIR, *_DOSE]
-    table = predictions[predictions["arm"] == "counterfactual"]
-    shams = predictions.loc[predictions["arm"] == "sham", [*keys, "logit_edited"]]
-    table = table.merge(shams, how="left", on=keys, suffixes=("", "_sham"))
-    edited = table["logit_edited"].to_numpy(float)
-    removed = (table["action"] == "remove").to_numpy()
-    control = np.where(removed, table["logit_baseline"], table["logit_edited_sham"]).astype(float)
-    table = table[keys].copy()
-    table["net"] = edited - control
-    table["net_p"] = expit(edited) - expit(control)
-    kept: pd.DataFrame = table[np.isfinite(table["net"])].reset_index(drop=True)
-    return kept
+    own = pd.DataFrame({"key": _numbered(predictions, keys), "arm": predictions["arm"].to_numpy()})
+    own["row"] = np.arange(len(own))
+    shams = own.loc[own["arm"] == "sham", ["key", "row"]]
+    pairs = own.loc[own["arm"] == "counterfactual", ["key", "row"]]
+    pairs = pairs.merge(shams, how="left", on="key", suffixes=("", "_sham"))
+    row, sham = pairs["row"].to_numpy(), pairs["row_sham"].fillna(-1).to_numpy(np.intp)
+    logits = predictions["logit_edited"].to_numpy(float)
+    edited, baseline = logits[row], predictions["logit_baseline"].to_numpy(float)[row]
+    removed = (predictions["action"] == "remove").to_numpy()[row]
+    control = np.where(removed, baseline, np.where(sham < 0, np.nan, logits[sham]))
+    net, net_p = edited - control, expit(edited) - expit(control)
+    kept = np.isfinite(net)
+    table = predictions[keys].iloc[row[kept]].reset_index(drop=True)
+    return table.assign(net=net[kept], net_p=net_p[kept])
+
+
+def _numbered(table: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:
+    """Return a number per row that is the same where all keys are, n."""
+    code = np.zeros(len(table), np.int64)
+    for key in keys:
+        own, names = pd.factorize(table[key], use_na_sentinel=False)
+        code, _ = pd.factorize(code * len(names) + own)
+    return code
+
+
+def _on_target(nets: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return whether each row reads the edited finding, n; columns may be categorical."""
+    same: NDArray[np.bool_] = nets["read_finding"].to_numpy(object) == nets[
+        "edited_finding"
+    ].to_numpy(object)
+    return same
 
 
 def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -168,15 +188,15 @@ def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     pairs = nets[["baseline_id", "pair_id", "patient_id", "edited_finding", "action"]]
     pairs = pairs.drop_duplicates(["baseline_id", "pair_id"])
-    own = nets[(nets["classifier"] == JUDGE) & (nets["read_finding"] == nets["edited_finding"])]
+    own = nets[(nets["classifier"] == JUDGE).to_numpy() & _on_target(nets)]
     seen = pairs.merge(own[["baseline_id", "pair_id", "net"]], how="left")
     towards = np.where(seen["action"] == "remove", -1.0, 1.0) * seen["net"].to_numpy(float)
     known = set(own["edited_finding"])
     ungated = ~seen["edited_finding"].isin(known).to_numpy()
     seen = seen.assign(towards=towards, passed=ungated | (towards >= rules.gate_logit))
     rows = []
-    for name, part in seen.groupby("edited_finding", sort=True):
-        by_patient = part.groupby("patient_id", sort=True)["towards"].mean().to_numpy(float)
+    for name, part in seen.groupby("edited_finding", sort=True, observed=True):
+        by_patient = _patients_mean(part, "towards")
         low, high = np.nan, np.nan
         if name in known:
             low, high = _interval(by_patient[:, None], rules)[:, 0]
@@ -213,7 +233,8 @@ def cells(
         edited: findings that were asked for, and
         read: heads that were read: a cell of which nothing is left is a row with 0 patients.
     """
-    known = {*zip(nets["edited_finding"], nets["read_finding"], strict=True)}
+    cell = nets[["edited_finding", "read_finding"]].drop_duplicates()
+    known = {*zip(cell["edited_finding"], cell["read_finding"], strict=True)}
     lost = pd.DataFrame(
         [
             {"edited": e, "read": r, "on_target": e == r, "n": 0, "verdict": "too few"}
@@ -229,13 +250,13 @@ def cells(
     patients = sorted(nets["patient_id"].unique())
     keys, values = _by_patient(nets, patients, "net")
     _, chances = _by_patient(nets, patients, "net_p")
-    weights = stats.draws(rules.resamples, len(patients), rules.seed)
-    boot = _Boot(keys, values, stats.bootstrap_means(values, weights), rules)
-    seen: _Boot | None = None
-    if not judge.empty:
-        own_keys, own = _by_patient(judge, patients, "net")
-        seen = _Boot(own_keys, own, stats.bootstrap_means(own, weights), rules)
-    likely = _Boot(keys, chances, stats.bootstrap_means(chances, weights), rules)
+    own_keys, own = _by_patient(judge, patients, "net") if len(judge) else ([], values[:, :0])
+    # One table, so that every column is of the same resamples of patients.
+    together = np.concatenate([values, chances, own], axis=1)
+    samples = stats.resampled_means(together, rules.resamples, rules.seed)
+    parts = np.split(samples, [len(keys), 2 * len(keys)], axis=1)
+    boot, likely = _Boot(keys, values, parts[0], rules), _Boot(keys, chances, parts[1], rules)
+    seen = _Boot(own_keys, own, parts[2], rules) if len(judge) else None
     p = stats.sign_flip_columns(values, rules.flips, rules.seed)
     on_target = np.array([edited == read for edited, read in keys])
     q = np.full(len(keys), np.nan)
@@ -322,9 +343,15 @@ def _by_patient(
         aggfunc="mean",
         observed=True,
     )
-    table = table.sort_index(axis=1).reindex(list(patients))
+    table = table.reindex(list(patients))
     keys = [(str(key[0]), str(key[1])) for key in table.columns]
-    return keys, table.to_numpy(float)
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return [keys[j] for j in order], table.to_numpy(float)[:, order]
+
+
+def _patients_mean(table: pd.DataFrame, column: str) -> Array:
+    means = table.groupby("patient_id", sort=True, observed=True)[column].mean()
+    return means.to_numpy(float)
 
 
 def _percentiles(samples: Array, rules: Rules) -> tuple[float, float]:
@@ -337,8 +364,7 @@ def _percentiles(samples: Array, rules: Rules) -> tuple[float, float]:
 
 def _interval(values: Array, rules: Rules) -> Array:
     """Return low and high, 2 x m, of the means of n x m patients' values."""
-    weights = stats.draws(rules.resamples, len(values), rules.seed)
-    samples = stats.bootstrap_means(values, weights)
+    samples = stats.resampled_means(values, rules.resamples, rules.seed)
     return np.array([_percentiles(samples[:, j], rules) for j in range(samples.shape[1])]).T
 
 
@@ -438,8 +464,12 @@ def doses(nets: pd.DataFrame, levels: Sequence[tuple[str, float]], rules: Rules)
     """
     columns = ["edited", "read", "dose", "level", "n", "effect", "low", "high", "trend_p"]
     rows = []
-    for (edited, read), part in nets.groupby(["edited_finding", "read_finding"], sort=True):
-        table = part.pivot_table(index="patient_id", columns="dose", values="net", aggfunc="mean")
+    for (edited, read), part in nets.groupby(
+        ["edited_finding", "read_finding"], sort=True, observed=True
+    ):
+        table = part.pivot_table(
+            index="patient_id", columns="dose", values="net", aggfunc="mean", observed=True
+        )
         made = [level for level in levels if level[0] in table]
         table = table[[label for label, _ in made]].dropna()
         if len(table) < 3 or len(made) < 2:

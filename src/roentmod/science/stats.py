@@ -7,7 +7,7 @@ cannot tell (no patients, one group) is NaN; what cannot be meant is an `AuditEr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -22,16 +22,17 @@ __all__ = [
     "DeLong",
     "auc",
     "auc_difference_shared_positives",
-    "bca_interval",
     "benjamini_hochberg",
     "bootstrap_means",
     "clustered_auc_interval",
     "delong",
     "delong_interval",
     "delong_paired",
+    "draw_blocks",
     "draws",
     "interaction",
     "percentile_interval",
+    "resampled_means",
     "sign_flip",
     "sign_flip_columns",
     "smallest_detectable",
@@ -155,17 +156,38 @@ def auc_difference_shared_positives(
     return result
 
 
-def draws(count: int, n: int, seed: int) -> NDArray[np.int64]:
-    """Return bootstrap resamples of n patients as weights, count x n, each row of sum n.
+def draw_blocks(
+    count: int, n: int, seed: int, *, width: int | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Yield bootstrap resamples of n patients as weights, rows of n whose sum is n.
 
     A weight says how often a patient was drawn. That is the same bootstrap as drawing indices, and
-    makes means one matrix product and keeps all columns on the same patients.
+    makes means one matrix product and keeps all columns on the same patients. The rows are the
+    same whatever the size of the blocks.
+
+    Args:
+        count: resamples, over all blocks.
+        n: patients.
+        seed: of the resamples.
+        width: numbers per resample that its user holds, which bounds the rows of a block; n if
+            None.
+
+    Raises:
+        AuditError: fewer than one resample or 0 patients.
     """
     if count < 1 or n < 0:
         raise AuditError(f"Resampling needs count >= 1 and n >= 0; got {count} and {n}.")
-    if n == 0:
-        return np.zeros((count, 0), np.int64)
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=count)
+    rng, step = np.random.default_rng(seed), max(1, _BLOCK // max(1, width or n))
+    for start in range(0, count, step):
+        rows = min(step, count - start)
+        yield (
+            rng.multinomial(n, np.full(n, 1 / n), size=rows) if n else np.zeros((rows, 0), np.int64)
+        )
+
+
+def draws(count: int, n: int, seed: int) -> NDArray[np.int64]:
+    """Return the resamples of `draw_blocks` at once, count x n: for few patients."""
+    return np.concatenate(list(draw_blocks(count, n, seed)))
 
 
 def bootstrap_means(values: ArrayLike, weights: ArrayLike) -> Floats:
@@ -180,14 +202,34 @@ def bootstrap_means(values: ArrayLike, weights: ArrayLike) -> Floats:
     Raises:
         AuditError: shapes do not fit.
     """
-    table, drawn = _matrix(values), np.asarray(weights, np.float64)
+    table, drawn = _matrix(values), np.asarray(weights)
     if drawn.ndim != 2 or drawn.shape[1] != len(table):
         raise AuditError(
             f"Weights must be count x {len(table)}, a column a patient; got shape {drawn.shape}."
         )
-    here = ~np.isnan(table)
-    total, mass = drawn @ np.where(here, table, 0), drawn @ here
-    return np.divide(total, mass, out=np.full_like(total, np.nan), where=mass > 0)
+    return _means_of(table, [drawn])
+
+
+def resampled_means(values: ArrayLike, count: int, seed: int) -> Floats:
+    """Return `bootstrap_means` of `count` resamples, which are never held at once, count x m.
+
+    Columns are resampled together: give those that are compared in one table.
+
+    Raises:
+        AuditError: values are not n x m.
+    """
+    table = _matrix(values)
+    return _means_of(table, draw_blocks(count, len(table), seed))
+
+
+def _means_of(table: Floats, blocks: Iterable[NDArray[Any]]) -> Floats:
+    here = (~np.isnan(table)).astype(np.float64)
+    filled, means = np.where(here, table, 0), []
+    for block in blocks:
+        drawn = block.astype(np.float64)
+        total, mass = drawn @ filled, drawn @ here
+        means.append(np.divide(total, mass, out=np.full_like(total, np.nan), where=mass > 0))
+    return np.concatenate(means)
 
 
 def percentile_interval(
@@ -202,44 +244,6 @@ def percentile_interval(
     filled = np.where(np.expand_dims(empty, axis), 0, table)
     low, high = quantile(filled, [tail, 1 - tail], axis=axis)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
-
-
-def bca_interval(
-    values: ArrayLike, weights: ArrayLike, *, level: float = 0.95
-) -> tuple[float, float]:
-    """Return the bias-corrected and accelerated interval of a mean.
-
-    Efron, JASA 82 (1987) 171, acceleration by the jackknife, as `scipy.stats.bootstrap`.
-
-    Args:
-        values: n, NaN where missing.
-        weights: count x n, from `draws`.
-        level: in (0, 1).
-
-    Returns:
-        low and high; NaN with fewer than two values, the mean itself if all values are equal.
-
-    Raises:
-        AuditError: shapes do not fit.
-    """
-    column = np.asarray(values, np.float64).ravel()
-    samples = bootstrap_means(column[:, None], weights)[:, 0]
-    samples, known = samples[~np.isnan(samples)], column[~np.isnan(column)]
-    if known.size < 2 or not samples.size:
-        return math.nan, math.nan
-    mean = float(known.mean())
-    away = mean - known  # a jackknife mean is off by away / (n - 1); that factor cancels
-    spread = float((away**2).sum())
-    if spread <= (_TIE * np.abs(known).sum()) ** 2:
-        return mean, mean
-    acceleration = -float((away**3).sum()) / (6 * spread**1.5)
-    below = ((samples < mean).mean() + (samples <= mean).mean()) / 2
-    edge = 0.5 / samples.size
-    bias = stats.norm.ppf(np.clip(below, edge, 1 - edge))
-    shifted = bias + stats.norm.ppf([_tail(level), 1 - _tail(level)])
-    ends = stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
-    low, high = np.quantile(samples, ends)
-    return float(low), float(high)
 
 
 def clustered_auc_interval(
@@ -271,12 +275,8 @@ def clustered_auc_interval(
         raise AuditError(f"A case has one cluster; got {member.size} for {chosen.size} cases.")
     if not 0 < chosen.sum() < chosen.size:
         return math.nan, math.nan
-    weights = draws(count, len(names), seed)
-    step = max(1, _BLOCK // chosen.size)
-    areas = [
-        weighted_auc(table[0], chosen, weights[i : i + step].T[member])
-        for i in range(0, count, step)
-    ]
+    blocks = draw_blocks(count, len(names), seed, width=chosen.size)
+    areas = [weighted_auc(table[0], chosen, block.T[member]) for block in blocks]
     low, high = percentile_interval(np.concatenate(areas), level)
     return float(low), float(high)
 
@@ -355,12 +355,8 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     known = raw[~np.isnan(raw)]
     if ((known < 0) | (known > 1)).any():
         raise AuditError(f"p-values must be in [0, 1]; got {known.min():g} to {known.max():g}.")
-    order = np.argsort(known)[::-1]
-    steps = known[order] * known.size / np.arange(known.size, 0, -1)
-    adjusted = np.empty_like(known)
-    adjusted[order] = np.minimum(np.minimum.accumulate(steps), 1)
     q = np.full_like(raw, np.nan)
-    q[~np.isnan(raw)] = adjusted
+    q[~np.isnan(raw)] = stats.false_discovery_control(known)
     return q
 
 

@@ -78,9 +78,7 @@ class _Means:
             return math.nan, math.nan, math.nan, 0
         if values.size == 1:
             return float(values[0]), math.nan, math.nan, 1
-        drawn = stats.bootstrap_means(
-            values[:, None], stats.draws(self.plan.resamples, values.size, 0)
-        )
+        drawn = stats.resampled_means(values[:, None], self.plan.resamples, 0)
         low, high = stats.percentile_interval(drawn[:, 0], self.plan.level)
         return float(values.mean()), float(low), float(high), values.size
 

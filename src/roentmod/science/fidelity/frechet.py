@@ -146,13 +146,16 @@ def _median_interval(
     if values.size < 2:
         return math.nan, math.nan
     order = np.sort(values)
-    weights = stats.draws(resamples, len(order), seed)
-    # Sorted, a resample's median is where its cumulated weights reach the middle two places.
-    reached = weights.cumsum(axis=1)
     n = len(order)
-    lower = order[(reached >= (n + 1) // 2).argmax(axis=1)]
-    upper = order[(reached >= n // 2 + 1).argmax(axis=1)]
-    low, high = stats.percentile_interval((lower + upper) / 2, level)
+    medians = []
+    for weights in stats.draw_blocks(resamples, n, seed):
+        # Sorted, a resample's median is where its cumulated weights reach the middle two places.
+        reached = weights.cumsum(axis=1)
+        lower, upper = (
+            order[(reached >= place).argmax(axis=1)] for place in ((n + 1) // 2, n // 2 + 1)
+        )
+        medians.append((lower + upper) / 2)
+    low, high = stats.percentile_interval(np.concatenate(medians), level)
     return float(low), float(high)
 
 

@@ -98,7 +98,7 @@ def leakage_interval(
     table = nets.pivot_table(
         index="patient_id", columns=["edited", "read"], values="net", sort=True
     )
-    drawn = stats.bootstrap_means(table.to_numpy(float), stats.draws(resamples, len(table), seed))
+    drawn = stats.resampled_means(table.to_numpy(float), resamples, seed)
     low, high = stats.percentile_interval(
         _fraction(drawn, [(k[0], k[1]) for k in table.columns]), level
     )

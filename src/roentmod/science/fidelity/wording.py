@@ -71,7 +71,7 @@ def intraclass(
     wording, seeds, rest = _variances(parts.mean(axis=0, keepdims=True), w, s)
     low = high = math.nan
     if n > 1:
-        drawn = stats.bootstrap_means(parts, stats.draws(resamples, n, seed))
+        drawn = stats.resampled_means(parts, resamples, seed)
         low, high = (float(x) for x in stats.percentile_interval(_ratio(drawn, w, s), level))
     icc = float(_ratio(parts.mean(axis=0, keepdims=True), w, s)[0])
     return {

@@ -309,7 +309,8 @@ def _panel(table: pd.DataFrame, rules: Rules) -> Panel:
         raise DatasetError(f"Labels of {test} must be the same for all models; make them so.")
     cases = cases.sort_values("image_id").reset_index(drop=True)
     people, member = np.unique(cases["patient_id"].to_numpy(str), return_inverse=True)
-    drawn = stats.draws(rules.resamples, len(people), rules.seed).T.astype(np.int16)
+    blocks = stats.draw_blocks(rules.resamples, len(people), rules.seed)
+    drawn = np.concatenate([block.astype(np.int16) for block in blocks]).T
     return Panel(
         test=test,
         where=str(table["where"].iloc[0]),
