@@ -128,12 +128,17 @@ def test_other_labels_write_the_shards_again(split_source, clean, tmp_path, file
     assert files(tmp_path / "run") == files(fresh.folder)
 
 
-def test_a_shard_that_was_deleted_is_made_again(split_source, clean, tmp_path, files):
-    make(split_source, clean, tmp_path, "webdataset")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("content", [None, b"cut off"])
+def test_a_shard_that_was_lost_is_made_again(split_source, clean, tmp_path, files, form, content):
+    make(split_source, clean, tmp_path, form)
     before = files(tmp_path)
-    (tmp_path / "shards" / "train-00001.tar").unlink()
+    lost = sorted((tmp_path / "shards").glob("train-*"))[1]
+    lost.unlink()
+    if content:
+        lost.write_bytes(content)
     editor = Dabber()
-    make(split_source, clean, tmp_path, "webdataset", editor=editor)
+    make(split_source, clean, tmp_path, form, editor=editor)
     assert 0 < editor.calls < len(clean) * 4
     assert files(tmp_path) == before
 

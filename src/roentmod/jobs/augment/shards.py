@@ -179,7 +179,7 @@ class Repacking:
     """
 
     def __init__(self, folder: Path, form: Packed, heads: Sequence[str]) -> None:
-        """Put right what was cut off, and list what the shards that are there hold."""
+        """Put right what was cut off."""
         self._there = folder / SHARDS
         self._new, self._old = (folder / "parts" / f"{SHARDS}.{age}" for age in ("new", "old"))
         if self._old.exists() and not self._there.exists():
@@ -200,12 +200,11 @@ class Repacking:
     def earlier(self, name: str) -> bytes | None:
         """Return a picture of the shards that are there, None where they lack it."""
         if self._known is None:
-            self._known = {
-                member: path
-                for path in sorted(self._there.glob("*"))
-                for member in members(path)
-                if member.endswith(".png")
-            }
+            self._known = {}
+            for path in sorted(self._there.glob("*")):
+                # One that is damaged has none.
+                with suppress(OSError):
+                    self._known |= dict.fromkeys(members(path), path)
         shard = self._known.get(name)
         return None if shard is None else read_bytes(shard / name)
 
