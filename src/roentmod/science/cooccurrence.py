@@ -4,7 +4,7 @@ A unit (an image, a patient, a reading) counts in a cell where its row is presen
 known; what is uncertain is not known. Units of one cluster (images of a patient, readings of a
 case) are not independent: intervals are Wilson's at the effective number of units, that is at the
 number over the design effect (Kish, Survey Sampling, 1965; Korn and Graubard, Survey Methodology 24
-(1998) 193). Where every unit is a cluster of its own they are Wilson's plain ones (JASA 22 (1927)
+(1998) 193). Where every unit is its own cluster they are Wilson's plain ones (JASA 22 (1927)
 209).
 """
 
@@ -22,6 +22,7 @@ from scipy import stats
 
 from roentmod.errors import DatasetError, UnknownFindingError
 from roentmod.findings import FINDINGS, NO_FINDING, finding
+from roentmod.science.stats import ratio
 
 __all__ = ["CoOccurrence", "Unit", "from_labels", "from_readings", "linked"]
 
@@ -99,12 +100,8 @@ class CoOccurrence:
             return
         shape = (len(self.findings),)
         whole = self.n_known.shape == self.n_known_effective.shape == shape
-        if (
-            not whole
-            or not (
-                (np.diag(self.n_row) <= self.n_known) & (self.n_known_effective <= self.n_known)
-            ).all()
-        ):
+        least = np.maximum(np.diag(self.n_row), self.n_known_effective) if whole else np.inf
+        if (least > self.n_known).any():
             raise DatasetError(
                 "n_known counts k findings, each at least as often as it is present and as "
                 f"n_known_effective; got {self.n_known.tolist()}. Make the matrix again."
@@ -113,7 +110,7 @@ class CoOccurrence:
     @cached_property
     def rates(self) -> Floats:
         """P(column | row), k x k in [0, 1]; 1 on the diagonal, NaN where no unit shows the row."""
-        return _ratio(self.n_both, self.n_row)
+        return ratio(self.n_both, self.n_row)
 
     @cached_property
     def interval(self) -> tuple[Floats, Floats]:
@@ -142,7 +139,7 @@ class CoOccurrence:
         }
 
     def table(self) -> pd.DataFrame:
-        """Return one row a cell off the diagonal.
+        """Return one row per cell off the diagonal.
 
         Columns: row, column, n_row, n_both, n_effective, rate, low, high.
         """
@@ -156,17 +153,11 @@ class CoOccurrence:
 
     def to_json(self) -> dict[str, Any]:
         """Return counts, unit and source in what JSON has a form for; `from_json` undoes it."""
-        known = {"n_known": self.n_known, "n_known_effective": self.n_known_effective}
-        return {
-            "source": self.source,
-            "unit": self.unit,
-            "level": self.level,
-            "findings": list(self.findings),
-            "n_row": self.n_row.tolist(),
-            "n_both": self.n_both.tolist(),
-            "n_effective": self.n_effective.tolist(),
-            **{name: values.tolist() for name, values in known.items() if values is not None},
-        }
+        head = {"source": self.source, "unit": self.unit, "level": self.level}
+        counts = ("n_row", "n_both", "n_effective", "n_known", "n_known_effective")
+        tables = {name: getattr(self, name) for name in counts}
+        known = {name: table.tolist() for name, table in tables.items() if table is not None}
+        return {**head, "findings": list(self.findings), **known}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CoOccurrence:
@@ -212,12 +203,9 @@ class CoOccurrence:
         present = np.diag(self.n_row)
         _, high = _wilson(present, self.n_known, self.n_known_effective, self.level)
         low, _ = self.interval
-        rate = _ratio(present, self.n_known)
-        shape = self.n_row.shape
-        return (
-            _ratio(self.rates, np.broadcast_to(rate, shape)),
-            _ratio(low, np.broadcast_to(high, shape)),
-        )
+        marginal, shape = ratio(present, self.n_known), self.n_row.shape
+        first, second = (np.broadcast_to(below, shape) for below in (marginal, high))
+        return ratio(self.rates, first), ratio(low, second)
 
     def _place(self, name: str) -> int:
         canonical = finding(name).name
@@ -242,7 +230,7 @@ def _floats(values: Any) -> Floats | None:
 
 def _wilson(hits: Counts, count: Counts, effective: Floats, level: float) -> tuple[Floats, Floats]:
     """Return low and high ends of hits / count, of any shape, NaN where `count` is 0."""
-    p, n = _ratio(hits, count), np.where(effective > 0, effective, np.nan)
+    p, n = ratio(hits, count), np.where(effective > 0, effective, np.nan)
     z2 = float(stats.norm.isf((1 - level) / 2)) ** 2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
@@ -302,7 +290,7 @@ def from_labels(
     """Count a data set's labels.
 
     Args:
-        table: of a data set: `patient_id`, and one column a finding (canonical names) that holds
+        table: of a data set: `patient_id`, and one column per finding (canonical names) that holds
             "positive", "negative", "uncertain" or "unmentioned", n rows.
         source: where the labels come from, in a sentence.
         unit: count images (a patient is a cluster of them), or patients: a finding is present where
@@ -322,7 +310,7 @@ def from_labels(
     if "patient_id" not in table.columns or lacking or not names:
         got = ", ".join(lacking) or "patient_id or findings"
         raise DatasetError(
-            "Co-occurrence is counted in a table with patient_id and one column a finding; it "
+            "Co-occurrence is counted in a table with patient_id and one column per finding; it "
             f"lacks {got}. Give the table of a loaded data set."
         )
     words = np.column_stack([_states(table[name], unmentioned) for name in names])
@@ -345,7 +333,7 @@ def from_readings(
     """Count readers' answers.
 
     Args:
-        table: one row an answer: `reader`, `case`, `finding` (name or alias), and either `answer`
+        table: one row per answer: `reader`, `case`, `finding` (name or alias), and either `answer`
             (yes or no) or `probability` (in [0, 1]). An empty answer is none.
         source: who read what, in a sentence.
         unit: count readings (a case is a cluster of them), or cases: a finding is present where
@@ -357,8 +345,8 @@ def from_readings(
         DatasetError: a column is missing, an answer is wrong or given twice (with its row, counted
             from 1 without the header), or no finding is present.
     """
-    told = [name for name in ("answer", "probability") if name in table.columns]
-    if not {"reader", "case", "finding"} <= set(table.columns) or len(told) != 1:
+    given = [name for name in ("answer", "probability") if name in table.columns]
+    if not {"reader", "case", "finding"} <= set(table.columns) or len(given) != 1:
         raise DatasetError(
             "Readers' answers have the columns reader, case, finding, and one of answer and "
             f"probability; got {', '.join(map(str, table.columns))}. Rename them."
@@ -370,7 +358,7 @@ def from_readings(
             "reader": table["reader"].astype(str).to_numpy(),
             "case": table["case"].astype(str).to_numpy(),
             "finding": [_named(str(name), n) for n, name in enumerate(table["finding"], 1)],
-            "state": _answers(table[told[0]], told[0], threshold),
+            "state": _answers(table[given[0]], given[0], threshold),
         }
     )
     twice = answers.duplicated(["reader", "case", "finding"]).to_numpy()
@@ -378,7 +366,7 @@ def from_readings(
         n = int(np.argmax(twice))
         reader, case, name = answers.iloc[n][["reader", "case", "finding"]]
         raise DatasetError(
-            f"A reader answers once a case and finding; row {n + 1} repeats {reader}, {case}, "
+            f"A reader answers once per case and finding; row {n + 1} repeats {reader}, {case}, "
             f"{name}. Remove one."
         )
     wide = answers.pivot(index=["reader", "case"], columns="finding", values="state")
@@ -435,18 +423,18 @@ def _number(text: str) -> float:
 
 def _named(name: str, row: int) -> str:
     try:
-        found = finding(name).name
+        canonical = finding(name).name
     except UnknownFindingError as error:
         raise DatasetError(f"Readers' answers, row {row}: {error}") from error
-    if found == NO_FINDING.name:
+    if canonical == NO_FINDING.name:
         raise DatasetError(
             f"Readers' answers, row {row}: '{NO_FINDING.name}' comes with nothing. Leave it out."
         )
-    return found
+    return canonical
 
 
 def _by_patient(words: Floats, patient: NDArray[np.intp], count: int) -> Floats:
-    """Return one row a patient: 1 present in any image, NaN not known, else 0."""
+    """Return one row per patient: 1 present in any image, NaN not known, else 0."""
     has = {value: _sums(words == value, patient, count) > 0 for value in (1.0, _UNCERTAIN, 0.0)}
     absent = has[0.0] & ~has[_UNCERTAIN]
     return _three(has[1.0], absent)
@@ -494,9 +482,8 @@ def _counted(
             for rows in (states[:, j] == 1 for j in range(states.shape[1]))
         ]
     )
-    found = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
     return CoOccurrence(
-        found,
+        tuple(name for name, keep in zip(names, kept, strict=True) if keep),
         n_row,
         n_both,
         effective,
@@ -519,20 +506,13 @@ def _effective(known: Floats, present: Floats, cluster: NDArray[np.intp]) -> Flo
     _, member = np.unique(cluster, return_inverse=True)
     sizes, hits = (_sums(x, member, int(member.max()) + 1) for x in (known, present))
     n, groups = known.sum(axis=0), (sizes > 0).sum(axis=0)
-    rate = _ratio(present.sum(axis=0), n)
+    rate = ratio(present.sum(axis=0), n)
     squares = ((hits - np.nan_to_num(rate) * sizes) ** 2).sum(axis=0)
-    between = _ratio(squares * groups, groups - 1)
-    within = _ratio(n**2 * rate * (1 - rate), n - 1)
-    worth = n * _ratio(within, between)
+    between = ratio(squares * groups, groups - 1)
+    within = ratio(n**2 * rate * (1 - rate), n - 1)
+    worth = n * ratio(within, between)
     # Rates of 0 and 1 do not vary: a cluster is then taken to be worth one unit.
     plain = ~np.isfinite(worth) | (rate == 0) | (rate == 1)
     # Three decimals are ample, and keep the files short.
     effective: Floats = np.round(np.minimum(np.where(plain, groups, worth), n), 3)
     return effective
-
-
-def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
-    """Return above / below, NaN where `below` is not positive."""
-    result: Floats = np.full(np.shape(below), np.nan)
-    np.divide(above, below, out=result, where=np.asarray(below) > 0)
-    return result

@@ -42,23 +42,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 JUDGE = "judge"
-PREDICTIONS = (
-    "classifier",
-    "baseline_id",
-    "patient_id",
-    "pair_id",
-    "edit_id",
-    "action",
-    "arm",
-    "edited_finding",
-    "severity",
-    "strength",
-    "seed",
-    "read_finding",
-    "logit_baseline",
-    "logit_edited",
-)
-CELLS = (
+CELLS: tuple[str, ...] = (
     "edited",
     "read",
     "on_target",
@@ -69,24 +53,13 @@ CELLS = (
     "effect_p",
     "low_p",
     "high_p",
-    "p",
-    "q",
-    "margin",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "leak",
-    "leak_low",
-    "leak_high",
-    "corrected",
-    "corrected_low",
-    "corrected_high",
-    "detectable",
-    "verdict",
-    "reason",
 )
+CELLS += ("p", "q", "margin", "ratio", "ratio_low", "ratio_high", "leak", "leak_low", "leak_high")
+CELLS += ("corrected", "corrected_low", "corrected_high", "detectable", "verdict", "reason")
 _PAIR = ["classifier", "baseline_id", "patient_id", "pair_id", "action", "edited_finding"]
 _DOSE = ["severity", "strength", "seed", "read_finding"]
+PREDICTIONS: tuple[str, ...] = (*_PAIR[:4], "edit_id", "action", "arm", "edited_finding", *_DOSE)
+PREDICTIONS += ("logit_baseline", "logit_edited")
 Verdict = Literal["shortcuts found", "no shortcut beyond the margin", "undecided"]
 
 
@@ -100,7 +73,7 @@ class Rules:
         level: of all intervals; 1 - level is the false discovery rate.
         gate_logit: net change of the judge's logit for the edited finding from which it is seen.
         fewest: patients below which a cell is not judged.
-        exact: the editor changes nothing but the finding it is asked for (the painter), so that
+        exact: the editor changes nothing but the requested finding (the painter), so that
             what the judge sees besides is the judge's error and no leakage.
         resamples: bootstrap resamples of patients.
         flips: random sign flips where not all can be tried.
@@ -134,10 +107,10 @@ class Rules:
 
 
 def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a classifier, pair and read finding, with `net` and `net_p`.
+    """Return one row per classifier, pair and read finding, with `net` and `net_p`.
 
     `net` is the counterfactual's logit less the sham's; `net_p` the same in probability. A removal
-    is compared with the unedited radiograph: a sham that is told "normal" removes, too. A pair of
+    is compared with the unedited radiograph: a sham prompted "normal" removes, too. A pair of
     which either side is missing or not finite is left out.
     """
     keys = [*_PAIR, *_DOSE]
@@ -153,8 +126,9 @@ def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
     control = np.where(removed, baseline, np.where(sham < 0, np.nan, logits[sham]))
     net, net_p = edited - control, expit(edited) - expit(control)
     kept = np.isfinite(net)
-    table = predictions[keys].iloc[row[kept]].reset_index(drop=True)
-    return table.assign(net=net[kept], net_p=net_p[kept])
+    table: pd.DataFrame = predictions[keys].iloc[row[kept]].reset_index(drop=True)
+    table["net"], table["net_p"] = net[kept], net_p[kept]
+    return table
 
 
 def _numbered(table: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:
@@ -168,10 +142,8 @@ def _numbered(table: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:
 
 def _on_target(nets: pd.DataFrame) -> NDArray[np.bool_]:
     """Return whether each row reads the edited finding, n; columns may be categorical."""
-    same: NDArray[np.bool_] = nets["read_finding"].to_numpy(object) == nets[
-        "edited_finding"
-    ].to_numpy(object)
-    return same
+    read, edited = (nets[name].to_numpy(object) for name in ("read_finding", "edited_finding"))
+    return np.asarray(read == edited, np.bool_)
 
 
 def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -182,7 +154,7 @@ def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
         rules: `gate_logit` is the limit.
 
     Returns:
-        baseline_id and pair_id of every pair that counts; and, one row an edited finding: edited,
+        baseline_id and pair_id of every pair that counts; and, one row per edited finding: edited,
         asked, passed, share, judge_effect, judge_low, judge_high. Findings that the judge does not
         read pass ungated, with judge_effect NaN.
     """
@@ -194,24 +166,14 @@ def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
     known = set(own["edited_finding"])
     ungated = ~seen["edited_finding"].isin(known).to_numpy()
     seen = seen.assign(towards=towards, passed=ungated | (towards >= rules.gate_logit))
-    rows = []
-    for name, part in seen.groupby("edited_finding", sort=True, observed=True):
-        by_patient = _patients_mean(part, "towards")
-        low, high = np.nan, np.nan
-        if name in known:
-            low, high = _interval(by_patient[:, None], rules)[:, 0]
-        rows.append(
-            {
-                "edited": name,
-                "asked": len(part),
-                "passed": int(part["passed"].sum()),
-                "share": float(part["passed"].mean()),
-                "judge_effect": float(np.nanmean(by_patient)) if name in known else np.nan,
-                "judge_low": low,
-                "judge_high": high,
-            }
-        )
     columns = ["edited", "asked", "passed", "share", "judge_effect", "judge_low", "judge_high"]
+    rows: list[list[Any]] = []
+    for name, part in seen.groupby("edited_finding", sort=True, observed=True):
+        judged: list[Any] = [np.nan] * 3
+        if name in known:
+            by_patient = _patients_mean(part, "towards")
+            judged = [np.nanmean(by_patient), *_interval(by_patient[:, None], rules)[:, 0]]
+        rows.append([name, len(part), part["passed"].sum(), part["passed"].mean(), *judged])
     counted = seen.loc[seen["passed"], ["baseline_id", "pair_id"]].reset_index(drop=True)
     return counted, pd.DataFrame(rows, columns=columns)
 
@@ -224,13 +186,13 @@ def cells(
     edited: Sequence[str] = (),
     read: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return the effect matrix as one row an edited and read finding (`CELLS`).
+    """Return the effect matrix as one row per edited and read finding (`CELLS`).
 
     Args:
         nets: net effects of one classifier, gated; removals are read with their sign turned.
         judge: the judge's net effects of the same pairs.
         rules: margin, level and the rest.
-        edited: findings that were asked for, and
+        edited: findings that were requested, and
         read: heads that were read: a cell of which nothing is left is a row with 0 patients.
     """
     cell = nets[["edited_finding", "read_finding"]].drop_duplicates()
@@ -334,7 +296,7 @@ class _Boot:
 def _by_patient(
     nets: pd.DataFrame, patients: Sequence[str], column: str
 ) -> tuple[list[tuple[str, str]], Array]:
-    """Return the cells' keys, sorted, and the mean of `column` a patient and cell (NaN: none)."""
+    """Return the cells' keys, sorted, and the mean of `column` per patient and cell (NaN: none)."""
     sign = np.where(nets["action"] == "remove", -1.0, 1.0)
     table = nets.assign(value=nets[column] * sign).pivot_table(
         index="patient_id",
@@ -380,17 +342,17 @@ def _ratios(
     ratio, samples = own
     row["margin"] = rules.margin * boot.means[boot.place[by, by]]
     row["ratio"], (row["ratio_low"], row["ratio_high"]) = ratio, _percentiles(samples, rules)
-    told = seen.ratio(key, by) if seen is not None else None
-    if told is not None:
-        row["leak"], (row["leak_low"], row["leak_high"]) = told[0], _percentiles(told[1], rules)
+    leak = seen.ratio(key, by) if seen is not None else None
+    if leak is not None:
+        row["leak"], (row["leak_low"], row["leak_high"]) = leak[0], _percentiles(leak[1], rules)
     if rules.exact or key[0] == key[1]:
-        told = (0.0, np.zeros_like(samples))
-    if told is None:
+        leak = (0.0, np.zeros_like(samples))
+    if leak is None:
         return row
     # Leakage explains a rise, and no more of it than there is; a negative leak is the judge's own
     # habit, as a radiograph without a finding cannot lose it.
-    row["corrected"] = ratio - min(max(0.0, told[0]), max(0.0, ratio))
-    corrected = samples - np.clip(told[1], 0.0, np.maximum(0.0, samples))
+    row["corrected"] = ratio - min(max(0.0, leak[0]), max(0.0, ratio))
+    corrected = samples - np.clip(leak[1], 0.0, np.maximum(0.0, samples))
     row["corrected_low"], row["corrected_high"] = _percentiles(corrected, rules)
     return row
 
@@ -403,24 +365,19 @@ def _judged(row: dict[str, Any], rules: Rules, *, scaled: bool) -> tuple[str, st
     if row["on_target"]:
         said = "reacts" if row["low"] > 0 else "does not surely react"
         return "on target", f"The head for {read} {said} to edits of its own finding."
+    blind = f"The head for {read} has no sure reaction to {read} itself to measure by."
     if not np.isfinite(row["ratio"]):
-        return (
-            "no yardstick",
-            f"The head for {read} has no sure reaction to {read} itself to measure by.",
-        )
+        return "no yardstick", blind
     if not np.isfinite(row["corrected"]):
         return "undecided", f"The judge cannot say how much of {read} these pictures show."
     low, high, sure = row["corrected_low"], row["corrected_high"], row["q"] <= 1 - rules.level
     whose = read if scaled else edited
     share = f"{row['corrected']:.0%} of the reaction to {whose} itself"
     if low > margin and row["ratio_low"] > 0 and sure:
-        blind = "" if scaled else f"; to {read} itself the head is blind"
-        return "shortcut", f"{edited} raises {read} by {share}, beyond {margin:.0%}{blind}."
+        rest = "" if scaled else f"; to {read} itself the head is blind"
+        return "shortcut", f"{edited} raises {read} by {share}, beyond {margin:.0%}{rest}."
     if not scaled:
-        return (
-            "no yardstick",
-            f"The head for {read} has no sure reaction to {read} itself to measure by.",
-        )
+        return "no yardstick", blind
     if high < -margin and row["ratio_high"] < 0 and sure:
         return (
             "suppression",
@@ -490,7 +447,8 @@ def subgroups(
 
     Args:
         nets: net effects of one classifier, gated.
-        patients: one row a patient, indexed by patient_id, one column an attribute; empty: unknown.
+        patients: one row per patient, indexed by patient_id, one column per attribute; empty:
+            unknown.
         attributes: columns to split by; groups of fewer than `rules.fewest` patients are left out.
         rules: level, resamples and seed.
     """
@@ -533,7 +491,7 @@ def stress(
 
     Args:
         readings: image_id, patient_id, read_finding, logit of real radiographs, one classifier.
-        states: indexed by image_id, one column a finding: "positive", "negative", "uncertain" or
+        states: indexed by image_id, one column per finding: "positive", "negative", "uncertain" or
             "unmentioned"; `clean`, bool: read as showing no finding; and `drawn`: the findings it
             was drawn for, joined by "|". Positives are those drawn as such: a picture drawn for
             another finding brings that finding with it.

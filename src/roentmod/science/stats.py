@@ -32,6 +32,7 @@ __all__ = [
     "draws",
     "interaction",
     "percentile_interval",
+    "ratio",
     "resampled_means",
     "sign_flip",
     "sign_flip_columns",
@@ -228,8 +229,16 @@ def _means_of(table: Floats, blocks: Iterable[NDArray[Any]]) -> Floats:
     for block in blocks:
         drawn = block.astype(np.float64)
         total, mass = drawn @ filled, drawn @ here
-        means.append(np.divide(total, mass, out=np.full_like(total, np.nan), where=mass > 0))
+        means.append(ratio(total, mass))
     return np.concatenate(means)
+
+
+def ratio(above: ArrayLike, below: ArrayLike, *, least: float = 0) -> Floats:
+    """Return above / below, of the shape of `below`; NaN where `below` is not above `least`."""
+    under = np.asarray(below, np.float64)
+    result: Floats = np.full(under.shape, np.nan)
+    np.divide(above, under, out=result, where=under > least)
+    return result
 
 
 def percentile_interval(
@@ -306,8 +315,7 @@ def weighted_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike) -> 
     below, upto = (np.searchsorted(low[order], table[0, chosen], side) for side in _SIDES)
     ranked = np.einsum("ij,ij->j", high, mass[below] + mass[upto]) / 2
     pairs = high.sum(axis=0) * mass[-1]
-    areas: Floats = np.divide(ranked, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-    return areas
+    return ratio(ranked, pairs)
 
 
 def sign_flip(values: ArrayLike, *, count: int = 9999, seed: int) -> float:

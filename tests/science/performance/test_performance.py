@@ -61,7 +61,7 @@ def one(table, **wanted):
         ("logit", np.nan, "a finite logit"),
         ("label", 0.5, "a label of 0, 1 or NaN"),
         ("where", "outside", "a place of val, internal, external"),
-        ("where", "external", "one place a test"),
+        ("where", "external", "one place per test"),
         ("image_id", "val-00001", "each model, picture and finding once"),
         ("patient_id", "another", "has several"),
         ("label", np.nan, "the same for all models"),
@@ -226,7 +226,7 @@ def test_intervals_cover_and_equal_arms_differ_by_chance():
         ]
         own = evaluation.panels(pd.concat(models), rules)
         samples = own[0].areas("A", labels[:, 0] == 1, np.ones(160, bool))
-        _, low, high = own[0].told(samples[0])
+        _, low, high = own[0].interval(samples[0])
         covered += low <= area <= high
         row = evaluation.comparisons(own, rules).iloc[0]
         p_values.append(row["p"])

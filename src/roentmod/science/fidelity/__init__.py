@@ -1,7 +1,7 @@
-"""Is an edited picture still this patient, and is the edit what was asked? Plain arithmetic.
+"""Is an edited picture still this patient, and is the edit what was requested? Plain arithmetic.
 
 `frechet` compares the features of two pictures (pFID), `likeness` their pixels and outlines,
-`artefacts` what an editor leaves in any picture, `lines` looks for tubes that were not asked for,
+`artefacts` what an editor leaves in any picture, `lines` looks for tubes that were not requested,
 `wording` divides variance between prompts and seeds, and `operating` chooses strength and guidance.
 Arrays and tables in, arrays and tables out.
 """

@@ -22,17 +22,10 @@ __all__ = ["TRACES", "Detected", "detect", "memorisation", "radial_spectrum", "t
 
 Floats = NDArray[np.float64]
 _BANDS = 8  # of a tile's spectrum, from `_FROM` to Nyquist's frequency
-_FROM = 0.1  # cycles a pixel below which a spectrum shows the patient and not the editor
+_FROM = 0.1  # cycles per pixel below which a spectrum shows the patient and not the editor
 _TINY = 1e-12
-TRACES = (
-    *(f"power {n + 1}" for n in range(_BANDS)),
-    "residual",
-    "kurtosis",
-    "across",
-    "down",
-    "diagonal",
-    "flat",
-)
+TRACES = tuple(f"power {n + 1}" for n in range(_BANDS))
+TRACES += ("residual", "kurtosis", "across", "down", "diagonal", "flat")
 _FOLDS = 5
 # Patients below which a detector cannot be trained and tested.
 _FEWEST = 2 * _FOLDS
@@ -69,7 +62,8 @@ def radial_spectrum(image: ArrayLike, bins: int = 32) -> tuple[Floats, Floats]:
         bins: number of rings.
 
     Returns:
-        Middle frequency of each ring in cycles a pixel, and log10 of its mean power (at least -12).
+        Middle frequency of each ring in cycles per pixel, and log10 of its mean power (-12 or
+        more).
 
     Raises:
         AuditError: more rings than the picture has frequencies.
@@ -107,7 +101,7 @@ def _rings(side: int, bins: int) -> tuple[NDArray[np.int64], Floats]:
 def traces(image: ArrayLike, tiles: int = 4) -> Floats:
     """Return what a picture's fine structure looks like, tile by tile: tiles^2 x len(`TRACES`).
 
-    Of each tile: log power in rings from 0.1 cycles a pixel up; and of the residual, the picture
+    Of each tile: log power in rings from 0.1 cycles per pixel up; and of the residual, the picture
     less its Gaussian blur of one pixel: log deviation, log kurtosis, correlation with its
     neighbour across, down and on the diagonal; and the share of pixels equal to their neighbour.
 
@@ -194,7 +188,7 @@ def detect(
     wanted, groups = np.asarray(positive, bool), np.asarray(patient, str)
     if not len(tables) == wanted.size == groups.size:
         raise AuditError(
-            f"A detector needs one label and patient a picture; got {len(tables)} pictures, "
+            f"A detector needs one label and patient per picture; got {len(tables)} pictures, "
             f"{wanted.size} labels and {groups.size} patients."
         )
     patients = len(set(groups))

@@ -2,8 +2,8 @@
 
 The paper names a pairwise Frechet distance and gives neither extractor nor formula; this is ours.
 
-A picture's features are m vectors of d numbers, one a place of an extractor's grid. They are taken
-for a sample of a normal distribution with
+A picture's features are m vectors of d numbers, one per place of an extractor's grid. They are
+taken for a sample of a normal distribution with
 
     mean        mu = mean of the vectors
     covariance  C  = (1 - s) S + s (trace(S) / d) I,    S the unbiased sample covariance,
@@ -81,7 +81,7 @@ def gaussian(vectors: ArrayLike, *, shrinkage: float = SHRINKAGE) -> Gaussian:
     table = table.reshape(-1, table.shape[-1]) if table.ndim > 1 else table[:, None]
     if len(table) < 2 or not np.isfinite(table).all() or not 0 <= shrinkage <= 1:
         raise AuditError(
-            "pFID needs two or more finite feature vectors a picture and a shrinkage in [0, 1]; "
+            "pFID needs two or more finite feature vectors per picture and a shrinkage in [0, 1]; "
             f"got {len(table)} vectors and {shrinkage:g}. Use an extractor with a grid."
         )
     d = table.shape[1]
@@ -104,7 +104,7 @@ def pfid(first: Gaussian, second: Gaussian) -> float:
     if first.mean.shape != second.mean.shape:
         raise AuditError(
             f"pFID compares features of one extractor; got {first.mean.size} and "
-            f"{second.mean.size} numbers a vector."
+            f"{second.mean.size} numbers per vector."
         )
     across = np.linalg.svd(first.root @ second.root, compute_uv=False).sum()
     between = float(((first.mean - second.mean) ** 2).sum())
@@ -121,14 +121,14 @@ def summarise(
     over patients. A resample draws patients, each with all pairs.
 
     Args:
-        pairs: `group`, `patient_id` and `pfid`, one row a pair of pictures.
+        pairs: `group`, `patient_id` and `pfid`, one row per pair of pictures.
         resamples: bootstrap resamples.
         seed: of the resamples.
         level: of the interval.
 
     Returns:
-        One row a group of `GROUPS`: group, pairs, patients, median, low, high; NaN where there are
-        no pairs.
+        One row per group of `GROUPS`: group, pairs, patients, median, low, high; NaN where there
+        are no pairs.
     """
     rows = []
     for group in GROUPS:
@@ -173,7 +173,7 @@ def compare_groups(pairs: pd.DataFrame, *, permutations: int = 9999, seed: int =
         seed: of them.
 
     Returns:
-        One row a hypothesis: nearer, farther, baselines, difference, share (of baselines in which
+        One row per hypothesis: nearer, farther, baselines, difference, share (of baselines in which
         it holds), p (one-sided); NaN where no baseline has both.
     """
     rows = []

@@ -62,14 +62,14 @@ class Rule:
 
 
 def leakage(nets: pd.DataFrame) -> float:
-    """Return how much edits change what they were not asked to change.
+    """Return how much edits change what they were not meant to change.
 
     The mean over pairs of edited and another read finding of the size of the mean net change of the
     judge's logit, over the mean on-target net change (both after averaging over edits). Pairs of
     `SAME_THING` are left out.
 
     Args:
-        nets: `edited`, `read` and `net`, one row a reading of an edit.
+        nets: `edited`, `read` and `net`, one row per reading of an edit.
 
     Returns:
         the fraction, 0 or more; NaN where edits have no effect on their own finding.
@@ -106,7 +106,7 @@ def leakage_interval(
 
 
 def _fraction(means: Floats, pairs: Sequence[tuple[str, str]]) -> Floats:
-    """Return leakage of each row of mean net changes, one column a pair (edited, read)."""
+    """Return leakage of each row of mean net changes, one column per pair (edited, read)."""
     own = np.array([edited == read for edited, read in pairs])
     same = np.array([frozenset(pair) in SAME_THING for pair in pairs])
     off = ~own & ~same
@@ -114,17 +114,16 @@ def _fraction(means: Floats, pairs: Sequence[tuple[str, str]]) -> Floats:
         return np.full(len(means), np.nan)
     on = means[:, own].mean(axis=1)
     size = np.abs(means[:, off]).mean(axis=1)
-    share: Floats = np.divide(size, on, out=np.full_like(on, np.nan), where=on > _LEAST)
-    return share
+    return stats.ratio(size, on, least=_LEAST)
 
 
 def points(edits: pd.DataFrame, nets: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """Return one row an operating point.
+    """Return one row per operating point.
 
     Args:
-        edits: one row an edit: strength, guidance_scale, edited, net (of the edited finding),
+        edits: one row per edit: strength, guidance_scale, edited, net (of the edited finding),
             own (whether it is nearest to its own baseline), ssim, perceptual.
-        nets: strength, guidance_scale, edited, read and net, one row a reading.
+        nets: strength, guidance_scale, edited, read and net, one row per reading.
         rule: what counts.
 
     Returns:

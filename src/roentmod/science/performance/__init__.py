@@ -132,8 +132,8 @@ class Evaluation:
         for row in table.to_dict("records"):
             name = f"{row['cause']} → {row['read']}" if paired else str(row["finding"])
             name += f" ({row['test']})" if several else ""
-            told = {"auc": _number(row["auc"]), "ci": [_number(row[end]) for end in ends]}
-            found.setdefault(name, {})[str(row["arm"])] = told
+            area = {"auc": _number(row["auc"]), "ci": [_number(row[end]) for end in ends]}
+            found.setdefault(name, {})[str(row["arm"])] = area
         return found
 
 
@@ -149,7 +149,7 @@ def evaluate(
     Args:
         predictions: of all arms and seeds, on validation and every test; see `panels`.
         pairs: of (cause, read), which training confounded.
-        scores: one row an arm and seed, with the audit's shortcut `score`.
+        scores: one row per arm and seed, with the audit's shortcut `score`.
         rules: what is compared, and what counts as reached.
 
     Raises:

@@ -20,11 +20,11 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
     """Return each arm's shortcut score, the mean over seeds, and its fall against the reference.
 
     Args:
-        scores: one row an arm and seed, with `score`, of audits that are alike in all else.
+        scores: one row per arm and seed, with `score`, of audits that are alike in all else.
         rules: the reference.
 
     Returns:
-        one row an arm: seeds, score, the lowest and highest of its seeds, and ``fall``: 0.7 where
+        one row per arm: seeds, score, the lowest and highest of its seeds, and ``fall``: 0.7 where
         the score is 30 % of the reference's, NaN where the reference has none above 0.
 
     Raises:
@@ -37,12 +37,10 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
     known = scores[scores["score"].notna()].sort_values(["arm", "seed"])
     means = {str(arm): own["score"] for arm, own in known.groupby("arm", sort=False)}
     base = float(means[rules.reference].mean()) if rules.reference in means else math.nan
-    rows = [
-        [arm, len(own), own.mean(), own.min(), own.max(), 1 - own.mean() / base]
-        if base > 0
-        else [arm, len(own), own.mean(), own.min(), own.max(), math.nan]
-        for arm, own in means.items()
-    ]
+    rows = []
+    for arm, own in means.items():
+        fall = 1 - own.mean() / base if base > 0 else math.nan
+        rows.append([arm, len(own), own.mean(), own.min(), own.max(), fall])
     return pd.DataFrame(rows, columns=_FALLS)
 
 
@@ -64,7 +62,7 @@ def checks(
         rules: arms and limits.
 
     Returns:
-        one row a check; state is "passed", "failed" or "not measured", which is also what too few
+        one row per check; state is "passed", "failed" or "not measured", which is also what too few
         pictures are.
     """
     rules = rules or Rules()
@@ -87,9 +85,9 @@ def _gains(pairs: pd.DataFrame, rules: Rules) -> list[list[Any]]:
             limit = rules.gain if over else 0.0
             name = f"{row['cause']} → {row['read']}"
             subject = name if over else f"{name}, {row['reference']}"
-            told = [row["difference"], row["low"], row["high"], limit]
+            found = [row["difference"], row["low"], row["high"], limit]
             state = _state(row["difference"] >= limit and row["low"] > 0, known)
-            rows.append(["gain" if over else "rival", arm, test, where, subject, *told, state])
+            rows.append(["gain" if over else "rival", arm, test, where, subject, *found, state])
         limit = 1.0 if where == "internal" else rules.external_share
         states = [row[-1] for row in rows if row[:3] == ["gain", arm, test]]
         if states:
@@ -107,8 +105,7 @@ def _falls(scores: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     for arm in rules.corrected:
         fall = float(falls.get(arm, math.nan))
         state = _state(fall >= rules.fall, not math.isnan(fall))
-        told = [fall, math.nan, math.nan, rules.fall, state]
-        rows.append(["fall", arm, "", "", "audit", *told])
+        rows.append(["fall", arm, "", "", "audit", fall, math.nan, math.nan, rules.fall, state])
     return rows
 
 
@@ -117,9 +114,9 @@ def _reverse(reverse: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     own = reverse[(reverse["arm"] == last) & (reverse["reference"] == first)]
     rows: list[list[Any]] = []
     for row in own.to_dict("records"):
-        told = [row["difference"], row["low"], row["high"], 0.0]
+        found = [row["difference"], row["low"], row["high"], 0.0]
         head = ["reverse", last, row["test"], row["where"], first]
-        rows.append([*head, *told, _state(row["high"] < 0, True)])
+        rows.append([*head, *found, _state(row["high"] < 0, True)])
     if not rows:
         head = ["reverse", last, "", "", first]
         rows.append([*head, math.nan, math.nan, math.nan, 0.0, "not measured"])

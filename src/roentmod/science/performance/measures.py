@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from roentmod.science.stats import ratio
+
 __all__ = [
     "average_precision",
     "calibration_error",
@@ -92,9 +94,7 @@ def average_precision(scores: Floats, positive: Mask, weights: Floats) -> Floats
     right = np.cumsum(drawn * positive[order][:, None], axis=0)[last]
     precision = np.divide(right, both, out=np.zeros_like(both), where=both > 0)
     ranked = np.einsum("ij,ij->j", np.diff(right, axis=0, prepend=0), precision)
-    total = right[-1]
-    found: Floats = np.divide(ranked, total, out=np.full_like(total, np.nan), where=total > 0)
-    return found
+    return ratio(ranked, right[-1])
 
 
 def weighted_mean(values: Floats, weights: Floats) -> Floats:
@@ -105,10 +105,7 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
         weights: n x count.
     """
     total = np.broadcast_to(weights.sum(axis=0), (*values.shape[:-1], weights.shape[1]))
-    found: Floats = np.divide(
-        values @ weights, total, out=np.full(total.shape, np.nan), where=total > 0
-    )
-    return found
+    return ratio(values @ weights, total)
 
 
 def calibration_error(
@@ -127,10 +124,7 @@ def calibration_error(
         bins: how many.
     """
     own = _members(probability, bins).T @ ((probability - positive)[:, None] * weights)
-    total = weights.sum(axis=0)
-    off = np.abs(own).sum(axis=0)
-    found: Floats = np.divide(off, total, out=np.full_like(total, np.nan), where=total > 0)
-    return found
+    return ratio(np.abs(own).sum(axis=0), weights.sum(axis=0))
 
 
 def chance_error(probability: Floats, bins: int = 15) -> float:

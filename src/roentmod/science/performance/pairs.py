@@ -86,9 +86,8 @@ def pair_performance(
     """
     rules, rows = rules or Rules(), []
     for panel, head, samples in _areas(panels, pairs, rules):
-        for arm, own in panel.by_arm(samples).items():
-            spread = [panel.arms.count(arm), panel.seed_spread(samples, arm)]
-            rows.append([arm, *head, *panel.told(own), *spread])
+        for arm, (*ends, sd) in panel.means(samples):
+            rows.append([arm, *head, *ends, panel.arms.count(arm), sd])
     return pd.DataFrame(rows, columns=_AREA)
 
 
@@ -98,9 +97,7 @@ def pair_comparisons(
     """Return differences of those areas between arms; arguments as `pair_performance`."""
     rules, rows = rules or Rules(), []
     for panel, head, samples in _areas(panels, pairs, rules):
-        for arm, reference in rules.contrasts(panel.arms):
-            told = panel.contrast(samples, arm, reference)
-            rows.append([arm, reference, *head, *told])
+        rows += [[*arms, *head, *found] for arms, found in panel.contrasts(samples, rules)]
     return pd.DataFrame(rows, columns=_DIFFERENCE)
 
 
@@ -124,7 +121,7 @@ def reverse_shortcut(
         rules: fewest, reference.
 
     Returns:
-        one row an arm, test and pair. ``single``: sensitivity where `read` comes without the
+        one row per arm, test and pair. ``single``: sensitivity where `read` comes without the
         cause; ``both``: where they come together; ``loss`` is single less both: positive where
         the model under-calls what truly comes together, negative where the cause helps it.
         ``change`` is the loss less the reference's. ``auc``: area among pictures with the cause.
@@ -148,9 +145,9 @@ def reverse_shortcut(
             base = means[2].get(rules.reference)
             for arm, area in areas.items():
                 loss = means[2][arm]
-                four = [panel.told(own) for own in (means[0][arm], means[1][arm], loss, area)]
+                four = [panel.interval(own) for own in (means[0][arm], means[1][arm], loss, area)]
                 spread = panel.seed_spread(single - both, arm)
-                change = panel.told(loss - (loss * np.nan if base is None else base))
+                change = panel.interval(loss - (loss * np.nan if base is None else base))
                 rows.append([arm, *head, *sum(four, ()), spread, *change])
     return pd.DataFrame(rows, columns=_REVERSE)
 
@@ -172,11 +169,11 @@ def reverse_scores(panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame) 
     Pairs without singly or jointly positive pictures in a test are left out; ``pairs`` says how
     many are in. A test without any has no row. Arguments as `reverse_shortcut`.
     """
-    rows: list[list[Any]] = []
-    for panel, count, samples in _mean_losses(panels, pairs, points):
-        for arm, own in panel.by_arm(samples).items():
-            told = [*panel.told(own), panel.seed_spread(samples, arm)]
-            rows.append([arm, panel.test, panel.where, count, *told])
+    rows = [
+        [arm, panel.test, panel.where, count, *found]
+        for panel, count, samples in _mean_losses(panels, pairs, points)
+        for arm, found in panel.means(samples)
+    ]
     return pd.DataFrame(rows, columns=_SCORE)
 
 
@@ -184,11 +181,11 @@ def reverse_comparisons(
     panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame, rules: Rules | None = None
 ) -> pd.DataFrame:
     """Return differences of those scores between arms; arguments as `reverse_shortcut`."""
-    rules, rows = rules or Rules(), []
-    for panel, count, samples in _mean_losses(panels, pairs, points):
-        for arm, reference in rules.contrasts(panel.arms):
-            told = panel.contrast(samples, arm, reference)
-            rows.append([arm, reference, panel.test, panel.where, count, *told])
+    rows = [
+        [*arms, panel.test, panel.where, count, *found]
+        for panel, count, samples in _mean_losses(panels, pairs, points)
+        for arms, found in panel.contrasts(samples, rules or Rules())
+    ]
     return pd.DataFrame(rows, columns=_CHANGE)
 
 
@@ -203,7 +200,7 @@ def stress_specificity(
         rules: fewest.
 
     Returns:
-        one row an arm, test and finding that has both kinds of negatives. ``clean``: specificity
+        one row per arm, test and finding that has both kinds of negatives. ``clean``: specificity
         where every other finding is known to be absent; ``stress``: where at least one is
         present; ``drop`` is clean less stress.
     """
@@ -224,5 +221,5 @@ def stress_specificity(
             means = [panel.by_arm(s) for s in (*shares, shares[0] - shares[1])]
             for arm in means[0]:
                 head = [arm, panel.test, panel.where, finding, *counts, found]
-                rows.append(head + [x for mean in means for x in panel.told(mean[arm])])
+                rows.append(head + [x for mean in means for x in panel.interval(mean[arm])])
     return pd.DataFrame(rows, columns=_STRESS)

@@ -1,7 +1,7 @@
 """The predictions of one test as arrays, checked once, with the resamples all measures share.
 
 A *model* is one arm trained with one seed. Every model has read every picture of a test. Patients
-are resampled with all their pictures, once a test: column 0 of the weights is the test as it is,
+are resampled with all their pictures, once per test: column 0 of the weights is the test as it is,
 the others are its resamples, so that value and interval come from the same arithmetic, and models,
 findings and slices can be compared draw by draw.
 """
@@ -9,7 +9,7 @@ findings and slices can be compared draw by draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -26,7 +26,9 @@ __all__ = ["ARMS", "PREDICTIONS", "Panel", "Rules", "panels", "spread"]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 ARMS = ("erm", "oversampling", "reweighting", "synthetic", "isolated", "soft")
-PREDICTIONS = (
+_ABOUT = ["image_id", "patient_id", "sex", "age", "view"]
+_ROW = ["arm", "seed", "test", "image_id", "finding"]
+PREDICTIONS: tuple[str, ...] = (
     "arm",
     "seed",
     "test",
@@ -35,14 +37,9 @@ PREDICTIONS = (
     "patient_id",
     "finding",
     "label",
-    "logit",
-    "sex",
-    "age",
-    "view",
 )
+PREDICTIONS += ("logit", "sex", "age", "view")
 _WHERE = ("val", "internal", "external")
-_ABOUT = ["image_id", "patient_id", "sex", "age", "view"]
-_ROW = ["arm", "seed", "test", "image_id", "finding"]
 _BLOCK = 2**20  # numbers held at once by resampling
 
 
@@ -137,7 +134,7 @@ class Panel:
         """Return the place of `finding`.
 
         Raises:
-            DatasetError: the models were not asked for it.
+            DatasetError: the models did not read it.
         """
         if finding not in self.findings:
             known = ", ".join(self.findings)
@@ -216,8 +213,20 @@ class Panel:
         value = dict(zip(zip(self.arms, self.seeds, strict=True), samples[:, 0], strict=True))
         common = [seed for name, seed in value if name == arm and (reference, seed) in value]
         by_seed = np.array([value[arm, seed] - value[reference, seed] for seed in common])
-        told = self.told(means[arm] - means[reference])
-        return *told, len(common), spread(by_seed), int((by_seed > 0).sum())
+        ends = self.interval(means[arm] - means[reference])
+        return *ends, len(common), spread(by_seed), int((by_seed > 0).sum())
+
+    def contrasts(
+        self, samples: Floats, rules: Rules
+    ) -> Iterator[tuple[list[str], tuple[float, ...]]]:
+        """Yield the arms of each contrast of the rules, and `contrast` of them."""
+        for arm, reference in rules.contrasts(self.arms):
+            yield [arm, reference], self.contrast(samples, arm, reference)
+
+    def means(self, samples: Floats) -> Iterator[tuple[str, tuple[float, ...]]]:
+        """Yield each arm with value, low, high and deviation between seeds of its mean."""
+        for arm, own in self.by_arm(samples).items():
+            yield arm, (*self.interval(own), self.seed_spread(samples, arm))
 
     def called(self, points: pd.DataFrame, finding: str) -> Floats:
         """Return which logits reach their model's threshold, m x n; NaN where it has none."""
@@ -227,7 +236,7 @@ class Panel:
         calls = self.logits[..., self.column(finding)] >= thresholds
         return np.where(np.isnan(thresholds), np.nan, calls.astype(np.float64))
 
-    def told(self, samples: Floats) -> tuple[float, float, float]:
+    def interval(self, samples: Floats) -> tuple[float, float, float]:
         """Return value, low and high of 1 + resamples numbers; low and high by percentiles."""
         if math.isnan(samples[0]):
             return (math.nan,) * 3
@@ -241,11 +250,11 @@ def spread(values: Floats) -> float:
 
 
 def panels(predictions: pd.DataFrame, rules: Rules | None = None) -> tuple[Panel, ...]:
-    """Return one panel a test, validation first; the order of rows does not matter.
+    """Return one panel per test, validation first; the order of rows does not matter.
 
     Args:
-        predictions: one row a model, picture and finding, with the columns of `PREDICTIONS`; label
-            0, 1 or NaN; sex and view "" and age NaN where unknown.
+        predictions: one row per model, picture and finding, with the columns of `PREDICTIONS`;
+            label 0, 1 or NaN; sex and view "" and age NaN where unknown.
         rules: level, resamples and their seed.
 
     Raises:
@@ -272,15 +281,15 @@ def _check_rows(table: pd.DataFrame) -> None:
         (~np.isfinite(table["logit"]), "a finite logit"),
         (~(table["label"].isna() | table["label"].isin([0, 1])), "a label of 0, 1 or NaN"),
         (~table["where"].isin(_WHERE), f"a place of {', '.join(_WHERE)}"),
-        (table["test"].map(places).gt(1), "one place a test"),
+        (table["test"].map(places).gt(1), "one place per test"),
         (table.duplicated(_ROW), "each model, picture and finding once"),
     ):
         if bad.any():
             row = table[bad].iloc[0]
-            told = ", ".join(f"{name} {row[name]}" for name in [*_ROW, "where", "label", "logit"])
+            first = ", ".join(f"{name} {row[name]}" for name in [*_ROW, "where", "label", "logit"])
             raise DatasetError(
                 f"Predictions must have {rule}; got {int(bad.sum())} rows that have not, the first "
-                f"{told}. Correct or remove them."
+                f"{first}. Correct or remove them."
             )
 
 

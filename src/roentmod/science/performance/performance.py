@@ -33,16 +33,8 @@ __all__ = [
     "tests",
 ]
 
-MEASURES = (
-    "auc",
-    "ap",
-    "sensitivity",
-    "specificity",
-    "brier",
-    "ece",
-    "brier_platt",
-    "ece_platt",
-)
+MEASURES: tuple[str, ...] = ("auc", "ap", "sensitivity", "specificity")
+MEASURES += ("brier", "ece", "brier_platt", "ece_platt")
 _ERRORS = ("ece", "ece_platt")
 _POINTS = ["arm", "seed", "finding", "n", "positives", "threshold", "sensitivity", "specificity"]
 _POINTS += ["slope", "intercept"]
@@ -56,9 +48,9 @@ class Performance:
     """What each model reaches, and what each arm reaches on average.
 
     Attributes:
-        each: one row an arm, seed, test and finding; each of `MEASURES` with `_low` and `_high`,
+        each: one row per arm, seed, test and finding; each of `MEASURES` with `_low` and `_high`,
             and `ece_chance`.
-        mean: one row an arm, test and finding: means over seeds. Intervals are of patients alone,
+        mean: one row per arm, test and finding: means over seeds. Intervals are of patients alone,
             as seeds are averaged within each resample; `_sd` is between seeds.
     """
 
@@ -89,7 +81,7 @@ def operating_points(panels: Sequence[Panel]) -> pd.DataFrame:
         panels: with one of validation.
 
     Returns:
-        one row an arm, seed and finding: n and positives labelled, threshold (Youden's, of logits)
+        one row per arm, seed and finding: n and positives labelled, threshold (Youden's, of logits)
         with its sensitivity and specificity on validation, and Platt's slope and intercept. NaN
         where validation has one class.
 
@@ -214,7 +206,7 @@ def _intervals(panel: Panel, samples: Floats) -> dict[str, float]:
     for name, own in zip(MEASURES, samples, strict=True):
         if name in _ERRORS:
             own = np.maximum(0, own - np.append(0, np.full(len(own) - 1, own[1:].mean() - own[0])))
-        value, low, high = panel.told(own)
+        value, low, high = panel.interval(own)
         found |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return found
 
@@ -233,7 +225,7 @@ def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataF
         rules: which arms are compared, and fewest.
 
     Returns:
-        one row a contrast, test and finding that has positives and negatives; ``seeds_above`` of
+        one row per contrast, test and finding that has positives and negatives; ``seeds_above`` of
         the ``seeds`` that both arms have are better than the reference.
     """
     rules = rules or Rules()
@@ -245,10 +237,8 @@ def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataF
             if head["state"] == "one class":
                 continue
             samples = panel.areas(finding, label == 1, np.isfinite(label))
-            for arm, reference in rules.contrasts(panel.arms):
-                told = panel.contrast(samples, arm, reference)
-                rows.append([arm, reference, *head.values(), *told])
-                rows[-1] += _delong(panel, finding, arm, reference)
+            for arms, found in panel.contrasts(samples, rules):
+                rows.append([*arms, *head.values(), *found, *_delong(panel, finding, *arms)])
     table = pd.DataFrame(rows, columns=_COMPARED)
     planned = (table["reference"] == rules.reference).to_numpy(bool)
     p, q = table["p"].to_numpy(float), np.full(len(table), np.nan)

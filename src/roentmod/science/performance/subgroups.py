@@ -27,8 +27,8 @@ class Subgroups:
     """Areas by group of patients, and how far they are apart.
 
     Attributes:
-        groups: one row an arm, test, finding, attribute and group; areas are means over seeds.
-        gaps: one row an arm, test, finding and attribute: best less worst group, and whether it
+        groups: one row per arm, test, finding, attribute and group; areas are means over seeds.
+        gaps: one row per arm, test, finding and attribute: best less worst group, and whether it
             is the ``largest`` of the arm's gaps for this finding and test.
     """
 
@@ -78,9 +78,9 @@ def _split(
         head = [arm, panel.test, panel.where, finding, attribute]
         areas = {name: means[arm] for name, (_, _, means) in found.items()}
         for name, (n, positives, _) in found.items():
-            groups.append([*head, name, n, positives, *panel.told(areas[name])])
+            groups.append([*head, name, n, positives, *panel.interval(areas[name])])
         best, worst = (f(areas, key=lambda name: areas[name][0]) for f in (max, min))
-        gaps.append([*head, best, worst, *panel.told(areas[best] - areas[worst])])
+        gaps.append([*head, best, worst, *panel.interval(areas[best] - areas[worst])])
 
 
 def _groups(panel: Panel, attribute: str) -> NDArray[np.str_]:
