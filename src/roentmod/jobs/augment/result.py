@@ -29,7 +29,7 @@ class AugmentResult:
     Attributes:
         folder: the run directory.
         record: what ``augment.json`` holds.
-        table: a manifest with other labels than the folder's; None: the folder's.
+        table: the manifest, where it is known already, or has other labels than the folder's.
     """
 
     folder: Path
@@ -67,7 +67,7 @@ def load(folder: Path) -> AugmentResult:
     Raises:
         DatasetError: none is there, or `check` refuses it.
     """
-    check(folder)
+    table = check(folder)
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -75,7 +75,7 @@ def load(folder: Path) -> AugmentResult:
             f"A training set's folder holds {RECORD}; reading it gave '{type(error).__name__}'. "
             "Run roentmod augment again."
         ) from error
-    return AugmentResult(folder, record)
+    return AugmentResult(folder, record, table)
 
 
 def relabel(
