@@ -118,6 +118,15 @@ def test_a_finished_run_edits_nothing(whole, drawn, some, copy, files):
     assert files(copy) == files(whole.folder)
 
 
+@pytest.mark.parametrize("name", ["augment.json", "manifest.parquet"])
+def test_a_table_that_was_lost_is_written_again(whole, drawn, some, copy, files, name):
+    (copy / name).unlink()
+    editor = Dabber(faint=("Edema",))
+    again(drawn, some, copy, editor=editor)
+    assert editor.calls == 0
+    assert files(copy) == files(whole.folder)
+
+
 def test_what_was_deleted_is_made_again(whole, drawn, some, copy, files):
     (copy / whole.training["path"].iloc[5]).unlink()
     editor = Dabber(faint=("Edema",))

@@ -272,9 +272,12 @@ class AugmentJob(EditingJob[AugmentResult]):
 
     def load(self, folder: Path) -> AugmentResult | None:
         """Return the training set as it lies there, None where a file of it is gone."""
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        shards = [(folder / one["path"], one["bytes"]) for one in record.get("shards", ())]
-        whole = all(path.is_file() and path.stat().st_size == size for path, size in shards)
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            sizes = {one["path"]: one["bytes"] for one in record.get("shards", ())}
+            whole = all((folder / path).stat().st_size == size for path, size in sizes.items())
+        except (OSError, ValueError):
+            return None
         same = all(record.get(key) == value for key, value in self.identity().items())
         there = whole and same and (folder / MANIFEST).is_file()
         return AugmentResult(folder, record) if there else None
