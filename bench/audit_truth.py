@@ -115,7 +115,7 @@ def audit_all(data: Path | None, run: Path, count: int, editor: str) -> AuditRes
         plant.name: classifiers.load(f"onnx:{run / 'models' / plant.name}.onnx")
         for plant in plants()
     }
-    plan = audit.Plan(confounded.FINDINGS)
+    plan = audit.AuditPlan(findings=confounded.FINDINGS)
     return audit.run(source, chosen, Editor.load(editor), models, plan, run / f"audit-{editor}")
 
 

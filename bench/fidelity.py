@@ -32,8 +32,8 @@ def validate(name: str, data: Path, run: Path, count: int) -> dict[str, Any]:
     editor = Editor.load(name)
     able = getattr(editor, "findings", None)
     findings = tuple(f for f in Judge.load().findings if able is None or f in able)
-    plan = validation.Plan(
-        tuple(f for f in findings if f != "Hernia"),
+    plan = validation.ValidatePlan(
+        findings=tuple(f for f in findings if f != "Hernia"),
         hold=HOLD if name == "mini" else (),
         regional=name == "mini",
     )

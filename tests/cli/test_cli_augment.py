@@ -54,7 +54,7 @@ def test_no_counterfactual_is_made_of_patients_dealt_to_validation(tmp_path):
     ("more", "said"),
     [
         (("--pair", "Edema-Mass"), "--pair is"),
-        (("--ratio", "9"), "Counterfactuals a baseline"),
+        (("--ratio", "9"), "Counterfactuals per baseline"),
         (("--split", "train"), "splits of phantoms"),
     ],
 )

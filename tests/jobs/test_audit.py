@@ -1,6 +1,5 @@
 """The audit as a whole: painted phantoms, and classifiers whose reactions are arithmetic."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -15,7 +14,7 @@ from roentmod.editors import Editor, compose
 from roentmod.errors import AuditError, ClassifierError, EditError, RunError, UnreadableError
 from roentmod.findings import FINDINGS
 from roentmod.jobs import audit
-from roentmod.jobs.audit import Plan, Rules
+from roentmod.jobs.audit import AuditPlan, Rules
 from roentmod.jobs.audit.job import AuditJob, Case
 from roentmod.jobs.audit.readers import Readers
 from tests.runs.kill import check_survives_kills, contents
@@ -89,7 +88,7 @@ def run(source, chosen, folder, models, *, plan=None, editor=None, rules=QUICK):
         chosen,
         editor or PAINTER,
         models,
-        plan or Plan(PAIR),
+        plan or AuditPlan(findings=PAIR),
         folder,
         rules=rules,
     )
@@ -112,7 +111,7 @@ def demo(folder, workers="serial"):
         datasets.baselines(data).table,
         Editor.load("painter"),
         models,
-        Plan(PAIR, stress=2),
+        AuditPlan(findings=PAIR, stress=2),
         folder,
         rules=QUICK,
         workers=workers,
@@ -166,7 +165,7 @@ def test_pictures_of_the_shortcuts_are_there(whole):
 
 
 def test_other_rules_judge_the_same_predictions(whole):
-    lenient = audit.assess(whole.folder, dataclasses.replace(QUICK, margin=1.0))
+    lenient = audit.assess(whole.folder, QUICK.but(margin=1.0))
     assert lenient.classifiers[1].verdict != "shortcuts found"
     assert lenient.plan["margin"] == 1.0
 
@@ -257,7 +256,7 @@ def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     models = {"honest": Ruler(), "cheat": Ruler(0.8)}
     before = (whole.folder / "predictions.parquet").read_bytes()
     with pytest.raises(RunError, match="another plan"):
-        run(source, chosen, whole.folder, models, plan=Plan(PAIR, seeds=(0, 1)))
+        run(source, chosen, whole.folder, models, plan=AuditPlan(findings=PAIR, seeds=(0, 1)))
     with pytest.raises(RunError, match="another cases"):
         run(source, chosen.head(3), whole.folder, models)
     assert (whole.folder / "predictions.parquet").read_bytes() == before
@@ -265,7 +264,7 @@ def test_another_audit_does_not_take_the_folder(whole, source, chosen):
 
 
 def test_doses_are_tabled(source, chosen, tmp_path):
-    plan = Plan(("Cardiomegaly",), doses="severity")
+    plan = AuditPlan(findings=("Cardiomegaly",), doses="severity")
     result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler()}, plan=plan)
     doses = result.classifiers[0].doses
     own = doses[doses["read"] == "Cardiomegaly"].sort_values("level")
@@ -282,13 +281,13 @@ def test_doses_are_tabled(source, chosen, tmp_path):
         ({"findings": ("Edema", "oedema")}, "once"),
         ({"findings": ("No Finding",)}, "not No Finding"),
         ({"findings": PAIR, "seeds": (1, 1)}, "Seeds"),
-        ({"findings": PAIR, "stress": -1}, "negative"),
+        ({"findings": PAIR, "stress": -1}, "stress must be 0 or more"),
         ({"findings": PAIR, "composite": "sham"}, "takes the sham off itself"),
     ],
 )
 def test_a_wrong_plan_is_refused(wrong, said):
     with pytest.raises(AuditError, match=said):
-        Plan(**wrong)
+        AuditPlan(**wrong)
 
 
 def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
@@ -305,7 +304,7 @@ def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
     (tmp_path / "index.csv").write_text("\n".join(lines) + "\n")
     data = datasets.load(tmp_path)
     chosen = datasets.baselines(data, count=2).table
-    plan = Plan(("Cardiomegaly", "Edema"), stress=6)
+    plan = AuditPlan(findings=("Cardiomegaly", "Edema"), stress=6)
     judge = Judge.load()
     result = run(data, chosen, tmp_path / "run", {"judged": judge}, plan=plan)
     stress = result.classifiers[0].stress
@@ -325,7 +324,13 @@ def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
 
 def test_what_the_editor_cannot_do_is_said_before_a_folder_is_taken(source, chosen, tmp_path):
     with pytest.raises(EditError, match="renders"):
-        run(source, chosen, tmp_path / "run", {"one": Ruler()}, plan=Plan(("Fibrosis",)))
+        run(
+            source,
+            chosen,
+            tmp_path / "run",
+            {"one": Ruler()},
+            plan=AuditPlan(findings=("Fibrosis",)),
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -396,7 +401,7 @@ def test_the_control_is_not_taken_off_twice():
     square = compose.shrink(baseline, 96)
     moved = np.clip(square * 0.9 + 0.02, 0, 1).astype(np.float32)
     decoded = compose.Decoded(edit=moved, sham=moved, baseline=square)
-    mode = Plan(PAIR).edits()[0].composite
+    mode = AuditPlan(findings=PAIR).edits()[0].composite
     arms = [compose.compose(baseline, decoded, mode, sham=sham)[0].pixels for sham in (False, True)]
     assert np.array_equal(*arms)
     assert not np.array_equal(arms[0], baseline.pixels)
@@ -423,7 +428,9 @@ def test_a_finished_audit_opens_again(whole):
 
 
 def test_many_cases_are_in_the_record_as_number_and_hash(source, chosen, whole):
-    job = AuditJob(source, PAINTER, Readers({"judge": Judge.load()}), Plan(PAIR), QUICK)
+    job = AuditJob(
+        source, PAINTER, Readers({"judge": Judge.load()}), AuditPlan(findings=PAIR), QUICK
+    )
     job.cases = [Case(f"b{n}", f"p{n}") for n in range(1001)]
     cases = job.identity()["cases"]
     assert cases["count"] == 1001

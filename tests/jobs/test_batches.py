@@ -44,7 +44,7 @@ def _edit(data, editor, folder):
 
 def _plant(data, editor, folder):
     hosts = list(data.table["image_id"])
-    planting.run(data, hosts, editor, planting.Plan(FINDINGS), folder)
+    planting.run(data, hosts, editor, planting.PlantPlan(findings=FINDINGS), folder)
 
 
 @pytest.mark.parametrize("job", [_augment, _edit, _plant])

@@ -32,7 +32,9 @@ def edit(root, folder, editor=None, workers="serial"):
 def plant(root, folder, editor=None, workers="serial"):
     """Plant in eight pictures."""
     data = datasets.load(root)
-    plan = planting.Plan(FINDINGS, ((FINDINGS[0], FINDINGS[1]),), severities=("severe",))
+    plan = planting.PlantPlan(
+        findings=FINDINGS, pairs=((FINDINGS[0], FINDINGS[1]),), severities=("severe",)
+    )
     hosts = list(data.table["image_id"])
     planting.run(data, hosts, editor or slow(), plan, folder, workers=workers)
 

@@ -13,7 +13,12 @@ from roentmod.interfaces import Counterfactual
 from roentmod.jobs import plant as planting
 
 FINDINGS = ("Pleural Effusion", "Mass", "Edema")
-PLAN = planting.Plan(FINDINGS, (("Pleural Effusion", "Mass"),), severities=("moderate",))
+PLAN = planting.PlantPlan(
+    findings=FINDINGS,
+    pairs=(("Pleural Effusion", "Mass"),),
+    prevalence=0.35,
+    severities=("moderate",),
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same(source, made, tmp_path):
 
 
 def test_a_folder_holds_one_data_set(source, made):
-    other = planting.Plan(FINDINGS, correlation=0.5)
+    other = planting.PlantPlan(findings=FINDINGS, correlation=0.5)
     with pytest.raises(RunError, match="another plan"):
         planting.run(source, ["phantom-500"], Editor.load("painter"), other, made)
 
@@ -171,7 +176,7 @@ def test_where_nothing_comes_about_there_is_no_data_set(source, tmp_path):
 )
 def test_a_plan_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(DatasetError):
-        planting.Plan(**({"findings": FINDINGS} | wrong))
+        planting.PlantPlan(**({"findings": FINDINGS} | wrong))
 
 
 def test_unknown_hosts_are_refused(source, tmp_path):

@@ -95,8 +95,8 @@ def audit(
     for problem in source.problems:
         log.warning("%s", problem)
     chosen = datasets.baselines(source, count=baselines, split=split)
-    plan = auditing.Plan(
-        pack.own(map(finding, findings.split(",")))
+    plan = auditing.AuditPlan(
+        findings=pack.own(map(finding, findings.split(",")))
         if findings
         else fitting(models.values(), loaded_editor, judge),
         seeds=tuple(range(seeds)),
@@ -220,8 +220,8 @@ def validate(
     chosen = validation.choose(source, count=baselines, split=split)
     judge = judge_of(pack)
     names = pack.own(map(finding, findings.split(","))) if findings else fitting((), loaded, judge)
-    plan = validation.Plan(
-        names,
+    plan = validation.ValidatePlan(
+        findings=names,
         strength=strength,
         guidance_scale=guidance_scale,
         num_inference_steps=steps,

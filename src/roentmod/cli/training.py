@@ -68,13 +68,13 @@ def augment(
     from roentmod.jobs import augment as making
 
     pairs = tuple(_pair(text) for text in pair or [])
-    plan = making.Plan(
-        pack.own(map(finding, findings.split(","))),
+    plan = making.AugmentPlan(
+        findings=pack.own(map(finding, findings.split(","))),
         ratio=ratio,
-        labelling=making.Labelling(labels, pairs),
+        labelling=making.Labelling(policy=labels, pairs=pairs),
         gate_logit=gate,
-        baselines=with_baselines,
-        shams=with_shams,
+        with_baselines=with_baselines,
+        with_shams=with_shams,
     )
     source = datasets.with_validation(datasets.load(data))
     usual = "train" if "train" in set(source.table["split"]) else None
@@ -163,9 +163,9 @@ def plant(
     from roentmod.editors import Editor
     from roentmod.jobs import plant as planting
 
-    plan = planting.Plan(
-        tuple(findings.split(",")),
-        tuple(_both(text, "--pair") for text in pair or []),
+    plan = planting.PlantPlan(
+        findings=tuple(findings.split(",")),
+        pairs=tuple(_both(text, "--pair") for text in pair or []),
         correlation=correlation,
         prevalence=prevalence,
         planted=tuple(planted.split(",")),
@@ -234,9 +234,9 @@ def retrain(
     from roentmod.jobs import augment
     from roentmod.jobs import retrain as training
 
-    plan = training.Plan(
-        tuple(findings.split(",")),
-        tuple(_both(text, "--pair") for text in pair or []),
+    plan = training.RetrainPlan(
+        findings=tuple(findings.split(",")),
+        pairs=tuple(_both(text, "--pair") for text in pair or []),
         arms=cast("tuple[training.Arm, ...]", tuple(arms.split(","))),
         seeds=tuple(range(seeds)),
         model=model,

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,16 +24,17 @@ from roentmod import imaging
 from roentmod.datasets import Dataset
 from roentmod.edits import Edit, Severity
 from roentmod.errors import DatasetError, RunError
-from roentmod.findings import NO_FINDING, finding
+from roentmod.findings import NO_FINDING
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
 from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.plans import PlantPlan
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Row, Stage, Workers, read_record
 from roentmod.runs import run as carry_out
 from roentmod.store import atomic, canonical_hash
 
-__all__ = ["INDEX", "Plan", "PlantJob", "PlantResult", "draw", "load", "run"]
+__all__ = ["INDEX", "PlantJob", "PlantPlan", "PlantResult", "draw", "load", "run"]
 
 INDEX, RECORD = "index.csv", "planted.json"
 _FACTS = ("patient_id", "view", "age", "sex", "split", "site")
@@ -41,61 +42,7 @@ _FACTS = ("patient_id", "view", "age", "sex", "split", "site")
 _ROWS = 4_000
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is planted.
-
-    Attributes:
-        findings: what pictures may show; each is there with the chance `prevalence`.
-        pairs: (cause, read): where planted, `read` is a copy of `cause` with the chance
-            `correlation`, which is then exactly their correlation. A finding is in one pair only.
-        correlation: in [0, 1].
-        planted: splits in which pairs are correlated.
-        prevalence: in (0, 1).
-        severities: drawn from for every picture, one for all its findings.
-        shares: (split, share) of patients, for a source that has no splits.
-        seed: of all drawing.
-    """
-
-    findings: tuple[str, ...]
-    pairs: tuple[tuple[str, str], ...] = ()
-    correlation: float = 0.9
-    planted: tuple[str, ...] = ("train", "val")
-    prevalence: float = 0.35
-    severities: tuple[Severity, ...] = ("mild", "moderate", "severe")
-    shares: tuple[tuple[str, float], ...] = (("train", 0.6), ("val", 0.15), ("test", 0.25))
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Make names canonical and check everything.
-
-        Raises:
-            DatasetError: a finding of two pairs or of none listed, a number out of range, or an
-                unknown severity.
-            UnknownFindingError: a finding that is not in the catalogue.
-        """
-        object.__setattr__(self, "findings", tuple(finding(n).name for n in self.findings))
-        pairs = tuple((finding(a).name, finding(b).name) for a, b in self.pairs)
-        object.__setattr__(self, "pairs", pairs)
-        paired = [name for pair in pairs for name in pair]
-        strange = [name for name in paired if name not in self.findings]
-        if not self.findings or strange or len({*paired}) < len(paired):
-            raise DatasetError(
-                "Pairs are of two planted findings, each in one pair; got "
-                f"{', '.join(f'{a} > {b}' for a, b in pairs) or 'no finding'}. Correct the pairs."
-            )
-        if not (0 <= self.correlation <= 1 and 0 < self.prevalence < 1):
-            raise DatasetError(
-                "correlation is in [0, 1] and prevalence in (0, 1); got "
-                f"{self.correlation} and {self.prevalence}. Correct them."
-            )
-        unknown = [word for word in self.severities if word not in get_args(Severity)]
-        if unknown or not self.severities:
-            known = ", ".join(get_args(Severity))
-            raise DatasetError(f"Severities are of {known}; got {', '.join(unknown) or 'none'}.")
-
-
-def draw(host: str, split: str, plan: Plan) -> tuple[dict[str, bool], Severity]:
+def draw(host: str, split: str, plan: PlantPlan) -> tuple[dict[str, bool], Severity]:
     """Return what one host shows, and how severe; it depends on plan, id and split alone."""
     rng = _stream(host, plan, "labels")
     chance = dict(zip(plan.findings, rng.random(len(plan.findings)), strict=True))
@@ -139,7 +86,7 @@ def run(
     data: Dataset,
     hosts: Sequence[str],
     editor: RadiographEditor,
-    plan: Plan,
+    plan: PlantPlan,
     folder: Path,
     *,
     workers: str | Workers = "serial",
@@ -150,7 +97,7 @@ def run(
     A host in which the editor cannot work is left out, whatever it was to show.
 
     Args:
-        data: where hosts come from; without splits, patients are assigned by `Plan.shares`.
+        data: where hosts come from; without splits, patients are assigned by the plan.
         hosts: their image ids.
         editor: puts findings in; labels are as true as it is exact.
         plan: what is planted.
@@ -203,7 +150,7 @@ class PlantJob(EditingJob[PlantResult]):
 
     data: Dataset
     editor: RadiographEditor
-    plan: Plan
+    plan: PlantPlan
     facts: pd.DataFrame = field(default_factory=pd.DataFrame)
     kind = "plant"
     article = "a planted data set"
@@ -219,7 +166,7 @@ class PlantJob(EditingJob[PlantResult]):
         names = hashlib.sha256("\n".join(self.facts["host"]).encode()).hexdigest()
         return {
             "statement": STATEMENT,
-            "plan": asdict(self.plan),
+            "plan": self.plan.facts(),
             "data": {"name": self.data.name, "hosts": len(self.facts), "hosts_sha256": names},
             "editor": described(self.editor),
         }
@@ -305,7 +252,7 @@ def _name(host: str) -> str:
     return hashlib.sha256(host.encode()).hexdigest()[:16]
 
 
-def _split_of(patient: str, plan: Plan) -> str:
+def _split_of(patient: str, plan: PlantPlan) -> str:
     """Return the split of a patient of a source without splits."""
     at = float(_stream(patient, plan, "split").random()) * sum(s for _, s in plan.shares)
     for split, share in plan.shares:
@@ -315,6 +262,6 @@ def _split_of(patient: str, plan: Plan) -> str:
     return plan.shares[-1][0]
 
 
-def _stream(name: str, plan: Plan, what: str) -> np.random.Generator:
+def _stream(name: str, plan: PlantPlan, what: str) -> np.random.Generator:
     digest = hashlib.sha256(f"{what}/{plan.seed}/{name}".encode()).digest()
     return np.random.default_rng(list(digest[:16]))

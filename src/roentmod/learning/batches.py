@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod.errors import RetrainError
-from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, Plan, Task
+from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, RetrainPlan, Task
 
 __all__ = ["Draws", "Group", "balance", "cell_weights", "draws_of", "groups", "row_weights"]
 
@@ -48,7 +48,7 @@ class Group:
         return weights
 
 
-def groups(targets: Targets, plan: Plan) -> list[Group]:
+def groups(targets: Targets, plan: RetrainPlan) -> list[Group]:
     """Return the partitions of n rows that oversampling and reweighting even out.
 
     One per pair, of four groups; without pairs, one per finding, of two.
@@ -73,12 +73,12 @@ def _codes(labels: Targets) -> Rows:
     return codes.astype(np.int64)
 
 
-def row_weights(targets: Targets, plan: Plan) -> Floats:
+def row_weights(targets: Targets, plan: RetrainPlan) -> Floats:
     """Return how often `oversampling` draws each row, n: the mean of its groups' weights."""
     return np.asarray(np.mean([group.weights() for group in groups(targets, plan)], axis=0))
 
 
-def cell_weights(targets: Targets, plan: Plan) -> Floats:
+def cell_weights(targets: Targets, plan: RetrainPlan) -> Floats:
     """Return what each label's loss is multiplied by in `reweighting`, n x k.
 
     It is `Group.weights` for the heads of a group, their mean for a head of several, 1 for others.
@@ -132,7 +132,7 @@ class Draws:
 
 def draws_of(
     task: Task,
-    plan: Plan,
+    plan: RetrainPlan,
     targets: Targets,
     readable: NDArray[np.bool_],
     extra: tuple[Targets, NDArray[np.bool_]] | None,

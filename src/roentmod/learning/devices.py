@@ -15,7 +15,7 @@ from roentmod.errors import RetrainError
 from roentmod.learning.pictures import Pictures
 from roentmod.learning.samples import Samples
 from roentmod.learning.trainer import Course, Material
-from roentmod.plans.retrain import Plan, Precision, Task
+from roentmod.plans.retrain import Precision, RetrainPlan, Task
 
 __all__ = ["accelerator_of", "check_device", "facts_of", "seconds_per_step"]
 
@@ -87,7 +87,7 @@ def facts_of(accelerator: Any) -> dict[str, Any]:
     }
 
 
-def seconds_per_step(plan: Plan, device: str = "cpu") -> float:
+def seconds_per_step(plan: RetrainPlan, device: str = "cpu") -> float:
     """Return how long one step of a training takes here, in seconds, without looks at val.
 
     Raises:

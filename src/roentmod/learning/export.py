@@ -9,12 +9,12 @@ from io import BytesIO
 import torch
 from torch import nn
 
-from roentmod.plans.retrain import Plan
+from roentmod.plans.retrain import RetrainPlan
 
 __all__ = ["export"]
 
 
-def export(network: nn.Module, name: str, plan: Plan) -> dict[str, bytes]:
+def export(network: nn.Module, name: str, plan: RetrainPlan) -> dict[str, bytes]:
     """Return the files ``NAME.pt`` (weights), ``NAME.onnx`` (graph) and ``NAME.onnx.json`` (card).
 
     Args:

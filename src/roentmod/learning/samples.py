@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from roentmod.datasets import Dataset
 from roentmod.datasets.fields import FRONTAL, split_name
 from roentmod.errors import RetrainError
-from roentmod.plans.retrain import Plan
+from roentmod.plans.retrain import RetrainPlan
 from roentmod.radiograph import Radiograph
 
 __all__ = ["Samples", "check_labels", "check_patients", "first_pictures", "labelled"]
@@ -64,7 +64,7 @@ class Samples:
         return dict(zip(self.findings, cells.sum(axis=0).tolist(), strict=True))
 
 
-def labelled(data: Dataset, split: str | None, plan: Plan, name: str) -> Samples:
+def labelled(data: Dataset, split: str | None, plan: RetrainPlan, name: str) -> Samples:
     """Return the frontal pictures of a split that may be used and have a label.
 
     Args:
@@ -95,7 +95,7 @@ def labelled(data: Dataset, split: str | None, plan: Plan, name: str) -> Samples
     return Samples(name, facts, targets[kept], plan.findings, data.radiograph)
 
 
-def _targets(table: pd.DataFrame, plan: Plan) -> Floats:
+def _targets(table: pd.DataFrame, plan: RetrainPlan) -> Floats:
     absent = 0.0 if plan.unmentioned == "absent" else np.nan
     words = {"positive": 1.0, "negative": 0.0, "uncertain": np.nan, "unmentioned": absent}
     columns = [table[name].astype(str).map(words) for name in plan.findings]

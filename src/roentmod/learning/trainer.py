@@ -25,7 +25,7 @@ from roentmod.learning.batches import balance, cell_weights, draws_of
 from roentmod.learning.networks import build
 from roentmod.learning.pictures import Pictures
 from roentmod.learning.samples import Floats, Samples
-from roentmod.plans.retrain import Plan, Task
+from roentmod.plans.retrain import RetrainPlan, Task
 
 __all__ = ["Course", "Material", "State", "Trained", "answer", "area", "learning_rate"]
 
@@ -68,7 +68,7 @@ class Trained:
     facts: dict[str, Any]
 
 
-def learning_rate(step: int, plan: Plan) -> float:
+def learning_rate(step: int, plan: RetrainPlan) -> float:
     """Return the learning rate of a step (from 0): a linear warm-up, then half a cosine to 0."""
     warm = round(plan.warmup * plan.steps)
     if step < warm:
@@ -118,7 +118,7 @@ class Course:
         history: one row a look at val.
     """
 
-    def __init__(self, task: Task, material: Material, plan: Plan, accelerator: Any) -> None:
+    def __init__(self, task: Task, material: Material, plan: RetrainPlan, accelerator: Any) -> None:
         """Build it at step 0.
 
         Raises:

@@ -14,7 +14,7 @@ import torch
 from roentmod._optional import require
 from roentmod.interfaces import Progress
 from roentmod.learning.trainer import Course, Material, Trained
-from roentmod.plans.retrain import Plan, Task
+from roentmod.plans.retrain import RetrainPlan, Task
 from roentmod.store import atomic
 
 __all__ = ["checkpoint", "metrics", "train"]
@@ -36,7 +36,7 @@ def metrics(task: Task) -> str:
 def train(
     task: Task,
     material: Material,
-    plan: Plan,
+    plan: RetrainPlan,
     folder: Path,
     accelerator: Any,
     *,

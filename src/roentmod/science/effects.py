@@ -14,7 +14,6 @@ ratios say how much of the other finding the pictures really show (*leakage*), w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from roentmod.errors import AuditError
+from roentmod.plans.audit import Rules
 from roentmod.science import stats
 
 __all__ = [
@@ -61,49 +60,6 @@ _DOSE = ["severity", "strength", "seed", "read_finding"]
 PREDICTIONS: tuple[str, ...] = (*_PAIR[:4], "edit_id", "action", "arm", "edited_finding", *_DOSE)
 PREDICTIONS += ("logit_baseline", "logit_edited")
 Verdict = Literal["shortcuts found", "no shortcut beyond the margin", "undecided"]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What counts as what; stated in every report.
-
-    Attributes:
-        margin: largest off-target effect that is let pass, as a share of the read finding's own
-            on-target effect.
-        level: of all intervals; 1 - level is the false discovery rate.
-        gate_logit: net change of the judge's logit for the edited finding from which it is seen.
-        fewest: patients below which a cell is not judged.
-        exact: the editor changes nothing but the requested finding (the painter), so that
-            what the judge sees besides is the judge's error and no leakage.
-        resamples: bootstrap resamples of patients.
-        flips: random sign flips where not all can be tried.
-        seed: of resamples, flips and permutations.
-    """
-
-    margin: float = 0.2
-    level: float = 0.95
-    gate_logit: float = 1.0
-    fewest: int = 10
-    exact: bool = False
-    resamples: int = 2000
-    flips: int = 9999
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            AuditError: a value out of its range.
-        """
-        for name, good, rule in (
-            ("margin", 0 < self.margin <= 1, "in (0, 1]"),
-            ("level", 0.5 <= self.level < 1, "in [0.5, 1)"),
-            ("fewest", self.fewest >= 3, "3 or more"),
-            ("resamples", self.resamples >= 200, "200 or more"),
-            ("flips", self.flips >= 199, "199 or more"),
-        ):
-            if not good:
-                raise AuditError(f"{name} must be {rule}; got {getattr(self, name)}.")
 
 
 def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -5,10 +5,17 @@ import shutil
 import pytest
 
 from roentmod.jobs import augment
-from roentmod.jobs.augment import Plan
+from roentmod.jobs.augment import AugmentPlan
 from tests.jobs.augment.parts import FINDINGS, Dabber, Eye, chosen, write_source
 
-PLAN = Plan(FINDINGS, ratio=2, baselines=True, shams=True, severities=("mild", "severe"), shard=12)
+PLAN = AugmentPlan(
+    findings=FINDINGS,
+    ratio=2,
+    with_baselines=True,
+    with_shams=True,
+    severities=("mild", "severe"),
+    shard=12,
+)
 
 
 @pytest.fixture(scope="session")

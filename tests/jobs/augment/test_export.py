@@ -11,7 +11,7 @@ from PIL import Image
 
 from roentmod.errors import DatasetError
 from roentmod.jobs import augment
-from roentmod.jobs.augment import Labelling, Plan
+from roentmod.jobs.augment import AugmentPlan, Labelling
 from tests.jobs.augment.parts import FINDINGS, Dabber, Eye
 
 
@@ -20,8 +20,8 @@ def made(split_source, tmp_path_factory):
     """A set of two splits with soft labels and one pair unlabelled."""
     from roentmod import datasets
 
-    labelling = Labelling("soft", (("Cardiomegaly", "Edema", "masked"),))
-    plan = Plan(FINDINGS, ratio=2, baselines=True, labelling=labelling)
+    labelling = Labelling(policy="soft", pairs=(("Cardiomegaly", "Edema", "masked"),))
+    plan = AugmentPlan(findings=FINDINGS, ratio=2, with_baselines=True, labelling=labelling)
     folder = tmp_path_factory.mktemp("export") / "set"
     chosen = datasets.baselines(split_source).table
     return augment.run(split_source, chosen, Dabber(), plan, folder, judge=Eye())

@@ -88,7 +88,7 @@ def test_the_result_is_the_same_whoever_makes_it(tmp_path):
 
     data = datasets.load("phantoms:6:50")
     names = ("Cardiomegaly", "Pleural Effusion")
-    plan = augment.Plan(names, severities=("severe",), gate_logit=None)
+    plan = augment.AugmentPlan(findings=names, severities=("severe",), gate_logit=None)
     for workers in ("serial", "processes:2"):
         folder = tmp_path / workers.partition(":")[0]
         painter = Editor.load("painter")

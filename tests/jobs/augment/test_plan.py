@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from roentmod.errors import DatasetError, EditError
 from roentmod.findings import FINDINGS
-from roentmod.jobs.augment import Labelling, Plan
+from roentmod.jobs.augment import AugmentPlan, Labelling
 from roentmod.science.cooccurrence import CoOccurrence
 
 NAMES = tuple(item.name for item in FINDINGS[1:])
@@ -29,7 +29,7 @@ MATRIX = CoOccurrence.from_json(
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 40), k=st.integers(1, 9), share=st.floats(0.01, 1), seed=st.integers(0, 5))
 def test_findings_are_dealt_evenly(n, k, share, seed):
-    plan = Plan(NAMES[:k], ratio=share * k, seed=seed)
+    plan = AugmentPlan(findings=NAMES[:k], ratio=share * k, seed=seed)
     dealt = plan.assign(f"picture {i}" for i in range(n))
     assert len(dealt) == n
     each = [[edit.findings[0] for edit in edits] for edits in dealt.values()]
@@ -44,25 +44,29 @@ def test_findings_are_dealt_evenly(n, k, share, seed):
 
 def test_order_changes_nothing_and_the_seed_does():
     names = [f"picture {i}" for i in range(30)]
-    plan = Plan(NAMES[:3], ratio=2, severities=("mild", "severe"))
+    plan = AugmentPlan(findings=NAMES[:3], ratio=2, severities=("mild", "severe"))
     one, other = plan.assign(names), plan.assign(reversed(names))
     assert list(one.items()) == list(other.items())
     assert {edit.severity for edits in one.values() for edit in edits} == {"mild", "severe"}
-    another = Plan(NAMES[:3], ratio=2, severities=("mild", "severe"), seed=1).assign(names)
+    another = AugmentPlan(
+        findings=NAMES[:3], ratio=2, severities=("mild", "severe"), seed=1
+    ).assign(names)
     assert list(one) != list(another)
 
 
 def test_all_findings_once():
-    dealt = Plan(NAMES[:4], ratio=4).assign("abcdef")
+    dealt = AugmentPlan(findings=NAMES[:4], ratio=4).assign("abcdef")
     assert all([e.findings[0] for e in edits] == list(NAMES[:4]) for edits in dealt.values())
 
 
 def test_policies_by_pair():
     labelling = Labelling(
-        "soft", pairs=(("oedema", "Hernia", "masked"), ("Mass", "Edema", "isolated"))
+        policy="soft", pairs=(("oedema", "Hernia", "masked"), ("Mass", "Edema", "isolated"))
     )
     heads = ("Edema", "Mass", "Hernia")
-    targets = Labelling("soft", labelling.pairs, heads).targets(("Edema", "Mass"), MATRIX)
+    targets = Labelling(policy="soft", pairs=labelling.pairs, heads=heads).targets(
+        ("Edema", "Mass"), MATRIX
+    )
     assert list(targets) == ["Edema", "Mass"]
     assert targets["Edema"]["Edema"] == 1
     assert targets["Edema"]["Mass"] == 0.2
@@ -70,10 +74,10 @@ def test_policies_by_pair():
     assert targets["Mass"] == {"Edema": 0, "Mass": 1, "Hernia": 0}
     plain = Labelling().targets(("Edema", "Mass"), None)
     assert plain == {"Edema": {"Edema": 1, "Mass": 0}, "Mass": {"Edema": 0, "Mass": 1}}
-    masked = Labelling("masked").targets(("Edema", "Mass"), None)
+    masked = Labelling(policy="masked").targets(("Edema", "Mass"), None)
     assert math.isnan(masked["Mass"]["Edema"])
-    assert Labelling("masked", (("Edema", "Mass", "soft"),)).needs_rates
-    assert not Labelling("masked").needs_rates
+    assert Labelling(policy="masked", pairs=(("Edema", "Mass", "soft"),)).needs_rates
+    assert not Labelling(policy="masked").needs_rates
 
 
 @pytest.mark.parametrize(
@@ -86,25 +90,25 @@ def test_policies_by_pair():
 )
 def test_a_soft_label_needs_a_rate(added, heads):
     with pytest.raises(DatasetError, match="it has none of"):
-        Labelling("soft", heads=heads).targets(added, MATRIX)
+        Labelling(policy="soft", heads=heads).targets(added, MATRIX)
     with pytest.raises(DatasetError, match="it has none of"):
-        Labelling("soft").targets(("Edema", "Mass"), None)
+        Labelling(policy="soft").targets(("Edema", "Mass"), None)
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Plan(()), "got none"),
-        (lambda: Plan(("Edema", "oedema")), "Name each once"),
-        (lambda: Plan(("No Finding",)), "not No Finding"),
-        (lambda: Plan(("Edema",), ratio=1.5), r"\(0, 1\]"),
-        (lambda: Plan(("Edema",), ratio=0), "got 0"),
-        (lambda: Plan(("Edema",), shard=0), "1 to 100,000"),
-        (lambda: Labelling("hard"), "got 'hard'"),
+        (lambda: AugmentPlan(findings=()), "got none"),
+        (lambda: AugmentPlan(findings=("Edema", "oedema")), "Name each once"),
+        (lambda: AugmentPlan(findings=("No Finding",)), "not No Finding"),
+        (lambda: AugmentPlan(findings=("Edema",), ratio=1.5), r"\(0, 1\]"),
+        (lambda: AugmentPlan(findings=("Edema",), ratio=0), "got 0"),
+        (lambda: AugmentPlan(findings=("Edema",), shard=0), "1 to 100,000"),
+        (lambda: Labelling(policy="hard"), "got 'hard'"),
         (lambda: Labelling(pairs=(("Edema", "Mass", "hard"),)), "got 'hard'"),
         (lambda: Labelling(pairs=(("Edema", "oedema", "soft"),)), "two different findings"),
         (lambda: Labelling(heads=("Mass",)).targets(("Edema",), None), "got 'Edema' besides"),
-        (lambda: Plan(("Edema",)).assign(["a", "b", "a"]), "got 'a' again"),
+        (lambda: AugmentPlan(findings=("Edema",)).assign(["a", "b", "a"]), "got 'a' again"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(make, said):
@@ -114,6 +118,6 @@ def test_what_cannot_be_meant_is_refused(make, said):
 
 def test_an_edit_that_cannot_be_is_refused_before_any_work():
     with pytest.raises(EditError, match="strength"):
-        Plan(("Edema",), strength=2)
-    with pytest.raises(EditError, match="severity"):
-        Plan(("Edema",), severities=("awful",))
+        AugmentPlan(findings=("Edema",), strength=2)
+    with pytest.raises(DatasetError, match=r"severities.*one of mild"):
+        AugmentPlan(findings=("Edema",), severities=("awful",))

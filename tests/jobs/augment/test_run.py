@@ -15,7 +15,7 @@ from roentmod import datasets, imaging
 from roentmod.edits import Edit
 from roentmod.errors import DatasetError, EditError, InputError, RunError
 from roentmod.jobs import augment
-from roentmod.jobs.augment import Labelling, Plan
+from roentmod.jobs.augment import AugmentPlan, Labelling
 from roentmod.science.cooccurrence import from_labels
 from roentmod.store import file_sha256
 from tests.jobs.augment.conftest import PLAN
@@ -177,7 +177,7 @@ def test_a_killed_run_loses_one_baseline(whole, drawn, some, tmp_path, files):
 
 def test_a_silent_judge_is_asked_again(drawn, some, tmp_path):
     few = some.head(3)
-    plan = Plan(FINDINGS, ratio=1)
+    plan = AugmentPlan(findings=FINDINGS, ratio=1)
     lost = again(drawn, few, tmp_path, plan=plan, judge=Eye(silent=True)).manifest
     assert set(lost["status"]) == {"classifier_failed"}
     assert lost["message"].str.contains("nobody there").all()
@@ -190,7 +190,7 @@ def test_an_editor_that_breaks_is_asked_again(drawn, some, tmp_path):
         if call == 2:
             raise RuntimeError("out of\nmemory")
 
-    plan = Plan(FINDINGS, baselines=True)
+    plan = AugmentPlan(findings=FINDINGS, with_baselines=True)
     result = again(drawn, some.head(4), tmp_path, plan=plan, editor=Dabber(stop=stop))
     lost = result.manifest[result.manifest["status"] == "editor_failed"]
     assert lost["arm"].tolist() == ["baseline", "counterfactual"]
@@ -221,7 +221,7 @@ def test_what_the_judge_cannot_read_is_not_gated_and_said(drawn, some, tmp_path)
 
 
 def test_without_a_gate_all_is_taken(drawn, some, tmp_path):
-    plan = Plan(("Edema",), gate_logit=None)
+    plan = AugmentPlan(findings=("Edema",), gate_logit=None)
     result = again(drawn, some.head(2), tmp_path, plan=plan, judge=Eye(silent=True))
     assert set(result.manifest["status"]) == {"ok"}
     assert result.record["judge"] is None
@@ -237,7 +237,7 @@ def test_what_fails_is_listed_and_spares_the_rest(drawn, some, tmp_path):
                 raise InputError("gone.png: it is no picture")
             return drawn.radiograph(image_id)
 
-    plan = Plan(FINDINGS, ratio=3, baselines=True, shams=True)
+    plan = AugmentPlan(findings=FINDINGS, ratio=3, with_baselines=True, with_shams=True)
     editor = Dabber(broken=("Edema",))
     result = again(Source(), some.head(3), tmp_path, plan=plan, editor=editor)
     bad = result.manifest[result.manifest["baseline_id"] == some["baseline_id"].iloc[0]]
@@ -259,8 +259,8 @@ def test_soft_and_masked_labels_are_written_with_their_source(drawn, some, tmp_p
         }
     )
     rates = from_labels(table, source="five patients of this test")
-    labelling = Labelling("soft", pairs=(("Cardiomegaly", "Edema", "masked"),))
-    plan = Plan(FINDINGS, labelling=labelling)
+    labelling = Labelling(policy="soft", pairs=(("Cardiomegaly", "Edema", "masked"),))
+    plan = AugmentPlan(findings=FINDINGS, labelling=labelling)
     result = augment.run(drawn, some, Dabber(), plan, tmp_path, judge=Eye(), rates=rates)
     kinds = result.training.groupby("edited_finding")[list(FINDINGS)].first()
     heart = result.training[result.training["edited_finding"] == "Cardiomegaly"]
@@ -281,7 +281,7 @@ def test_soft_and_masked_labels_are_written_with_their_source(drawn, some, tmp_p
     assert other.record["cooccurrence"] is None
     pictures = {k: v for k, v in files(tmp_path).items() if k.startswith(("images", "parts"))}
     editor = Dabber()
-    rerun = augment.run(drawn, some, editor, Plan(FINDINGS), tmp_path, judge=Eye())
+    rerun = augment.run(drawn, some, editor, AugmentPlan(findings=FINDINGS), tmp_path, judge=Eye())
     assert editor.calls == 0
     pd.testing.assert_frame_equal(rerun.manifest, other.manifest)
     pd.testing.assert_frame_equal(augment.load(tmp_path).manifest, other.manifest)
@@ -290,7 +290,7 @@ def test_soft_and_masked_labels_are_written_with_their_source(drawn, some, tmp_p
 
 
 def test_soft_labels_come_from_the_shipped_matrix_by_default(drawn, some, tmp_path):
-    plan = Plan(("Cardiomegaly", "Edema"), labelling=Labelling("soft"))
+    plan = AugmentPlan(findings=("Cardiomegaly", "Edema"), labelling=Labelling(policy="soft"))
     result = augment.run(drawn, some.head(2), Dabber(), plan, tmp_path, judge=Eye())
     matrix = augment.load_cooccurrence()
     heart = result.training[result.training["edited_finding"] == "Cardiomegaly"]
@@ -300,7 +300,9 @@ def test_soft_labels_come_from_the_shipped_matrix_by_default(drawn, some, tmp_pa
 
 def test_another_set_does_not_take_the_folder(whole, drawn, some, copy, files):
     before = files(copy)
-    other = Plan(FINDINGS, ratio=2, baselines=True, shams=True, gate_logit=2.0)
+    other = AugmentPlan(
+        findings=FINDINGS, ratio=2, with_baselines=True, with_shams=True, gate_logit=2.0
+    )
     for changes, said in (
         ({"plan": other}, "another plan"),
         ({"judge": Eye(FINDINGS[:2])}, "another not_gated"),
@@ -333,7 +335,9 @@ def test_wrong_baselines_are_refused(split_source, some, drawn, tmp_path):
 
 def test_a_plain_folder_reads_it_back(split_source, tmp_path):
     clean = datasets.baselines(split_source).table
-    plan = Plan(FINDINGS, baselines=True, shams=True, labelling=Labelling("soft"))
+    plan = AugmentPlan(
+        findings=FINDINGS, with_baselines=True, with_shams=True, labelling=Labelling(policy="soft")
+    )
     result = again(split_source, clean, tmp_path / "run", plan=plan, editor=Dabber())
     loaded = datasets.load(tmp_path / "run")
     assert [str(one) for one in loaded.problems] == []
@@ -362,7 +366,7 @@ def test_sources_of_eight_bits_stay_at_eight(tmp_path):
     text = "path,labels,patient_id,age\na.png,No Finding,p,40\n"
     (tmp_path / "data" / "index.csv").write_text(text)
     data = datasets.load(tmp_path / "data")
-    plan = Plan(("Cardiomegaly",), baselines=True)
+    plan = AugmentPlan(findings=("Cardiomegaly",), with_baselines=True)
     result = again(data, chosen(data), tmp_path / "run", plan=plan)
     bits = [imaging.read(result.folder / path).bits for path in result.training["path"]]
     assert bits == [8, 8]
@@ -373,7 +377,7 @@ def test_sources_of_eight_bits_stay_at_eight(tmp_path):
 
 def test_progress_counts_baselines(drawn, some, tmp_path):
     seen = []
-    plan = Plan(("Edema",), ratio=0.5, gate_logit=None)
+    plan = AugmentPlan(findings=("Edema",), ratio=0.5, gate_logit=None)
     augment.run(
         drawn, some, Dabber(), plan, tmp_path, progress=lambda *numbers: seen.append(numbers)
     )
@@ -385,7 +389,9 @@ def test_the_painter_on_phantoms_passes_the_bundled_judge(tmp_path):
     from roentmod.editors import Editor
 
     data = datasets.load("phantoms:4:50")
-    plan = Plan(("Cardiomegaly", "Pleural Effusion"), ratio=1, severities=("severe",))
+    plan = AugmentPlan(
+        findings=("Cardiomegaly", "Pleural Effusion"), ratio=1, severities=("severe",)
+    )
     result = augment.run(data, chosen(data), Editor.load("painter"), plan, tmp_path)
     counts = result.counts()
     assert counts.to_numpy().sum() == 4

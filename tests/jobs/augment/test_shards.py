@@ -18,12 +18,12 @@ from PIL import Image
 from roentmod import datasets, imaging, store
 from roentmod.errors import DatasetError, RunError
 from roentmod.jobs import augment
-from roentmod.jobs.augment import Labelling, Plan, shards, stores
+from roentmod.jobs.augment import AugmentPlan, Labelling, shards, stores
 from roentmod.runs import journal
 from tests.jobs.augment.parts import FINDINGS, Dabber, Eye
 from tests.runs import kill
 
-PLAN = Plan(FINDINGS, ratio=2, baselines=True, shams=True)
+PLAN = AugmentPlan(findings=FINDINGS, ratio=2, with_baselines=True, with_shams=True)
 FORMS = ("webdataset", "parquet")
 
 
@@ -119,7 +119,13 @@ def test_what_is_mended_later_gives_the_same_shards(split_source, clean, tmp_pat
 
 @pytest.mark.parametrize("form", FORMS)
 def test_other_labels_write_the_shards_again(split_source, clean, tmp_path, files, form):
-    soft = Plan(FINDINGS, ratio=2, baselines=True, shams=True, labelling=Labelling("soft"))
+    soft = AugmentPlan(
+        findings=FINDINGS,
+        ratio=2,
+        with_baselines=True,
+        with_shams=True,
+        labelling=Labelling(policy="soft"),
+    )
     fresh = make(split_source, clean, tmp_path / "fresh", form, plan=soft)
     make(split_source, clean, tmp_path / "run", form)
     editor = Dabber()
@@ -160,7 +166,13 @@ def test_shards_that_were_cut_off_while_they_took_their_place(
 
         return step
 
-    soft = Plan(FINDINGS, ratio=2, baselines=True, shams=True, labelling=Labelling("soft"))
+    soft = AugmentPlan(
+        findings=FINDINGS,
+        ratio=2,
+        with_baselines=True,
+        with_shams=True,
+        labelling=Labelling(policy="soft"),
+    )
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", cut(Path.rename))
         patched.setattr(shards.shutil, "rmtree", cut(shutil.rmtree))

@@ -4,7 +4,7 @@ import numpy as np
 
 from roentmod import datasets, imaging
 from roentmod.jobs import augment
-from roentmod.jobs.retrain import Plan
+from roentmod.jobs.retrain import RetrainPlan
 from roentmod.learning.pictures import make_block, open_blocks
 from roentmod.radiograph import Radiograph
 from tests.jobs.augment.parts import FINDINGS, Dabber
@@ -47,7 +47,7 @@ def write_data(folder, splits, *, first=0, prefix="p"):
 def write_training_set(data, folder):
     """Make counterfactuals of the training patients without a finding, with shams."""
     chosen = datasets.baselines(data, split="train").table
-    plan = augment.Plan(FINDINGS, ratio=2, shams=True, gate_logit=None)
+    plan = augment.AugmentPlan(findings=FINDINGS, ratio=2, with_shams=True, gate_logit=None)
     return augment.run(data, chosen, Dabber(), plan, folder)
 
 
@@ -56,7 +56,7 @@ def tiny(**changes):
     options = {"findings": FINDINGS, "pairs": (FINDINGS[:2],), "model": "small", "size": 16}
     options |= {"through": 32, "steps": 6, "batch": 8, "evaluate_every": 2, "seeds": (0,)}
     options |= {"arms": ("erm",), "ema": 0.5, "learning_rate": 3e-3}
-    return Plan(**(options | changes))
+    return RetrainPlan(**(options | changes))
 
 
 def gathered(samples, folder, size, through):

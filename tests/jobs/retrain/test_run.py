@@ -108,7 +108,7 @@ def test_the_registered_plan_says_what_will_be_compared(whole, made):
 
 def test_a_finished_run_does_nothing_again_and_can_be_loaded(whole, data, made, tests):
     before = stat(whole.folder)
-    plan = retrain.Plan(**json.loads((whole.folder / "plan.json").read_text())["plan"])
+    plan = retrain.RetrainPlan(**json.loads((whole.folder / "plan.json").read_text())["plan"])
     again = retrain.run(data, plan, whole.folder, training_set=made, tests=tests)
     assert stat(whole.folder) == before
     for other in (again, retrain.load(whole.folder)):
@@ -133,7 +133,7 @@ def test_another_retraining_does_not_take_the_folder(whole, data, made, tests):
     plan = tiny(arms=ARMS, seeds=(0, 3))
     before = stat(whole.folder)
     for changes, said in (
-        ({"plan": replace(plan, steps=7)}, "another plan"),
+        ({"plan": plan.but(steps=7)}, "another plan"),
         ({"tests": {"inside": tests["inside"]}}, "another tests, comparisons"),
         ({"data": replace(data, table=data.table.assign(age=30.0))}, "another train, val, tests"),
     ):

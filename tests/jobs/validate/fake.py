@@ -10,7 +10,7 @@ from roentmod.datasets.phantom import phantom
 from roentmod.errors import EditError
 from roentmod.interfaces import Counterfactual
 from roentmod.jobs import validate as validation
-from roentmod.jobs.validate import Plan, choose
+from roentmod.jobs.validate import ValidatePlan, choose
 from roentmod.jobs.validate.prompts import wordings
 
 SIZE = 128
@@ -141,7 +141,7 @@ def run(data, folder, editor, *, chosen=None, **changes):
         data,
         choose(data, split="test") if chosen is None else chosen,
         editor,
-        Plan(FINDINGS, **(SMALL | changes)),
+        ValidatePlan(findings=FINDINGS, **(SMALL | changes)),
         folder,
         extractor=Blocks(),
         classifier=Meter(),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from roentmod.errors import AuditError
-from roentmod.jobs.validate import Plan, Rule, choose
+from roentmod.jobs.validate import Rule, ValidatePlan, choose
 from tests.jobs.validate.fake import FINDINGS, Stamp, run
 
 
@@ -211,7 +211,7 @@ def test_a_missing_edit_is_an_item(data, tmp_path):
 )
 def test_a_wrong_plan_is_refused(wrong, said):
     with pytest.raises(AuditError, match=said):
-        Plan(**wrong)
+        ValidatePlan(**wrong)
 
 
 def test_no_baseline_is_refused(data, tmp_path):
@@ -220,4 +220,4 @@ def test_no_baseline_is_refused(data, tmp_path):
 
 
 def test_the_rule_is_part_of_the_plan():
-    assert Plan(FINDINGS, rule=Rule(identity=0.5)).rule.identity == 0.5
+    assert ValidatePlan(findings=FINDINGS, rule=Rule(identity=0.5)).rule.identity == 0.5

@@ -23,17 +23,18 @@ from roentmod.findings import finding
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs.audit.job import AuditJob, Case
 from roentmod.jobs.audit.judgement import assess
-from roentmod.jobs.audit.plan import AuditResult, ClassifierResult, Doses, Example, Plan
 from roentmod.jobs.audit.readers import Readers
+from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
+from roentmod.plans import AuditPlan, Doses, Rules
 from roentmod.runs import Stages, Workers
-from roentmod.science.effects import JUDGE, Rules
+from roentmod.science.effects import JUDGE
 
 __all__ = [
+    "AuditPlan",
     "AuditResult",
     "ClassifierResult",
     "Doses",
     "Example",
-    "Plan",
     "Rules",
     "assess",
     "load",
@@ -46,7 +47,7 @@ def run(
     baselines: pd.DataFrame,
     editor: RadiographEditor,
     classifiers: Mapping[str, Classifier],
-    plan: Plan,
+    plan: AuditPlan,
     folder: Path,
     *,
     rules: Rules | None = None,
@@ -102,7 +103,7 @@ def load(folder: Path) -> AuditResult:
 def _check(
     baselines: pd.DataFrame,
     classifiers: Mapping[str, Classifier],
-    plan: Plan,
+    plan: AuditPlan,
     judge: Classifier | None,
 ) -> None:
     """Refuse an audit that cannot be run.
@@ -137,7 +138,7 @@ def _carrying(data: Dataset, name: str, count: int, split: str | None) -> pd.Dat
     return datasets.positives(data, name, count=count, split=split).table
 
 
-def _labelled(data: Dataset, plan: Plan) -> tuple[list[tuple[str, str]], pd.DataFrame]:
+def _labelled(data: Dataset, plan: AuditPlan) -> tuple[list[tuple[str, str]], pd.DataFrame]:
     """Return image and patient of the unedited radiographs to read, and what is known of each."""
     names = list(plan.findings)
     if not plan.stress:

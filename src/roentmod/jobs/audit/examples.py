@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from roentmod.edits import Edit
 from roentmod.imaging import provenance
 from roentmod.interfaces import RadiographEditor, Source
 from roentmod.jobs.audit.judgement import read_table
-from roentmod.jobs.audit.plan import AuditResult, ClassifierResult, Plan
+from roentmod.jobs.audit.result import AuditResult, ClassifierResult
+from roentmod.plans import AuditPlan
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
 from roentmod.store import write_json
@@ -28,7 +29,9 @@ _LONGEST = 512
 Row = dict[str, Any]
 
 
-def illustrate(result: AuditResult, plan: Plan, source: Source, editor: RadiographEditor) -> None:
+def illustrate(
+    result: AuditResult, plan: AuditPlan, source: Source, editor: RadiographEditor
+) -> None:
     """Make again, and save, the pairs that the report shows; edits are deterministic.
 
     For each classifier the shortcuts, largest first, or without any the largest off-target effect;
@@ -62,12 +65,12 @@ def _shown(one: ClassifierResult) -> list[tuple[str, str]]:
     return [(str(largest["edited"]), str(largest["read"]))]
 
 
-def _typical(one: ClassifierResult, result: AuditResult, plan: Plan) -> Iterator[Row]:
+def _typical(one: ClassifierResult, result: AuditResult, plan: AuditPlan) -> Iterator[Row]:
     """Yield what the list of examples says of a classifier's pairs, less their files."""
     cells = _shown(one)
     if not cells:
         return
-    rules = Rules(**{field.name: result.plan[field.name] for field in fields(Rules)})
+    rules = Rules(**{name: result.plan[name] for name in Rules.model_fields})
     seen = effects.net_effects(read_table(result.folder, "predictions", JUDGE))
     counted, _ = effects.gate(seen, rules)
     rows = read_table(result.folder, "predictions", one.name)

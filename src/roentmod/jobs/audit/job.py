@@ -7,7 +7,7 @@ judge. What the readers say is kept as lists of logits and becomes rows at the e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,11 +24,12 @@ from roentmod.errors import InputError
 from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor, described
 from roentmod.jobs.audit.examples import illustrate
 from roentmod.jobs.audit.judgement import RECORD, TABLES, assess, judged, with_examples
-from roentmod.jobs.audit.plan import AuditResult, Plan
 from roentmod.jobs.audit.readers import Readers
+from roentmod.jobs.audit.result import AuditResult
+from roentmod.plans import AuditPlan, Rules
 from roentmod.radiograph import Radiograph
 from roentmod.runs import AGAIN, Done, Job, Made, Part, Row, Stage, Task
-from roentmod.science.effects import JUDGE, Rules
+from roentmod.science.effects import JUDGE
 from roentmod.store import atomic, canonical_hash
 
 __all__ = ["AuditJob", "Batch", "Case"]
@@ -74,7 +75,7 @@ class AuditJob(Job[AuditResult]):
     data: Dataset
     editor: RadiographEditor
     readers: Readers
-    plan: Plan
+    plan: AuditPlan
     rules: Rules
     cases: Sequence[Case] = ()
     labelled: Sequence[tuple[str, str]] = ()
@@ -96,7 +97,7 @@ class AuditJob(Job[AuditResult]):
         cases = [[case.baseline_id, case.patient_id] for case in self.cases]
         labelled = [self.labelled, self.states.to_csv()]
         return {
-            "plan": asdict(self.plan),
+            "plan": self.plan.facts(),
             "data": described(self.data),
             "editor": described(self.editor),
             "judge": readers.pop(JUDGE),
@@ -106,7 +107,7 @@ class AuditJob(Job[AuditResult]):
             "pairs": sum(len(self.edits[case.removed]) for case in self.cases),
             "levels": self.plan.levels(),
             "stress_findings": self.plan.findings,
-            "rules": asdict(self.rules),
+            "rules": self.rules.facts(),
             "labelled": canonical_hash(labelled)[:16],
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from roentmod.classifiers import checks
 from roentmod.errors import AuditError
-from roentmod.jobs.audit.plan import AuditResult, ClassifierResult, Example
+from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
 
@@ -94,7 +94,7 @@ def judged(folder: Path, record: Mapping[str, Any], rules: Rules | None = None) 
         )
     planned = int(record["pairs"]) * len(record["classifiers"])
     return AuditResult(
-        plan=record["plan"] | asdict(rules) | {"n_baselines": len(baselines)},
+        plan=record["plan"] | rules.facts() | {"n_baselines": len(baselines)},
         provenance=record["provenance"]
         | {key: record[key] for key in ("editor", "data", "judge", "classifiers")},
         baselines=baselines,
@@ -174,7 +174,7 @@ def _tables(
         "gate": gate,
         "verdict": effects.verdict(cells) if len(cells) else "undecided",
         "score": effects.score(cells) if len(cells) else float("nan"),
-        "reverse": effects.cells(undone, undone_own, replace(rules, exact=False)),
+        "reverse": effects.cells(undone, undone_own, rules.but(exact=False)),
         "doses": effects.doses(dosed, levels, rules),
         "subgroups": effects.subgroups(matrix, _patients(baselines), ATTRIBUTES, rules),
     }

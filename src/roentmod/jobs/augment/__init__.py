@@ -27,19 +27,19 @@ from roentmod.jobs.augment.export import Form, export
 from roentmod.jobs.augment.job import AugmentJob, Case
 from roentmod.jobs.augment.manifest import check, labels_of
 from roentmod.jobs.augment.matrix import load_cooccurrence, save_cooccurrence
-from roentmod.jobs.augment.plan import Labelling, Plan, Policy
 from roentmod.jobs.augment.result import AugmentResult, load, relabel
 from roentmod.jobs.augment.stores import put
+from roentmod.plans import AugmentPlan, Labelling, Policy
 from roentmod.runs import Workers
 from roentmod.runs import run as carry_out
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = [
+    "AugmentPlan",
     "AugmentResult",
     "Form",
     "Labelling",
     "Pictures",
-    "Plan",
     "Policy",
     "check",
     "export",
@@ -62,7 +62,7 @@ def run(
     data: Dataset,
     baselines: pd.DataFrame,
     editor: RadiographEditor,
-    plan: Plan,
+    plan: AugmentPlan,
     folder: Path,
     *,
     judge: Classifier | None = None,
@@ -103,7 +103,9 @@ def run(
     cases = _cases(plan, facts["baseline_id"])
     gating = None if plan.gate_logit is None else judge or Judge.load()
     form = _form(
-        pictures, sum(len(case.edits) + (plan.baselines + plan.shams) for case in cases), store
+        pictures,
+        sum(len(case.edits) + (plan.with_baselines + plan.with_shams) for case in cases),
+        store,
     )
     # What the editor cannot do is said before anything is done.
     editor.edit([], list(dict.fromkeys(edit for case in cases for edit in case.edits)))
@@ -124,11 +126,11 @@ def _form(pictures: Pictures, planned: int, store: str | None) -> str:
     return "files" if planned <= _FILES and store is None else "webdataset"
 
 
-def _cases(plan: Plan, names: Iterable[str]) -> list[Case]:
+def _cases(plan: AugmentPlan, names: Iterable[str]) -> list[Case]:
     """Return the cases in order, folders of loose pictures filled to `plan.shard` planned ones."""
     cases, shard, filled = [], 0, 0
     for name, edits in plan.assign(names).items():
-        planned = len(edits) + plan.baselines + plan.shams
+        planned = len(edits) + plan.with_baselines + plan.with_shams
         if not planned:
             continue
         if filled and filled + planned > plan.shard:

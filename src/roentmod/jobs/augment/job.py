@@ -25,10 +25,10 @@ from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor, described
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.augment.manifest import MANIFEST, Row, labelled, written
-from roentmod.jobs.augment.plan import Plan
 from roentmod.jobs.augment.result import RECORD, AugmentResult, label_facts
 from roentmod.jobs.augment.shards import Repacking
 from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.plans import AugmentPlan
 from roentmod.radiograph import Radiograph
 from roentmod.runs import AGAIN, Done, Made, Part, Stage, Task
 from roentmod.runs.attempts import attempt
@@ -75,7 +75,7 @@ class AugmentJob(EditingJob[AugmentResult]):
     data: Dataset
     editor: RadiographEditor
     judge: Classifier | None
-    plan: Plan
+    plan: AugmentPlan
     form: Any
     cases: Sequence[Case] = ()
     facts: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -105,13 +105,13 @@ class AugmentJob(EditingJob[AugmentResult]):
     def identity(self) -> dict[str, Any]:
         """Return what ``augment.json`` holds, less counts and provenance; labels may change."""
         names = "\n".join(f"{case.shard} {case.baseline_id}" for case in self.cases)
-        fixed = {key: value for key, value in asdict(self.plan).items() if key != "labelling"}
+        fixed = {key: value for key, value in self.plan.facts().items() if key != "labelling"}
         judged = () if self.judge is None else self.judge.findings
         return {
             "synthetic": "YES",
             "statement": STATEMENT,
             "version": roentmod.__version__,
-            "plan": json.loads(json.dumps(fixed)),
+            "plan": fixed,
             "data": described(self.data),
             "cases": len(self.cases),
             "cases_sha256": hashlib.sha256(names.encode()).hexdigest(),
@@ -138,7 +138,7 @@ class AugmentJob(EditingJob[AugmentResult]):
     def lost(self, part: Part, status: str, message: str) -> Made:
         """Return the rows of a case of which nothing was made."""
         case: Case = part.inputs
-        rows = [_row(case, "baseline")] if self.plan.baselines else []
+        rows = [_row(case, "baseline")] if self.plan.with_baselines else []
         rows += [_row(case, "counterfactual", edit) for edit in case.edits]
         made = Made()
         why = {"status": "editor_failed" if status == "failed" else status, "message": message}
@@ -151,10 +151,10 @@ class AugmentJob(EditingJob[AugmentResult]):
         case: Case = part.inputs
         made = Made()
         verdicts = self._verdicts(edited)
-        if self.plan.baselines:
+        if self.plan.with_baselines:
             self._keep(made, case, _row(case, "baseline"), radiograph)
         passed = [e for e, why in zip(edited, verdicts, strict=True) if why["status"] == "ok"]
-        if self.plan.shams and passed:
+        if self.plan.with_shams and passed:
             # All edits of a baseline share the noise, so that one sham stands for all.
             self._keep(made, case, _row(case, "sham", passed[0].edit.sham()), passed[0])
         for one, verdict in zip(edited, verdicts, strict=True):

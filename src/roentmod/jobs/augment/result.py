@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 from roentmod.errors import DatasetError
 from roentmod.jobs.augment.manifest import COLUMNS, MANIFEST, check, labelled, tabled
 from roentmod.jobs.augment.matrix import load_cooccurrence
-from roentmod.jobs.augment.plan import Labelling
+from roentmod.plans import Labelling
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["RECORD", "AugmentResult", "label_facts", "load", "relabel"]
@@ -109,6 +109,6 @@ def label_facts(
         added: {head: None if label != label else label for head, label in labels.items()}
         for added, labels in targets.items()
     }
-    policy = json.loads(json.dumps(asdict(labelling)))
+    policy = labelling.facts()
     used = source if labelling.needs_rates else None
     return {"labels": policy | {"targets": shown}, "cooccurrence": used}

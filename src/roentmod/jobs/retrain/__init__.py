@@ -25,14 +25,14 @@ from roentmod.jobs.retrain.registration import Sets, registered
 from roentmod.jobs.retrain.result import RetrainResult, load
 from roentmod.learning import samples
 from roentmod.learning.devices import check_device, seconds_per_step
-from roentmod.plans.retrain import ARMS, COUNTERFACTUAL_ARMS, Arm, Plan, Task, check_test
+from roentmod.plans.retrain import ARMS, COUNTERFACTUAL_ARMS, Arm, RetrainPlan, Task, check_test
 from roentmod.runs import Stages, Workers
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = [
     "ARMS",
     "Arm",
-    "Plan",
+    "RetrainPlan",
     "RetrainResult",
     "Tests",
     "check_device",
@@ -48,7 +48,7 @@ Tests = Mapping[str, tuple[Dataset, str | None, str]]
 
 def run(
     data: Dataset,
-    plan: Plan,
+    plan: RetrainPlan,
     folder: Path,
     *,
     training_set: AugmentResult | None = None,
@@ -95,7 +95,7 @@ def run(
     return runs.run(job, folder, workers=workers, stages=stages)
 
 
-def _chosen(plan: Plan, arms: Sequence[Arm] | None) -> list[Task]:
+def _chosen(plan: RetrainPlan, arms: Sequence[Arm] | None) -> list[Task]:
     strange = [arm for arm in arms or () if arm not in plan.arms]
     if strange or (arms is not None and not arms):
         raise RetrainError(
@@ -107,7 +107,7 @@ def _chosen(plan: Plan, arms: Sequence[Arm] | None) -> list[Task]:
 
 def _sets(
     data: Dataset,
-    plan: Plan,
+    plan: RetrainPlan,
     tests: Tests,
     made: AugmentResult | None,
     rates: CoOccurrence | None,

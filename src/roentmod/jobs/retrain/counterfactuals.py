@@ -13,7 +13,7 @@ from roentmod.errors import RetrainError
 from roentmod.jobs.augment import AugmentResult, Labelling, Policy, relabel
 from roentmod.jobs.augment.manifest import check_table
 from roentmod.learning.samples import FACTS, Floats, Samples, first_pictures
-from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, Plan
+from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, RetrainPlan
 from roentmod.radiograph import Radiograph
 from roentmod.science.cooccurrence import CoOccurrence
 
@@ -23,7 +23,7 @@ _POLICIES: dict[str, Policy] = {"synthetic": "masked", "isolated": "isolated", "
 
 
 def counterfactuals(
-    made: AugmentResult, plan: Plan, rates: CoOccurrence | None
+    made: AugmentResult, plan: RetrainPlan, rates: CoOccurrence | None
 ) -> tuple[Samples, dict[str, Floats]]:
     """Return the pictures of a counterfactual training set, and their labels by arm, m x k each.
 
@@ -50,7 +50,7 @@ def counterfactuals(
         )
     targets: dict[str, Floats] = {}
     for arm in (arm for arm in plan.arms if arm in COUNTERFACTUAL_ARMS):
-        labels = relabel(made, Labelling(_POLICIES[arm], heads=heads), rates).training
+        labels = relabel(made, Labelling(policy=_POLICIES[arm], heads=heads), rates).training
         values = labels[list(plan.findings)].to_numpy(dtype=np.float32)
         if arm == "synthetic":
             values[(rows["arm"] != "counterfactual").to_numpy()] = np.nan

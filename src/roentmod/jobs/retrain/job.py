@@ -21,7 +21,7 @@ from roentmod.learning.pictures import BLOCK, Pictures, make_block, open_blocks
 from roentmod.learning.samples import Floats, Samples
 from roentmod.learning.trainer import Material, Trained, answer
 from roentmod.learning.training import checkpoint, metrics, train
-from roentmod.plans.retrain import Plan
+from roentmod.plans.retrain import RetrainPlan
 from roentmod.plans.retrain import Task as Training
 from roentmod.runs import Done, Job, Made, Part, Stage, Task
 from roentmod.science.performance import PREDICTIONS
@@ -46,7 +46,7 @@ class RetrainJob(Job[RetrainResult]):
         tensorboard: also write ``tensorboard/``.
     """
 
-    plan: Plan
+    plan: RetrainPlan
     sets: Sets
     registered: Mapping[str, Any]
     trainings: list[Training]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import roentmod
@@ -13,7 +12,7 @@ from roentmod.jobs.augment import AugmentResult
 from roentmod.learning.batches import balance, groups
 from roentmod.learning.networks import described
 from roentmod.learning.samples import Floats, Samples
-from roentmod.plans.retrain import Plan, comparisons
+from roentmod.plans.retrain import RetrainPlan, comparisons
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["Sets", "registered"]
@@ -45,12 +44,12 @@ class Sets:
 
 
 def registered(
-    plan: Plan, sets: Sets, made: AugmentResult | None, rates: CoOccurrence | None
+    plan: RetrainPlan, sets: Sets, made: AugmentResult | None, rates: CoOccurrence | None
 ) -> dict[str, Any]:
     """Return what ``plan.json`` holds besides the provenance."""
     weights = balance(sets.train.targets).round(4).tolist()
     return {
-        "plan": json.loads(json.dumps(asdict(plan))),
+        "plan": plan.facts(),
         "network": described(plan.model),
         "train": sets.train.counts(),
         "val": sets.val.counts(),

@@ -11,24 +11,22 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
 from roentmod.edits import Severity
 from roentmod.errors import StudyError
-from roentmod.jobs.audit import Plan as AuditPlan
-from roentmod.jobs.audit import Rules
-from roentmod.jobs.augment import Plan as AugmentPlan
-from roentmod.jobs.plant import Plan as PlantingPlan
-from roentmod.jobs.retrain import Plan as TrainingPlan
-from roentmod.jobs.retrain import check_test
-from roentmod.jobs.validate import Plan as ValidationPlan
+from roentmod.plans import AuditPlan, AugmentPlan, Rules
+from roentmod.plans import PlantPlan as PlantingPlan
+from roentmod.plans import RetrainPlan as TrainingPlan
+from roentmod.plans import ValidatePlan as ValidationPlan
+from roentmod.plans.base import WHOLE, Plan, line
+from roentmod.plans.retrain import check_test
 
 __all__ = ["Auditing", "Augmenting", "Editing", "Planting", "Source", "Spec", "Validating", "read"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Plan)
 
 
 class _Part(BaseModel):
@@ -205,7 +203,9 @@ class Spec(_Part):
         """What is planted for the training; the findings of tests are independent of each other."""
         if self.plant is None:
             return None
-        return PlantingPlan(self.findings, _apart(self.training.pairs), **self.plant.model_dump())
+        return PlantingPlan(
+            findings=self.findings, pairs=_apart(self.training.pairs), **self.plant.model_dump()
+        )
 
     @property
     def validating(self) -> ValidationPlan | None:
@@ -218,7 +218,7 @@ class Spec(_Part):
     @property
     def auditing(self) -> AuditPlan | None:
         """What the audits edit."""
-        return AuditPlan(self.findings, **self.settings) if self.audit else None
+        return AuditPlan(findings=self.findings, **self.settings) if self.audit else None
 
     @property
     def augmenting(self) -> AugmentPlan | None:
@@ -227,10 +227,10 @@ class Spec(_Part):
             return None
         asked = self.augment
         return AugmentPlan(
-            self.findings,
+            findings=self.findings,
             ratio=asked.ratio,
             gate_logit=asked.gate,
-            shams=asked.shams,
+            with_shams=asked.shams,
             severities=asked.severities,
             **self.settings,
         )
@@ -270,14 +270,14 @@ def _plan(kind: type[T], place: str, said: Mapping[str, Any], fixed: Mapping[str
         StudyError: a field that the plan has not or that is fixed, or a value of a wrong kind.
         RoentModError: what the plan itself refuses.
     """
-    known = [name for name in kind.__dataclass_fields__ if name not in fixed]  # type: ignore[attr-defined]
+    known = [name for name in kind.model_fields if name not in fixed]
     strange = [str(name) for name in said if name not in known]
     if strange:
         raise StudyError(f"{place} takes {', '.join(known)}; got '{strange[0]}'. Correct it.")
     try:
-        return TypeAdapter(kind).validate_python({**fixed, **said})
+        return kind.model_validate({**fixed, **said}, context=WHOLE)
     except ValidationError as error:
-        raise StudyError(f"{place}: {_first(error, place)}") from error
+        raise StudyError(line(error.errors()[0], kind, place)) from error
 
 
 def _first(error: ValidationError, whole: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def _validation(bench: Bench, edited: str) -> Stage | None:
     options, plan = bench.spec.validation, bench.spec.validating
     if options is None or plan is None:
         return None
-    key = _key("validate", edited, options.baselines, options.extractor, asdict(plan))
+    key = _key("validate", edited, options.baselines, options.extractor, plan.facts())
     edits = options.baselines * (2 * len(plan.edits())) + plan.swept * len(plan.sweep())
     edits += plan.worded * plan.few * 8 * plan.seeds + plan.undone * len(plan.findings)
     what = f"{options.baselines} radiographs, about {edits} edits"
@@ -178,14 +178,14 @@ def _made_key(bench: Bench, data: str) -> str | None:
         return None
     source = data if spec.plant else _pictures(bench, spec.train)
     editor = described(bench.corrector)
-    return _key("augment", source, editor, asdict(plan), spec.augment.baselines)
+    return _key("augment", source, editor, plan.facts(), spec.augment.baselines)
 
 
 def _trained_key(bench: Bench, data: str, made: str | None) -> str:
     """Return a hash of what the training depends on; the matrix by its content, where it counts."""
     plan, rates = bench.spec.training, bench.rates
     table = rates.to_json() if rates is not None and "soft" in plan.arms else None
-    return _key("retrain", data, made, asdict(plan), table)
+    return _key("retrain", data, made, plan.facts(), table)
 
 
 def _hosts(bench: Bench, source: Source) -> list[str]:
@@ -237,7 +237,7 @@ def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
             bench.data(source),
             _hosts(bench, source),
             painter,
-            plan if name == "train" else replace(plan, planted=()),
+            plan if name == "train" else plan.but(planted=()),
             folder / name,
             progress=shown(f"planting {name}"),
         )

@@ -1,6 +1,6 @@
 """The validation: is the edited picture still this patient, and is the edit what was asked?
 
-No-finding radiographs are edited in every way that `Plan` asks for; what is measured of each
+No-finding radiographs are edited in every way that the plan asks for; what is measured of each
 baseline is kept in ``parts/``; `judge` turns all parts into one result. The directory also holds
 one Parquet table a kind of row (``edits``, ``nets``, ``pairs``, ``sweep``, ``prompts``, ...),
 ``validation.json`` (plan, provenance) and ``pictures/``.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,13 @@ from roentmod.jobs.validate import sheets as pictures
 from roentmod.jobs.validate.companions import choose
 from roentmod.jobs.validate.judgement import Tables, judge
 from roentmod.jobs.validate.measure import Readers
-from roentmod.jobs.validate.plan import Plan, ValidationResult
+from roentmod.jobs.validate.result import ValidationResult
 from roentmod.jobs.validate.stages import Bench, Part, Subject, joined, run_stage
+from roentmod.plans import Rule, ValidatePlan
 from roentmod.rundir import claim, made_with, now
-from roentmod.science.fidelity import Rule
 from roentmod.store import atomic, write_json
 
-__all__ = ["Plan", "Rule", "ValidationResult", "choose", "run"]
+__all__ = ["Rule", "ValidatePlan", "ValidationResult", "choose", "run"]
 
 RECORD = "validation.json"
 Stages = Callable[[str], Progress]
@@ -65,7 +64,7 @@ def run(
     data: Dataset,
     baselines: pd.DataFrame,
     editor: RadiographEditor,
-    plan: Plan,
+    plan: ValidatePlan,
     folder: Path,
     *,
     extractor: Extractor | None = None,
@@ -143,7 +142,7 @@ def run(
 
 
 def _subjects(
-    data: Dataset, chosen: pd.DataFrame, plan: Plan, split: str | None
+    data: Dataset, chosen: pd.DataFrame, plan: ValidatePlan, split: str | None
 ) -> tuple[list[Subject], list[Subject]]:
     """Return the baselines with their companions, and pictures of other patients."""
     pairs = people.companions(data, chosen, strangers=plan.strangers, split=split)
@@ -163,7 +162,7 @@ def _subjects(
     return subjects, [Subject(name, str(patients[name])) for name in others]
 
 
-def _absences(editor: RadiographEditor, plan: Plan) -> dict[str, str]:
+def _absences(editor: RadiographEditor, plan: ValidatePlan) -> dict[str, str]:
     """Return the sections that need no try, and why."""
     found = {}
     if getattr(editor, "exact", False):
@@ -202,12 +201,12 @@ def _record(
     known: list[Subject],
     editor: RadiographEditor,
     readers: Readers,
-    plan: Plan,
+    plan: ValidatePlan,
 ) -> dict[str, Any]:
     """Return what ``validation.json`` holds. All but the provenance must stay the same."""
     told = getattr(editor, "describe", None)
     return {
-        "plan": json.loads(json.dumps(asdict(plan))),
+        "plan": plan.facts(),
         "data": {"name": data.name, "root": str(data.root)},
         "editor": told() if callable(told) else {"name": editor.name},
         "judge": _describe(readers.judge),

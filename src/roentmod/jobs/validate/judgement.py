@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roentmod.jobs.validate.plan import COMPOSITES, WAYS, Plan
+from roentmod.plans.validate import COMPOSITES, WAYS, ValidatePlan
 from roentmod.science import fidelity, stats
 from roentmod.science.fidelity import LONG
 
@@ -67,7 +67,7 @@ class Tables:
 class _Means:
     """Means over patients with bootstrap intervals, all on the plan's terms."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ValidatePlan) -> None:
         self.plan = plan
 
     def of(self, frame: pd.DataFrame, column: str) -> tuple[float, float, float, int]:
@@ -83,7 +83,7 @@ class _Means:
         return float(values.mean()), float(low), float(high), values.size
 
 
-def judge(tables: Tables, plan: Plan, absent: Mapping[str, str]) -> dict[str, Any]:
+def judge(tables: Tables, plan: ValidatePlan, absent: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of `ValidationResult` that follow from the rows of all parts."""
     means = _Means(plan)
     edits, sweep, shams = _with_own(tables, "edits"), _with_own(tables, "sweep"), tables["shams"]
@@ -126,7 +126,7 @@ def _with_own(tables: Tables, name: str) -> pd.DataFrame:
     return frame.assign(own=(nearest == frame["baseline_id"].to_numpy()).astype(float))
 
 
-def _sweep(sweep: pd.DataFrame, nets: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def _sweep(sweep: pd.DataFrame, nets: pd.DataFrame, plan: ValidatePlan) -> pd.DataFrame:
     if sweep.empty:
         return _frame(
             [],
@@ -135,7 +135,7 @@ def _sweep(sweep: pd.DataFrame, nets: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return fidelity.points(sweep, nets, plan.rule)
 
 
-def _pairs(pairs: pd.DataFrame, plan: Plan) -> dict[str, Any]:
+def _pairs(pairs: pd.DataFrame, plan: ValidatePlan) -> dict[str, Any]:
     if pairs.empty:
         pairs = _frame([], "group baseline_id patient_id other_id edited pfid")
     options: Row = {"seed": 0}
@@ -187,7 +187,7 @@ def _success(edits: pd.DataFrame, nets: pd.DataFrame, means: _Means) -> pd.DataF
     return _frame(rows, columns)
 
 
-def _area(own: pd.DataFrame, plan: Plan) -> tuple[float, float, float]:
+def _area(own: pd.DataFrame, plan: ValidatePlan) -> tuple[float, float, float]:
     """Return the AUC of the judge's logit, edits against their shams, with patients drawn."""
     own = own.dropna(subset=["edit", "sham"])
     if own.empty:
@@ -221,7 +221,7 @@ def _nets(nets: pd.DataFrame, means: _Means) -> pd.DataFrame:
     return _frame(rows, "edited way read net low high patients")
 
 
-def _leakage(edits: pd.DataFrame, nets: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def _leakage(edits: pd.DataFrame, nets: pd.DataFrame, plan: ValidatePlan) -> pd.DataFrame:
     rows = []
     for way in WAYS:
         part = edits[edits["way"] == way] if len(edits) else edits
@@ -259,7 +259,7 @@ def _reversal(table: pd.DataFrame, means: _Means) -> pd.DataFrame:
     return _frame(rows, "edited n before after recovered low high net_added net_left")
 
 
-def _artefacts(fine: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def _artefacts(fine: pd.DataFrame, plan: ValidatePlan) -> pd.DataFrame:
     rows = []
     for mode in COMPOSITES if len(fine) else ():
         for label, positive, negative in CONTRASTS:
@@ -321,7 +321,7 @@ def _memorisation(edits: pd.DataFrame, tables: Tables, means: _Means) -> dict[st
     return {"known": len(known), **dict(zip(names, values, strict=True))}
 
 
-def _wording(prompts: pd.DataFrame, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _wording(prompts: pd.DataFrame, plan: ValidatePlan) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns = (
         "edited icc low high patients variance_wording variance_seed variance_rest same_wordings "
         "same_seeds worst best"

@@ -9,8 +9,8 @@ from roentmod.edits import Edit
 from roentmod.imaging import provenance
 from roentmod.imaging.pictures import Cell, grid
 from roentmod.interfaces import Counterfactual
-from roentmod.jobs.validate.plan import Plan
 from roentmod.jobs.validate.stages import Bench, Subject
+from roentmod.plans import ValidatePlan
 
 __all__ = ["illustrate"]
 
@@ -55,7 +55,7 @@ def _point(edit: Edit) -> tuple[float, float]:
 
 
 def _cells(
-    plan: Plan, made: dict[tuple[float, float], Counterfactual]
+    plan: ValidatePlan, made: dict[tuple[float, float], Counterfactual]
 ) -> list[tuple[str, list[Cell]]]:
     rows = []
     for strength in plan.strengths:

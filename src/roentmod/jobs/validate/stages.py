@@ -22,8 +22,8 @@ from roentmod.edits import Edit
 from roentmod.errors import EditError, InputError
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor
 from roentmod.jobs.validate.measure import Look, Readers, Row, against, change, fine, moved
-from roentmod.jobs.validate.plan import COMPOSITES, Plan
 from roentmod.jobs.validate.prompts import wordings
+from roentmod.plans.validate import COMPOSITES, ValidatePlan
 from roentmod.radiograph import Radiograph
 from roentmod.rundir import Source
 from roentmod.science import fidelity
@@ -43,7 +43,7 @@ class Bench:
     source: Source
     editor: RadiographEditor
     readers: Readers
-    plan: Plan
+    plan: ValidatePlan
 
 
 @dataclass(frozen=True)

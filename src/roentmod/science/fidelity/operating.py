@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.errors import AuditError
+from roentmod.plans.validate import Rule
 from roentmod.science import stats
 
 __all__ = ["SAME_THING", "Rule", "leakage", "leakage_interval", "points", "recommend"]
@@ -27,38 +26,6 @@ SAME_THING = frozenset(
     }
 )
 POINT = ["strength", "guidance_scale"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How an operating point is chosen.
-
-    Of the points at which at least `identity` of the edits stay nearest to their own baseline, the
-    score success x (1 - leakage), with leakage cut at 1, decides. Points within `tolerance` of the
-    best score count as equal, and of these the gentlest is taken: least strength, then least
-    guidance.
-
-    Attributes:
-        identity: least share of edits that must be nearest to their own baseline.
-        tolerance: difference of scores that decides nothing.
-        gate_logit: net change of the judge's logit from which an edit is a success.
-    """
-
-    identity: float = 0.95
-    tolerance: float = 0.03
-    gate_logit: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            AuditError: identity outside [0, 1], or a tolerance that is negative.
-        """
-        if not 0 <= self.identity <= 1 or self.tolerance < 0:
-            raise AuditError(
-                "A rule needs an identity in [0, 1] and a tolerance of 0 or more; got "
-                f"{self.identity:g} and {self.tolerance:g}."
-            )
 
 
 def leakage(nets: pd.DataFrame) -> float:

@@ -1,0 +1,105 @@
+"""The result of an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from roentmod.science.effects import Verdict
+
+__all__ = ["AuditResult", "ClassifierResult", "Example"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Pictures of one pair, as files in the audit's folder.
+
+    Attributes:
+        edited: the finding that was added.
+        read: the head that reacted.
+        baseline_id: which radiograph.
+        baseline, counterfactual, difference: PNG files.
+        logit_sham, logit_counterfactual: what the head said.
+        real: whether the baseline is of a patient, and no phantom or edited picture.
+    """
+
+    edited: str
+    read: str
+    baseline_id: str
+    baseline: Path
+    counterfactual: Path
+    difference: Path
+    logit_sham: float
+    logit_counterfactual: float
+    real: bool = True
+
+
+@dataclass(frozen=True)
+class ClassifierResult:
+    """What the audit found of one classifier; the columns of each table are told in `effects`.
+
+    Attributes:
+        name: as in every table.
+        source: where it came from.
+        heads: head, finding, state (read, unmapped, untrained, duplicate, constant), note.
+        verdict: in all.
+        score: the largest leakage-corrected off-target ratio.
+        cells: the effect matrix.
+        gate: how many edits the judge saw.
+        doses: effects by dose; empty where none were asked for.
+        subgroups: effects by subgroup.
+        reverse: the matrix of removals; empty where none were asked for.
+        stress: AUC against clean negatives and against negatives with another finding.
+        examples: pictures of the largest off-target effects.
+    """
+
+    name: str
+    source: str
+    heads: pd.DataFrame
+    verdict: Verdict
+    score: float
+    cells: pd.DataFrame
+    gate: pd.DataFrame
+    doses: pd.DataFrame
+    subgroups: pd.DataFrame
+    reverse: pd.DataFrame
+    stress: pd.DataFrame
+    examples: tuple[Example, ...] = ()
+
+    def shortcuts(self) -> list[tuple[str, str]]:
+        """Return (edited, read) of every shortcut, the largest first."""
+        found = self.cells[self.cells["verdict"] == "shortcut"]
+        found = found.sort_values("corrected", ascending=False)
+        return list(zip(found["edited"], found["read"], strict=True))
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """An audit's tables, and where they came from.
+
+    Attributes:
+        plan: what was asked, with the rules of judgement.
+        provenance: versions, platform, editor, classifiers, judge, data, seconds.
+        baselines: baseline_id, path, patient_id, sex, age, view, site.
+        items: what has no result: baseline_id, edited_finding, severity, seed, classifier (empty:
+            the edit itself), status, message.
+        counts: "planned", "ok" and "missing" pairs of edit and classifier.
+        classifiers: one result a classifier.
+        folder: the run directory.
+    """
+
+    plan: dict[str, Any]
+    provenance: dict[str, Any]
+    baselines: pd.DataFrame
+    items: pd.DataFrame
+    counts: dict[str, int]
+    classifiers: tuple[ClassifierResult, ...]
+    folder: Path = field(compare=False)
+
+    def __iter__(self) -> Iterator[ClassifierResult]:
+        """Go through the classifiers."""
+        return iter(self.classifiers)

@@ -1,0 +1,115 @@
+"""The result of a validation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from roentmod.plans.validate import WAYS
+
+__all__ = ["ValidationResult"]
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """What a validation found. A section that is absent has its reason in `absent`.
+
+    Attributes:
+        plan: what was asked.
+        provenance: versions, platform, editor, extractor, judge, data.
+        minutes: how long editing and measuring took, over all runs of the folder.
+        baselines: baseline_id, path, patient_id, sex, age, view, site.
+        items: what has no result: stage, baseline_id, edit, status, message.
+        counts: edits "planned", "ok" and "missing".
+        absent: section and why it has no numbers.
+        checks: check, value, low, high, limit, state ("passed", "failed", "not measured").
+        sweep: `fidelity.points`.
+        recommended: the operating point the rule chooses, or None.
+        pairs: group, baseline_id, patient_id, other_id, edited, pfid.
+        pfid: `fidelity.summarise` of the pairs.
+        pfid_tests: `fidelity.compare_groups` of the pairs.
+        own_closer: `fidelity.own_closer` of the pairs.
+        measures: arm, edited ("all" or a finding), measure, value, low, high, patients.
+        success: edited, way (of `WAYS`), asked, success, low, high, net, net_low, net_high, auc,
+            auc_low, auc_high, first.
+        leakage: way, leakage, low, high, success, edits.
+        nets: edited, way, read, net, low, high, patients.
+        composition: composite, cycle, l1, l1_low, l1_high, ssim, ssim_low, ssim_high, patients.
+        reversal: edited, n, before, after, recovered, low, high, net_added, net_left.
+        artefacts: composite, contrast, auc, low, high, patients.
+        spectra: composite, arm, frequency, change, low, high: of log10 power against the baseline.
+        memorisation: known, copies, copies_low, copies_high, towards, towards_low, towards_high.
+        wording: edited, icc, low, high, patients, variance_wording, variance_seed, variance_rest,
+            same_wordings, same_seeds, worst, best.
+        wordings: edited, wording, prompt, edits, success, net.
+        objects: what, edited, share, low, high, edits.
+        pictures: name of each sheet and its file.
+        folder: the run directory.
+    """
+
+    plan: dict[str, Any]
+    provenance: dict[str, Any]
+    minutes: float
+    baselines: pd.DataFrame
+    items: pd.DataFrame
+    counts: dict[str, int]
+    absent: dict[str, str]
+    checks: pd.DataFrame
+    sweep: pd.DataFrame
+    recommended: dict[str, float] | None
+    pairs: pd.DataFrame
+    pfid: pd.DataFrame
+    pfid_tests: pd.DataFrame
+    own_closer: dict[str, Any]
+    measures: pd.DataFrame
+    success: pd.DataFrame
+    leakage: pd.DataFrame
+    nets: pd.DataFrame
+    composition: pd.DataFrame
+    reversal: pd.DataFrame
+    artefacts: pd.DataFrame
+    spectra: pd.DataFrame
+    memorisation: dict[str, Any]
+    wording: pd.DataFrame
+    wordings: pd.DataFrame
+    objects: pd.DataFrame
+    pictures: dict[str, Path]
+    folder: Path = field(compare=False)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures that ``bench/fidelity.json`` holds of an editor; None where unknown.
+
+        ``pfid`` {group: {median, ci}}, ``own_closer_fraction``, ``leakage_plain``, ``_hold`` and
+        ``_region``, ``success_`` of the same, ``artefact_auc`` {composite: of sham against
+        untouched}, ``prompt_icc`` over all findings, ``minutes``.
+        """
+        by_way = {str(row["way"]): row for row in self.leakage.to_dict("records")}
+        found: dict[str, Any] = {
+            "pfid": {
+                str(row["group"]): {
+                    "median": _number(row["median"]),
+                    "ci": [_number(row["low"]), _number(row["high"])],
+                }
+                for row in self.pfid.to_dict("records")
+            },
+            "own_closer_fraction": _number(self.own_closer["fraction"]),
+        }
+        for name in ("leakage", "success"):
+            for way in WAYS:
+                found[f"{name}_{way}"] = _number(by_way.get(way, {}).get(name))
+        shams = self.artefacts[self.artefacts["contrast"] == "sham against untouched"]
+        areas = zip(shams["composite"], shams["auc"], strict=True)
+        found["artefact_auc"] = {str(mode): _number(area) for mode, area in areas}
+        overall = self.wording[self.wording["edited"] == "all"]
+        found["prompt_icc"] = _number(overall["icc"].iloc[0]) if len(overall) else None
+        return found | {"minutes": round(self.minutes, 2)}
+
+
+def _number(value: Any) -> float | None:
+    if value is None or not math.isfinite(float(value)):
+        return None
+    return round(float(value), 4)

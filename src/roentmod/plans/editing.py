@@ -1,0 +1,95 @@
+"""The plan of editing files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from roentmod.edits import Action, Edit, Scheduler, Severity, Side
+from roentmod.errors import EditError, RoentModError
+from roentmod.plans.base import Plan, parameter
+from roentmod.plans.parts import Composed
+
+__all__ = ["EditPlan", "Files", "Format"]
+
+Format = Literal["png", "dicom", "same"]
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else () if value is None else value
+
+
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class EditPlan(Composed):
+    """One or more edits, alike in everything but the finding."""
+
+    error: ClassVar[type[RoentModError]] = EditError
+    add: Listed = parameter(
+        (),
+        "Finding to add; repeat for more edits; 'A + B' adds both in one edit.",
+        form="repeat",
+    )
+    remove: Listed = parameter((), "Finding to remove; as --add.", form="repeat")
+    prompt: str | None = parameter(None, "Free prompt, instead of our wording.")
+    side: Side | None = parameter(None, "The patient's side.")
+    severity: Severity | None = parameter(None, "How much of it.")
+    region: str | None = parameter(
+        None,
+        "Where it may change, in words: 'left lower zone', 'around heart + both hila', or 'usual': "
+        "where the finding usually lies.",
+    )
+    hold: Listed = parameter(
+        (), "Finding that must not come along; repeat. 'linked': those that usually do.",
+        form="repeat",
+    )  # fmt: skip
+    scheduler: Scheduler | None = parameter(None, "Sampler; default: the generator's.")
+    seed: int = parameter(0, "Noise, together with the radiograph.", ge=0, lt=2**63)
+
+    def wanted(self) -> list[tuple[Action, tuple[str, ...]]]:
+        """Return action and findings of each edit; of a free prompt alone, no finding.
+
+        Raises:
+            EditError: one prompt for several edits.
+        """
+        lists: tuple[tuple[Action, tuple[str, ...]], ...] = (
+            ("add", self.add),
+            ("remove", self.remove),
+        )
+        wanted = [(action, name) for action, names in lists for name in names]
+        if self.prompt and len(wanted) > 1:
+            raise EditError(f"--prompt words one edit; got {len(wanted)}. Run them one by one.")
+        if not wanted:
+            return [("add", ())]
+        return [(action, tuple(p.strip() for p in name.split("+"))) for action, name in wanted]
+
+    def edits(self) -> list[Edit]:
+        """Return one edit per finding to add or remove, or one of the free prompt alone.
+
+        Raises:
+            EditError: nothing to do, one prompt for several edits, or an edit that cannot be made.
+        """
+        names = ("prompt", "side", "severity", "region", "hold", "scheduler", "seed")
+        common = {name: getattr(self, name) for name in names}
+        return [self.edit(*names, action=action, **common) for action, names in self.wanted()]
+
+
+class Files(Plan):
+    """Files that editing reads and writes besides the radiographs."""
+
+    error: ClassVar[type[RoentModError]] = EditError
+    mask: Path | None = parameter(
+        None, "PNG of the radiograph's shape; only its bright part changes."
+    )
+    format: Annotated[tuple[Format, ...], BeforeValidator(lambda v: _listed(v) or ("same",))] = (
+        parameter(
+            ("same",),
+            "png, dicom or same (as the input, the default); may be repeated.",
+            form="repeat",
+        )
+    )
+    secondary_capture: bool = parameter(False, "Write DICOM as secondary capture.")
+    deidentify: bool = parameter(True, "Keep nothing that names the patient.")

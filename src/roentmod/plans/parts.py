@@ -1,0 +1,115 @@
+"""Parts that verbs share: radiographs, the editor, its operating point, workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import AliasChoices
+
+from roentmod.edits import GUIDANCE_SCALE, STRENGTH, Composite, Edit
+from roentmod.errors import DatasetError, EditError, RoentModError, RunError, WeightsError
+from roentmod.plans.base import Plan, parameter
+
+__all__ = [
+    "Arithmetic",
+    "Composed",
+    "EditorChoice",
+    "Engine",
+    "InDomain",
+    "OnDevice",
+    "Operating",
+    "Pictures",
+    "Running",
+    "Selection",
+]
+
+Engine = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
+Arithmetic = Literal["float32", "float16", "bfloat16"]
+
+
+class Operating(Plan):
+    """The editor's operating point; each word has diffusers' meaning."""
+
+    error: ClassVar[type[RoentModError]] = EditError
+    strength: float = parameter(STRENGTH, "Fraction of the noise schedule.", gt=0, le=1)
+    guidance_scale: float = parameter(
+        GUIDANCE_SCALE, "Classifier-free guidance; 1 or less is none.", ge=0, le=100
+    )
+    num_inference_steps: int | None = parameter(
+        None, "num_inference_steps; default: the generator's.", option="steps", ge=1, le=1000
+    )
+
+    def edit(self, *findings: str, **changes: Any) -> Edit:
+        """Return the edit of `findings` at this operating point, with `changes`."""
+        return Edit(findings, **(self.settings | changes))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The operating point, as an `Edit` takes it."""
+        names = [*Operating.model_fields, "composite"]
+        return {name: getattr(self, name) for name in names if name in type(self).model_fields}
+
+
+class Composed(Operating):
+    """An operating point, and how pictures return to native resolution."""
+
+    composite: Composite = parameter(
+        "sham", "How the change returns to native resolution.", young=True
+    )
+
+
+class OnDevice(Plan):
+    """Where torch runs."""
+
+    device: str = parameter("cpu", "torch device, such as cuda; others ignore it.")
+
+
+class EditorChoice(Plan):
+    """An editor by name, and how it runs."""
+
+    error: ClassVar[type[RoentModError]] = WeightsError
+    editor: str = parameter(
+        "mini",
+        "mini, painter, a diffusers folder, or a hub id.",
+        validation_alias=AliasChoices("editor", "name"),
+    )
+    host: str | None = parameter(None, "Folder or hub id that gives autoencoder and scheduler.")
+    profile: str | None = parameter(None, "Prompt profile; default: the folder's own.")
+    engine: Engine = parameter("auto", "Runs the model.")
+    precision: Arithmetic = parameter("float32", "Arithmetic of the model.")
+    deterministic: bool = parameter(False, "Same bits in any company; slower.")
+    batch_size: int = parameter(8, "Most rows in a batch of the model.", ge=1)
+    allow_pickle: bool = parameter(False, "Load .bin weights, which can run code.")
+
+
+class Pictures(Plan):
+    """Where the pictures of a data set are."""
+
+    error: ClassVar[type[RoentModError]] = DatasetError
+    images: Path | None = parameter(None, "Where the pictures are, if not in the data folder.")
+
+
+class Selection(Pictures):
+    """Which radiographs of a data set are edited."""
+
+    split: str | None = parameter(None, "Only this split of the data.")
+    view: Literal["PA", "AP"] | None = parameter(None, "Only this view.")
+    baselines: int | None = parameter(None, "Patients to edit; default: all.", ge=1)
+
+
+class InDomain(Plan):
+    """Which findings and pictures there are."""
+
+    domain: str = parameter(
+        "cxr", "Kind of picture: cxr, ct-slice, or the TOML file of a domain pack."
+    )
+
+
+class Running(Plan):
+    """Who makes the parts of a run."""
+
+    error: ClassVar[type[RoentModError]] = RunError
+    workers: str = parameter(
+        "serial", "Who works: serial, processes:N, shard:I/N, or ray[:ADDRESS]."
+    )
