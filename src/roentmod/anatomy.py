@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Anatomy", "Mask", "Point", "heart_between"]
+__all__ = ["THIRDS", "Anatomy", "LungSide", "Mask", "Point", "Third", "heart_between"]
 
 Mask = NDArray[np.bool_]
 Point = tuple[float, float]
 LungSide = Literal["left", "right"]
+Third = Literal["upper", "middle", "lower"]
+THIRDS: tuple[Third, ...] = get_args(Third)
 # Heights of hilum and heart top as fractions of lung height below the apex, in adults of normal
 # build; the tests hold them against phantoms.
 _HILUM, _HEART_TOP = 0.42, 0.45
@@ -170,10 +172,10 @@ class Anatomy:
         column = int(columns[:stop][np.argmin(walked[:stop])])
         return float(floor[column]), float(column)
 
-    def zone(self, side: LungSide, name: Literal["upper", "middle", "lower"]) -> Mask:
+    def zone(self, side: LungSide, name: Third) -> Mask:
         """Return a third of a lung by height, h x w."""
         first, last = self.span(side)
-        part = ("upper", "middle", "lower").index(name)
+        part = THIRDS.index(name)
         low, high = (first + (last + 1 - first) * f / 3 for f in (part, part + 1))
         rows = np.arange(self.shape[0])
         return self.lung(side) & ((rows >= low) & (rows < high))[:, None]

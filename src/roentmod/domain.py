@@ -4,7 +4,7 @@ A pack names its findings and how to say them, what a DICOM file of its kind loo
 window it is shown in, how generators want to be prompted, and its judge. `docs/domains.md` says how
 to write one. The pack ``cxr`` (chest radiographs) is always registered; others join it by
 `register`, which must come before the catalogue of findings is first read as a whole: tables have
-one column a finding.
+one column per finding.
 """
 
 from __future__ import annotations
@@ -204,9 +204,9 @@ def load(source: str | Path) -> Domain:
     try:
         return _domain(tomllib.loads(file.read_text(encoding="utf-8")), file.absolute().parent)
     except (ValueError, InputError) as error:
-        told = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         rule = "" if isinstance(error, InputError) else "A domain pack is TOML in UTF-8; got: "
-        raise InputError(f"{file.name}: {rule}{told}") from error
+        raise InputError(f"{file.name}: {rule}{message}") from error
 
 
 def _installed(name: str) -> Path | None:
@@ -317,7 +317,7 @@ def check_severity(name: str, profile: Mapping[str, Any], findings: Iterable[str
     Args:
         name: of the profile.
         profile: its fields.
-        findings: canonical names that may have entries of their own.
+        findings: canonical names that may have own entries.
 
     Raises:
         InputError: a factor that is not above 0, or an unknown finding or severity.
@@ -341,11 +341,11 @@ def check_severity(name: str, profile: Mapping[str, Any], findings: Iterable[str
                     f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}, or "
                     f"such a table for a finding; got {word} = {factor!r} for {where}. Correct it."
                 )
-    for word, said in words.items():
-        if said not in SEVERITIES:
+    for word, severity in words.items():
+        if severity not in SEVERITIES:
             raise InputError(
                 f"unsaid of a profile gives findings one of {', '.join(SEVERITIES)}; got "
-                f"{said!r} for {word}, {name}. Correct it."
+                f"{severity!r} for {word}, {name}. Correct it."
             )
 
 
@@ -368,7 +368,7 @@ class _Registry:
             return
         if self.read:
             raise InputError(
-                "Domain packs are registered before data are loaded, as tables have one column a "
+                "Domain packs are registered before data are loaded, as tables have one column per "
                 f"finding; {pack.name} came after. Register it first."
             )
         if pack.name in self.packs:

@@ -59,8 +59,8 @@ class Profile:
             return edit.prompt
         if edit.findings == (NO_FINDING.name,):
             return self.normal
-        said = " and ".join(self._phrase(f, edit) for f in edit.as_findings())
-        return self.template.format(impression=said)
+        impression = " and ".join(self._phrase(f, edit) for f in edit.as_findings())
+        return self.template.format(impression=impression)
 
     def pair(self, edit: Edit) -> tuple[str, str]:
         """Return the prompts to go towards and away from.
@@ -89,8 +89,8 @@ class Profile:
         if towards == away or scale <= 1:
             return scale
         tables = [self.severity.get(name, self.severity) for name in edit.findings]
-        said = edit.severity or ""
-        factors = [float(table.get(said, 1.0)) for table in tables or [self.severity]]
+        severity = edit.severity or ""
+        factors = [float(table.get(severity, 1.0)) for table in tables or [self.severity]]
         return max(1.0, scale * sum(factors) / len(factors))
 
     def _phrase(self, item: Finding, edit: Edit) -> str:

@@ -119,7 +119,7 @@ class Radiograph:
         stored: levels as in the file (first sample of the modality pipeline), h x w integers.
         grey: how stored levels become display values.
         spacing_mm: row and column spacing in mm, or None where unknown.
-        bits: bits stored a pixel, 8 to 16.
+        bits: bits stored per pixel, 8 to 16.
         source: where it came from (a file name; never a patient's name).
         synthetic: it was drawn or edited, and not taken of a patient: phantoms, and files that say
             so. Everything written of it says so, too.
@@ -143,7 +143,7 @@ class Radiograph:
         shape = self.stored.shape
         if len(shape) != 2 or min(shape) < MIN_SIDE or max(shape) > MAX_SIDE:
             raise UnsuitableError(
-                f"A radiograph is one grey picture of {MIN_SIDE} to {MAX_SIDE} pixels a side; "
+                f"A radiograph is one grey picture of {MIN_SIDE} to {MAX_SIDE} pixels per side; "
                 f"got shape {'x'.join(map(str, shape))}. Give one full-size frame."
             )
         if self.spacing_mm is not None and min(self.spacing_mm) <= 0:

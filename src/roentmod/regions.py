@@ -16,11 +16,9 @@ Sizes below are conventions of ours, as fractions of the height of the lung conc
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-from roentmod.anatomy import Anatomy, LungSide, Mask, Point
+from roentmod.anatomy import THIRDS, Anatomy, LungSide, Mask, Point, Third
 from roentmod.errors import AnatomyError, EditError
 
 __all__ = ["PLACES", "canonical", "mask", "on_side", "sides"]
@@ -68,6 +66,7 @@ _SIDE_WORDS: dict[str, Sides] = {
     "both": ("left", "right"),
     "bilateral": ("left", "right"),
 }
+_THIRDS: dict[str, Third] = {f"{third} zone": third for third in THIRDS}
 _BOTH: Sides = ("left", "right")
 _AROUND_WORD = "around"
 # The lung above the clavicle, and the lung that lies on the diaphragm.
@@ -84,7 +83,7 @@ def canonical(words: str) -> str:
     Raises:
         EditError: words outside the grammar.
     """
-    return " + ".join(_said(*part) for part in _parts(words))
+    return " + ".join(_phrase(*part) for part in _parts(words))
 
 
 def on_side(words: str, side: str) -> str:
@@ -101,7 +100,7 @@ def on_side(words: str, side: str) -> str:
         raise EditError(f"A side is one of {', '.join(_SIDE_WORDS)}; got '{side}'. Choose one.")
     chosen = _SIDE_WORDS[side]
     return " + ".join(
-        _said(around, place, touched if place in _WHOLE else chosen)
+        _phrase(around, place, touched if place in _WHOLE else chosen)
         for around, place, touched in _parts(words)
     )
 
@@ -178,13 +177,13 @@ def _part(tokens: list[str], words: str) -> tuple[bool, str, Sides]:
     return around, place, chosen or _WHOLE.get(place, _BOTH)
 
 
-def _said(around: bool, place: str, chosen: Sides) -> str:
-    said = f"{chosen[0]} {place}"
+def _phrase(around: bool, place: str, chosen: Sides) -> str:
+    phrase = f"{chosen[0]} {place}"
     if place in _WHOLE:
-        said = place
+        phrase = place
     elif len(chosen) == 2:
-        said = f"both {_SIDED[place]}"
-    return f"{_AROUND_WORD} {said}" if around else said
+        phrase = f"both {_SIDED[place]}"
+    return f"{_AROUND_WORD} {phrase}" if around else phrase
 
 
 def _widened(part: Mask, anatomy: Anatomy) -> Mask:
@@ -231,12 +230,7 @@ def _sided(place: str, side: LungSide, anatomy: Anatomy) -> Mask:
     if place == "hilum":
         half = _left_half(anatomy) if side == "left" else ~_left_half(anatomy)
         return half & _disc(anatomy, anatomy.hilum(side), _HILUM * height)
-    thirds: dict[str, Literal["upper", "middle", "lower"]] = {
-        "upper zone": "upper",
-        "middle zone": "middle",
-        "lower zone": "lower",
-    }
-    return anatomy.zone(side, thirds[place])
+    return anatomy.zone(side, _THIRDS[place])
 
 
 def _whole(place: str, anatomy: Anatomy) -> Mask:

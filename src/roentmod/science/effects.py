@@ -41,20 +41,10 @@ __all__ = [
 
 Array = NDArray[np.float64]
 JUDGE = "judge"
-CELLS: tuple[str, ...] = (
-    "edited",
-    "read",
-    "on_target",
-    "n",
-    "effect",
-    "low",
-    "high",
-    "effect_p",
-    "low_p",
-    "high_p",
-)
-CELLS += ("p", "q", "margin", "ratio", "ratio_low", "ratio_high", "leak", "leak_low", "leak_high")
-CELLS += ("corrected", "corrected_low", "corrected_high", "detectable", "verdict", "reason")
+CELLS: tuple[str, ...] = ("edited", "read", "on_target", "n", "effect", "low", "high")
+CELLS += ("effect_p", "low_p", "high_p", "p", "q", "margin", "ratio", "ratio_low", "ratio_high")
+CELLS += ("leak", "leak_low", "leak_high", "corrected", "corrected_low", "corrected_high")
+CELLS += ("detectable", "verdict", "reason")
 _PAIR = ["classifier", "baseline_id", "patient_id", "pair_id", "action", "edited_finding"]
 _DOSE = ["severity", "strength", "seed", "read_finding"]
 PREDICTIONS: tuple[str, ...] = (*_PAIR[:4], "edit_id", "action", "arm", "edited_finding", *_DOSE)
@@ -276,8 +266,7 @@ def _percentiles(samples: Array, rules: Rules) -> tuple[float, float]:
     kept = samples[np.isfinite(samples)]
     if kept.size < 0.9 * samples.size or not kept.size:
         return np.nan, np.nan
-    low, high = stats.percentile_interval(kept, rules.level)
-    return float(low), float(high)
+    return stats.interval(kept, rules.level)
 
 
 def _interval(values: Array, rules: Rules) -> Array:
@@ -480,15 +469,12 @@ def stress(
         for name, negative in groups.items():
             if negative.sum() < 5:
                 continue
-            rows.append(
-                [read, name, *_contrast(logit, own["patient_id"], positive, negative, rules)]
-            )
-            drop, p = np.nan, np.nan
+            fall = [np.nan] * 4
             if name != "clean":
-                drop, _, _, p = stats.auc_difference_shared_positives(
-                    logit[positive], logit[clean], logit[negative]
-                )
-            rows[-1] += [drop, p]
+                sides = (logit[chosen] for chosen in (positive, clean, negative))
+                fall = [*stats.auc_difference_shared_positives(*sides)]
+            areas = _contrast(logit, own["patient_id"], positive, negative, rules)
+            rows.append([read, name, *areas, fall[0], fall[3]])
     return pd.DataFrame(rows, columns=columns)
 
 

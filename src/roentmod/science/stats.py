@@ -31,6 +31,7 @@ __all__ = [
     "draw_blocks",
     "draws",
     "interaction",
+    "interval",
     "percentile_interval",
     "ratio",
     "resampled_means",
@@ -255,6 +256,12 @@ def percentile_interval(
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
 
 
+def interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Return low and high of `percentile_interval` of one column of samples."""
+    low, high = percentile_interval(samples, level)
+    return float(low), float(high)
+
+
 def clustered_auc_interval(
     scores: ArrayLike,
     positive: ArrayLike,
@@ -286,8 +293,7 @@ def clustered_auc_interval(
         return math.nan, math.nan
     blocks = draw_blocks(count, len(names), seed, width=chosen.size)
     areas = [weighted_auc(table[0], chosen, block.T[member]) for block in blocks]
-    low, high = percentile_interval(np.concatenate(areas), level)
-    return float(low), float(high)
+    return interval(np.concatenate(areas), level)
 
 
 def weighted_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike) -> Floats:

@@ -155,8 +155,7 @@ def _median_interval(
             order[(reached >= place).argmax(axis=1)] for place in ((n + 1) // 2, n // 2 + 1)
         )
         medians.append((lower + upper) / 2)
-    low, high = stats.percentile_interval(np.concatenate(medians), level)
-    return float(low), float(high)
+    return stats.interval(np.concatenate(medians), level)
 
 
 def compare_groups(pairs: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
@@ -183,9 +182,7 @@ def compare_groups(pairs: pd.DataFrame, *, permutations: int = 9999, seed: int =
         both = [(near[key], far[key]) for key in sorted(near.keys() & far.keys())]
         gaps = np.array([b.mean() - a.mean() for a, b in both])
         p = _permuted(both, gaps, permutations, seed) if both else math.nan
-        mean, share = (
-            (float(gaps.mean()), float((gaps > 0).mean())) if both else (math.nan, math.nan)
-        )
+        mean, share = (gaps.mean(), (gaps > 0).mean()) if both else (math.nan, math.nan)
         rows.append([nearer, farther, len(both), mean, share, p])
     columns = ["nearer", "farther", "baselines", "difference", "share", "p"]
     return pd.DataFrame(rows, columns=columns)
@@ -233,13 +230,9 @@ def own_closer(pairs: pd.DataFrame, *, level: float = 0.95) -> dict[str, Any]:
         if rivals:
             total += 1
             closer += int(own.mean() < min(rivals))
-    if not total:
-        return {"baselines": 0, "closer": 0, **dict.fromkeys(("fraction", "low", "high"), math.nan)}
-    found = binomtest(closer, total).proportion_ci(level, method="wilson")
-    return {
-        "baselines": total,
-        "closer": closer,
-        "fraction": closer / total,
-        "low": float(found.low),
-        "high": float(found.high),
-    }
+    fraction = low = high = math.nan
+    if total:
+        low, high = map(float, binomtest(closer, total).proportion_ci(level, method="wilson"))
+        fraction = closer / total
+    counts = {"baselines": total, "closer": closer}
+    return {**counts, "fraction": fraction, "low": low, "high": high}

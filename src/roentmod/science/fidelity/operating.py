@@ -66,10 +66,7 @@ def leakage_interval(
         index="patient_id", columns=["edited", "read"], values="net", sort=True
     )
     drawn = stats.resampled_means(table.to_numpy(float), resamples, seed)
-    low, high = stats.percentile_interval(
-        _fraction(drawn, [(k[0], k[1]) for k in table.columns]), level
-    )
-    return float(low), float(high)
+    return stats.interval(_fraction(drawn, [(k[0], k[1]) for k in table.columns]), level)
 
 
 def _fraction(means: Floats, pairs: Sequence[tuple[str, str]]) -> Floats:

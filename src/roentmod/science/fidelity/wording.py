@@ -36,7 +36,7 @@ def intraclass(
     Args:
         values: tables x wordings x seeds, two or more of both; tables with a value that is not
             finite are left out.
-        patient: whose each table is, to draw a patient's tables together; None: all of different
+        patient: of each table, to draw a patient's tables together; None: all of different
             patients.
         resamples: of patients.
         seed: of resamples.
@@ -68,21 +68,14 @@ def intraclass(
     names = ("icc", "low", "high", "variance_wording", "variance_seed", "variance_rest")
     if not n:
         return {**dict.fromkeys(names, math.nan), "patients": 0}
-    wording, seeds, rest = _variances(parts.mean(axis=0, keepdims=True), w, s)
+    mean = parts.mean(axis=0, keepdims=True)
     low = high = math.nan
     if n > 1:
         drawn = stats.resampled_means(parts, resamples, seed)
-        low, high = (float(x) for x in stats.percentile_interval(_ratio(drawn, w, s), level))
-    icc = float(_ratio(parts.mean(axis=0, keepdims=True), w, s)[0])
-    return {
-        "icc": icc,
-        "low": low,
-        "high": high,
-        "patients": n,
-        "variance_wording": float(wording[0]),
-        "variance_seed": float(seeds[0]),
-        "variance_rest": float(rest[0]),
-    }
+        low, high = stats.interval(_ratio(drawn, w, s), level)
+    variances = (float(part[0]) for part in _variances(mean, w, s))
+    values_of = (float(_ratio(mean, w, s)[0]), low, high, *variances)
+    return {**dict(zip(names, values_of, strict=True)), "patients": n}
 
 
 def _mean_squares(table: Floats) -> Floats:

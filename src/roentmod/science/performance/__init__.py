@@ -65,24 +65,12 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """All tables of one retraining; each is described where it is made.
+    """All tables of one retraining, most of them named after the function that makes them.
 
-    Attributes:
-        rules: what they were made with.
-        points: `operating_points`.
-        each: `performance`, of every model.
-        mean: `performance`, means over seeds.
-        comparisons: `comparisons`.
-        pairs: `pair_performance`.
-        pair_comparisons: `pair_comparisons`.
-        reverse: `reverse_shortcut`.
-        reverse_scores: `reverse_scores`.
-        reverse_comparisons: `reverse_comparisons`.
-        stress: `stress_specificity`.
-        groups: `subgroups`, areas.
-        gaps: `subgroups`, differences.
-        scores: `score_falls`; empty where no audit was given.
-        checks: `checks`.
+    `points` are `operating_points`; `each` (every model) and `mean` (over seeds) are of
+    `performance`, `pairs` of `pair_performance`, `reverse` of `reverse_shortcut`, `stress` of
+    `stress_specificity`, `groups` (areas) and `gaps` (differences) of `subgroups`, and `scores` of
+    `score_falls`, empty where no audit was given.
     """
 
     rules: Rules

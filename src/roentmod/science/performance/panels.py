@@ -240,8 +240,7 @@ class Panel:
         """Return value, low and high of 1 + resamples numbers; low and high by percentiles."""
         if math.isnan(samples[0]):
             return (math.nan,) * 3
-        low, high = stats.percentile_interval(samples[1:], self.level)
-        return float(samples[0]), float(low), float(high)
+        return float(samples[0]), *stats.interval(samples[1:], self.level)
 
 
 def spread(values: Floats) -> float:
