@@ -30,6 +30,7 @@ def off(found, true):
 
 @some
 @given(seeds)
+@pytest.mark.slow
 def test_same_seed_same_bytes(seed):
     one, other = phantom(seed), phantom(seed)
     assert one.radiograph.stored.tobytes() == other.radiograph.stored.tobytes()

@@ -122,6 +122,7 @@ def verdicts(one):
     return one.cells.set_index(["edited", "read"])["verdict"]
 
 
+@pytest.mark.slow
 def test_planted_is_found_and_honest_is_cleared(whole):
     honest, cheat = whole.classifiers
     assert honest.name == "honest"
@@ -133,6 +134,7 @@ def test_planted_is_found_and_honest_is_cleared(whole):
     assert honest.score < 0.2
 
 
+@pytest.mark.slow
 def test_every_pair_has_both_arms_and_counts_add_up(whole):
     table = pd.read_parquet(whole.folder / "predictions.parquet")
     lost = whole.items["status"].eq("poor_anatomy").sum()
@@ -146,6 +148,7 @@ def test_every_pair_has_both_arms_and_counts_add_up(whole):
     assert (arms == 2).all()
 
 
+@pytest.mark.slow
 def test_pictures_of_the_shortcuts_are_there(whole):
     cheat = whole.classifiers[1]
     assert {(e.edited, e.read) for e in cheat.examples} == {PAIR, PAIR[::-1]}
@@ -164,6 +167,7 @@ def test_pictures_of_the_shortcuts_are_there(whole):
         assert rows["logit_edited"].iloc[0] == pytest.approx(example.logit_counterfactual)
 
 
+@pytest.mark.slow
 def test_other_rules_judge_the_same_predictions(whole):
     lenient = audit.assess(whole.folder, QUICK.but(margin=1.0))
     assert lenient.classifiers[1].verdict != "shortcuts found"
@@ -226,6 +230,7 @@ def test_a_silent_classifier_is_listed_and_asked_again_alone(source, chosen, tmp
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_classifier_that_stays_silent_costs_no_edits(source, chosen, tmp_path):
     few, silent = chosen.head(4), range(2, 99)
     run(source, few, tmp_path / "run", {"one": Ruler(fails=silent)})
@@ -236,6 +241,7 @@ def test_a_classifier_that_stays_silent_costs_no_edits(source, chosen, tmp_path)
     assert editor.calls == 1 + 3
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
     few = chosen.head(4)
     result = run(source, few, tmp_path / "run", {"one": Ruler(spoils=True)})
@@ -244,6 +250,7 @@ def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
     assert wrong["message"].str.contains("Cardiomegaly").all()
 
 
+@pytest.mark.slow
 def test_a_constant_head_is_left_out_and_said(source, chosen, tmp_path):
     result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler(constant=True)})
     heads = result.classifiers[0].heads.set_index("head")
@@ -252,6 +259,7 @@ def test_a_constant_head_is_left_out_and_said(source, chosen, tmp_path):
     assert "Support Devices" not in set(result.classifiers[0].cells["read"])
 
 
+@pytest.mark.slow
 def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     models = {"honest": Ruler(), "cheat": Ruler(0.8)}
     before = (whole.folder / "predictions.parquet").read_bytes()
@@ -263,6 +271,7 @@ def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     assert json.loads((whole.folder / "audit.json").read_text())["plan"]["seeds"] == [0]
 
 
+@pytest.mark.slow
 def test_doses_are_tabled(source, chosen, tmp_path):
     plan = AuditPlan(findings=("Cardiomegaly",), doses="severity")
     result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler()}, plan=plan)
@@ -290,6 +299,7 @@ def test_a_wrong_plan_is_refused(wrong, said):
         AuditPlan(**wrong)
 
 
+@pytest.mark.slow
 def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
     """A folder of phantoms half of which are called positive: stress has its tables."""
     from PIL import Image
@@ -350,6 +360,7 @@ class Broken(Counting):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no\nmemory"), ValueError("no"), EditError("no")])
+@pytest.mark.slow
 def test_an_editor_that_fails_costs_one_case_and_is_tried_again(source, chosen, tmp_path, error):
     few = chosen.head(2)
     result = run(source, few, tmp_path / "run", {"one": Ruler()}, editor=Broken(error))
@@ -377,6 +388,7 @@ class Once:
         return self.data.radiograph(image_id)
 
 
+@pytest.mark.slow
 def test_a_radiograph_that_is_unreadable_once_is_mended(source, chosen, tmp_path):
     few = chosen.head(2)
     bad = few["baseline_id"].iloc[1]
@@ -389,6 +401,7 @@ def test_a_radiograph_that_is_unreadable_once_is_mended(source, chosen, tmp_path
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_an_exchanged_model_is_noticed(source, chosen, whole):
     models = {"honest": Ruler(0.3), "cheat": Ruler(0.8)}
     with pytest.raises(RunError, match="another classifiers"):
@@ -407,6 +420,7 @@ def test_the_control_is_not_taken_off_twice():
     assert not np.array_equal(arms[0], baseline.pixels)
 
 
+@pytest.mark.slow
 def test_catalogue_names_are_what_the_tables_use(whole):
     known = {item.name for item in FINDINGS}
     assert set(whole.classifiers[0].cells["edited"]) <= known
@@ -417,6 +431,7 @@ def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path):
     check_survives_kills(demo, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finished_audit_opens_again(whole):
     again = audit.load(whole.folder)
     assert again.counts == whole.counts
@@ -427,6 +442,7 @@ def test_a_finished_audit_opens_again(whole):
         assert one.examples == other.examples
 
 
+@pytest.mark.slow
 def test_many_cases_are_in_the_record_as_number_and_hash(source, chosen, whole):
     job = AuditJob(
         source, PAINTER, Readers({"judge": Judge.load()}), AuditPlan(findings=PAIR), QUICK

@@ -49,6 +49,7 @@ def _plant(data, editor, folder):
 
 @pytest.mark.parametrize("job", [_augment, _edit, _plant])
 @pytest.mark.parametrize("refused", [0, 2])
+@pytest.mark.slow
 def test_batches_give_what_single_ones_give(data, tmp_path, job, refused):
     together = Together(refused)
     job(data, together, tmp_path / "together")
@@ -58,6 +59,7 @@ def test_batches_give_what_single_ones_give(data, tmp_path, job, refused):
     assert contents(tmp_path / "together", timed) == contents(tmp_path / "singly", timed)
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_read_costs_nobody_else(data, tmp_path):
     copy = tmp_path / "data"
     copy.mkdir()

@@ -64,6 +64,7 @@ def test_the_result_is_the_same_whoever_makes_it(root, tmp_path, job):
 
 
 @pytest.mark.parametrize("job", [edit, plant])
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_run_goes_on(root, tmp_path, monkeypatch, job):
     editor = Dabber()
     left = [3]

@@ -32,6 +32,7 @@ def stat(folder):
 KEPT = (".onnx", ".pt", ".npy", ".jsonl")
 
 
+@pytest.mark.slow
 def test_every_training_reads_every_picture_once(whole, data, elsewhere):
     table = whole.predictions
     assert tuple(table.columns) == PREDICTIONS
@@ -51,6 +52,7 @@ def test_every_training_reads_every_picture_once(whole, data, elsewhere):
     assert np.isfinite(table["logit"]).all()
 
 
+@pytest.mark.slow
 def test_the_exported_classifier_is_the_trained_network(whole, data):
     arm, seed = "isolated", 3
     loaded = classifiers.load(f"onnx:{whole.model(arm, seed)}")
@@ -69,6 +71,7 @@ def test_the_exported_classifier_is_the_trained_network(whole, data):
     assert np.allclose(said, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_arm_and_seed_ends_elsewhere(whole):
     weights = {
         path.stem: torch.load(path)["whole.weight"]
@@ -92,6 +95,7 @@ def test_the_plan_is_registered_before_anything_is_trained(data, made, tests, tm
     assert seen == [("training", True, False), ("training erm, seed 0", True, False)]
 
 
+@pytest.mark.slow
 def test_the_registered_plan_says_what_will_be_compared(whole, made):
     record = json.loads((whole.folder / "plan.json").read_text())
     assert record["plan"]["arms"] == list(ARMS)
@@ -106,6 +110,7 @@ def test_the_registered_plan_says_what_will_be_compared(whole, made):
     assert len(record["train"]["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_finished_run_does_nothing_again_and_can_be_loaded(whole, data, made, tests):
     before = stat(whole.folder)
     plan = retrain.RetrainPlan(**json.loads((whole.folder / "plan.json").read_text())["plan"])
@@ -118,6 +123,7 @@ def test_a_finished_run_does_nothing_again_and_can_be_loaded(whole, data, made, 
     assert not list((whole.folder / "checkpoints").glob("*"))
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_made_again(whole, data, made, tests, tmp_path):
     copy = Path(shutil.copytree(whole.folder, tmp_path / "copy"))
     for name in ("models/soft-3.pt", "retrain.json", "predictions.parquet"):
@@ -129,6 +135,7 @@ def test_what_is_missing_is_made_again(whole, data, made, tests, tmp_path):
     assert {name: stat(copy)[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_another_retraining_does_not_take_the_folder(whole, data, made, tests):
     plan = tiny(arms=ARMS, seeds=(0, 3))
     before = stat(whole.folder)
@@ -152,6 +159,7 @@ def test_another_retraining_does_not_take_the_folder(whole, data, made, tests):
     assert stat(whole.folder) == before
 
 
+@pytest.mark.slow
 def test_arms_can_be_trained_by_several_calls(data, tests, tmp_path):
     plan = tiny(arms=("erm", "oversampling", "reweighting"), steps=2)
     first = retrain.run(data, plan, tmp_path, tests=tests, arms=("erm", "reweighting"))
@@ -189,6 +197,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(data, made
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_unreadable_picture_is_left_out_and_named(data, tests, tmp_path):
     broken = Path(shutil.copytree(data.root, tmp_path / "data"))
 
