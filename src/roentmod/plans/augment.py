@@ -16,7 +16,7 @@ from roentmod.findings import finding
 from roentmod.plans.base import Commas, Findings, Plan, different, parameter
 from roentmod.plans.parts import Composed
 
-__all__ = ["AugmentPlan", "Labelling", "Policy"]
+__all__ = ["AugmentPlan", "Labelling", "Policy", "Rates"]
 
 Policy = Literal["isolated", "soft", "masked"]
 

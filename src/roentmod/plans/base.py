@@ -31,6 +31,7 @@ __all__ = [
     "Seeds",
     "different",
     "line",
+    "marks",
     "parameter",
     "rule",
 ]
