@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from roentmod.errors import AuditError
+from roentmod.jobs.validate.result import ValidationResult
 from roentmod.plans.validate import COMPOSITES, WAYS, ValidatePlan
 from roentmod.science import fidelity, stats
 from roentmod.science.fidelity import LONG
 
-__all__ = ["Tables", "judge"]
+__all__ = ["RECORD", "TABLES", "Tables", "assess", "judge", "judged"]
+
+RECORD = "validation.json"
+TABLES = (
+    "vectors",
+    "known",
+    "pairs",
+    "edits",
+    "nets",
+    "shams",
+    "fine",
+    "sweep",
+    "sweep_nets",
+    "prompts",
+    "reversal",
+)
 
 Row = dict[str, Any]
 CONTRASTS = (
@@ -62,6 +83,58 @@ class Tables:
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return one table."""
         return self.by_name.get(name, pd.DataFrame())
+
+
+def assess(folder: Path) -> ValidationResult:
+    """Judge the tables that a validation left in `folder`.
+
+    Raises:
+        AuditError: no finished validation is there.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        plan = ValidatePlan(**record["plan"])
+        return judged(folder, record, plan)
+    except (OSError, KeyError, json.JSONDecodeError, pa.ArrowInvalid) as error:
+        raise AuditError(
+            f"A validation's folder holds {RECORD} and its tables; {folder} gave {error!r}. "
+            "Run the validation to its end first."
+        ) from error
+
+
+def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> ValidationResult:
+    """Judge the tables in `folder` of a validation whose record is given.
+
+    Raises:
+        OSError: a table is missing.
+    """
+    items, baselines, *rest = (
+        _read(folder / f"{name}.parquet") for name in ("items", "baselines", *TABLES)
+    )
+    tables = Tables(dict(zip(TABLES, rest, strict=True)))
+    facts = {key: record[key] for key in ("editor", "data", "judge", "extractor")}
+    listed = folder / "pictures" / "sheets.json"
+    sheets = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
+    return ValidationResult(
+        plan=record["plan"] | {"n_baselines": len(baselines)},
+        provenance=record["provenance"] | facts,
+        minutes=record["provenance"]["seconds"] / 60,
+        baselines=baselines,
+        items=items,
+        counts=record["counts"],
+        pictures={name: folder / "pictures" / file for name, file in sheets.items()},
+        folder=folder,
+        **judge(tables, plan, record["absent"]),
+    )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    table = pq.read_table(path)
+    frame: pd.DataFrame = table.to_pandas()
+    # Lists stay lists: pandas would make nested arrays of them.
+    for name in {"vector", "traces", "spectrum"} & set(frame):
+        frame[name] = table[name].to_pylist()
+    return frame
 
 
 class _Means:

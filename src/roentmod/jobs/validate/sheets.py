@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from roentmod import imaging
 from roentmod.edits import Edit
 from roentmod.imaging import provenance
 from roentmod.imaging.pictures import Cell, grid
-from roentmod.interfaces import Counterfactual
-from roentmod.jobs.validate.stages import Bench, Subject
+from roentmod.interfaces import Counterfactual, RadiographEditor, Source
 from roentmod.plans import ValidatePlan
+from roentmod.store import write_json
 
-__all__ = ["illustrate"]
+__all__ = ["Drawing", "illustrate"]
+
+
+class Drawing(NamedTuple):
+    """What pictures are made with, and of which baseline."""
+
+    source: Source
+    editor: RadiographEditor
+    plan: ValidatePlan
+    baseline: str
+
 
 _CELL = 168
 _FACTS = {"synthetic": "YES", "statement": provenance.STATEMENT}
 
 
-def illustrate(bench: Bench, subject: Subject, folder: Path, *, sweep: bool) -> dict[str, Path]:
-    """Make again, and save, the pictures of one baseline; edits are deterministic.
+def illustrate(job: Drawing, folder: Path, *, sweep: bool) -> None:
+    """Make again, and save, the pictures of one baseline, unless they are there.
 
-    Returns:
-        "edits" and, if asked for, "sweep", as far as there are pictures, and their files.
+    "edits" and, with `sweep`, "sweep" are in ``sheets.json``, as far as there are pictures.
     """
+    listed = folder / "sheets.json"
+    if listed.exists():
+        return
     folder.mkdir(exist_ok=True)
-    files = {}
-    plan = bench.plan
-    picture = bench.source.radiograph(subject.baseline_id)
-    done = bench.editor.edit([picture], [plan.edit(name) for name in plan.findings])
+    files, plan = {}, job.plan
+    try:
+        picture = job.source.radiograph(job.baseline)
+        done = job.editor.edit([picture], [plan.edit(name) for name in plan.findings])
+        edits = [edit for edit in plan.sweep() if edit.findings == (plan.first[0],)]
+        points = job.editor.edit([picture], edits) if sweep else []
+    # Pictures for people are no reason to end a run.
+    except Exception:
+        return
     rows = [
         imaging.Row(" + ".join(d.edit.findings), picture.pixels, d.image.pixels, d.difference)
         for d in done
         if d.image is not None and d.difference is not None
     ]
     if rows:
-        files["edits"] = folder / "edits.png"
-        imaging.save_picture(imaging.sheet(rows, cell=_CELL), files["edits"], _FACTS)
-    if sweep:
-        edits = [edit for edit in plan.sweep() if edit.findings == (plan.first[0],)]
-        made = {_point(one.edit): one for one in bench.editor.edit([picture], edits)}
-        cells = _cells(plan, made)
-        if cells:
-            files["sweep"] = folder / "sweep.png"
-            columns = [f"guidance {g:g}" for g in plan.guidances]
-            title = f"{plan.first[0]} added"
-            shown = grid(cells, title=title, columns=columns, cell=_CELL)
-            imaging.save_picture(shown, files["sweep"], _FACTS)
-    return files
+        files["edits"] = "edits.png"
+        imaging.save_picture(imaging.sheet(rows, cell=_CELL), folder / "edits.png", _FACTS)
+    cells = _cells(plan, {_point(one.edit): one for one in points}) if points else []
+    if cells:
+        files["sweep"] = "sweep.png"
+        columns = [f"guidance {g:g}" for g in plan.guidances]
+        shown = grid(cells, title=f"{plan.first[0]} added", columns=columns, cell=_CELL)
+        imaging.save_picture(shown, folder / "sweep.png", _FACTS)
+    write_json(listed, files)
 
 
 def _point(edit: Edit) -> tuple[float, float]:

@@ -1,0 +1,380 @@
+"""The parts of a validation: one baseline in one stage, edited and measured as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from roentmod.datasets import Dataset
+from roentmod.edits import Edit
+from roentmod.errors import EditError, InputError
+from roentmod.interfaces import Counterfactual, RadiographEditor, described
+from roentmod.jobs.validate.judgement import RECORD, TABLES, assess, judged
+from roentmod.jobs.validate.measure import Look, Readers, against, change, fine, moved
+from roentmod.jobs.validate.result import ValidationResult
+from roentmod.plans.validate import COMPOSITES, ValidatePlan
+from roentmod.jobs.validate.prompts import wordings
+from roentmod.jobs.validate.sheets import Drawing, illustrate
+from roentmod.radiograph import Radiograph
+from roentmod.runs import Done, Job, Made, Part, Row, Stage, Task
+from roentmod.science import fidelity
+from roentmod.science.fidelity import GROUPS
+from roentmod.store import atomic, canonical_hash
+
+__all__ = ["Subject", "ValidateJob"]
+
+ITEMS = ("stage", "baseline_id", "edit", "status", "message")
+# What each stage is called while it runs.
+_TITLES = {
+    "radiographs": "comparing radiographs",
+    "known": "looking at other patients",
+    "edits": "editing and measuring",
+    "sweep": "sweeping strength and guidance",
+    "prompts": "wording",
+    "reversal": "removing again",
+}
+
+
+class Subject(NamedTuple):
+    """One baseline and the pictures that it is compared with: (group, image id)."""
+
+    baseline_id: str
+    patient_id: str
+    companions: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def names(self) -> Row:
+        """The columns that every row begins with."""
+        return {"baseline_id": self.baseline_id, "patient_id": self.patient_id}
+
+
+@dataclass(eq=False)
+class ValidateJob(Job[ValidationResult]):
+    """Measurements of edits; the result judges them.
+
+    Attributes:
+        data: where radiographs come from.
+        editor: what is validated.
+        readers: judge and extractor.
+        plan: edits and numbers.
+        subjects: what is edited.
+        known: pictures of other patients.
+        baselines: what is known of each subject.
+    """
+
+    data: Dataset
+    editor: RadiographEditor
+    readers: Readers
+    plan: ValidatePlan
+    subjects: Sequence[Subject] = ()
+    known: Sequence[Subject] = ()
+    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    kind = "validate"
+    article = "a validation"
+    record = RECORD
+    libraries = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "onnxruntime", "diffusers")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out what only plan and end of the run need."""
+        return ValidateJob, (self.data, self.editor, self.readers, self.plan)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what ``validation.json`` holds of plan, data, editor and readers."""
+        return {
+            "plan": self.plan.facts(),
+            "data": described(self.data),
+            "editor": described(self.editor),
+            "judge": _described(self.readers.judge),
+            "extractor": _described(self.readers.extractor),
+            "cases": [[one.baseline_id, one.companions] for one in self.subjects],
+            "known": [one.baseline_id for one in self.known],
+        }
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the stages that the plan asks for, each with a part per subject."""
+        plan, absent = self.plan, self._absences()
+        subjects = {
+            "radiographs": self.subjects,
+            "known": self.known,
+            "edits": self.subjects,
+            "sweep": [] if "sweep" in absent else self.subjects[: plan.swept],
+            "prompts": self.subjects[: plan.worded],
+            "reversal": self.subjects[: plan.undone],
+        }
+        for name, some in subjects.items():
+            yield Stage.of(_TITLES[name], [_part(name, one) for one in some])
+
+    def _absences(self) -> dict[str, str]:
+        """Return the sections that need no try, and why."""
+        absent = {}
+        if getattr(self.editor, "exact", False):
+            absent["sweep"] = "Strength and guidance mean nothing to this editor."
+        elif not self.plan.swept:
+            absent["sweep"] = "The plan asks for no sweep."
+        if not self.plan.worded:
+            absent["wording"] = "The plan asks for no wordings."
+        if not self.plan.undone:
+            absent["reversal"] = "The plan asks for no removals."
+        return absent
+
+    def make(self, task: Task) -> Made:
+        """Measure one subject in one stage."""
+        stage, subject = task.part.inputs
+        sitting = _Sitting(self, stage, subject)
+        getattr(sitting, stage)()
+        return sitting.made
+
+    def lost(self, part: Part, status: str, message: str) -> Made:
+        """Return the item of a subject that could not be measured."""
+        stage, subject = part.inputs
+        made = Made()
+        made.missing(status, message, stage=stage, baseline_id=subject.baseline_id, edit="")
+        return made
+
+    def finish(self, done: Done) -> ValidationResult:
+        """Write tables and pictures, and judge."""
+        absent, counts = self._absences(), {"planned": 0, "ok": 0}
+        for _, made in done.parts():
+            absent |= made.facts.get("absent", {})
+            for name in counts:
+                counts[name] += made.facts.get(name, 0)
+        done.record["absent"] = absent
+        done.record["counts"] = counts | {"missing": counts["planned"] - counts["ok"]}
+        # What the parts took, in whichever calls.
+        done.record["provenance"]["seconds"] = round(done.seconds, 1)
+        tables = {name: done.table(name) for name in TABLES}
+        tables |= {"baselines": self.baselines, "items": done.items(ITEMS)}
+        for name, table in tables.items():
+            with atomic(done.folder / f"{name}.parquet") as partial:
+                table.to_parquet(partial)
+        first = self.subjects[0].baseline_id
+        drawing = Drawing(self.data, self.editor, self.plan, first)
+        illustrate(drawing, done.folder / "pictures", sweep="sweep" not in absent)
+        return judged(done.folder, done.record, self.plan)
+
+    def load(self, folder: Path) -> ValidationResult:
+        """Return the result of the finished validation in `folder`.
+
+        Raises:
+            AuditError: a table of it is gone.
+        """
+        return assess(folder)
+
+
+def _part(stage: str, subject: Subject) -> Part:
+    depends = subject if stage == "radiographs" else subject[:2]
+    return Part(canonical_hash([stage, depends])[:32], (stage, subject))
+
+
+def _described(reader: Any) -> dict[str, Any]:
+    """Return what identifies a judge or extractor."""
+    facts = described(reader)
+    kept: Row = {key: facts[key] for key in ("source", "sha256") if key in facts}
+    name = str(getattr(reader, "name", type(reader).__name__))
+    return {"name": name, "size": int(reader.size), **kept}
+
+
+class _Sitting:
+    """One subject in one stage: a method per stage, and what is kept of it."""
+
+    def __init__(self, job: ValidateJob, stage: str, subject: Subject) -> None:
+        self._job, self._plan, self._readers = job, job.plan, job.readers
+        self._stage, self._subject = stage, subject
+        self.made = Made(facts={"planned": 0, "ok": 0, "absent": {}})
+        self._picture = job.data.radiograph(subject.baseline_id)
+        self._before = Look(self._picture, job.readers)
+        self._shams: dict[tuple[str, str], Look] = {}
+
+    def radiographs(self) -> None:
+        """Look at a baseline, and compare it with its patient's other visit and with strangers."""
+        own = self._before
+        self._add("vectors", {"vector": own.vector})
+        for group, image in self._subject.companions:
+            try:
+                other = Look(self._job.data.radiograph(image), self._readers)
+            except InputError as error:
+                self._missing(image, "unreadable", str(error))
+                continue
+            if other.picture.id == own.picture.id:
+                self._missing(image, "same_picture", f"{image} is the same picture")
+                continue
+            self._pair(group, image, "", fidelity.pfid(own.gaussian, other.gaussian))
+
+    def known(self) -> None:
+        """Look at a picture of another patient, for memorisation."""
+        self._add("known", {"vector": self._before.vector})
+
+    def edits(self) -> None:
+        """Edit a baseline at the operating point and measure everything."""
+        made = list(self._looks(self._plan.edits()))
+        self._fine("", "untouched", self._before)
+        for one, after, sham in made:
+            name, way = _own(one.edit), _way(one.edit)
+            if one.edit.composite == COMPOSITES[0]:
+                self._measure({"edited": name, "way": way}, one, after, sham)
+            if way == "plain" and name in self._plan.findings[: self._plan.composited]:
+                row = {"edited": name, "way": way}
+                self._fine(one.edit.composite, "edited", after, row)
+        self._measure_shams()
+
+    def sweep(self) -> None:
+        """Edit a baseline at every point of the grid."""
+        for one, after, sham in self._looks(self._plan.sweep()):
+            row: Row = {
+                "strength": one.edit.strength,
+                "guidance_scale": one.edit.guidance_scale,
+                "edited": _own(one.edit),
+            }
+            nets = _nets(after, sham)
+            for read, net in nets.items():
+                self._add("sweep_nets", row | {"read": read, "net": net})
+            row |= {"net": nets.get(row["edited"], math.nan), "vector": after.vector}
+            self._add("sweep", row | against(after, self._before))
+            for look in (after, sham):
+                look.release()
+
+    def prompts(self) -> None:
+        """Word every finding in many ways, at several seeds."""
+        edits = [
+            self._plan.edit(name, prompt=prompt, seed=seed)
+            for name in self._plan.first
+            for prompt in wordings(name)
+            for seed in range(self._plan.seeds)
+        ]
+        try:
+            made = list(self._looks(edits))
+        except EditError as error:
+            self.made.facts["absent"]["wording"] = str(error)
+            return
+        for one, after, sham in made:
+            name = _own(one.edit)
+            row = {
+                "edited": name,
+                "wording": wordings(name).index(str(one.edit.prompt)),
+                "prompt": one.edit.prompt,
+                "seed": one.edit.seed,
+                "net": _nets(after, sham).get(name, math.nan),
+            }
+            self._add("prompts", row)
+
+    def reversal(self) -> None:
+        """Remove what was added, and edit shams into shams."""
+        edits = [self._plan.edit(name) for name in self._plan.first]
+        made = list(self._edited(self._picture, edits))
+        self._cycle(made)
+        for one, added, _ in made:
+            undo = replace(one.edit, action="remove")
+            try:
+                removed = list(self._edited(added, [undo]))
+            except EditError as error:
+                self.made.facts["absent"]["reversal"] = str(error)
+                return
+            for _, back, _ in removed:
+                self._compare_removed(_own(one.edit), *self._readers.look([added, back]))
+
+    def _compare_removed(self, name: str, added: Look, back: Look) -> None:
+        row: Row = {"edited": name}
+        for label, look in (("added", added), ("back", back)):
+            gap = look.logits.get(name, math.nan) - self._before.logits.get(name, math.nan)
+            measured = against(look, self._before)
+            row |= {f"net_{label}": gap, f"l1_{label}": measured["l1"]}
+            row |= {f"perceptual_{label}": measured["perceptual"]}
+        self._add("reversal", row)
+
+    def _cycle(self, made: Sequence[tuple[Counterfactual, Radiograph, Radiograph]]) -> None:
+        """Edit the first edit's sham into its sham, again and again (Monteiro et al., 2023)."""
+        for cycle in range(2, self._plan.cycles + 1):
+            if not made:
+                return
+            one, _, sham = made[0]
+            made = list(self._edited(sham, [one.edit]))
+            if made:
+                row = {"composite": COMPOSITES[0], "cycle": cycle}
+                look = Look(made[0][2], self._readers)
+                self._add("shams", row | against(look, self._before))
+
+    def _measure(self, row: Row, one: Counterfactual, after: Look, sham: Look) -> None:
+        """Add the rows of one edit in the default mode."""
+        nets, name = _nets(after, sham), row["edited"]
+        for read, net in nets.items():
+            logits = {"edit": after.logits[read], "sham": sham.logits[read]}
+            self._add("nets", row | {"read": read, "net": net} | logits)
+        measured = against(after, self._before) | change(one, after, self._before)
+        own = {"net": nets.get(name, math.nan), "vector": after.vector}
+        self._add("edits", row | own | measured)
+        if row["way"] == "plain":
+            self._pair(GROUPS[0], one.edit.id, name, measured["pfid"])
+
+    def _measure_shams(self) -> None:
+        """Add the rows of the first sham of every mode."""
+        for mode in COMPOSITES:
+            look = next((look for (own, _), look in self._shams.items() if own == mode), None)
+            if look is None:
+                continue
+            measured = against(look, self._before)
+            row = {"composite": mode, "cycle": 1} | measured
+            self._fine(mode, "sham", look)
+            if mode == COMPOSITES[0]:
+                line = fidelity.longest_line(look.small - self._before.small)
+                row |= {"line": line} | moved(look, self._before)
+                self._pair(GROUPS[1], "sham", "", measured["pfid"])
+            self._add("shams", row)
+
+    def _looks(self, edits: Sequence[Edit]) -> Iterator[tuple[Counterfactual, Look, Look]]:
+        """Yield the edits that came out well, with looks at counterfactual and sham."""
+        for one, image, control in self._edited(self._picture, edits):
+            after, sham = self._readers.look([image, control], self._before)
+            key = (one.edit.composite, control.id)
+            yield one, after, self._shams.setdefault(key, sham)
+
+    def _edited(
+        self, picture: Radiograph, edits: Sequence[Edit]
+    ) -> Iterator[tuple[Counterfactual, Radiograph, Radiograph]]:
+        """Yield the edits that came out well, with image and sham; note which did not.
+
+        Raises:
+            EditError: the editor does not make such edits.
+        """
+        done = self._job.editor.edit([picture], edits)
+        self.made.facts["planned"] += len(done)
+        for one in done:
+            if one.status == "ok" and one.image is not None and one.sham is not None:
+                self.made.facts["ok"] += 1
+                yield one, one.image, one.sham
+            else:
+                self._missing(one.edit.label, one.status, "the editor made no picture")
+
+    def _add(self, table: str, row: Row) -> None:
+        self.made.add(table, self._subject.names | row)
+
+    def _fine(self, composite: str, arm: str, look: Look, row: Row | None = None) -> None:
+        names = (row or {}) | {"composite": composite, "arm": arm}
+        self._add("fine", names | fine(look))
+
+    def _pair(self, group: str, other: str, edited: str, distance: float) -> None:
+        row = {"other_id": other, "edited": edited, "pfid": distance}
+        self.made.add("pairs", {"group": group, **self._subject.names, **row})
+
+    def _missing(self, edit: str, status: str, message: str) -> None:
+        names = {"stage": self._stage, "baseline_id": self._subject.baseline_id, "edit": edit}
+        self.made.missing(status, message, **names)
+
+
+def _own(edit: Edit) -> str:
+    return " + ".join(edit.findings)
+
+
+def _way(edit: Edit) -> str:
+    """Return which of `WAYS` an edit goes."""
+    if edit.hold:
+        return "hold"
+    return "region" if edit.region else "plain"
+
+
+def _nets(look: Look, sham: Look) -> dict[str, float]:
+    return {name: value - sham.logits[name] for name, value in look.logits.items()}
