@@ -136,7 +136,7 @@ SMALL = {
 }
 
 
-def run(data, folder, editor, *, chosen=None, **changes):
+def run(data, folder, editor, *, chosen=None, workers="serial", **changes):
     return validation.run(
         data,
         choose(data, split="test") if chosen is None else chosen,
@@ -146,4 +146,5 @@ def run(data, folder, editor, *, chosen=None, **changes):
         extractor=Blocks(),
         classifier=Meter(),
         split="test",
+        workers=workers,
     )

@@ -1,14 +1,18 @@
 """The validation as a whole: an editor with planted faults, each found where it was planted."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from roentmod import datasets
 from roentmod.errors import AuditError, RunError, UnreadableError
+from roentmod.jobs import validate
 from roentmod.jobs.validate import Rule, ValidatePlan, choose
 from tests.jobs.validate.fake import FINDINGS, Stamp, run
+from tests.runs.kill import check_survives_kills, contents
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +225,88 @@ def test_no_baseline_is_refused(data, tmp_path):
 
 def test_the_rule_is_part_of_the_plan():
     assert ValidatePlan(findings=FINDINGS, rule=Rule(identity=0.5)).rule.identity == 0.5
+
+    assert Plan(FINDINGS, rule=Rule(identity=0.5)).rule.identity == 0.5
+
+
+QUIET = {"swept": 0, "worded": 0, "undone": 1, "known": 0}
+
+
+class Once:
+    """A data set one of whose radiographs cannot be read at first."""
+
+    def __init__(self, data, bad):
+        self.data, self.bad = data, bad
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    def radiograph(self, image_id):
+        if image_id == self.bad:
+            self.bad = None
+            raise UnreadableError("The disk was away.")
+        return self.data.radiograph(image_id)
+
+
+class Broken(Stamp):
+    """The stamp, which raises at the calls of its first pictures."""
+
+    def edit(self, radiographs, edits, **options):
+        if radiographs and self.calls == 1:
+            self.calls += 1
+            raise ValueError("a bug")
+        return super().edit(radiographs, edits, **options)
+
+
+def test_a_radiograph_that_is_unreadable_once_is_mended(data, tmp_path):
+    few = choose(data, split="test").head(2)
+    bad = Once(data, few["baseline_id"].iloc[1])
+    result = run(bad, tmp_path / "run", Stamp(), chosen=few, **QUIET)
+    assert list(result.items["status"]) == ["unreadable"]
+    mended = run(data, tmp_path / "run", Stamp(), chosen=few, **QUIET)
+    assert mended.items.empty
+    run(data, tmp_path / "whole", Stamp(), chosen=few, **QUIET)
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_an_editor_that_raises_on_one_baseline_ends_nothing(data, tmp_path):
+    few = choose(data, split="test").head(2)
+    result = run(data, tmp_path / "run", Broken(), chosen=few, **QUIET)
+    assert list(result.items["status"]) == ["failed"]
+    assert list(result.items["stage"]) == ["edits"]
+    assert result.items["message"].item() == "ValueError: a bug"
+    assert result.success["asked"].tolist() == [1, 1]
+    run(data, tmp_path / "run", Stamp(), chosen=few, **QUIET)
+    run(data, tmp_path / "whole", Stamp(), chosen=few, **QUIET)
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_finished_validation_opens_again(data, tmp_path):
+    few = choose(data, split="test").head(2)
+    result = run(data, tmp_path / "run", Stamp(), chosen=few, **QUIET)
+    again = validate.load(tmp_path / "run")
+    assert again.figures() == result.figures()
+    assert again.pictures == result.pictures
+    assert again.counts == result.counts
+    pd.testing.assert_frame_equal(again.checks, result.checks)
+    with pytest.raises(AuditError, match=r"holds validation\.json"):
+        validate.load(tmp_path)
+
+
+def work(root, folder):
+    """Validate the stamp on a few baselines."""
+    data = datasets.load(root)
+    run(data, folder, Stamp(), chosen=choose(data, split="test").head(3), **QUIET)
+
+
+@pytest.mark.slow
+def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(data, tmp_path):
+    check_survives_kills(partial(work, data.root), tmp_path)
+
+
+@pytest.mark.slow
+def test_processes_give_the_same(data, tmp_path):
+    few = choose(data, split="test").head(3)
+    run(data, tmp_path / "serial", Stamp(), chosen=few, **QUIET)
+    run(data, tmp_path / "two", Stamp(), chosen=few, workers="processes:2", **QUIET)
+    assert contents(tmp_path / "serial") == contents(tmp_path / "two")

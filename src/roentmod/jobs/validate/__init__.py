@@ -93,7 +93,9 @@ def load(folder: Path) -> ValidationResult:
     return assess(folder)
 
 
-def _subjects(data: Dataset, chosen: pd.DataFrame, plan: ValidatePlan, split: str | None) -> list[Subject]:
+def _subjects(
+    data: Dataset, chosen: pd.DataFrame, plan: ValidatePlan, split: str | None
+) -> list[Subject]:
     """Return the baselines with their companions."""
     pairs = companions(data, chosen, strangers=plan.strangers, split=split)
     of: dict[str, list[tuple[str, str]]] = {}

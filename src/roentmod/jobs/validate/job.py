@@ -16,10 +16,10 @@ from roentmod.errors import EditError, InputError
 from roentmod.interfaces import Counterfactual, RadiographEditor, described
 from roentmod.jobs.validate.judgement import RECORD, TABLES, assess, judged
 from roentmod.jobs.validate.measure import Look, Readers, against, change, fine, moved
-from roentmod.jobs.validate.result import ValidationResult
-from roentmod.plans.validate import COMPOSITES, ValidatePlan
 from roentmod.jobs.validate.prompts import wordings
+from roentmod.jobs.validate.result import ValidationResult
 from roentmod.jobs.validate.sheets import Drawing, illustrate
+from roentmod.plans.validate import COMPOSITES, ValidatePlan
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Job, Made, Part, Row, Stage, Task
 from roentmod.science import fidelity
