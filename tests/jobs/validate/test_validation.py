@@ -226,8 +226,6 @@ def test_no_baseline_is_refused(data, tmp_path):
 def test_the_rule_is_part_of_the_plan():
     assert ValidatePlan(findings=FINDINGS, rule=Rule(identity=0.5)).rule.identity == 0.5
 
-    assert Plan(FINDINGS, rule=Rule(identity=0.5)).rule.identity == 0.5
-
 
 QUIET = {"swept": 0, "worded": 0, "undone": 1, "known": 0}
 
