@@ -47,7 +47,7 @@ class Stock:
 
     def __init__(self, parts: Any, picture: Radiograph) -> None:
         """Build the pipeline from the parts."""
-        plan = sampling.make_plan("ddim", RECIPE, 0.4)
+        plan = sampling.make_schedule("ddim", RECIPE, 0.4)
         self.pipe = StableDiffusionImg2ImgPipeline(
             parts.vae,
             parts.text_encoder,
@@ -133,7 +133,7 @@ def main() -> None:
         rounds["quality"].append(timed(lambda: ours(steps, "dpmsolver++-logsnr"))[0])
         rounds["native"].append(timed(lambda: editor.edit([native], default))[0])
     median = {name: statistics.median(times) for name, times in rounds.items()}
-    effective = sampling.make_plan("dpmsolver++-logsnr", steps, 0.4).effective_steps
+    effective = sampling.make_schedule("dpmsolver++-logsnr", steps, 0.4).effective_steps
     figures = {
         "stock_seconds": median["stock"],
         "ours_seconds_same_output": median["same"],

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roentmod.edits import Edit
+from roentmod.errors import RunError
 from roentmod.radiograph import Radiograph
 
 __all__ = [
     "Classifier",
     "Counterfactual",
+    "Loaded",
     "Progress",
     "RadiographEditor",
     "Source",
     "Status",
+    "anchored",
     "described",
 ]
 
@@ -100,6 +105,38 @@ class Classifier(Protocol):
             ClassifierError: another size, range or type.
         """
         ...
+
+
+class Loaded:
+    """A base of objects with weights or sessions, which other processes load again.
+
+    The function that loads one calls `remember` with its own arguments; pickling keeps these alone.
+    """
+
+    _door: partial[Any] | None = None
+
+    def remember(self, door: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Keep what makes this object again: a function that can be imported, and arguments."""
+        self._door = partial(door, *args, **options)
+
+    def __reduce__(self) -> tuple[partial[Any], tuple[()]]:
+        """Return the way to load the same again.
+
+        Raises:
+            RunError: it was made from parts in memory.
+        """
+        if self._door is None:
+            raise RunError(
+                "Only what was loaded by name or path can be sent to another process; this "
+                f"{type(self).__name__} was made from parts in memory. Load it by name or path."
+            )
+        return self._door, ()
+
+
+def anchored(name: str | Path) -> str:
+    """Return the path of a file or folder as an absolute one, and any other name as it is."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if str(name) and path.exists() else str(name)
 
 
 def described(engine: object) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def test_equals_the_diffusers_pipeline(
     ours = DiffusionEditor(parts).edit([square], [edit])[0]
     assert ours.facts["effective_steps"] == int(20 * strength)
 
-    plan = sampling.make_plan(scheduler, 20, strength)
+    plan = sampling.make_schedule(scheduler, 20, strength)
     made, _ = sampling.build(plan, parts.schedule)
     pipe = StableDiffusionImg2ImgPipeline(
         parts.vae,

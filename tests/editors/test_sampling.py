@@ -58,7 +58,7 @@ class Recorder:
 def test_where_the_weight_is_zero_every_step_sees_the_baseline_at_its_own_noise(
     scheduler, strength
 ):
-    plan = sampling.make_plan(scheduler, 15, strength)
+    plan = sampling.make_schedule(scheduler, 15, strength)
     nowhere = torch.zeros(SHAPE[0], 1, *SHAPE[2:])
     unet = Recorder()
     latents = sampling.denoise(unet, plan, SCHEDULE, CLEAN, NOISE, plain(), nowhere)
@@ -91,7 +91,7 @@ def test_a_perfect_denoiser_cannot_tell_a_region_from_none(scheduler, strength, 
         velocity = alpha**0.5 * NOISE - (1 - alpha) ** 0.5 * CLEAN
         return NOISE if prediction == "epsilon" else velocity
 
-    plan = sampling.make_plan(scheduler, 20, strength)
+    plan = sampling.make_schedule(scheduler, 20, strength)
     schedule = SCHEDULE | {"prediction_type": prediction}
     weights = torch.rand(SHAPE[0], 1, *SHAPE[2:], generator=torch.Generator().manual_seed(3))
     free, blended = (
@@ -104,7 +104,7 @@ def test_a_perfect_denoiser_cannot_tell_a_region_from_none(scheduler, strength, 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_where_the_weight_is_one_not_a_bit_changes(scheduler):
-    plan = sampling.make_plan(scheduler, 15, 0.4)
+    plan = sampling.make_schedule(scheduler, 15, 0.4)
     everywhere = torch.ones(SHAPE[0], 1, *SHAPE[2:])
     free, whole = (
         sampling.denoise(Recorder(), plan, SCHEDULE, CLEAN, NOISE, plain(), region)
@@ -131,7 +131,7 @@ def directions():
 
 
 def run(scheduler, towards, away, **held):
-    plan = sampling.make_plan(scheduler, 15, 0.4)
+    plan = sampling.make_schedule(scheduler, 15, 0.4)
     guidance = sampling.Guidance(towards, away, torch.full((SHAPE[0],), 4.0), **held)
     return sampling.denoise(linear, plan, SCHEDULE, CLEAN, NOISE, guidance)
 
@@ -165,7 +165,7 @@ def test_rows_are_held_each_by_their_own():
 
 def test_without_guidance_hold_still_holds():
     u, d, e = directions()
-    plan = sampling.make_plan("ddim", 15, 0.4)
+    plan = sampling.make_schedule("ddim", 15, 0.4)
     one = torch.ones(SHAPE[0])
     loose = sampling.Guidance(u + d + e, u, one)
     tight = replace(loose, held=(u + e)[:, None])

@@ -13,6 +13,7 @@ from roentmod.classifiers.card import CLIP, Card
 from roentmod.classifiers.checks import check_finite, check_images, check_shape
 from roentmod.classifiers.heads import Head, Labels, map_heads
 from roentmod.errors import ClassifierError, RoentModError
+from roentmod.interfaces import Loaded
 
 __all__ = ["Adapter", "Described", "Forward", "Origin"]
 
@@ -65,7 +66,7 @@ class Origin:
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class Adapter:
+class Adapter(Loaded):
     """Any model as a `Classifier`.
 
     Attributes:

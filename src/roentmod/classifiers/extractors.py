@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.judge import Judge
 from roentmod.errors import ClassifierError, MissingDependencyError, WeightsError
+from roentmod.interfaces import Loaded, anchored
 
 __all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
 
@@ -46,7 +47,7 @@ class Extractor(Protocol):
         ...
 
 
-class _Torch:
+class _Torch(Loaded):
     """An extractor made of a function from n x 1 x size x size tensors to n x d x h x w."""
 
     def __init__(self, name: str, size: int, run: Callable[[Any], Any]) -> None:
@@ -87,7 +88,10 @@ def load_extractor(spec: str = "judge") -> Extractor:
         raise ClassifierError(
             f"Extractors are {', '.join(EXTRACTORS)}, each with :SOURCE if wanted; got '{spec}'."
         )
-    return EXTRACTORS[name](source)
+    made = EXTRACTORS[name](source)
+    if isinstance(made, Loaded):
+        made.remember(load_extractor, f"{name}:{anchored(source)}" if source else name)
+    return made
 
 
 def _judge(source: str) -> Extractor:

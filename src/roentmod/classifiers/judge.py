@@ -20,6 +20,7 @@ from roentmod._optional import open_session, require
 from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.heads import Head
 from roentmod.errors import MissingDependencyError, WeightsError
+from roentmod.interfaces import Loaded
 from roentmod.store import file_sha256
 
 __all__ = ["SIDES", "Judge"]
@@ -33,7 +34,7 @@ _POOLING = ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "Fl
 _FEWEST_PLACES = 4
 
 
-class Judge:
+class Judge(Loaded):
     """A small convolutional classifier of 224 x 224 pictures, run by ONNX Runtime.
 
     Attributes:
@@ -67,6 +68,7 @@ class Judge:
         self.heads: tuple[Head, ...] = tuple(Head(f, f, "read") for f in self.findings)
         self._session = _open(folder / "judge.onnx")
         self._weights = folder / "judge.onnx"
+        self.remember(type(self), folder.absolute())
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Judge:

@@ -13,7 +13,7 @@ from roentmod.classifiers.card import Card, make_card, sidecar
 from roentmod.classifiers.heads import Labels
 from roentmod.classifiers.judge import Judge
 from roentmod.errors import ClassifierError
-from roentmod.interfaces import Classifier
+from roentmod.interfaces import Classifier, anchored
 from roentmod.store import file_sha256
 
 if TYPE_CHECKING:
@@ -124,7 +124,19 @@ def load(
     declared = {key: given.pop(key) for key in _CARD & set(given)}
     declared |= {"labels": names, "size": size, "range": input_range}
     declared = {key: value for key, value in declared.items() if value is not None}
-    return _BUILD[kind](rest, declared, mapping, given)
+    made = _BUILD[kind](rest, declared, mapping, dict(given))
+    if isinstance(made, Adapter):
+        form, colon, place = str(spec).partition(":")
+        again = f"{form}:{anchored(place)}" if colon else anchored(spec)
+        made.remember(
+            load,
+            again,
+            labels=names or mapping,
+            size=size,
+            input_range=input_range,
+            **{key: value for key, value in options.items() if value is not None},
+        )
+    return made
 
 
 def _kind(spec: str) -> tuple[str, str]:

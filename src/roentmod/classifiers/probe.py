@@ -23,6 +23,7 @@ from roentmod.classifiers.checks import as_array, check_finite, check_images
 from roentmod.classifiers.graphs import Graph
 from roentmod.classifiers.heads import Labels
 from roentmod.errors import ClassifierError, WeightsError
+from roentmod.interfaces import Loaded
 from roentmod.store import atomic, file_sha256, write_json
 
 __all__ = ["Embedder", "fit_probe", "load_embedder", "load_probe"]
@@ -32,7 +33,7 @@ FORMAT = "roentmod-probe-1"
 FORMS = "python:package.module:function, onnx:FILE, hf:FOLDER_OR_HUB_ID"
 
 
-class Embedder:
+class Embedder(Loaded):
     """Turns pictures into vectors.
 
     Attributes:
@@ -125,7 +126,9 @@ def load_embedder(
         card, forward, origin = _card(words, spec), found, Origin("python", rest)
     else:
         raise ClassifierError(f"An embedder is {FORMS}; got '{spec}'.")
-    return Embedder(card, forward, origin, recipe=recipe, batch_size=batch_size)
+    made = Embedder(card, forward, origin, recipe=recipe, batch_size=batch_size)
+    made.remember(load_embedder, batch_size=batch_size, **recipe)
+    return made
 
 
 def fit_probe(

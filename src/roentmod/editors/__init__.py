@@ -12,7 +12,7 @@ from roentmod.editors.diffusion import DiffusionEditor
 from roentmod.editors.engines import EngineName, make_engine
 from roentmod.editors.painter import Painter
 from roentmod.editors.transplant import BUNDLED, Components, transplant
-from roentmod.interfaces import RadiographEditor
+from roentmod.interfaces import RadiographEditor, anchored
 
 __all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "Painter", "transplant"]
 
@@ -49,6 +49,15 @@ class Editor:
                 return cast(RadiographEditor, point.load()())
         if str(name) == Painter.name:
             return Painter()
+        settings = {
+            "engine": engine,
+            "deterministic": deterministic,
+            "batch_size": batch_size,
+            "allow_pickle": allow_pickle,
+            "profile": profile,
+            "device": device,
+            "precision": precision,
+        }
         parts = transplant(
             host,
             name,
@@ -57,9 +66,12 @@ class Editor:
             dtype=getattr(torch, precision),
             device=device,
         )
-        return DiffusionEditor(
+        made = DiffusionEditor(
             parts,
             engine=make_engine(engine, parts),
             batch_size=batch_size,
             deterministic=deterministic,
         )
+        there = None if host is None else anchored(host)
+        made.remember(Editor.load, anchored(name), host=there, **settings)
+        return made

@@ -1,10 +1,10 @@
-"""The image-to-image editor: transplanted parts, all edits of a baseline in one batch."""
+"""The image-to-image editor: transplanted parts, edits of all baselines in common batches."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -22,14 +22,19 @@ from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError
 from roentmod.imaging.segmentation import estimate, require
-from roentmod.interfaces import Counterfactual, Progress, Status
+from roentmod.interfaces import Counterfactual, Loaded, Progress, Status
 from roentmod.radiograph import Radiograph
 
 __all__ = ["DiffusionEditor"]
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
+Masks = Sequence[NDArray[np.bool_] | None]
+_Key = tuple[Any, ...]
+Pictures = dict[_Key, Array]
 _DARK = 0.02
+# Denoising batches whose pictures exist at once.
+_BATCHES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,40 +53,68 @@ class _Area:
 
 
 @dataclass(frozen=True, eq=False)
-class _Item:
-    """One row of a denoising batch: an edit (or its sham) with its plan, prompts and place."""
+class _Row:
+    """One row of a denoising batch: an edit (or its sham) of one baseline.
 
+    Attributes:
+        number: place of the baseline among the radiographs.
+        baseline: the radiograph.
+        edit: with its action, seed and region.
+        schedule: the steps it runs through.
+        prompts: to go to, and to go away from.
+        guidance: scale.
+        held: prompts of the findings to leave alone.
+        area: where it may change the baseline.
+    """
+
+    number: int
+    baseline: Radiograph
     edit: Edit
-    plan: sampling.Plan
+    schedule: sampling.Schedule
     prompts: tuple[str, str]
     guidance: float
     held: tuple[str, ...]
     area: _Area
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> _Key:
         """Rows with one key are the same picture of one baseline."""
         edit = self.edit
         # The action too: it says which way a held finding would change.
         kept = (self.held, edit.action) if self.held else ()
-        return self.prompts, self.plan, self.guidance, edit.seed, edit.region, kept
+        prompts, schedule = self.prompts, self.schedule
+        return self.number, prompts, schedule, self.guidance, edit.seed, edit.region, kept
 
     @property
-    def batch_key(self) -> tuple[Any, ...]:
+    def batch_key(self) -> _Key:
+        """Rows with one key can be denoised in one batch."""
         guided = self.guidance > 1 or bool(self.held)
-        return self.plan, guided, len(self.held)
+        return self.schedule, guided, len(self.held)
 
 
-class DiffusionEditor:
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """One baseline and its edits, each with two rows (the edit, its sham) or why it has none."""
+
+    baseline: Radiograph
+    edits: Sequence[Edit]
+    pairs: list[tuple[_Row, _Row] | Status]
+
+    @cached_property
+    def rows(self) -> dict[_Key, _Row]:
+        return {row.key: row for pair in self.pairs if not isinstance(pair, str) for row in pair}
+
+
+class DiffusionEditor(Loaded):
     """Edits radiographs by image-to-image diffusion with transplanted parts.
 
     Args:
-        parts: what `transplant` returned.
+        parts: from `transplant`.
         engine: runs the U-Net and the decoder; None runs them in torch.
-        batch_size: rows a denoising batch (each row is two with guidance, and one more a held
-            finding).
-        deterministic: one row a batch, so that an edit's pixels do not depend, to the last bit, on
-            what is edited beside it; costs what batching saves.
+        batch_size: rows per denoising batch, whichever baselines they come from (each row is two
+            with guidance, and one more per held finding).
+        deterministic: one row per batch, so that an edit's pixels do not depend, to the last bit,
+            on what is edited beside it; costs what batching saves.
         anatomies: known outlines by radiograph id, for regions in words; others are estimated, and
             an edit with a region is refused ("poor_anatomy") where they are poor.
     """
@@ -104,12 +137,17 @@ class DiffusionEditor:
         self._anatomies = dict(anatomies or {})
         self._states: dict[str, Tensor] = {}
 
+    @property
+    def at_once(self) -> int:
+        """How many radiographs fill a device; a processor gains nothing by more than one."""
+        return 1 if self.deterministic or self.parts.unet.device.type == "cpu" else self.batch_size
+
     def edit(
         self,
         radiographs: Sequence[Radiograph],
         edits: Sequence[Edit],
         *,
-        masks: Sequence[NDArray[np.bool_] | None] | None = None,
+        masks: Masks | None = None,
         progress: Progress | None = None,
     ) -> list[Counterfactual]:
         """Return every edit of every radiograph, radiograph by radiograph, in the order given.
@@ -118,23 +156,34 @@ class DiffusionEditor:
             radiographs: the baselines.
             edits: what to do to each of them.
             masks: where each radiograph may change (h x w bool), or None for the whole picture; an
-                edit with a region of its own changes what lies in both.
+                edit with a region changes what lies in both.
             progress: called with (done, total) counterfactuals.
 
         Raises:
             EditError: a mask does not fit its radiograph or misses an edit's region, or the numbers
                 of masks and radiographs differ.
         """
-        for lower, higher in self.aliases(edits):
-            log.warning("strengths %g and %g give the same effective steps", lower, higher)
-        regions = list(masks) if masks is not None else [None] * len(radiographs)
-        _check_masks(radiographs, regions)
+        self._warn(edits)
         results: list[Counterfactual] = []
-        for radiograph, mask in zip(radiographs, regions, strict=True):
-            results += self._edit_one(radiograph, edits, mask)
+        for done in self._edited(radiographs, [edits] * len(radiographs), masks):
+            results += done
             if progress:
                 progress(len(results), len(radiographs) * len(edits))
         return results
+
+    def edit_each(
+        self,
+        radiographs: Sequence[Radiograph],
+        edits: Sequence[Sequence[Edit]],
+        *,
+        masks: Masks | None = None,
+    ) -> list[list[Counterfactual]]:
+        """Return the counterfactuals of each radiograph by the edits in its place.
+
+        Rows of all radiographs share batches; arguments and errors are those of `edit`.
+        """
+        self._warn([edit for own in edits for edit in own])
+        return list(self._edited(radiographs, edits, masks))
 
     def describe(self) -> dict[str, Any]:
         """Return what results depend on besides baseline and edit: weights, prompts, engine."""
@@ -156,7 +205,7 @@ class DiffusionEditor:
             "licence": profile.licence,
         }
 
-    def plan(self, edit: Edit) -> sampling.Plan:
+    def schedule(self, edit: Edit) -> sampling.Schedule:
         """Return the part of the schedule that `edit` runs through.
 
         Raises:
@@ -164,7 +213,7 @@ class DiffusionEditor:
         """
         profile = self.parts.profile
         steps = edit.num_inference_steps or profile.steps
-        return sampling.make_plan(edit.scheduler or profile.scheduler, steps, edit.strength)
+        return sampling.make_schedule(edit.scheduler or profile.scheduler, steps, edit.strength)
 
     def aliases(self, edits: Sequence[Edit]) -> list[tuple[float, float]]:
         """Return pairs of different strengths among `edits` that give the same effective steps."""
@@ -172,7 +221,7 @@ class DiffusionEditor:
         pairs = []
         for edit in sorted(edits, key=lambda e: e.strength):
             try:
-                key = (self.plan(edit), edit.findings, edit.seed)
+                key = (self.schedule(edit), edit.findings, edit.seed)
             except NoEffectiveStepsError:
                 continue
             first = seen.setdefault(key, edit.strength)
@@ -180,56 +229,78 @@ class DiffusionEditor:
                 pairs.append((first, edit.strength))
         return pairs
 
+    def _warn(self, edits: Sequence[Edit]) -> None:
+        for lower, higher in self.aliases(edits):
+            log.warning("strengths %g and %g give the same effective steps", lower, higher)
+
+    def _edited(
+        self,
+        radiographs: Sequence[Radiograph],
+        edits: Sequence[Sequence[Edit]],
+        masks: Masks | None,
+    ) -> Iterator[list[Counterfactual]]:
+        """Yield the counterfactuals of each radiograph; a few batches of pictures exist at once."""
+        regions = list(masks) if masks is not None else [None] * len(radiographs)
+        _check_masks(radiographs, regions)
+        cases: list[_Case] = []
+        for radiograph, own, mask in zip(radiographs, edits, regions, strict=True):
+            cases.append(self._case(len(cases), radiograph, own, mask))
+            if sum(len(case.rows) for case in cases) >= _BATCHES * self.batch_size:
+                yield from self._finished(cases)
+                cases = []
+        yield from self._finished(cases)
+
     @torch.inference_mode()
-    def _edit_one(
-        self, radiograph: Radiograph, edits: Sequence[Edit], mask: NDArray[np.bool_] | None
-    ) -> list[Counterfactual]:
+    def _finished(self, cases: list[_Case]) -> list[list[Counterfactual]]:
         started = time.perf_counter()
-        jobs = self._jobs(radiograph, edits, mask)
-        items = {i.key: i for job in jobs if not isinstance(job, str) for i in job}
-        if not items:
-            return [
-                Counterfactual(radiograph, edit, job)
-                for edit, job in zip(edits, jobs, strict=True)
-                if isinstance(job, str)
-            ]
-        decoded, reconstruction = self._decode_all(radiograph, list(items.values()))
-        broken = [items[key] for key, picture in decoded.items() if _fault(picture)]
+        rows = {key: row for case in cases for key, row in case.rows.items()}
+        pictures = self._render(list(rows.values()))
+        broken = [row for key, row in rows.items() if _fault(pictures[key])]
         if broken and self._exact is not self:
-            log.warning("%d pictures of %s redone in float32", len(broken), radiograph.source)
-            redone, reconstruction = self._exact._decode_all(radiograph, broken)
-            decoded |= redone
+            sources = ", ".join(dict.fromkeys(row.baseline.source for row in broken))
+            log.warning("%d pictures of %s redone in float32", len(broken), sources)
+            pictures |= self._exact._render(broken)
         seconds = time.perf_counter() - started
+        facts = {"seconds": round(seconds / max(1, sum(len(case.edits) for case in cases)), 4)}
+        return [self._composed(case, pictures, broken, facts) for case in cases]
+
+    def _composed(
+        self, case: _Case, pictures: Pictures, broken: list[_Row], facts: dict[str, Any]
+    ) -> list[Counterfactual]:
         results = []
-        for edit, job in zip(edits, jobs, strict=True):
-            if isinstance(job, str):
-                results.append(Counterfactual(radiograph, edit, job))
+        for edit, pair in zip(case.edits, case.pairs, strict=True):
+            if isinstance(pair, str):
+                results.append(Counterfactual(case.baseline, edit, pair))
                 continue
-            shown = compose.Decoded(decoded[job[0].key], decoded[job[1].key], reconstruction)
-            facts = self._facts(job[0]) | {
-                "redone_in_float32": any(item in broken for item in job),
-                "seconds": round(seconds / len(edits), 4),
-            }
-            results.append(_finish(radiograph, edit, shown, job[0].area.mask, facts))
+            row, sham = pair
+            shown = compose.Decoded(pictures[row.key], pictures[sham.key], pictures[(row.number,)])
+            redone = {"redone_in_float32": any(case.rows[one.key] in broken for one in pair)}
+            own = self._facts(row) | redone | facts
+            results.append(_finish(case.baseline, edit, shown, row.area.mask, own))
         return results
 
-    def _jobs(
-        self, radiograph: Radiograph, edits: Sequence[Edit], mask: NDArray[np.bool_] | None
-    ) -> list[tuple[_Item, _Item] | Status]:
+    def _case(
+        self,
+        number: int,
+        baseline: Radiograph,
+        edits: Sequence[Edit],
+        mask: NDArray[np.bool_] | None,
+    ) -> _Case:
         """Return the rows of each edit and of its sham, or why there are none."""
-        areas = self._areas(radiograph, {edit.region for edit in edits}, mask)
-        jobs: list[tuple[_Item, _Item] | Status] = []
+        areas = self._areas(baseline, {edit.region for edit in edits}, mask)
+        pairs: list[tuple[_Row, _Row] | Status] = []
         for edit in edits:
             area = areas[edit.region]
             if area is None:
-                jobs.append("poor_anatomy")
+                pairs.append("poor_anatomy")
                 continue
             try:
-                jobs.append((self._item(edit, area), self._item(edit.sham(), area)))
+                row, sham = (self._row(number, baseline, e, area) for e in (edit, edit.sham()))
+                pairs.append((row, sham))
             except NoEffectiveStepsError as error:
                 log.warning("%s", error)
-                jobs.append("no_effective_steps")
-        return jobs
+                pairs.append("no_effective_steps")
+        return _Case(baseline, edits, pairs)
 
     def _areas(
         self, radiograph: Radiograph, names: set[str | None], mask: NDArray[np.bool_] | None
@@ -268,70 +339,73 @@ class DiffusionEditor:
             return self
         return DiffusionEditor(parts, batch_size=self.batch_size, deterministic=self.deterministic)
 
-    def _item(self, edit: Edit, area: _Area) -> _Item:
+    def _row(self, number: int, baseline: Radiograph, edit: Edit, area: _Area) -> _Row:
         profile = self.parts.profile
         names = () if edit.arm == "sham" else edit.hold
         held = tuple(profile.prompt(Edit((name,))) for name in names)
-        plan, guidance = self.plan(edit), profile.guidance(edit)
-        return _Item(edit, plan, profile.pair(edit), guidance, held, area)
+        schedule, guidance = self.schedule(edit), profile.guidance(edit)
+        return _Row(number, baseline, edit, schedule, profile.pair(edit), guidance, held, area)
 
-    def _decode_all(
-        self, radiograph: Radiograph, items: list[_Item]
-    ) -> tuple[dict[tuple[Any, ...], Array], Array]:
-        """Return the decoded picture of every item, by key, and the baseline's reconstruction."""
-        picture = compose.shrink(radiograph, self.parts.size)
-        mean, deviation = self._encode(picture)
-        latents: dict[tuple[Any, ...], Tensor] = {}
-        for batch in self._batches(items):
-            rows = self._denoise(radiograph, batch, mean, deviation)
-            latents |= {item.key: row for item, row in zip(batch, rows, strict=True)}
-        scaled = mean * self.parts.vae.config.scaling_factor
-        pictures = self._decode(torch.stack([scaled, *latents.values()]))
-        return dict(zip(latents, pictures[1:], strict=True)), pictures[0]
+    def _render(self, rows: list[_Row]) -> Pictures:
+        """Return the decoded picture of each row, and under (number,) of its baseline unedited."""
+        if not rows:
+            return {}
+        posteriors = self._encode({row.number: row.baseline for row in rows})
+        factor = self.parts.vae.config.scaling_factor
+        latents: dict[_Key, Tensor] = {(n,): mean * factor for n, (mean, _) in posteriors.items()}
+        for batch in self._batches(rows):
+            made = self._denoise(batch, [posteriors[row.number] for row in batch])
+            latents |= {row.key: one for row, one in zip(batch, made, strict=True)}
+        return dict(zip(latents, self._decode(torch.stack(list(latents.values()))), strict=True))
 
-    def _batches(self, items: list[_Item]) -> list[list[_Item]]:
-        groups: dict[tuple[Any, ...], list[_Item]] = {}
-        for item in items:
-            groups.setdefault(item.batch_key, []).append(item)
+    def _batches(self, rows: list[_Row]) -> list[list[_Row]]:
+        groups: dict[_Key, list[_Row]] = {}
+        for row in rows:
+            groups.setdefault(row.batch_key, []).append(row)
         size = self.batch_size
         return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
 
-    def _denoise(
-        self, radiograph: Radiograph, batch: list[_Item], mean: Tensor, deviation: Tensor
-    ) -> Tensor:
+    def _denoise(self, batch: list[_Row], posteriors: list[tuple[Tensor, Tensor]]) -> Tensor:
         factor = self.parts.vae.config.scaling_factor
-        draws = [sampling.draw(radiograph.id, item.edit.seed, tuple(mean.shape)) for item in batch]
-        clean = torch.stack([(mean + deviation * first.to(mean)) * factor for first, _ in draws])
-        noise = torch.stack([second.to(mean) for _, second in draws])
+        clean, noise = [], []
+        for row, (mean, deviation) in zip(batch, posteriors, strict=True):
+            first, second = sampling.draw(row.baseline.id, row.edit.seed, tuple(mean.shape))
+            clean.append((mean + deviation * first.to(mean)) * factor)
+            noise.append(second.to(mean))
+        start = torch.stack(clean)
         return sampling.denoise(
             self.engine.unet,
-            batch[0].plan,
-            self.parts.schedule,
-            clean,
-            noise,
-            self._guidance(batch, mean.device),
-            _weights(batch, clean),
+            batch[0].schedule,
+            self.parts.scheduler_config,
+            start,
+            torch.stack(noise),
+            self._guidance(batch, start.device),
+            _weights(batch, start),
         )
 
-    def _guidance(self, batch: list[_Item], device: torch.device) -> sampling.Guidance:
+    def _guidance(self, batch: list[_Row], device: torch.device) -> sampling.Guidance:
         held = removes = None
         if batch[0].held:
-            held = torch.stack([torch.stack([self._text(p) for p in i.held]) for i in batch])
-            removes = torch.tensor([i.edit.action == "remove" for i in batch], device=device)
+            held = torch.stack([torch.stack([self._text(p) for p in row.held]) for row in batch])
+            removes = torch.tensor([row.edit.action == "remove" for row in batch], device=device)
         return sampling.Guidance(
-            towards=torch.stack([self._text(item.prompts[0]) for item in batch]),
-            away=torch.stack([self._text(item.prompts[1]) for item in batch]),
-            scale=torch.tensor([item.guidance for item in batch], device=device),
+            towards=torch.stack([self._text(row.prompts[0]) for row in batch]),
+            away=torch.stack([self._text(row.prompts[1]) for row in batch]),
+            scale=torch.tensor([row.guidance for row in batch], device=device),
             held=held,
             removes=removes,
         )
 
-    def _encode(self, picture: Array) -> tuple[Tensor, Tensor]:
-        """Return mean and deviation of the posterior of a size x size picture, each c x h x w."""
+    def _encode(self, baselines: dict[int, Radiograph]) -> dict[int, tuple[Tensor, Tensor]]:
+        """Return mean and deviation of each baseline's posterior, each c x h x w."""
         vae = self.parts.vae
-        x = torch.from_numpy(picture * 2 - 1)[None, None].to(vae.device, vae.dtype)
-        posterior = vae.encode(x.expand(1, vae.config.in_channels, -1, -1)).latent_dist
-        return posterior.mean[0], posterior.std[0]
+        pictures = np.stack([compose.shrink(one, self.parts.size) for one in baselines.values()])
+        posteriors: list[tuple[Tensor, Tensor]] = []
+        for part in torch.from_numpy(pictures * 2 - 1)[:, None].split(self.batch_size):
+            x = part.to(vae.device, vae.dtype)
+            posterior = vae.encode(x.expand(-1, vae.config.in_channels, -1, -1)).latent_dist
+            posteriors += zip(posterior.mean, posterior.std, strict=True)
+        return dict(zip(baselines, posteriors, strict=True))
 
     def _decode(self, latents: Tensor) -> list[Array]:
         """Return pictures, size x size in [0, 1], of scaled latents."""
@@ -364,22 +438,22 @@ class DiffusionEditor:
             self._states[prompt] = encoder(ids, **mask).last_hidden_state[0]
         return self._states[prompt]
 
-    def _facts(self, item: _Item) -> dict[str, Any]:
-        quality = item.area.quality
+    def _facts(self, row: _Row) -> dict[str, Any]:
+        quality = row.area.quality
         return {
             "editor": self.name,
-            "prompt": item.prompts[0],
-            "negative_prompt": item.prompts[1],
+            "prompt": row.prompts[0],
+            "negative_prompt": row.prompts[1],
             "sham_prompt": self.parts.profile.normal,
-            "guidance": item.guidance,
-            "region": item.edit.region,
+            "guidance": row.guidance,
+            "region": row.edit.region,
             "anatomy_quality": None if quality is None else round(quality, 3),
-            "hold": list(item.edit.hold),
-            "held_prompts": list(item.held),
-            "scheduler": item.plan.scheduler,
-            "num_inference_steps": item.plan.num_inference_steps,
-            "effective_steps": item.plan.effective_steps,
-            "effective_strength": item.plan.effective_strength,
+            "hold": list(row.edit.hold),
+            "held_prompts": list(row.held),
+            "scheduler": row.schedule.scheduler,
+            "num_inference_steps": row.schedule.num_inference_steps,
+            "effective_steps": row.schedule.effective_steps,
+            "effective_strength": row.schedule.effective_strength,
             "size": self.parts.size,
             "engine": self.engine.name,
             "deterministic": self.deterministic,
@@ -387,12 +461,12 @@ class DiffusionEditor:
         }
 
 
-def _weights(batch: list[_Item], like: Tensor) -> Tensor | None:
+def _weights(batch: list[_Row], like: Tensor) -> Tensor | None:
     """Return the weights of each row, n x 1 x h x w, or None where no row has a region."""
-    if all(item.area.weights is None for item in batch):
+    if all(row.area.weights is None for row in batch):
         return None
     whole = torch.ones_like(like[0, :1])
-    rows = [whole if i.area.weights is None else i.area.weights.to(whole) for i in batch]
+    rows = [whole if row.area.weights is None else row.area.weights.to(whole) for row in batch]
     return torch.stack(rows)
 
 
@@ -400,7 +474,7 @@ def _check_masks(
     radiographs: Sequence[Radiograph], masks: Sequence[NDArray[np.bool_] | None]
 ) -> None:
     if len(masks) != len(radiographs):
-        raise EditError(f"Give one mask a radiograph; got {len(masks)} for {len(radiographs)}.")
+        raise EditError(f"Give one mask per radiograph; got {len(masks)} for {len(radiographs)}.")
     for radiograph, mask in zip(radiographs, masks, strict=True):
         if mask is not None and mask.shape != radiograph.stored.shape:
             raise EditError(

@@ -15,14 +15,14 @@ from torch import Tensor
 from roentmod.edits import Scheduler
 from roentmod.errors import NoEffectiveStepsError
 
-__all__ = ["Guidance", "Plan", "build", "denoise", "draw", "levels", "make_plan", "spare"]
+__all__ = ["Guidance", "Schedule", "build", "denoise", "draw", "levels", "make_schedule", "spare"]
 
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 _SWEEPS = 64
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """The part of a noise schedule that an edit runs through.
 
     Attributes:
@@ -41,8 +41,8 @@ class Plan:
         return self.effective_steps / self.num_inference_steps
 
 
-def make_plan(scheduler: Scheduler, num_inference_steps: int, strength: float) -> Plan:
-    """Return the plan; diffusers' rule: ``min(int(N * strength), N)`` steps.
+def make_schedule(scheduler: Scheduler, num_inference_steps: int, strength: float) -> Schedule:
+    """Return the schedule; diffusers' rule: ``min(int(N * strength), N)`` steps.
 
     Raises:
         NoEffectiveStepsError: no step is left.
@@ -53,7 +53,7 @@ def make_plan(scheduler: Scheduler, num_inference_steps: int, strength: float) -
             f"int(steps x strength) must be at least 1; got int({num_inference_steps} x "
             f"{strength:g}) = 0. Raise strength or steps."
         )
-    return Plan(scheduler, num_inference_steps, steps)
+    return Schedule(scheduler, num_inference_steps, steps)
 
 
 def draw(key: str, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -68,45 +68,45 @@ def draw(key: str, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 
 def build(
-    plan: Plan, schedule: dict[str, Any], device: torch.device | None = None
+    schedule: Schedule, config: dict[str, Any], device: torch.device | None = None
 ) -> tuple[Any, Tensor]:
-    """Return a fresh diffusers scheduler and the time steps of the plan.
+    """Return a fresh diffusers scheduler and the time steps of `schedule`.
 
     ``ddim``, ``pndm`` and ``dpmsolver++`` take the last steps of the whole schedule, as diffusers
     does. ``dpmsolver++-logsnr`` spaces its steps evenly in log signal-to-noise ratio from the
     strength's own noise level down to the least (Lu et al., NeurIPS 2022, section 3.4): with few
     steps that is several times nearer to the limit of many (``make bench``).
     """
-    if plan.scheduler == "dpmsolver++-logsnr":
-        made = _multistep(schedule, final_sigmas_type="sigma_min")
-        made.set_timesteps(timesteps=_even_in_log_snr(plan, made), device=device)
+    if schedule.scheduler == "dpmsolver++-logsnr":
+        made = _multistep(config, final_sigmas_type="sigma_min")
+        made.set_timesteps(timesteps=_even_in_log_snr(schedule, made), device=device)
         made.set_begin_index(0)
         return made, made.timesteps
-    if plan.scheduler == "ddim":
-        made = DDIMScheduler.from_config(schedule)
-    elif plan.scheduler == "pndm":
-        made = PNDMScheduler.from_config(schedule, skip_prk_steps=True)
+    if schedule.scheduler == "ddim":
+        made = DDIMScheduler.from_config(config)
+    elif schedule.scheduler == "pndm":
+        made = PNDMScheduler.from_config(config, skip_prk_steps=True)
     else:
-        made = _multistep(schedule)
-    made.set_timesteps(plan.num_inference_steps, device=device)
-    start = plan.num_inference_steps - plan.effective_steps
+        made = _multistep(config)
+    made.set_timesteps(schedule.num_inference_steps, device=device)
+    start = schedule.num_inference_steps - schedule.effective_steps
     times = made.timesteps[start * made.order :]
     if hasattr(made, "set_begin_index"):
         made.set_begin_index(start * made.order)
     return made, times
 
 
-def _multistep(schedule: dict[str, Any], **options: Any) -> Any:
+def _multistep(config: dict[str, Any], **options: Any) -> Any:
     return DPMSolverMultistepScheduler.from_config(
-        schedule, algorithm_type="dpmsolver++", solver_order=2, **options
+        config, algorithm_type="dpmsolver++", solver_order=2, **options
     )
 
 
-def _even_in_log_snr(plan: Plan, scheduler: Any) -> list[int]:
+def _even_in_log_snr(schedule: Schedule, scheduler: Any) -> list[int]:
     alphas = scheduler.alphas_cumprod.double().numpy()
     log_snr = np.log(alphas / (1 - alphas)) / 2
-    first = max(round(len(alphas) * plan.effective_strength) - 1, 1)
-    levels = np.linspace(log_snr[first], log_snr[0], plan.effective_steps + 1)[:-1]
+    first = max(round(len(alphas) * schedule.effective_strength) - 1, 1)
+    levels = np.linspace(log_snr[first], log_snr[0], schedule.effective_steps + 1)[:-1]
     times = np.rint(np.interp(-levels, -log_snr, np.arange(len(alphas)))).astype(int)
     # Many steps crowd at the end, where times are whole numbers: each must be its own.
     for i in range(len(times) - 2, -1, -1):
@@ -213,14 +213,14 @@ def spare(direction: Tensor, others: Tensor) -> Tensor:
 
 def denoise(
     unet: Denoiser,
-    plan: Plan,
-    schedule: dict[str, Any],
+    schedule: Schedule,
+    config: dict[str, Any],
     clean: Tensor,
     noise: Tensor,
     guidance: Guidance,
     region: Tensor | None = None,
 ) -> Tensor:
-    """Noise `clean` to the plan's first step and denoise it along the prompts.
+    """Noise `clean` to the first step of the schedule and denoise it along the prompts.
 
     With a region, after every step the latents outside it are put back to `clean`, noised to that
     step's level with the same `noise` (blended latent diffusion, Avrahami et al., 2023). As the
@@ -228,8 +228,8 @@ def denoise(
 
     Args:
         unet: (latents, time step, text states) -> prediction, any batch size.
-        plan: which steps.
-        schedule: scheduler configuration.
+        schedule: which steps.
+        config: scheduler configuration.
         clean: scaled latents, n x c x h x w.
         noise: standard normal, same shape.
         guidance: the prompts of each row.
@@ -238,7 +238,7 @@ def denoise(
     Returns:
         Scaled latents, n x c x h x w.
     """
-    scheduler, times = build(plan, schedule, clean.device)
+    scheduler, times = build(schedule, config, clean.device)
     latents: Tensor = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
     context, copies = guidance.context, guidance.copies
     signals, noises = levels(scheduler, times)

@@ -44,7 +44,7 @@ class Components:
         unet: denoiser of the generator.
         text_encoder: text encoder of the generator.
         tokenizer: tokenizer of the generator.
-        schedule: the host's scheduler configuration.
+        scheduler_config: of the host.
         profile: how the generator is spoken to.
         files: the weight files, for the hash.
     """
@@ -53,7 +53,7 @@ class Components:
     unet: Any
     text_encoder: Any
     tokenizer: Any
-    schedule: dict[str, Any]
+    scheduler_config: dict[str, Any]
     profile: Profile
     files: tuple[Path, ...] = ()
 
@@ -122,7 +122,7 @@ def transplant(
         unet=load.diffusers(UNet2DConditionModel, body, "unet"),
         text_encoder=load.text_encoder(body),
         tokenizer=load.tokenizer(body),
-        schedule=_json(frame / "scheduler" / "scheduler_config.json"),
+        scheduler_config=_json(frame / "scheduler" / "scheduler_config.json"),
         profile=_profile(body, profile),
         files=tuple(load.files),
     )
@@ -301,7 +301,7 @@ def _problems(parts: Components, generator: Path) -> Iterator[str]:
 def _schedule_problems(parts: Components, generator: Path) -> Iterator[str]:
     own_schedule = generator / "scheduler" / "scheduler_config.json"
     if own_schedule.exists():
-        ours = parts.schedule.get("prediction_type", "epsilon")
+        ours = parts.scheduler_config.get("prediction_type", "epsilon")
         theirs = _json(own_schedule).get("prediction_type", "epsilon")
         if ours != theirs:
             yield f"the host's schedule predicts {ours}, the generator was trained on {theirs}"

@@ -33,6 +33,8 @@ from roentmod.radiograph import Radiograph
 __all__ = ["DOSE", "PAINTABLE", "SIDED", "Painter", "Painting", "paint"]
 
 log = logging.getLogger(__name__)
+# Estimated outlines that are kept, in case a radiograph comes again.
+_KEPT = 16
 Rendering = Callable[[Canvas, LungSide, float, np.random.Generator], Change]
 DOSE = {"mild": 0.3, "moderate": 0.6, "severe": 1.0}
 SIDED: dict[str, Rendering] = {
@@ -148,6 +150,7 @@ class Painter:
     def __init__(self, anatomies: dict[str, Anatomy] | None = None) -> None:
         """Keep the known outlines."""
         self._anatomies = dict(anatomies or {})
+        self._estimated: dict[str, Anatomy] = {}
 
     def describe(self) -> dict[str, Any]:
         """Return what results depend on besides baseline and edit."""
@@ -172,8 +175,7 @@ class Painter:
         regions = list(masks) if masks is not None else [None] * len(radiographs)
         results: list[Counterfactual] = []
         for radiograph, region in zip(radiographs, regions, strict=True):
-            anatomy = self._anatomies.get(radiograph.id) or estimate(radiograph)
-            self._anatomies[radiograph.id] = anatomy
+            anatomy = self._outlines(radiograph)
             try:
                 require(anatomy, radiograph.source)
             except AnatomyError as error:
@@ -184,6 +186,15 @@ class Painter:
             if progress:
                 progress(len(results), len(radiographs) * len(edits))
         return results
+
+    def _outlines(self, radiograph: Radiograph) -> Anatomy:
+        """Return known outlines, or estimated ones; the last few of these are kept."""
+        known = self._anatomies.get(radiograph.id) or self._estimated.get(radiograph.id)
+        if known is None:
+            known = self._estimated[radiograph.id] = estimate(radiograph)
+            if len(self._estimated) > _KEPT:
+                del self._estimated[next(iter(self._estimated))]
+        return known
 
     def _one(
         self, radiograph: Radiograph, anatomy: Anatomy, edit: Edit, region: Mask | None
