@@ -23,7 +23,7 @@ LAYERS = (
     LANGUAGE,
     ENGINES,
     ("science",),
-    ("rundir", "runs"),
+    ("runs",),
     ("jobs",),
     ("report",),
     ("cli",),
