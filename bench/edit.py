@@ -53,7 +53,7 @@ class Stock:
             parts.text_encoder,
             parts.tokenizer,
             parts.unet,
-            sampling.build(plan, parts.schedule)[0],
+            sampling.build(plan, parts.scheduler_config)[0],
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

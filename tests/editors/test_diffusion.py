@@ -170,14 +170,14 @@ def test_an_unknown_engine_is_refused_with_the_choices(parts):
 
 def test_even_log_snr_steps_are_even_start_at_the_strength_and_come_nearer_the_limit(parts):
     plan = sampling.make_schedule("dpmsolver++-logsnr", 15, 0.4)
-    made, times = sampling.build(plan, parts.schedule)
+    made, times = sampling.build(plan, parts.scheduler_config)
     assert times[0] == 399
     assert len(times) == plan.effective_steps == 6
     alphas = made.alphas_cumprod[times[:4]].double()
     gaps = torch.diff(torch.log(alphas / (1 - alphas)) / 2)
     assert gaps.max() / gaps.min() < 1.1
     many = sampling.make_schedule("dpmsolver++-logsnr", 250, 0.4)
-    assert len(set(sampling.build(many, parts.schedule)[1].tolist())) == 100
+    assert len(set(sampling.build(many, parts.scheduler_config)[1].tolist())) == 100
 
 
 @pytest.mark.slow

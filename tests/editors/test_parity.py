@@ -17,7 +17,7 @@ def test_equals_the_diffusers_pipeline(
     generator, radiograph, monkeypatch, scheduler, strength, prediction
 ):
     parts = transplant(None, generator)
-    parts.schedule["prediction_type"] = prediction
+    parts.scheduler_config["prediction_type"] = prediction
     square = Radiograph.from_array(compose.shrink(radiograph, parts.size))
     edit = Edit(
         ("effusion",),
@@ -31,7 +31,7 @@ def test_equals_the_diffusers_pipeline(
     assert ours.facts["effective_steps"] == int(20 * strength)
 
     plan = sampling.make_schedule(scheduler, 20, strength)
-    made, _ = sampling.build(plan, parts.schedule)
+    made, _ = sampling.build(plan, parts.scheduler_config)
     pipe = StableDiffusionImg2ImgPipeline(
         parts.vae,
         parts.text_encoder,
