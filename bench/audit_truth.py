@@ -261,7 +261,7 @@ def null_audits(result: AuditResult, count: int) -> dict[str, float]:
         alarms, shortcuts = 0, 0
         for number in range(count):
             own = centred[centred["classifier"].isin([honest[number % len(honest)], JUDGE])]
-            cells = _null_cells(own, rng, replace(rules, seed=number), signs=kind == "tests")
+            cells = _null_cells(own, rng, rules.but(seed=number), signs=kind == "tests")
             alarms += bool((cells["q"] <= 0.05).any())
             shortcuts += bool((cells["verdict"] == "shortcut").any())
         log.info("%d null audits (%s): %d alarms of the tests", count, kind, alarms)

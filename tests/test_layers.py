@@ -26,6 +26,7 @@ LAYERS = (
     ("runs",),
     ("jobs",),
     ("report",),
+    ("verbs",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

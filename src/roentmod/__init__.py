@@ -11,9 +11,11 @@ from roentmod.findings import FINDINGS, Finding, finding
 from roentmod.radiograph import Radiograph
 
 if TYPE_CHECKING:
+    from roentmod.datasets.phantom import phantom
     from roentmod.editors import Editor
     from roentmod.editors.transplant import transplant
     from roentmod.imaging import read, write, write_edit
+    from roentmod.verbs import audit, augment, edit, load, open, plant, retrain, study, validate
 
 __all__ = [
     "FINDINGS",
@@ -22,21 +24,34 @@ __all__ = [
     "Finding",
     "Radiograph",
     "RoentModError",
+    "audit",
+    "augment",
+    "edit",
     "finding",
+    "load",
+    "open",
+    "phantom",
+    "plant",
     "read",
+    "retrain",
+    "study",
     "transplant",
+    "validate",
     "write",
     "write_edit",
 ]
 __version__ = "0.1.0"
 
+_VERBS = ("audit", "augment", "edit", "load", "open", "plant", "retrain", "study", "validate")
 # Engines bring heavy libraries; those who only need the words should not wait for them.
 _LATE = {
     "Editor": "roentmod.editors",
     "transplant": "roentmod.editors",
+    "phantom": "roentmod.datasets.phantom",
     "read": "roentmod.imaging",
     "write": "roentmod.imaging",
     "write_edit": "roentmod.imaging",
+    **dict.fromkeys(_VERBS, "roentmod.verbs"),
 }
 
 

@@ -132,10 +132,10 @@ def test_mini_edits_the_real_radiograph_inside_its_support_alone():
 
 
 def test_one_prompt_for_several_edits_is_refused():
-    from roentmod.cli import plan
+    from roentmod.plans import EditPlan
 
     with pytest.raises(EditError, match="got 2"):
-        plan(["edema", "mass"], [], {"prompt": "big heart"})
+        EditPlan(add=["edema", "mass"], prompt="big heart").edits()
 
 
 def test_help_in_the_documentation_is_the_programs():

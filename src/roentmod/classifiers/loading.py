@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from roentmod.classifiers.probe import Embedder
 
+log = logging.getLogger(__name__)
 __all__ = ["DEMO", "FORMS", "Options", "load"]
 
 # Two bundled classifiers: one that learned a shortcut, and one without (`training/confounded.py`).
@@ -114,6 +116,11 @@ def load(
     """
     kind, rest = _kind(str(spec))
     given = {key: value for key, value in options.items() if value is not None}
+    if "device" in given and "device" not in _ALLOWED[kind]:
+        # Runtimes, servers and functions choose where they run.
+        device = given.pop("device")
+        if device != "cpu":
+            log.warning("%s: device '%s' is ignored", spec, device)
     strange = sorted(set(given) - _ALLOWED[kind])
     if strange:
         may = ", ".join(sorted(_ALLOWED[kind])) or "none"

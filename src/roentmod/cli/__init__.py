@@ -15,10 +15,9 @@ from rich.table import Table
 import roentmod
 from roentmod.cli import auditing, editing, installation, training
 from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
-from roentmod.cli.editing import plan
-from roentmod.errors import RoentModError
+from roentmod.errors import RoentModError, UnfinishedError
 
-__all__ = ["app", "auditing", "editing", "main", "plan", "training"]
+__all__ = ["app", "auditing", "editing", "main", "training"]
 
 
 @app.callback()
@@ -48,6 +47,8 @@ def main() -> None:
     log_lines()
     try:
         app()
+    except UnfinishedError as message:
+        typer.echo(str(message))
     except RoentModError as error:
         typer.echo(f"roentmod: {error}", err=True)
         sys.exit(USAGE)

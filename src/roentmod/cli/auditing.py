@@ -7,138 +7,45 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from roentmod.cli.console import FAILED_ITEMS, GATE, app, log, progress
-from roentmod.cli.options import (
-    Arithmetic,
-    Data,
-    Device,
-    EditorName,
-    EngineName,
-    Findings,
-    Guidance,
-    Host,
-    Images,
-    Out,
-    Pack,
-    Profile,
-    Split,
-    Steps,
-    Strength,
-    fitting,
-    held,
-    judge_of,
-    pack_of,
-)
-from roentmod.errors import EditError
-from roentmod.findings import finding
+from roentmod import verbs
+from roentmod.cli.console import FAILED_ITEMS, GATE, progress
+from roentmod.cli.derived import command
+from roentmod.cli.options import Data, Out
 
 
-@app.command()
+@command(verbs.audit)
 def audit(
     classifier: Annotated[
-        list[str], typer.Option(help="What is audited, [NAME=]FORM; repeat for several.")
+        list[str], typer.Option(help="Audited, [NAME=]FORM; repeat for several.")
     ],
     data: Data,
     out: Out,
-    findings: Findings = None,
-    editor: EditorName = "mini",
-    images: Images = None,
-    split: Split = None,
-    baselines: Annotated[int, typer.Option(help="Patients to edit.")] = 100,
-    seeds: Annotated[int, typer.Option(help="Counterfactuals a patient and finding.")] = 1,
-    doses: Annotated[
-        Literal["none", "severity", "strength"], typer.Option(help="Dose-response over what.")
-    ] = "none",
-    removals: Annotated[
-        int, typer.Option(help="Also remove each finding from so many real positives.")
-    ] = 0,
-    stress: Annotated[
-        int, typer.Option(help="Also read so many real positives a finding, and negatives.")
-    ] = 0,
-    strength: Strength = 0.4,
-    guidance_scale: Guidance = 4.0,
-    steps: Steps = None,
-    host: Host = None,
-    profile: Profile = None,
-    engine: EngineName = "auto",
-    device: Device = "cpu",
-    precision: Arithmetic = "float32",
     labels: Annotated[
         Path | None, typer.Option(help='JSON: {"their head": "our finding"}.')
     ] = None,
-    margin: Annotated[
-        float, typer.Option(help="Largest off-target effect let pass, of the own effect.")
-    ] = 0.2,
     fail_on: Annotated[
         Literal["never", "shortcut", "suppression", "undecided"],
         typer.Option(help="Exit with 4 on a shortcut; also on a suppression; also if undecided."),
     ] = "never",
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
-    domain: Pack = None,
+    **options: Any,
 ) -> None:
     """Audit classifiers: do they react to findings that they should ignore?"""
-    pack = pack_of(domain, data)
-    from roentmod import classifiers, datasets, report
-    from roentmod.editors import Editor
-    from roentmod.jobs import audit as auditing
+    from roentmod import classifiers, report
 
-    judge = judge_of(pack)
-    loaded_editor = Editor.load(
-        editor, host=host, engine=engine, profile=profile, device=device, precision=precision
-    )
-    models = dict(_classifier(spec, labels, device) for spec in classifier)
-    if len(models) < len(classifier):
-        raise EditError("Audited classifiers need different names. Write NAME=FORM.")
+    models = verbs.load_classifiers(classifier, labels=labels, device=options["device"])
     for name, model in models.items():
-        typer.echo(f"{name}\n{classifiers.table(model.heads)}\n", err=True)
-    source = datasets.load(data, images=images)
-    for problem in source.problems:
-        log.warning("%s", problem)
-    chosen = datasets.baselines(source, count=baselines, split=split)
-    plan = auditing.AuditPlan(
-        findings=pack.own(map(finding, findings.split(",")))
-        if findings
-        else fitting(models.values(), loaded_editor, judge),
-        seeds=tuple(range(seeds)),
-        doses=doses,
-        strength=strength,
-        guidance_scale=guidance_scale,
-        num_inference_steps=steps,
-        removals=removals,
-        stress=stress,
-        split=split,
-    )
-    rules = auditing.Rules(margin=margin, exact=bool(getattr(loaded_editor, "exact", False)))
+        heads = getattr(model, "heads", None)
+        if heads is not None:
+            typer.echo(f"{name}\n{classifiers.table(heads)}\n", err=True)
     with progress() as stages:
-        result = auditing.run(
-            source,
-            chosen.table,
-            loaded_editor,
-            models,
-            plan,
-            out,
-            rules=rules,
-            judge=judge,
-            stages=stages,
-        )
+        result = verbs.audit(data, models, out=out, progress=stages, **options)
     page = report.publish(result)
     if as_json:
         typer.echo((out / "report.json").read_text(encoding="utf-8"))
     else:
         _summary(result, page)
     raise typer.Exit(_audit_code(result, fail_on))
-
-
-def _classifier(spec: str, labels: Path | None, device: str) -> tuple[str, Any]:
-    """Return name and classifier of ``[NAME=]FORM``."""
-    from roentmod import classifiers
-
-    name, found, form = spec.partition("=")
-    if not found or ":" in name or "/" in name:
-        name, form = "", spec
-    options: dict[str, Any] = {} if device == "cpu" else {"device": device}
-    loaded = classifiers.load(form, labels=labels, **options)
-    return name or loaded.name, loaded
 
 
 def _summary(result: Any, page: Path) -> None:
@@ -176,69 +83,19 @@ def _audit_code(result: Any, fail_on: str) -> int:
     return FAILED_ITEMS if broken or unjudged else 0
 
 
-@app.command()
+@command(verbs.validate)
 def validate(
     data: Data,
     out: Out,
-    editor: EditorName = "mini",
-    findings: Findings = None,
-    images: Images = None,
-    split: Split = None,
-    baselines: Annotated[int, typer.Option(help="Patients to edit.")] = 40,
     extractor: Annotated[
         str, typer.Option(help="Features of pFID: judge, inception, xrv or rad-dino[:SOURCE].")
     ] = "judge",
-    hold: Annotated[
-        list[str] | None,
-        typer.Option(help="Also measure with this finding held; repeat. 'linked': as in edit."),
-    ] = None,
-    usual_region: Annotated[
-        bool, typer.Option(help="Also measure with each edit kept to the finding's usual place.")
-    ] = False,
-    strength: Strength = 0.4,
-    guidance_scale: Guidance = 4.0,
-    steps: Steps = None,
-    host: Host = None,
-    profile: Profile = None,
-    engine: EngineName = "auto",
-    device: Device = "cpu",
-    precision: Arithmetic = "float32",
-    domain: Pack = None,
+    **options: Any,
 ) -> None:
     """Validate an editor: is it still this patient, and is the edit what was asked for?"""
-    pack = pack_of(domain)
-    pack.need_chest("A validation")
-    from roentmod import datasets, report
-    from roentmod.classifiers.extractors import load_extractor
-    from roentmod.editors import Editor
-    from roentmod.jobs import validate as validation
+    from roentmod import report
 
-    loaded = Editor.load(
-        editor, host=host, engine=engine, profile=profile, device=device, precision=precision
-    )
-    source = datasets.load(data, images=images)
-    chosen = validation.choose(source, count=baselines, split=split)
-    judge = judge_of(pack)
-    names = pack.own(map(finding, findings.split(","))) if findings else fitting((), loaded, judge)
-    plan = validation.ValidatePlan(
-        findings=names,
-        strength=strength,
-        guidance_scale=guidance_scale,
-        num_inference_steps=steps,
-        hold=tuple(dict.fromkeys(h for n in names for h in held(tuple(hold or ()), (n,)))),
-        regional=usual_region,
-    )
     with progress() as stages:
-        result = validation.run(
-            source,
-            chosen,
-            loaded,
-            plan,
-            out,
-            split=split,
-            extractor=load_extractor(extractor),
-            classifier=judge,
-            stages=stages,
-        )
+        result = verbs.validate(data, out=out, extractor=extractor, progress=stages, **options)
     typer.echo(f"The report is {report.publish_validation(result)}")
     raise typer.Exit(FAILED_ITEMS if result.counts["missing"] else 0)

@@ -21,18 +21,25 @@ FAILED_ITEMS, USAGE, GATE, INTERRUPTED = 3, 2, 4, 130
 def progress() -> Iterator[Any]:
     """Give a function that opens a progress bar for a stage of a long run."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=ERRORS) as bar:
+    bar = Progress(*columns, TimeElapsedColumn(), console=ERRORS)
 
-        def stages(name: str) -> Any:
-            task = bar.add_task(name, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
+    def stages(name: str) -> Any:
+        # An empty bar would leave a line before an error.
+        bar.start()
+        task = bar.add_task(name, total=None)
+        return lambda done, total: bar.update(task, completed=done, total=total)
 
+    try:
         yield stages
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 def log_lines() -> None:
     """Let warnings of the package appear on the console, each as one line."""
     logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
+    logging.getLogger("roentmod.verbs").setLevel(logging.INFO)
 
 
 class _Lines(logging.Handler):
@@ -40,5 +47,6 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
-        text = f"{record.levelname.lower()}: {record.getMessage()}"
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        text = f"{level}{record.getMessage()}"
         ERRORS.print(text, soft_wrap=True, markup=False, highlight=False)

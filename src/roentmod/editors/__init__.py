@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal, cast
@@ -16,6 +17,7 @@ from roentmod.interfaces import RadiographEditor, anchored
 
 __all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "Painter", "transplant"]
 
+log = logging.getLogger(__name__)
 Precision = Literal["float32", "float16", "bfloat16"]
 
 
@@ -46,8 +48,10 @@ class Editor:
         """
         for point in entry_points(group="roentmod.editors"):
             if point.name == str(name):
+                _ignored(name, device)
                 return cast(RadiographEditor, point.load()())
         if str(name) == Painter.name:
+            _ignored(name, device)
             return Painter()
         settings = {
             "engine": engine,
@@ -75,3 +79,8 @@ class Editor:
         there = None if host is None else anchored(host)
         made.remember(Editor.load, anchored(name), host=there, **settings)
         return made
+
+
+def _ignored(name: str | Path, device: str) -> None:
+    if device != "cpu":
+        log.warning("%s: device '%s' is ignored", name, device)

@@ -39,6 +39,8 @@ __all__ = [
 P = TypeVar("P", bound="Plan")
 # How a command line writes several values: "a,b", an option given again, or their number.
 Form = Literal["commas", "repeat", "count"]
+# A bound above is for the machine, not for people.
+_ANY = 2**62
 # Context of a validation that words errors itself, with the place in a file.
 WHOLE = "whole"
 
@@ -134,7 +136,7 @@ def rule(field: FieldInfo) -> str:
         if getattr(item, name, None) is not None
     }
     low, high = bound.get("ge", bound.get("gt")), bound.get("le", bound.get("lt"))
-    if low is None:
+    if low is None or (high is not None and high > _ANY):
         return ""
     if high is None:
         return f"{low:g} or more" if "ge" in bound else f"above {low:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,6 +22,7 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else () if value is None else value
 
 
+Held = Callable[[tuple[str, ...], tuple[str, ...]], tuple[str, ...]]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -66,15 +68,21 @@ class EditPlan(Composed):
             return [("add", ())]
         return [(action, tuple(p.strip() for p in name.split("+"))) for action, name in wanted]
 
-    def edits(self) -> list[Edit]:
+    def edits(self, held: Held = lambda hold, _: hold) -> list[Edit]:
         """Return one edit per finding to add or remove, or one of the free prompt alone.
+
+        Args:
+            held: called with `hold` and an edit's findings, returns what it holds.
 
         Raises:
             EditError: nothing to do, one prompt for several edits, or an edit that cannot be made.
         """
-        names = ("prompt", "side", "severity", "region", "hold", "scheduler", "seed")
-        common = {name: getattr(self, name) for name in names}
-        return [self.edit(*names, action=action, **common) for action, names in self.wanted()]
+        fixed = ("prompt", "side", "severity", "region", "scheduler", "seed")
+        common = {name: getattr(self, name) for name in fixed}
+        return [
+            self.edit(*names, action=action, hold=held(self.hold, names), **common)
+            for action, names in self.wanted()
+        ]
 
 
 class Files(Plan):

@@ -13,15 +13,20 @@ from roentmod.plans.base import Plan, parameter
 
 __all__ = [
     "Arithmetic",
+    "Audited",
     "Composed",
     "EditorChoice",
     "Engine",
+    "Hosts",
     "InDomain",
+    "Matrix",
     "OnDevice",
     "Operating",
     "Pictures",
     "Running",
     "Selection",
+    "Storage",
+    "Validated",
 ]
 
 Engine = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
@@ -90,12 +95,47 @@ class Pictures(Plan):
     images: Path | None = parameter(None, "Where the pictures are, if not in the data folder.")
 
 
-class Selection(Pictures):
-    """Which radiographs of a data set are edited."""
+class Hosts(Pictures):
+    """Radiographs that findings are put in."""
 
-    split: str | None = parameter(None, "Only this split of the data.")
-    view: Literal["PA", "AP"] | None = parameter(None, "Only this view.")
+    baselines: int | None = parameter(None, "Patients; default: all.", ge=1)
+
+
+class Selection(Hosts):
+    """Radiographs that a verb edits, one per patient."""
+
     baselines: int | None = parameter(None, "Patients to edit; default: all.", ge=1)
+    split: str | None = parameter(None, "Only this split; default: train, where there is one.")
+
+
+class Audited(Selection):
+    """Radiographs that an audit edits."""
+
+    baselines: int | None = parameter(100, "Patients to edit.", ge=1)
+    split: str | None = parameter(None, "Only this split of the data.")
+
+
+class Validated(Audited):
+    """Radiographs that a validation edits."""
+
+    baselines: int | None = parameter(40, "Patients to edit.", ge=1)
+
+
+class Matrix(Plan):
+    """Where soft labels come from."""
+
+    error: ClassVar[type[RoentModError]] = DatasetError
+    matrix: Path | None = parameter(None, "Of roentmod cooccurrence; default: NIH's, bundled.")
+
+
+class Storage(Plan):
+    """How a training set is kept."""
+
+    error: ClassVar[type[RoentModError]] = DatasetError
+    pictures: Literal["auto", "files", "webdataset", "parquet"] = parameter(
+        "auto", "Files, or shards; auto: files up to 10,000."
+    )
+    store: str | None = parameter(None, "Also put the set there: s3://bucket/set, gs://, ...")
 
 
 class InDomain(Plan):

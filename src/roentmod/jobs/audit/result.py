@@ -77,7 +77,7 @@ class ClassifierResult:
         return list(zip(found["edited"], found["read"], strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditResult:
     """An audit's tables, and where they came from.
 
@@ -99,6 +99,23 @@ class AuditResult:
     counts: dict[str, int]
     classifiers: tuple[ClassifierResult, ...]
     folder: Path = field(compare=False)
+
+    def __repr__(self) -> str:
+        """Return verdicts and folder."""
+        verdicts = ", ".join(f"{one.name}: {one.verdict}" for one in self)
+        return f"<AuditResult: {verdicts}, in '{self.folder}'>"
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """One row per classifier: classifier, verdict, score, shortcuts."""
+        rows = [(one.name, one.verdict, one.score, len(one.shortcuts())) for one in self]
+        return pd.DataFrame(rows, columns=["classifier", "verdict", "score", "shortcuts"])
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """Cells of the effect matrices of all classifiers, with a column `classifier`."""
+        tables = [one.cells.assign(classifier=one.name) for one in self]
+        return pd.concat(tables, ignore_index=True)
 
     def __iter__(self) -> Iterator[ClassifierResult]:
         """Go through the classifiers."""

@@ -19,11 +19,21 @@ from roentmod import runs
 from roentmod.errors import RoentModError, StudyError
 from roentmod.jobs.study import timing
 from roentmod.jobs.study.bench import Bench
-from roentmod.jobs.study.spec import Spec, read
+from roentmod.jobs.study.spec import Spec, read, spec_of
 from roentmod.jobs.study.stages import Stage, stages_of
 from roentmod.runs import Made, Part, Stages, Task, Workers
 
-__all__ = ["Finished", "Planned", "Spec", "StudyJob", "StudyResult", "plan", "read", "run"]
+__all__ = [
+    "Finished",
+    "Planned",
+    "Spec",
+    "StudyJob",
+    "StudyResult",
+    "plan",
+    "read",
+    "run",
+    "spec_of",
+]
 
 Publish = Callable[[str, Any], None]
 State = Literal["done", "begun", "to do"]

@@ -19,11 +19,6 @@ from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["Bench"]
 
-# Forms and files of classifiers that torch runs. ONNX Runtime, servers and Python functions choose
-# where they run.
-_TORCH_FORMS = ("xrv", "hf", "clip", "torchscript", "export")
-_TORCH_FILES = (".pt", ".pth", ".pt2")
-
 
 @dataclass
 class Bench:
@@ -120,15 +115,10 @@ class Bench:
     def audited(self) -> dict[str, Classifier]:
         """The classifiers that are audited as they are."""
         options = self.spec.audit.classifiers if self.spec.audit else {}
-        return {name: _classifier(form, self.spec.device) for name, form in options.items()}
+        return {
+            name: classifiers.load(form, device=self.spec.device) for name, form in options.items()
+        }
 
 
 def _same(one: Source, other: Source) -> bool:
     return (one.source, one.images, one.view) == (other.source, other.images, other.view)
-
-
-def _classifier(form: str, device: str) -> Classifier:
-    """Return a classifier, on the device where torch runs it; other forms take no device."""
-    kind, colon, _ = form.partition(":")
-    by_torch = kind in _TORCH_FORMS if colon else Path(form).suffix.lower() in _TORCH_FILES
-    return classifiers.load(form, device=device if by_torch else None)

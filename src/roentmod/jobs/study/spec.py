@@ -24,7 +24,17 @@ from roentmod.plans import ValidatePlan as ValidationPlan
 from roentmod.plans.base import WHOLE, Plan, line
 from roentmod.plans.retrain import check_test
 
-__all__ = ["Auditing", "Augmenting", "Editing", "Planting", "Source", "Spec", "Validating", "read"]
+__all__ = [
+    "Auditing",
+    "Augmenting",
+    "Editing",
+    "Planting",
+    "Source",
+    "Spec",
+    "Validating",
+    "read",
+    "spec_of",
+]
 
 T = TypeVar("T", bound=Plan)
 
@@ -255,6 +265,17 @@ def read(path: Path) -> Spec:
         raise StudyError(f"{path.name}: {_first(error, 'the file')}") from error
     except StudyError as error:
         raise StudyError(f"{path.name}: {error}") from error
+
+
+def spec_of(study: str | Path | Mapping[str, Any] | Spec) -> Spec:
+    """Return a study: of a file, of what one says, or itself.
+
+    Raises:
+        RoentModError: as in `read`.
+    """
+    if isinstance(study, Spec):
+        return study
+    return read(Path(study)) if isinstance(study, str | Path) else Spec.model_validate(study)
 
 
 def _plan(kind: type[T], place: str, said: Mapping[str, Any], fixed: Mapping[str, Any]) -> T:

@@ -1,0 +1,93 @@
+"""Commands whose options are the fields of a verb's plans."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, cast
+
+import typer
+from pydantic.fields import FieldInfo
+
+from roentmod.cli.console import app
+from roentmod.plans.base import marks, rule
+from roentmod.plans.options import fields_of
+
+__all__ = ["command"]
+
+# `--shard I/N` stands for the form of workers.
+_SHARD = "one_shard"
+
+
+def command(verb: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that makes a command of a function and the options of a verb.
+
+    The function's own parameters come first; it gets what was given of the others as keywords,
+    by the names of the fields. A field that it names itself is no option again.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True)
+        named = [
+            p.replace(kind=p.KEYWORD_ONLY)
+            for p in own.parameters.values()
+            if p.kind is not p.VAR_KEYWORD
+        ]
+        fields = {
+            name: field
+            for name, field in fields_of(cast(Any, verb).plans).items()
+            if name not in own.parameters and not marks(field).get("hidden")
+        }
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            shard = given.pop(_SHARD, None)
+            if shard:
+                first = given["workers"]
+                given["workers"] = (
+                    f"shard:{shard}" if first == "serial" else f"{first},shard:{shard}"
+                )
+            function(**{k: v for k, v in given.items() if v is not None or k in own.parameters})
+
+        more = [_option(name, field) for name, field in fields.items()]
+        if "workers" in fields:
+            help = "I/N: make the I-th of N shares only, I from 0; a plain run then finishes."
+            option = Annotated[str | None, typer.Option("--shard", help=help)]
+            more.append(_parameter(_SHARD, option, None))
+        ordered = sorted([*named, *more], key=lambda p: p.default is not p.empty)
+        cast(Any, run).__signature__ = own.replace(parameters=ordered)
+        run.__annotations__ = {p.name: p.annotation for p in ordered}
+        app.command()(run)
+        return run
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Return a field as the parameter of a command."""
+    said, default, kind = marks(field), field.default, cast(Any, field.annotation)
+    match said.get("form"):
+        case "commas":
+            kind, default = str, ",".join(map(str, default)) if isinstance(default, tuple) else ...
+            default = default or None
+        case "count":
+            kind, default = int, len(default)
+        case "repeat":
+            kind, default = list[str], None
+    if field.is_required():
+        default = None if said.get("optional") else inspect.Parameter.empty
+    if default is None:
+        kind = kind | None
+    spelled = "--" + said.get("option", name.replace("_", "-"))
+    if default is True:
+        spelled += "/--no-" + spelled.removeprefix("--")
+    bounds = rule(field)
+    help = field.description or ""
+    help = f"{help.rstrip('.')}; {bounds}." if bounds else help
+    return _parameter(name, Annotated[kind, typer.Option(spelled, help=help)], default)

@@ -1,0 +1,515 @@
+"""The verbs: edit, audit, validate, augment, plant, retrain, study; one shape for all.
+
+The first argument is the data, then come what is read or trained, and options by keyword. Options
+are the fields of the verb's plans (`roentmod.plans`); each verb's signature and help list them.
+``out`` is the run's folder, in which the same call goes on. ``progress`` is called with a stage's
+title and returns what is called with parts done and in all. Results have tables as DataFrames.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from roentmod import domain as domains
+from roentmod import plans
+from roentmod.domain import Domain
+from roentmod.errors import EditError, RunError
+from roentmod.findings import finding
+from roentmod.plans.base import Plan, rule
+from roentmod.plans.editing import Files
+from roentmod.plans.options import check_names, fields_of, part
+from roentmod.plans.parts import (
+    Audited,
+    EditorChoice,
+    Hosts,
+    InDomain,
+    Matrix,
+    OnDevice,
+    Pictures,
+    Running,
+    Selection,
+    Storage,
+    Validated,
+)
+
+if TYPE_CHECKING:
+    from roentmod.datasets import Dataset
+    from roentmod.interfaces import Classifier, RadiographEditor
+    from roentmod.jobs.audit import AuditResult
+    from roentmod.jobs.augment import AugmentResult
+    from roentmod.jobs.edit import EditResult
+    from roentmod.jobs.plant import PlantResult
+    from roentmod.jobs.retrain import RetrainResult
+    from roentmod.jobs.study import Spec, StudyResult
+    from roentmod.jobs.validate import ValidationResult
+    from roentmod.runs import Stages
+
+__all__ = [
+    "audit",
+    "augment",
+    "edit",
+    "load",
+    "load_classifiers",
+    "open",
+    "plant",
+    "retrain",
+    "study",
+    "validate",
+]
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+Names = str | Sequence[str]
+# Stands for the findings that usually come along.
+LINKED = "linked"
+# Which file of a folder says which job left it.
+_RECORDS = {
+    "audit.json": "audit",
+    "validation.json": "validate",
+    "augment.json": "augment",
+    "retrain.json": "retrain",
+    "planted.json": "plant",
+    "edits.json": "edit",
+}
+
+
+def _verb(*kinds: type[Plan]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Return a decorator that gives a verb its plans: options, signature, documentation."""
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        own = inspect.signature(function, eval_str=False)
+        named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        fields = {n: f for n, f in fields_of(kinds).items() if n not in own.parameters}
+
+        @functools.wraps(function)
+        def verb(*arguments: Any, **options: Any) -> R:
+            check_names(function.__name__, kinds, options.keys() - own.parameters)
+            return function(*arguments, **options)
+
+        more = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=field.annotation,
+            )
+            for name, field in fields.items()
+        ]
+        verb.__signature__ = own.replace(parameters=[*named, *more])  # type: ignore[attr-defined]
+        verb.plans = kinds  # type: ignore[attr-defined]
+        lines = (f"    {name}: {_help(field)}" for name, field in fields.items())
+        verb.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Options:", *lines])
+        return verb
+
+    return decorate
+
+
+def _help(field: Any) -> str:
+    bounds = rule(field)
+    return (field.description or "") + (f" ({bounds})" if bounds else "")
+
+
+def load(spec: str | Path | Dataset, *, images: Path | None = None) -> Dataset:
+    """Return a data set: of a folder, ``KIND:FOLDER`` (nih, chexpert, ...) or ``phantoms:N``."""
+    from roentmod import datasets
+
+    return datasets.load(spec, images=images) if isinstance(spec, str | Path) else spec
+
+
+@_verb(plans.EditPlan, Files, EditorChoice, OnDevice, InDomain, Running)
+def edit(
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    editor: str | Path | RadiographEditor = "mini",
+    progress: Stages | None = None,
+    **options: Any,
+) -> EditResult:
+    """Add or remove findings in the radiographs of files.
+
+    Raises:
+        EditError: nothing to do, or an edit that cannot be made.
+    """
+    from roentmod.jobs import edit as job
+
+    pack, plan, files = _pack(options), part(plans.EditPlan, options), part(Files, options)
+    if plan.region:
+        pack.need_chest("--region")
+    edits = plan.edits(_held)
+    for one in edits:
+        pack.own(map(finding, (*one.findings, *one.hold)))
+    paths = [images] if isinstance(images, str | Path) else images
+    return job.run(
+        [Path(path) for path in paths],
+        edits,
+        _editor(editor, options),
+        job.Output(Path(out), files.format, not files.deidentify, files.secondary_capture),
+        mask=files.mask,
+        workers=part(Running, options).workers,
+        progress=progress and progress("editing"),
+    )
+
+
+@_verb(plans.AuditPlan, plans.Rules, Audited, EditorChoice, OnDevice, InDomain, Running)
+def audit(
+    data: str | Path | Dataset,
+    classifiers: str | Sequence[str] | Mapping[str, str | Path | Classifier],
+    *,
+    out: str | Path,
+    findings: Names | None = None,
+    editor: str | Path | RadiographEditor = "mini",
+    judge: Classifier | None = None,
+    progress: Stages | None = None,
+    **options: Any,
+) -> AuditResult:
+    """Audit classifiers: do they react to findings that they should ignore?
+
+    Classifiers are objects or forms of `roentmod.classifiers.load`, by name. Without `findings`,
+    all that classifiers and judge read and the editor adds are edited.
+
+    Raises:
+        AuditError: nothing to audit, or the folder holds another audit.
+    """
+    from roentmod import datasets
+    from roentmod.jobs import audit as job
+
+    pack = _pack(options, data)
+    judge = judge or _judge(pack)
+    loaded = _editor(editor, options)
+    models = load_classifiers(classifiers, device=part(OnDevice, options).device)
+    source, chosen = load(data, images=part(Pictures, options).images), part(Audited, options)
+    for problem in source.problems:
+        log.warning("%s", problem)
+    selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
+    names = _names(findings, pack) or _fitting(models, loaded, judge)
+    exact = bool(getattr(loaded, "exact", False))
+    return job.run(
+        source,
+        selection.table,
+        loaded,
+        models,
+        part(plans.AuditPlan, options, findings=names),
+        Path(out),
+        rules=part(plans.Rules, {"exact": exact} | options),
+        judge=judge,
+        workers=part(Running, options).workers,
+        stages=progress,
+    )
+
+
+@_verb(plans.ValidatePlan, Validated, EditorChoice, OnDevice, InDomain, Running)
+def validate(
+    data: str | Path | Dataset,
+    *,
+    out: str | Path,
+    findings: Names | None = None,
+    editor: str | Path | RadiographEditor = "mini",
+    extractor: str = "judge",
+    judge: Classifier | None = None,
+    progress: Stages | None = None,
+    **options: Any,
+) -> ValidationResult:
+    """Validate an editor: is it still this patient, and is the edit what was asked for?
+
+    Raises:
+        AuditError: a plan that makes no sense, or the folder holds another validation.
+    """
+    from roentmod.classifiers.extractors import load_extractor
+    from roentmod.jobs import validate as job
+
+    pack = _pack(options, data)
+    pack.need_chest("A validation")
+    loaded, chosen = _editor(editor, options), part(Validated, options)
+    source = load(data, images=chosen.images)
+    judge = judge or _judge(pack)
+    names = _names(findings, pack) or _fitting({}, loaded, judge)
+    hold = options.pop("hold", None) or ()
+    hold = (hold,) if isinstance(hold, str) else tuple(hold)
+    held = dict.fromkeys(one for name in names for one in _held(hold, (name,)))
+    return job.run(
+        source,
+        job.choose(source, count=chosen.baselines or len(source), split=chosen.split),
+        loaded,
+        part(plans.ValidatePlan, options, findings=names, hold=tuple(held)),
+        Path(out),
+        split=chosen.split,
+        extractor=load_extractor(extractor),
+        classifier=judge,
+        workers=part(Running, options).workers,
+        stages=progress,
+    )
+
+
+@_verb(plans.AugmentPlan, Selection, Matrix, Storage, EditorChoice, OnDevice, InDomain, Running)
+def augment(
+    data: str | Path | Dataset,
+    *,
+    findings: Names,
+    out: str | Path,
+    editor: str | Path | RadiographEditor = "mini",
+    judge: Classifier | None = None,
+    progress: Stages | None = None,
+    **options: Any,
+) -> AugmentResult:
+    """Make a counterfactual training set: pictures, labels, and where each came from.
+
+    Raises:
+        DatasetError: baselines or labels that do not fit.
+    """
+    from roentmod import datasets
+    from roentmod.jobs import augment as job
+
+    pack, chosen = _pack(options, data), part(Selection, options)
+    plan = part(plans.AugmentPlan, options, findings=_names(findings, pack))
+    source = datasets.with_validation(load(data, images=chosen.images))
+    usual = "train" if "train" in set(source.table["split"]) else None
+    split = chosen.split or usual
+    storage = part(Storage, options)
+    return job.run(
+        source,
+        datasets.baselines(source, count=chosen.baselines, split=split).table,
+        _editor(editor, options),
+        plan,
+        Path(out),
+        judge=judge or _judge(pack),
+        rates=_rates(options),
+        pictures=storage.pictures,
+        store=storage.store,
+        workers=part(Running, options).workers,
+        progress=progress and progress("editing"),
+    )
+
+
+@_verb(plans.PlantPlan, Hosts, Running)
+def plant(
+    data: str | Path | Dataset,
+    *,
+    findings: Names,
+    out: str | Path,
+    editor: str | Path | RadiographEditor = "painter",
+    progress: Stages | None = None,
+    **options: Any,
+) -> PlantResult:
+    """Paint findings into no-finding radiographs: true labels, planted co-occurrence.
+
+    Labels are as true as the editor is exact.
+
+    Raises:
+        DatasetError: a plan that makes no sense, or no host.
+    """
+    from roentmod import datasets
+    from roentmod.jobs import plant as job
+
+    plan, chosen = part(plans.PlantPlan, options, findings=findings), part(Hosts, options)
+    source = load(data, images=chosen.images)
+    hosts = [
+        name
+        for split in sorted(set(source.table["split"]))
+        for name in datasets.baselines(source, split=split or None, count=chosen.baselines).table[
+            "baseline_id"
+        ]
+    ]
+    return job.run(
+        source,
+        hosts,
+        _editor(editor, options),
+        plan,
+        Path(out),
+        workers=part(Running, options).workers,
+        progress=progress and progress("planting"),
+    )
+
+
+@_verb(plans.RetrainPlan, Pictures, Matrix, OnDevice, Running)
+def retrain(
+    data: str | Path | Dataset,
+    *,
+    findings: Names,
+    out: str | Path,
+    training_set: str | Path | AugmentResult | None = None,
+    tests: Mapping[str, Any] | None = None,
+    tensorboard: bool = False,
+    progress: Stages | None = None,
+    **options: Any,
+) -> RetrainResult:
+    """Train the same classifier in several ways, test inside and outside, compare.
+
+    `tests` are by name: (data, split or None, "internal" or "external"), or data of elsewhere.
+
+    Raises:
+        RetrainError: a plan that makes no sense, or data that do not fit.
+    """
+    from roentmod.jobs import augment as sets
+    from roentmod.jobs import retrain as job
+
+    plan = part(plans.RetrainPlan, options, findings=findings)
+    source = load(data, images=part(Pictures, options).images)
+    made = sets.load(Path(training_set)) if isinstance(training_set, str | Path) else training_set
+
+    def test(value: Any) -> tuple[Dataset, str | None, str]:
+        place, split, where = value if isinstance(value, tuple) else (value, None, "external")
+        # The training's data are not read twice.
+        return source if place == data else load(place), split, where
+
+    return job.run(
+        source,
+        plan,
+        Path(out),
+        training_set=made,
+        tests={name: test(value) for name, value in (tests or {}).items()},
+        rates=_rates(options),
+        device=part(OnDevice, options).device,
+        tensorboard=tensorboard,
+        workers=part(Running, options).workers,
+        stages=progress,
+    )
+
+
+@_verb(Running)
+def study(
+    plan: str | Path | Mapping[str, Any] | Spec,
+    *,
+    out: str | Path,
+    progress: Stages | None = None,
+    **options: Any,
+) -> StudyResult:
+    """Validate, audit, augment, retrain and audit again, from one file or what it says.
+
+    Raises:
+        StudyError: a study that makes no sense.
+    """
+    from roentmod import report
+    from roentmod.jobs import study as job
+
+    workers = part(Running, options).workers
+    return job.run(
+        job.spec_of(plan), Path(out), publish=report.publish_stage, workers=workers, stages=progress
+    )
+
+
+def open(folder: str | Path) -> Any:
+    """Return the result of a finished run, whichever verb left it.
+
+    Raises:
+        RunError: the folder has no record of a run.
+        RoentModError: the run is not finished.
+    """
+    from importlib import import_module
+
+    place = Path(folder)
+    verb = next((verb for file, verb in _RECORDS.items() if (place / file).is_file()), None)
+    if verb is None:
+        raise RunError(
+            f"The folder of a finished run has one of {', '.join(_RECORDS)}; {place} has none. "
+            "Check the path, or finish the run."
+        )
+    return import_module(f"roentmod.jobs.{verb}").load(place)
+
+
+def load_classifiers(
+    given: str | Sequence[str] | Mapping[str, Any], *, labels: Any = None, device: str = "cpu"
+) -> dict[str, Classifier]:
+    """Return classifiers by name.
+
+    Args:
+        given: name to object or form of `roentmod.classifiers.load`; or forms, ``[NAME=]FORM``.
+        labels: head to finding, or a JSON file of that.
+        device: of what torch runs.
+
+    Raises:
+        EditError: two of one name.
+    """
+    from roentmod import classifiers
+
+    def read(form: Any) -> Classifier:
+        if not isinstance(form, str | Path):
+            return form  # type: ignore[no-any-return]
+        return classifiers.load(form, labels=labels, device=None if device == "cpu" else device)
+
+    if isinstance(given, Mapping):
+        return {name: read(form) for name, form in given.items()}
+    found: dict[str, Classifier] = {}
+    for text in [given] if isinstance(given, str) else given:
+        name, equals, form = text.partition("=")
+        named = bool(equals) and ":" not in name and "/" not in name
+        model = read(form if named else text)
+        key = name if named else str(getattr(model, "name", text))
+        if key in found:
+            raise EditError("Audited classifiers need different names. Write NAME=FORM.")
+        found[key] = model
+    return found
+
+
+def _pack(options: Mapping[str, Any], data: Any = None) -> Domain:
+    """Return the domain pack that a verb works in, registered."""
+    pack = domains.register(domains.load(part(InDomain, options).domain))
+    if isinstance(data, str) and data.startswith("phantoms:"):
+        pack.need_chest("--data phantoms")
+    return pack
+
+
+def _judge(pack: Domain) -> Classifier:
+    """Return the judge that a pack names.
+
+    Raises:
+        EditError: it names none.
+    """
+    from roentmod import classifiers
+
+    if pack.judge is None:
+        raise EditError(
+            f"Edits are gated by a judge; the domain {pack.name} names none. Give its pack a "
+            "'judge', in a form of --classifier."
+        )
+    return classifiers.load(pack.judge)
+
+
+def _editor(editor: Any, options: Mapping[str, Any]) -> RadiographEditor:
+    """Return an editor, loaded as options say where it is a name."""
+    if not isinstance(editor, str | Path):
+        return editor  # type: ignore[no-any-return]
+    from roentmod.editors import Editor
+
+    choice = part(EditorChoice, options, editor=str(editor)).model_dump(exclude={"editor"})
+    return Editor.load(editor, device=part(OnDevice, options).device, **choice)
+
+
+def _rates(options: Mapping[str, Any]) -> Any:
+    from roentmod.jobs.augment import load_cooccurrence
+
+    place = part(Matrix, options).matrix
+    return load_cooccurrence(place) if place else None
+
+
+def _names(findings: Names | None, pack: Domain) -> tuple[str, ...]:
+    """Return canonical names of a pack's findings; none where none are given."""
+    listed = findings.split(",") if isinstance(findings, str) else findings or ()
+    return pack.own(map(finding, listed))
+
+
+def _fitting(models: Mapping[str, Any], editor: Any, judge: Any) -> tuple[str, ...]:
+    """Return the findings that every classifier reads, the judge reads and the editor adds."""
+    able = getattr(editor, "findings", None)
+    common = [f for f in judge.findings if able is None or f in able]
+    return tuple(f for f in common if all(f in model.findings for model in models.values()))
+
+
+def _held(hold: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the findings to hold, "linked" being those that NIH's labels link to `names`."""
+    if LINKED not in hold:
+        return hold
+    from roentmod.jobs.augment import load_cooccurrence
+    from roentmod.science.cooccurrence import linked
+
+    if not names:
+        raise EditError("--hold linked follows a finding that is edited; got none. Give --add.")
+    matrix = load_cooccurrence()
+    found = linked(matrix, names)
+    what = f"{' + '.join(names)} holds {', '.join(found) or 'nothing'}"
+    log.info("%s: linked in %s", what, matrix.source)
+    return (*(name for name in hold if name != LINKED), *found)

@@ -1,0 +1,70 @@
+"""The verbs in a script: the same shape for all, and results that open again."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import roentmod as rm
+from roentmod.errors import AuditError, RunError
+
+VERBS = ("audit", "augment", "edit", "plant", "retrain", "study", "validate")
+
+
+@pytest.mark.slow
+def test_the_package_is_quick_to_import():
+    heavy = "{'torch', 'scipy', 'pandas', 'matplotlib', 'diffusers', 'pydicom'}"
+    for what in ("roentmod", "roentmod.cli", "roentmod.verbs"):
+        script = f"import sys, {what}; print(*sorted({heavy} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.stdout.strip() == "", what
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_shows_its_options(name):
+    verb = getattr(rm, name)
+    shown = inspect.signature(verb).parameters
+    assert {"out", "workers", "progress"} <= shown.keys()
+    assert all(f"\n    {field}: " in verb.__doc__ for field in shown if field == "workers")
+
+
+def test_an_unknown_option_is_refused_with_what_is_near(tmp_path):
+    with pytest.raises(AuditError, match=r"no option 'doeses'.*doses"):
+        rm.audit("phantoms:3", "demo:honest", out=tmp_path, doeses="severity")
+
+
+def test_planting_and_augmenting_open_again(tmp_path):
+    planted = rm.plant("phantoms:6:200", findings=["Edema"], out=tmp_path / "p", prevalence=0.9)
+    assert repr(rm.open(tmp_path / "p")) == repr(planted)
+    made = rm.augment(
+        "phantoms:4", findings="Edema", editor="painter", gate_logit=None, out=tmp_path / "a"
+    )
+    assert len(made) == 4
+    assert repr(rm.open(tmp_path / "a")) == repr(made)
+    with pytest.raises(RunError, match=r"audit\.json"):
+        rm.open(tmp_path)
+
+
+def test_an_audit_has_tables(tmp_path):
+    result = rm.audit(
+        rm.load("phantoms:6"),
+        {"ours": "demo:honest"},
+        editor=rm.Editor.load("painter"),
+        findings=["Cardiomegaly", "Pleural Effusion"],
+        out=tmp_path,
+        resamples=200,
+        flips=199,
+        fewest=3,
+    )
+    assert list(result.verdicts["classifier"]) == ["ours"]
+    assert set(result.effects["classifier"]) == {"ours"}
+    assert "ours" in repr(result)
+    assert repr(rm.open(tmp_path)) == repr(result)
+
+
+def test_an_edit_of_a_file(tmp_path):
+    rm.write(rm.phantom(3).radiograph, tmp_path / "one.png", provenance=None)
+    result = rm.edit(tmp_path / "one.png", add="mass", editor="painter", out=tmp_path / "out")
+    assert list(result.items["status"]) == ["ok"]
+    assert len(rm.open(tmp_path / "out").items) == 1
