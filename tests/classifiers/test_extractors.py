@@ -1,5 +1,6 @@
 """Extractors by name: what is there works, what is not says what to do."""
 
+import pickle
 import sys
 
 import numpy as np
@@ -75,3 +76,11 @@ def test_absent_libraries_are_said(monkeypatch, name, module, install):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match=f"pip install '{install}'"):
         load_extractor(name)
+
+
+def test_an_extractor_pickles_as_its_name(dino):
+    made = load_extractor(f"rad-dino:{dino[0]}")
+    packed = pickle.dumps(made)
+    assert len(packed) < 500
+    images = np.random.default_rng(0).random((2, 56, 56), np.float32)
+    np.testing.assert_array_equal(pickle.loads(packed).grid(images), made.grid(images))

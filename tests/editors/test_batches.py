@@ -1,65 +1,167 @@
-"""Rows of several radiographs in one batch; editors that other processes load again."""
+"""Radiographs that are edited together come out as each by itself."""
 
 import pickle
+from itertools import chain
 
 import numpy as np
 import pytest
 
 from roentmod.datasets.phantom import phantom
-from roentmod.editors import DiffusionEditor, Editor, transplant
+from roentmod.editors import DiffusionEditor, Editor, Painter, transplant
+from roentmod.editors.engines import TorchEngine
 from roentmod.edits import Edit
-from roentmod.errors import RunError
+from roentmod.errors import EditError, RunError
+from roentmod.radiograph import Radiograph
 
-EDITS = [Edit(("Edema",)), Edit(("Pleural Effusion",), side="left"), Edit(("Mass",), seed=3)]
+WORDS = {"num_inference_steps": 10, "composite": "none"}
+EDITS = [
+    [Edit(("effusion",), **WORDS), Edit(("edema",), hold=("Mass",), **WORDS)],
+    [],
+    [Edit(("nodule",), strength=0.6, **WORDS), Edit(("effusion",), strength=0.01, **WORDS)],
+    [Edit(("mass",), action="remove", **WORDS), Edit(("edema",), seed=4, **WORDS)],
+    [Edit((name,), **WORDS) for name in ("effusion", "edema", "mass")],
+]
+
+
+class Counter(TorchEngine):
+    """Torch, which notes how many rows each call had."""
+
+    def __init__(self, parts):
+        super().__init__(parts)
+        self.rows, self.decoded = [], []
+
+    def unet(self, latents, time, states):
+        self.rows.append(len(latents))
+        return super().unet(latents, time, states)
+
+    def decode(self, latents):
+        self.decoded.append(len(latents))
+        return super().decode(latents)
 
 
 @pytest.fixture(scope="module")
-def radiographs():
-    return [phantom(seed, size=128).radiograph for seed in (1, 2, 3)]
+def parts(generator):
+    return transplant(None, generator)
 
 
-def pictures(results):
-    return [one.image.pixels for each in results for one in each]
+@pytest.fixture(scope="module")
+def radiographs(radiograph):
+    pixels = radiograph.pixels
+    views = (pixels, pixels[::-1], pixels[:, ::-1], pixels[:80], pixels[:, 10:])
+    return [Radiograph.from_array(view) for view in views]
 
 
-@pytest.mark.parametrize(("deterministic", "tolerance"), [(True, 0), (False, 1e-4)])
-def test_radiographs_together_are_radiographs_one_by_one(
-    generator, radiographs, deterministic, tolerance
-):
-    parts = transplant(None, generator)
-    editor = DiffusionEditor(parts, batch_size=5, deterministic=deterministic)
-    # Each with other edits: a batch holds rows of several radiographs.
-    own = [EDITS, EDITS[:1], EDITS[1:]]
-    together = editor.edit_each(radiographs, own)
-    singly = [editor.edit([r], e) for r, e in zip(radiographs, own, strict=True)]
-    assert [[one.edit for one in each] for each in together] == own
-    for one, other in zip(pictures(together), pictures(singly), strict=True):
-        assert np.abs(one - other).max() <= tolerance
+@pytest.fixture(scope="module")
+def masks(radiographs):
+    marked = np.zeros(radiographs[0].stored.shape, bool)
+    marked[20:70, 10:60] = True
+    return [marked, None, None, None, None]
 
 
-def test_a_call_of_the_network_has_rows_of_several_radiographs(generator, radiographs):
-    editor = DiffusionEditor(transplant(None, generator), batch_size=6)
-    sizes, unet = [], editor.engine.unet
-
-    def counted(latents, *rest):
-        sizes.append(len(latents))
-        return unet(latents, *rest)
-
-    editor.engine.unet = counted
-    editor.edit_each(radiographs, [EDITS[:1]] * 3)
-    # Three edits and three shams, each guided: twelve rows.
-    assert set(sizes) == {12}
+def singly(editor, radiographs, masks):
+    rows = zip(radiographs, EDITS, masks, strict=True)
+    return [editor.edit([one], edits, masks=[mask]) for one, edits, mask in rows]
 
 
-def test_a_loaded_editor_is_sent_by_name(generator, radiographs):
-    for name in (str(generator), "painter"):
-        editor = Editor.load(name, engine="torch") if name != "painter" else Editor.load(name)
-        sent = pickle.dumps(editor)
-        assert len(sent) < 2000
-        here, there = (one.edit(radiographs[:1], EDITS[:1]) for one in (editor, pickle.loads(sent)))
-        assert np.array_equal(here[0].image.pixels, there[0].image.pixels)
+def pairs(together, alone):
+    assert [len(own) for own in together] == [len(own) for own in alone] == [2, 0, 2, 2, 3]
+    for own, other in zip(chain(*together), chain(*alone), strict=True):
+        assert own.status == other.status
+        assert own.edit == other.edit
+        if own.status == "ok":
+            yield own, other
 
 
-def test_an_editor_of_parts_in_memory_cannot_be_sent(generator):
-    with pytest.raises(RunError, match="Load it by name or path"):
-        pickle.dumps(DiffusionEditor(transplant(None, generator)))
+def test_in_common_batches_pictures_stay_within_rounding(parts, radiographs, masks):
+    editor = DiffusionEditor(parts, batch_size=5)
+    together = editor.edit_each(radiographs, EDITS, masks=masks)
+    found = list(pairs(together, singly(editor, radiographs, masks)))
+    assert len(found) == 8
+    for own, other in found:
+        for picture, wanted in ((own.image, other.image), (own.sham, other.sham)):
+            assert np.abs(picture.pixels - wanted.pixels).max() <= 1e-4
+        assert np.array_equal(own.support, other.support)
+        times = ({**done.facts, "seconds": 0} for done in (own, other))
+        assert next(times) == next(times)
+
+
+def test_deterministic_is_bit_for_bit_among_other_radiographs(parts, radiographs, masks):
+    editor = DiffusionEditor(parts, deterministic=True)
+    together = editor.edit_each(radiographs, EDITS, masks=masks)
+    for own, other in pairs(together, singly(editor, radiographs, masks)):
+        assert np.array_equal(own.image.stored, other.image.stored)
+        assert np.array_equal(own.sham.stored, other.sham.stored)
+
+
+def test_rows_of_several_radiographs_fill_a_batch(parts, radiographs):
+    engine = Counter(parts)
+    editor = DiffusionEditor(parts, engine=engine, batch_size=4)
+    edits = [[Edit(("effusion",), **WORDS)]] * 4
+    editor.edit_each(radiographs[:4], edits)
+    # Eight rows, an edit and a sham each; guided rows are two predictions.
+    assert engine.rows == [8] * 8
+    assert engine.decoded == [4, 4, 4]
+
+
+def test_pictures_of_a_few_batches_are_decoded_at_once(parts, radiographs):
+    engine = Counter(parts)
+    editor = DiffusionEditor(parts, engine=engine, batch_size=1)
+    done = editor._edited(radiographs[:3], [EDITS[4]] * 3, None)
+    next(done)
+    # Of the first radiograph alone: itself, three edits and their sham.
+    assert sum(engine.decoded) == 5
+
+
+def test_a_radiograph_twice_with_two_masks_is_two_results(parts, radiograph, masks):
+    editor = DiffusionEditor(parts, deterministic=True)
+    inside, whole = editor.edit_each([radiograph] * 2, [EDITS[0][:1]] * 2, masks=[masks[0], None])
+    assert not inside[0].support[~masks[0]].any()
+    alone = editor.edit([radiograph], EDITS[0][:1])[0]
+    assert np.array_equal(whole[0].image.stored, alone.image.stored)
+
+
+def test_each_radiograph_has_its_edits(parts, radiographs):
+    with pytest.raises(EditError, match="one list of edits per radiograph; got 1 for 2"):
+        DiffusionEditor(parts).edit_each(radiographs[:2], EDITS[:1])
+
+
+def test_on_a_processor_radiographs_are_not_batched(parts):
+    assert DiffusionEditor(parts).at_once == 1
+
+
+def test_the_painter_takes_edits_of_each():
+    bodies = [phantom(seed, size=224) for seed in range(2)]
+    pictures = [body.radiograph for body in bodies]
+    edits = [[Edit(("effusion",))], [Edit(("nodule",)), Edit(("edema",))]]
+    painter = Painter({body.radiograph.id: body.anatomy for body in bodies})
+    each = painter.edit_each(pictures, edits)
+    assert [len(own) for own in each] == [1, 2]
+    alone = painter.edit(pictures[1:], edits[1])[1]
+    assert np.array_equal(each[1][1].image.stored, alone.image.stored)
+
+
+def test_an_editor_pickles_as_its_name_and_options(generator, radiograph, tmp_path, monkeypatch):
+    monkeypatch.chdir(generator.parent)
+    editor = Editor.load(generator.name, engine="torch", deterministic=True)
+    described, packed = editor.describe(), pickle.dumps(editor)
+    assert len(packed) < 1000
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(packed)
+    assert again.describe() == described
+    one, other = (e.edit([radiograph], EDITS[0][:1])[0] for e in (editor, again))
+    assert np.array_equal(one.image.stored, other.image.stored)
+    assert len(pickle.dumps(again)) == len(packed)
+
+
+def test_an_editor_of_parts_in_memory_is_not_sent(parts):
+    with pytest.raises(RunError, match=r"DiffusionEditor was made from parts in memory\. Load it"):
+        pickle.dumps(DiffusionEditor(parts))
+
+
+def test_the_painter_pickles_with_what_it_knows():
+    body = phantom(1, size=224)
+    assert len(pickle.dumps(Editor.load("painter"))) < 200
+    painter = Painter({body.radiograph.id: body.anatomy})
+    again = pickle.loads(pickle.dumps(painter))
+    one, other = (p.edit([body.radiograph], [Edit(("nodule",))])[0] for p in (painter, again))
+    assert np.array_equal(one.image.stored, other.image.stored)

@@ -68,7 +68,9 @@ class Judge(Loaded):
         self.heads: tuple[Head, ...] = tuple(Head(f, f, "read") for f in self.findings)
         self._session = _open(folder / "judge.onnx")
         self._weights = folder / "judge.onnx"
-        self.remember(type(self), folder.absolute())
+        # The bundled one is wherever the package is.
+        bundled = folder == WEIGHTS.parent
+        self.remember(Judge.load, None if bundled else folder.absolute())
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Judge:

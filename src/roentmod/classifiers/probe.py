@@ -225,7 +225,9 @@ def load_probe(
     origin = Origin(
         "probe", root.name, file_sha256(root / "probe.npz"), {**facts, "fit": says.get("fit")}
     )
-    return Adapter(card, forward, origin, labels=labels)
+    probe = Adapter(card, forward, origin, labels=labels)
+    probe.remember(load_probe, root.absolute(), labels=labels, embedder=embedder)
+    return probe
 
 
 def _card(words: Mapping[str, Any], spec: str) -> Card:

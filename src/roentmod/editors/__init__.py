@@ -76,9 +76,14 @@ class Editor:
             batch_size=batch_size,
             deterministic=deterministic,
         )
-        there = None if host is None else anchored(host)
-        made.remember(Editor.load, anchored(name), host=there, **settings)
+        there = None if host is None else _place(host)
+        made.remember(Editor.load, _place(name), host=there, **settings)
         return made
+
+
+def _place(name: str | Path) -> str:
+    # A bundled generator comes before a folder of the same name.
+    return str(name) if str(name) in BUNDLED else anchored(name)
 
 
 def _ignored(name: str | Path, device: str) -> None:

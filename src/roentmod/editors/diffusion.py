@@ -35,6 +35,8 @@ Pictures = dict[_Key, Array]
 _DARK = 0.02
 # Denoising batches whose pictures exist at once.
 _BATCHES = 4
+# Radiographs per call on an accelerator: results at native resolution take gigabytes beyond it.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +141,12 @@ class DiffusionEditor(Loaded):
 
     @property
     def at_once(self) -> int:
-        """How many radiographs fill a device; a processor gains nothing by more than one."""
-        return 1 if self.deterministic or self.parts.unet.device.type == "cpu" else self.batch_size
+        """Radiographs to edit in one call of `edit_each`; several fill an accelerator.
+
+        On a CPU they would save nothing, and an edit's last bits would depend on its company.
+        """
+        alone = self.deterministic or self.parts.unet.device.type == "cpu"
+        return 1 if alone else _AT_ONCE
 
     def edit(
         self,
@@ -241,7 +247,7 @@ class DiffusionEditor(Loaded):
     ) -> Iterator[list[Counterfactual]]:
         """Yield the counterfactuals of each radiograph; a few batches of pictures exist at once."""
         regions = list(masks) if masks is not None else [None] * len(radiographs)
-        _check_masks(radiographs, regions)
+        _check(radiographs, edits, regions)
         cases: list[_Case] = []
         for radiograph, own, mask in zip(radiographs, edits, regions, strict=True):
             cases.append(self._case(len(cases), radiograph, own, mask))
@@ -255,17 +261,21 @@ class DiffusionEditor(Loaded):
         started = time.perf_counter()
         rows = {key: row for case in cases for key, row in case.rows.items()}
         pictures = self._render(list(rows.values()))
-        broken = [row for key, row in rows.items() if _fault(pictures[key])]
-        if broken and self._exact is not self:
-            sources = ", ".join(dict.fromkeys(row.baseline.source for row in broken))
-            log.warning("%d pictures of %s redone in float32", len(broken), sources)
-            pictures |= self._exact._render(broken)
+        spoilt = [key for key in rows if _fault(pictures[key])]
+        # Asked for only where it is needed: it may be a second copy of the weights.
+        exact = self._exact if spoilt else self
+        if exact is self:
+            spoilt = []
+        else:
+            sources = ", ".join(dict.fromkeys(rows[key].baseline.source for key in spoilt))
+            log.warning("%d pictures of %s redone in float32", len(spoilt), sources)
+            pictures |= exact._render([rows[key] for key in spoilt])
         seconds = time.perf_counter() - started
         facts = {"seconds": round(seconds / max(1, sum(len(case.edits) for case in cases)), 4)}
-        return [self._composed(case, pictures, broken, facts) for case in cases]
+        return [self._composed(case, pictures, spoilt, facts) for case in cases]
 
     def _composed(
-        self, case: _Case, pictures: Pictures, broken: list[_Row], facts: dict[str, Any]
+        self, case: _Case, pictures: Pictures, spoilt: list[_Key], facts: dict[str, Any]
     ) -> list[Counterfactual]:
         results = []
         for edit, pair in zip(case.edits, case.pairs, strict=True):
@@ -274,7 +284,7 @@ class DiffusionEditor(Loaded):
                 continue
             row, sham = pair
             shown = compose.Decoded(pictures[row.key], pictures[sham.key], pictures[(row.number,)])
-            redone = {"redone_in_float32": any(case.rows[one.key] in broken for one in pair)}
+            redone = {"redone_in_float32": any(one.key in spoilt for one in pair)}
             own = self._facts(row) | redone | facts
             results.append(_finish(case.baseline, edit, shown, row.area.mask, own))
         return results
@@ -470,11 +480,14 @@ def _weights(batch: list[_Row], like: Tensor) -> Tensor | None:
     return torch.stack(rows)
 
 
-def _check_masks(
-    radiographs: Sequence[Radiograph], masks: Sequence[NDArray[np.bool_] | None]
+def _check(
+    radiographs: Sequence[Radiograph], edits: Sequence[Sequence[Edit]], masks: Masks
 ) -> None:
-    if len(masks) != len(radiographs):
-        raise EditError(f"Give one mask per radiograph; got {len(masks)} for {len(radiographs)}.")
+    for what, values in (("list of edits", edits), ("mask", masks)):
+        if len(values) != len(radiographs):
+            raise EditError(
+                f"Give one {what} per radiograph; got {len(values)} for {len(radiographs)}."
+            )
     for radiograph, mask in zip(radiographs, masks, strict=True):
         if mask is not None and mask.shape != radiograph.stored.shape:
             raise EditError(

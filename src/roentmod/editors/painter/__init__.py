@@ -152,6 +152,9 @@ class Painter:
         self._anatomies = dict(anatomies or {})
         self._estimated: dict[str, Anatomy] = {}
 
+    def __reduce__(self) -> tuple[type[Painter], tuple[dict[str, Anatomy]]]:
+        return Painter, (self._anatomies,)
+
     def describe(self) -> dict[str, Any]:
         """Return what results depend on besides baseline and edit."""
         return {"name": self.name, "doses": DOSE, "grid": 512, "version": 1}
@@ -186,6 +189,18 @@ class Painter:
             if progress:
                 progress(len(results), len(radiographs) * len(edits))
         return results
+
+    def edit_each(
+        self,
+        radiographs: Sequence[Radiograph],
+        edits: Sequence[Sequence[Edit]],
+        *,
+        masks: Sequence[NDArray[np.bool_] | None] | None = None,
+    ) -> list[list[Counterfactual]]:
+        """Return the counterfactuals of each radiograph by the edits in its place."""
+        regions = list(masks) if masks is not None else [None] * len(radiographs)
+        each = zip(radiographs, edits, regions, strict=True)
+        return [self.edit([radiograph], own, masks=[region]) for radiograph, own, region in each]
 
     def _outlines(self, radiograph: Radiograph) -> Anatomy:
         """Return known outlines, or estimated ones; the last few of these are kept."""
