@@ -22,7 +22,7 @@ from roentmod.errors import AuditError
 from roentmod.findings import finding
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs.audit.job import AuditJob, Case
-from roentmod.jobs.audit.judgement import assess
+from roentmod.jobs.audit.judgement import RECORD, assess, kept
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
 from roentmod.plans import AuditPlan, Doses, Rules
@@ -96,8 +96,12 @@ def run(
 
 
 def load(folder: Path) -> AuditResult:
-    """Return the result of a finished audit; raises as `assess`."""
-    return assess(folder)
+    """Return the result of a finished audit, without judging again.
+
+    Raises:
+        AuditError: none is there.
+    """
+    return kept(folder, runs.read_record(folder / RECORD))
 
 
 def _check(

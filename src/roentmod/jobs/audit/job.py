@@ -23,12 +23,12 @@ from roentmod.edits import Edit
 from roentmod.errors import InputError
 from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor, described
 from roentmod.jobs.audit.examples import illustrate
-from roentmod.jobs.audit.judgement import RECORD, TABLES, assess, judged, with_examples
+from roentmod.jobs.audit.judgement import RECORD, TABLES, judged, keep, kept
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult
 from roentmod.plans import AuditPlan, Rules
 from roentmod.radiograph import Radiograph
-from roentmod.runs import AGAIN, Done, Job, Made, Part, Row, Stage, Task
+from roentmod.runs import AGAIN, Done, Job, Made, Part, Row, Stage, Task, read_record
 from roentmod.science.effects import JUDGE
 from roentmod.store import atomic, canonical_hash
 
@@ -249,7 +249,7 @@ class AuditJob(Job[AuditResult]):
                 table.to_parquet(part)
         result = judged(done.folder, done.record)
         illustrate(result, self.plan, self.data, self.editor)
-        return with_examples(result)
+        return keep(result, done.record)
 
     def _predictions(self, done: Done) -> Iterator[Row]:
         """Yield one row per reading of an edited picture."""
@@ -300,7 +300,7 @@ class AuditJob(Job[AuditResult]):
         Raises:
             AuditError: a table of it is gone.
         """
-        return assess(folder)
+        return kept(folder, read_record(folder / RECORD))
 
 
 def _item(image: str, edit: Edit | None, classifier: str, status: str, message: str) -> Row:

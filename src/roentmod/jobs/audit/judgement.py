@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from roentmod.errors import AuditError
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
+from roentmod.store import atomic, write_json
 
-__all__ = ["RECORD", "TABLES", "assess", "judged", "read_table", "with_examples"]
+__all__ = ["RECORD", "TABLES", "assess", "judged", "keep", "kept", "read_table"]
 
 RECORD = "audit.json"
 _NUMBERS = {"strength": "float64", "seed": "int64"}
@@ -35,6 +35,9 @@ TABLES = {
     },
 }
 ATTRIBUTES = ("sex", "age_band", "view", "site")
+# Tables of a judged classifier, and the folder that keeps them.
+_KEPT = ("heads", "cells", "gate", "doses", "subgroups", "reverse", "stress")
+_JUDGED = "judged"
 _BANDS = ((0, "under 40"), (40, "40 to 64"), (65, "65 and over"))
 
 
@@ -95,14 +98,81 @@ def judged(folder: Path, record: Mapping[str, Any], rules: Rules | None = None) 
     planned = int(record["pairs"]) * len(record["classifiers"])
     return AuditResult(
         plan=record["plan"] | rules.facts() | {"n_baselines": len(baselines)},
-        provenance=record["provenance"]
-        | {key: record[key] for key in ("editor", "data", "judge", "classifiers")},
+        provenance=_provenance(record),
         baselines=baselines,
         items=items,
         counts={"planned": planned, "ok": pairs, "missing": planned - pairs},
         classifiers=tuple(results),
         folder=folder,
     )
+
+
+def keep(result: AuditResult, record: Mapping[str, Any]) -> AuditResult:
+    """Write the judged tables beside the others, and return the result as `kept` reads it.
+
+    Args:
+        result: judged; pictures may have been saved since.
+        record: of the audit.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    place = result.folder / _JUDGED
+    place.mkdir(exist_ok=True)
+    for number, one in enumerate(result):
+        for name in _KEPT:
+            with atomic(place / f"{number}-{name}.parquet") as part:
+                getattr(one, name).to_parquet(part)
+    facts = [
+        {"name": one.name, "source": one.source, "verdict": one.verdict, "score": repr(one.score)}
+        for one in result
+    ]
+    write_json(
+        place / f"{_JUDGED}.json",
+        {"plan": result.plan, "counts": result.counts, "classifiers": facts},
+    )
+    return kept(result.folder, record)
+
+
+def kept(folder: Path, record: Mapping[str, Any]) -> AuditResult:
+    """Return the result that `keep` wrote, without judging again.
+
+    Raises:
+        AuditError: it is not there, or damaged.
+    """
+    place = folder / _JUDGED
+    try:
+        facts: dict[str, Any] = json.loads((place / f"{_JUDGED}.json").read_text("utf-8"))
+        classifiers = [
+            _kept(place, number, one, folder) for number, one in enumerate(facts["classifiers"])
+        ]
+        tables = {n: pd.read_parquet(folder / f"{n}.parquet") for n in ("baselines", "items")}
+        return AuditResult(
+            plan=facts["plan"],
+            provenance=_provenance(record),
+            counts=facts["counts"],
+            classifiers=tuple(classifiers),
+            folder=folder,
+            **tables,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AuditError(
+            f"A judged audit has a folder '{_JUDGED}' with its tables; reading it in {folder} gave "
+            f"{error!r}. Run the audit to its end first."
+        ) from error
+
+
+def _kept(place: Path, number: int, facts: dict[str, Any], folder: Path) -> ClassifierResult:
+    tables: dict[str, Any] = {
+        name: pd.read_parquet(place / f"{number}-{name}.parquet") for name in _KEPT
+    }
+    score, examples = float(facts["score"]), _examples(folder, facts["name"])
+    return ClassifierResult(**facts | tables | {"score": score, "examples": examples})
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: record[key] for key in ("editor", "data", "judge", "classifiers")}
+    return dict(record["provenance"]) | own
 
 
 def read_table(folder: Path, name: str, classifier: str) -> pd.DataFrame:
@@ -130,14 +200,6 @@ def _pairs(predictions: pd.DataFrame) -> int:
     """Return how many pairs have both arms."""
     arms = predictions.groupby(["baseline_id", "pair_id"], observed=True)["arm"].nunique()
     return int((arms == 2).sum())
-
-
-def with_examples(result: AuditResult) -> AuditResult:
-    """Return the result with the pictures that have been saved since."""
-    told = tuple(
-        replace(one, examples=_examples(result.folder, one.name)) for one in result.classifiers
-    )
-    return replace(result, classifiers=told)
 
 
 def _with_doses(nets: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
