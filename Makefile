@@ -57,6 +57,7 @@ bench: setup
 
 docs: setup
 	$(BIN)/python -m tests.cli.help_page > docs/cli.md
+	$(BIN)/roentmod study --schema > docs/study.schema.json
 
 # DATA names the folder of radiographs with index.csv; RUN keeps checkpoints, and training resumes
 # there. Run in this order: each stands on the one before.

@@ -25,7 +25,7 @@ import pandas as pd
 
 from bench import retrain_page
 from roentmod.jobs import retrain, study
-from roentmod.jobs.study import Spec, StudyResult
+from roentmod.jobs.study import StudyPlan, StudyResult
 from roentmod.science import performance as evaluation
 from roentmod.store import atomic, write_json
 
@@ -89,7 +89,7 @@ def tables(data: Path, run: Path) -> dict[str, Path]:
     return {name: run / "tables" / name for name in parts}
 
 
-def truth(places: dict[str, Path], pairs: str, corrector: str) -> Spec:
+def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
     """Return the study of experiment (a) with one set of pairs and one corrector."""
     nih = str(places["nih"])
     arms = retrain.ARMS if corrector == "mini" else ("erm", "isolated", "soft")
@@ -100,7 +100,7 @@ def truth(places: dict[str, Path], pairs: str, corrector: str) -> Spec:
         "Hannover": far | {"source": str(places["hannover"]), "every": True},
         "Kermany": far | {"source": str(places["kermany"]), "every": True, "count": 200},
     }
-    return Spec.model_validate(
+    return StudyPlan.of(
         {
             "name": f"Known truth, {pairs} pairs, corrected by {corrector}",
             "findings": FINDINGS,
@@ -116,10 +116,10 @@ def truth(places: dict[str, Path], pairs: str, corrector: str) -> Spec:
     )
 
 
-def real(places: dict[str, Path]) -> Spec:
+def real(places: dict[str, Path]) -> StudyPlan:
     """Return the study of experiment (b)."""
     nih, kermany = str(places["nih"]), str(places["kermany"])
-    return Spec.model_validate(
+    return StudyPlan.of(
         {
             "name": "Real labels, corrected by mini",
             "findings": REAL,

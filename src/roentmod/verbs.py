@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from roentmod.jobs.edit import EditResult
     from roentmod.jobs.plant import PlantResult
     from roentmod.jobs.retrain import RetrainResult
-    from roentmod.jobs.study import Spec, StudyResult
+    from roentmod.jobs.study import StudyResult
     from roentmod.jobs.validate import ValidationResult
+    from roentmod.plans.study import StudyPlan
     from roentmod.runs import Stages
 
 __all__ = [
@@ -372,7 +373,7 @@ def retrain(
 
 @_verb(Running)
 def study(
-    plan: str | Path | Mapping[str, Any] | Spec,
+    plan: str | Path | Mapping[str, Any] | StudyPlan,
     *,
     out: str | Path,
     progress: Stages | None = None,

@@ -1,11 +1,15 @@
 """Plans: refused in one line, the same in records as ever, and options that find their plan."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from roentmod import plans
 from roentmod.errors import AuditError, DatasetError, EditError, RetrainError
 from roentmod.plans.base import rule
 from roentmod.plans.options import check_names, fields_of, part
+from roentmod.plans.study import StudyPlan
 
 
 @pytest.mark.parametrize(
@@ -58,3 +62,37 @@ def test_bounds_are_words():
     assert rule(fields["stress"]) == "0 or more"
     assert rule(fields["clip"]) == "above 0"
     assert rule(fields["model"]) == ""
+
+
+def test_the_schema_of_study_files_is_that_of_the_documentation():
+    page = Path(__file__).parents[2] / "docs" / "study.schema.json"
+    schema = json.loads(page.read_text())
+    assert schema == json.loads(json.dumps(StudyPlan.model_json_schema())), "run make docs"
+    stages = schema["$defs"]
+    assert "findings" not in stages["StudyAudit"]["properties"]
+    assert {"margin", "doses", "stress", "removals"} <= stages["StudyAudit"]["properties"].keys()
+    assert {"gate", "shams"} <= stages["StudyAugment"]["properties"].keys()
+
+
+def test_a_study_may_say_all_that_its_stages_take():
+    study = StudyPlan.of(
+        {
+            "name": "x",
+            "findings": ["oedema", "Mass"],
+            "train": {"source": "phantoms:4"},
+            "tests": {"t": {"source": "phantoms:4"}},
+            "editor": {"name": "painter", "strength": 0.3},
+            "audit": {"doses": "severity", "stress": 3, "seeds": 2, "margin": 0.3, "flips": 300},
+            "augment": {"labelling": {"policy": "soft"}, "gate": None},
+        }
+    )
+    assert study.audit.strength == study.augment.strength == 0.3
+    assert study.audit.part(plans.Rules).margin == 0.3
+    assert study.audit.more() == {
+        "seeds": [0, 1],
+        "doses": "severity",
+        "stress": 3,
+        "flips": 300,
+    }
+    assert study.augmenting.gate_logit is None
+    assert study.retrain.findings == ("Edema", "Mass")

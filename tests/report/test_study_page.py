@@ -7,7 +7,7 @@ import pytest
 from roentmod import report
 from roentmod.jobs import retrain
 from roentmod.jobs.retrain.result import RECORD, TABLE
-from roentmod.jobs.study import Finished, Spec, StudyResult
+from roentmod.jobs.study import Finished, StudyPlan, StudyResult
 from tests.report.fake import audit
 from tests.report.pages import Page
 from tests.science.performance import fake
@@ -35,7 +35,7 @@ def study(tmp_path):
         "audit before": {"classifiers": verdicts("demo")},
         "audit after": {"classifiers": verdicts("erm-0", "soft-0")},
     }
-    spec = Spec.model_validate(
+    spec = StudyPlan.of(
         {"name": "A Study", "findings": fake.FINDINGS, "train": {"source": "phantoms:4"}}
         | {"pairs": [fake.PAIR], "tests": {"nih": {"source": "phantoms:4"}}}
     )

@@ -135,7 +135,7 @@ def study(
     from roentmod.jobs import study as studies
 
     if schema:
-        typer.echo(json.dumps(studies.Spec.model_json_schema(), indent=2))
+        typer.echo(json.dumps(studies.StudyPlan.model_json_schema(by_alias=True), indent=2))
         return
     if file is None or out is None:
         raise StudyError("A study needs a file and --out; got one or none. Give both.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,7 @@ __all__ = [
     "Seeds",
     "different",
     "line",
+    "located",
     "marks",
     "parameter",
     "rule",
@@ -170,6 +171,30 @@ def line(problem: ErrorDetails, kind: type[Plan], place: str = "") -> str:
     if field is not None and rule(field) and problem["type"].startswith(("greater", "less")):
         return f"{before}{name} must be {rule(field)}; got {got}."
     return f"{before}{name}: {problem['msg'].lower()}; got '{got}'. Correct it."
+
+
+def located(problem: ErrorDetails, kind: type[Plan]) -> str:
+    """Return one complaint of pydantic's about a plan of plans, with the place of the inner one."""
+    loc = list(problem["loc"])
+    places: list[str] = []
+    while len(loc) > 1:
+        fields = kind.model_fields.items()
+        field = next((f for n, f in fields if loc[0] in (n, f.alias)), None)
+        inner = None if field is None else _plan_in(field.annotation)
+        if field is None or inner is None:
+            break
+        depth = 2 if getattr(field.annotation, "__origin__", None) is dict else 1
+        places += map(str, loc[:depth])
+        loc, kind = loc[depth:], inner
+    return line({**problem, "loc": tuple(loc)}, kind, ".".join(places))
+
+
+def _plan_in(annotation: Any) -> type[Plan] | None:
+    """Return the plan that an annotation names."""
+    if isinstance(annotation, type) and issubclass(annotation, Plan):
+        return annotation
+    inner = (_plan_in(part) for part in get_args(annotation))
+    return next((one for one in inner if one is not None), None)
 
 
 def different(names: Iterable[str], error: type[RoentModError], what: str) -> tuple[str, ...]:

@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from roentmod import classifiers
 from roentmod.classifiers import loading
 from roentmod.editors import Editor
 from roentmod.errors import RetrainError
 from roentmod.jobs import retrain, study
-from roentmod.jobs.study import Spec, bench, timing
+from roentmod.jobs.study import StudyPlan, timing
 from roentmod.jobs.study.bench import Bench
 from tests.jobs.study.test_study import TINY
 
@@ -38,7 +37,7 @@ def devices(monkeypatch):
 
 @pytest.mark.slow
 def test_the_device_reaches_editors_and_training(devices, tmp_path):
-    spec = Spec.model_validate(ON)
+    spec = StudyPlan.of(ON)
     study.run(spec, tmp_path)
     assert devices.count("editor: cpu:0") == 2
     assert "retrain: cpu:0" in devices
@@ -60,18 +59,13 @@ def test_the_device_reaches_editors_and_training(devices, tmp_path):
         ("https://host/read", None),
     ],
 )
-def test_the_device_reaches_classifiers_that_torch_runs(monkeypatch, form, device):
-    monkeypatch.setattr(classifiers, "load", lambda form, device: (form, device))
-    audit = {"classifiers": {"one": form}}
-    spec = Spec.model_validate(TINY | {"device": "cuda", "audit": audit})
-    assert Bench(spec).audited == {"one": (form, device)}
-
-
-def test_forms_that_torch_runs_are_those_that_take_a_device():
-    taking = {form for form, options in loading._ALLOWED.items() if "device" in options}
-    assert set(bench._TORCH_FORMS) == taking
-    named = {suffix for suffix, form in loading._SUFFIX.items() if form in taking}
-    assert set(bench._TORCH_FILES) == named
+def test_the_device_reaches_classifiers_that_torch_runs(monkeypatch, caplog, form, device):
+    kind, _ = loading._kind(form)
+    build = lambda rest, declared, mapping, given: given  # noqa: E731
+    monkeypatch.setitem(loading._BUILD, kind, build)
+    spec = StudyPlan.of(TINY | {"device": "cuda", "audit": {"classifiers": {"one": form}}})
+    assert Bench(spec).audited["one"].get("device") == device
+    assert ("device 'cuda' is ignored" in caplog.text) == (device is None)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +80,7 @@ def test_a_device_that_cannot_train_is_told_first(tmp_path, device, precision, s
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is one")
     training = TINY["retrain"] | {"precision": precision}
-    spec = Spec.model_validate(TINY | {"device": device, "retrain": training})
+    spec = StudyPlan.of(TINY | {"device": device, "retrain": training})
     for action in (study.plan, study.run):
         with pytest.raises(RetrainError, match=said) as caught:
             action(spec, tmp_path / "out")

@@ -8,7 +8,7 @@ from roentmod import datasets, imaging
 from roentmod.errors import DatasetError, RoentModError, StudyError
 from roentmod.jobs import retrain, study
 from roentmod.jobs.augment import load_cooccurrence, save_cooccurrence
-from roentmod.jobs.study import Spec
+from roentmod.jobs.study import StudyPlan
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.stages import _hosts, stages_of
 from roentmod.radiograph import Radiograph
@@ -137,7 +137,7 @@ def test_a_dry_run_writes_nothing(tmp_path):
         ({"colour": "blue"}, "colour"),
         ({"findings": []}, "findings"),
         ({"tests": {}}, "tests"),
-        ({"train": {"source": "phantoms:4", "shard": 2}}, "train.shard"),
+        ({"train": {"source": "phantoms:4", "shard": 2}}, "train takes .* got 'shard'"),
         ({"retrain": {"stepps": 2}}, "stepps"),
         ({"retrain": {"pairs": []}}, "bad.yaml: retrain takes .* got 'pairs'"),
         ({"retrain": {"steps": 0}}, "steps"),
@@ -145,14 +145,14 @@ def test_a_dry_run_writes_nothing(tmp_path):
         ({"pairs": [["Edema", "Mass"]]}, "Edema > Mass"),
         ({"tests": {"in/side": {"source": "phantoms:4"}}}, "letters, digits.* got 'in/side'"),
         ({"tests": {"train": {"source": "phantoms:4"}}}, "other than train, val.* got 'train'"),
-        ({"validate": {"options": {"sweeped": 1}}}, "validate.options takes .* got 'sweeped'"),
+        ({"validate": {"options": {"sweeped": 1}}}, "validate takes .* got 'sweeped'"),
         ({"validate": {"options": {"findings": ["Mass"]}}}, "got 'findings'"),
-        ({"validate": {"options": {"swept": "a few"}}}, "validate.options: swept: .* got 'a few'"),
+        ({"validate": {"options": {"swept": "a few"}}}, "validate: swept: .* got 'a few'"),
         ({"validate": {"options": {"swept": -1}}}, "swept must be 0 or more; got -1"),
         ({"plant": {"prevalence": 0}}, "prevalence must be .*; got 0"),
         ({"augment": {"ratio": 3}}, r"must be in \(0, 2\].* got 3"),
         ({"audit": {"margin": -1}}, "margin must be .*; got -1"),
-        ({"editor": {"name": "mini", "device": "cuda"}}, "editor.device"),
+        ({"editor": {"name": "mini", "device": "cuda"}}, "editor takes .* got 'device'"),
     ],
 )
 def test_a_file_that_does_not_fit_is_one_clear_line(tmp_path, change, said):
@@ -169,21 +169,21 @@ def test_findings_are_planted_in_one_pair_each(tmp_path):
     # Both directions, under any name, are one pair.
     both = [["Cardiomegaly", "Effusion"], ["Pleural Effusion", "Cardiomegaly"]]
     spec = study.read(write(tmp_path / "good.yaml", pairs=both))
-    assert spec.planting.pairs == (("Cardiomegaly", "Pleural Effusion"),)
+    assert spec.plant.pairs == (("Cardiomegaly", "Pleural Effusion"),)
 
 
 def test_a_study_that_was_not_read_from_a_file_is_checked_too():
     with pytest.raises(StudyError, match="got 'sweeped'"):
-        Spec.model_validate(TINY | {"validate": {"options": {"sweeped": 1}}})
+        StudyPlan.of(TINY | {"validate": {"options": {"sweeped": 1}}})
 
 
 def test_options_may_be_any_that_a_validation_has():
     options = {"hold": ["Edema"], "rule": {"identity": 0.5}, "strengths": [0.3], "strength": 0.6}
-    spec = Spec.model_validate(TINY | {"validate": {"options": options}})
-    assert spec.validating.hold == ("Edema",)
-    assert spec.validating.rule.identity == 0.5
-    assert spec.validating.strengths == (0.3,)
-    assert (spec.validating.strength, spec.validating.guidance_scale) == (0.6, 4.0)
+    spec = StudyPlan.of(TINY | {"validate": {"options": options}})
+    assert spec.validation.hold == ("Edema",)
+    assert spec.validation.rule.identity == 0.5
+    assert spec.validation.strengths == (0.3,)
+    assert (spec.validation.strength, spec.validation.guidance_scale) == (0.6, 4.0)
 
 
 def test_no_yaml_is_told(tmp_path):
@@ -203,8 +203,8 @@ def test_the_examples_can_be_read():
 
 def anew(before, after):
     """Return the stages of `after` whose results those of `before` are not."""
-    keys = {one.name: one.key for one in stages_of(Bench(Spec.model_validate(before)))}
-    stages = stages_of(Bench(Spec.model_validate(after)))
+    keys = {one.name: one.key for one in stages_of(Bench(StudyPlan.of(before)))}
+    stages = stages_of(Bench(StudyPlan.of(after)))
     return [one.name for one in stages if one.key != keys.get(one.name)]
 
 
@@ -243,13 +243,13 @@ def test_a_matrix_counts_by_its_content(tmp_path):
     assert anew(using("one"), using("changed")) == ["retrain", "audit after"]
     # The file may have changed, and its name not.
     before = using("one")
-    keys = [one.key for one in stages_of(Bench(Spec.model_validate(before)))]
+    keys = [one.key for one in stages_of(Bench(StudyPlan.of(before)))]
     (tmp_path / "changed").replace(tmp_path / "one")
-    assert [one.key for one in stages_of(Bench(Spec.model_validate(before)))] != keys
+    assert [one.key for one in stages_of(Bench(StudyPlan.of(before)))] != keys
     # Where nothing is soft, it does not count.
     assert anew(using("one", **HARD), using("other", **HARD)) == []
     with pytest.raises(DatasetError, match="none"):
-        stages_of(Bench(Spec.model_validate(using("none"))))
+        stages_of(Bench(StudyPlan.of(using("none"))))
 
 
 HARD = {"retrain": TINY["retrain"]}
@@ -267,7 +267,7 @@ def test_a_training_set_depends_on_what_is_learned_from(tmp_path):
 def test_a_source_without_hosts_is_told_before_anything_is_planted():
     tests = {"same": TINY["train"] | {"view": "PA"}}
     with pytest.raises(StudyError, match="'same' has none"):
-        stages_of(Bench(Spec.model_validate(TINY | {"tests": tests})))
+        stages_of(Bench(StudyPlan.of(TINY | {"tests": tests})))
 
 
 def test_every_host_is_of_a_view_that_the_package_takes(tmp_path):
@@ -279,7 +279,7 @@ def test_every_host_is_of_a_view_that_the_package_takes(tmp_path):
         imaging.write(Radiograph.from_array(np.full((64, 64), n / 9)), tmp_path / f"{n}.png",
                       provenance=None)  # fmt: skip
     train = {"source": str(tmp_path), "every": True, "plant": True}
-    bench = Bench(Spec.model_validate(TINY | {"train": train}))
+    bench = Bench(StudyPlan.of(TINY | {"train": train}))
     table = bench.data(bench.spec.train).table.set_index("image_id")
     # The last file is missing.
     chosen = table.loc[_hosts(bench, bench.spec.train), "patient_id"]
@@ -292,14 +292,14 @@ def test_a_training_without_validation_split_gets_one(tmp_path):
     arms = TINY["retrain"] | {"arms": ["erm"]}
     tests = {"own": source | {"split": "test"}}
     asked = {"findings": FINDINGS, "pairs": [], "plant": None, "train": source, "tests": tests}
-    spec = Spec.model_validate(TINY | asked | {"audit": None, "retrain": arms})
+    spec = StudyPlan.of(TINY | asked | {"audit": None, "retrain": arms})
     result = study.run(spec, tmp_path / "out")
     readings = retrain.load(result.place("retrain")).predictions
     known = data.table.set_index("image_id")["split"]
     assert set(readings["test"]) == {"val", "own"}
     assert set(known[readings["image_id"][readings["test"] == "val"]]) == {"train"}
     # Only the training's: a test is taken as it is.
-    other = Spec.model_validate(TINY | {"tests": {"far": source | {"split": "train"}}})
+    other = StudyPlan.of(TINY | {"tests": {"far": source | {"split": "train"}}})
     assert set(Bench(other).data(other.tests["far"]).table["split"]) == {"train", "test"}
 
 

@@ -19,15 +19,16 @@ from roentmod import runs
 from roentmod.errors import RoentModError, StudyError
 from roentmod.jobs.study import timing
 from roentmod.jobs.study.bench import Bench
-from roentmod.jobs.study.spec import Spec, read, spec_of
+from roentmod.jobs.study.spec import read, spec_of
 from roentmod.jobs.study.stages import Stage, stages_of
+from roentmod.plans.study import StudyPlan
 from roentmod.runs import Made, Part, Stages, Task, Workers
 
 __all__ = [
     "Finished",
     "Planned",
-    "Spec",
     "StudyJob",
+    "StudyPlan",
     "StudyResult",
     "plan",
     "read",
@@ -78,7 +79,7 @@ class StudyResult:
         stages: in order.
     """
 
-    spec: Spec
+    spec: StudyPlan
     folder: Path
     stages: tuple[Finished, ...]
 
@@ -98,7 +99,7 @@ class StudyResult:
         return table.astype({"seed": int, "score": float})
 
 
-def plan(spec: Spec, folder: Path) -> list[Planned]:
+def plan(spec: StudyPlan, folder: Path) -> list[Planned]:
     """Return what a run would do, and how long each stage should take; nothing is written.
 
     One radiograph is edited and a few steps are trained, to learn how fast this machine is.
@@ -121,7 +122,7 @@ def plan(spec: Spec, folder: Path) -> list[Planned]:
 
 
 def run(
-    spec: Spec,
+    spec: StudyPlan,
     folder: Path,
     *,
     publish: Publish | None = None,
@@ -158,7 +159,7 @@ def run(
 class StudyJob(runs.Job[StudyResult]):
     """Stages, each a run in its own folder."""
 
-    spec: Spec
+    spec: StudyPlan
     bench: Bench
     publish: Publish | None = None
     shown: Stages | None = None

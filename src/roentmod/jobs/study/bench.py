@@ -13,7 +13,8 @@ from roentmod.datasets import Dataset
 from roentmod.editors import Editor
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs import augment
-from roentmod.jobs.study.spec import Source, Spec
+from roentmod.plans import EditorChoice
+from roentmod.plans.study import Source, StudyPlan
 from roentmod.runs import Workers
 from roentmod.science.cooccurrence import CoOccurrence
 
@@ -24,7 +25,7 @@ __all__ = ["Bench"]
 class Bench:
     """What stages have in common: the study, its parts once loaded, folders, and workers."""
 
-    spec: Spec
+    spec: StudyPlan
     folders: dict[str, Path] = field(default_factory=dict)
     workers: Workers = field(default_factory=Workers)
     _loaded: dict[tuple[str, Path | None], Dataset] = field(default_factory=dict)
@@ -89,26 +90,20 @@ class Bench:
     @cached_property
     def editor(self) -> RadiographEditor:
         """The study's editor."""
-        options = self.spec.editor
-        return Editor.load(
-            options.name,
-            host=options.host,
-            engine=options.engine,
-            profile=options.profile,
-            device=self.spec.device,
-            precision=options.precision,
-        )
+        choice = self.spec.editor.part(EditorChoice)
+        loading = choice.model_dump(exclude={"editor"})
+        return Editor.load(choice.editor, device=self.spec.device, **loading)
 
     @cached_property
     def corrector(self) -> RadiographEditor:
         """The editor that makes the training set."""
-        other = self.spec.augment.editor
+        other = self.spec.augment.editor if self.spec.augment else None
         return Editor.load(other, device=self.spec.device) if other else self.editor
 
     @cached_property
     def rates(self) -> CoOccurrence | None:
         """Where soft labels come from; None is the matrix that the package brings."""
-        place = self.spec.augment.matrix
+        place = self.spec.augment.matrix if self.spec.augment else None
         return augment.load_cooccurrence(place) if place else None
 
     @cached_property

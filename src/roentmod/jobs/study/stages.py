@@ -22,13 +22,16 @@ from roentmod.jobs import plant as planting
 from roentmod.jobs import validate as validation
 from roentmod.jobs.augment import AugmentResult
 from roentmod.jobs.study.bench import Bench
-from roentmod.jobs.study.spec import Auditing, Source
+from roentmod.plans import AuditPlan, PlantPlan, Rules, ValidatePlan
+from roentmod.plans.study import Source, StudyAudit
 from roentmod.runs import Stages
 from roentmod.science import performance as evaluation
 from roentmod.store import canonical_hash
 
 __all__ = ["Stage", "stages_of"]
 
+# What says how findings are planted, besides which.
+_PLANTED = {"correlation", "prevalence", "severities", "seed"}
 Outcome = tuple[Any, dict[str, Any]]
 Run = Callable[[Bench, Path, Stages], Outcome]
 
@@ -59,7 +62,7 @@ def stages_of(bench: Bench) -> list[Stage]:
         RoentModError: device, data, editor, a classifier or the co-occurrence matrix cannot be
             used, or a source has no radiographs to plant in.
     """
-    retrain.check_device(bench.spec.device, bench.spec.training.precision)
+    retrain.check_device(bench.spec.device, bench.spec.retrain.precision)
     data = _data_key(bench)
     edited = _edited_key(bench)
     made = _made_key(bench, data)
@@ -76,7 +79,7 @@ def stages_of(bench: Bench) -> list[Stage]:
 
 
 def _planting(bench: Bench, data: str) -> Stage | None:
-    if bench.spec.planting is None:
+    if bench.spec.plant is None:
         return None
     numbers = {name: len(_hosts(bench, source)) for name, source in bench.hosting.items()}
     for name, number in numbers.items():
@@ -91,9 +94,10 @@ def _planting(bench: Bench, data: str) -> Stage | None:
 
 
 def _validation(bench: Bench, edited: str) -> Stage | None:
-    options, plan = bench.spec.validation, bench.spec.validating
-    if options is None or plan is None:
+    options = bench.spec.validation
+    if options is None:
         return None
+    plan = options.part(ValidatePlan)
     key = _key("validate", edited, options.baselines, options.extractor, plan.facts())
     edits = options.baselines * (2 * len(plan.edits())) + plan.swept * len(plan.sweep())
     edits += plan.worded * plan.few * 8 * plan.seeds + plan.undone * len(plan.findings)
@@ -110,30 +114,31 @@ def _audit_of_given(bench: Bench, edited: str) -> Stage | None:
 
 
 def _audit_of_trained(bench: Bench, edited: str, trained: str) -> Stage | None:
-    options, models = bench.spec.audit, len(bench.spec.training.tasks)
+    options, models = bench.spec.audit, len(bench.spec.retrain.tasks)
     if options is None:
         return None
     return _audit_stage("audit after", options, bench, (edited, trained), models, _audit_after)
 
 
 def _audit_stage(
-    name: str, options: Auditing, bench: Bench, depends: tuple[Any, ...], models: int, run: Run
+    name: str, options: StudyAudit, bench: Bench, depends: tuple[Any, ...], models: int, run: Run
 ) -> Stage:
-    key = _key("audit", *depends, options.baselines, options.margin)
-    edits = options.baselines * len(bench.spec.findings)
+    more = [changes] if (changes := options.more()) else []
+    key = _key("audit", *depends, options.baselines, options.margin, *more)
+    edits = options.baselines * len(options.edits())
     return Stage(name, key, f"{models} classifiers, {edits} edits", {"edits": edits}, run)
 
 
 def _augmenting(bench: Bench, made: str | None) -> Stage | None:
     options, plan = bench.spec.augment, bench.spec.augmenting
-    if plan is None or made is None:
+    if plan is None or options is None or made is None:
         return None
     count = round((options.baselines or _clean(bench)) * plan.ratio)
     return Stage("augment", made, f"about {count} counterfactuals", {"made": count}, _augment)
 
 
 def _retraining(bench: Bench, trained: str) -> Stage:
-    plan = bench.spec.training
+    plan = bench.spec.retrain
     models = len(plan.tasks)
     what = f"{models} classifiers ({', '.join(plan.arms)}; {len(plan.seeds)} seeds)"
     work = {"steps": models * plan.steps, "models": models}
@@ -157,7 +162,7 @@ def _data_key(bench: Bench) -> str:
         (source.model_dump(), _pictures(bench, source))
         for source in (spec.train, *spec.tests.values())
     ]
-    planted = spec.plant.model_dump() if spec.plant else None
+    planted = spec.plant.model_dump(include=_PLANTED) if spec.plant else None
     return _key("data", own, list(spec.tests), planted, spec.findings, spec.pairs)
 
 
@@ -178,12 +183,14 @@ def _made_key(bench: Bench, data: str) -> str | None:
         return None
     source = data if spec.plant else _pictures(bench, spec.train)
     editor = described(bench.corrector)
-    return _key("augment", source, editor, plan.facts(), spec.augment.baselines)
+    return _key(
+        "augment", source, editor, plan.facts(), spec.augment.baselines if spec.augment else None
+    )
 
 
 def _trained_key(bench: Bench, data: str, made: str | None) -> str:
     """Return a hash of what the training depends on; the matrix by its content, where it counts."""
-    plan, rates = bench.spec.training, bench.rates
+    plan, rates = bench.spec.retrain, bench.rates
     table = rates.to_json() if rates is not None and "soft" in plan.arms else None
     return _key("retrain", data, made, plan.facts(), table)
 
@@ -228,8 +235,8 @@ def _choice(
 
 
 def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
-    plan = bench.spec.planting
-    assert plan is not None
+    assert bench.spec.plant is not None
+    plan = bench.spec.plant.part(PlantPlan)
     painter = Editor.load("painter")
     counts = {}
     for name, source in bench.hosting.items():
@@ -239,6 +246,7 @@ def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
             painter,
             plan if name == "train" else plan.but(planted=()),
             folder / name,
+            workers=bench.workers,
             progress=shown(f"planting {name}"),
         )
         counts[name] = len(datasets.load(folder / name))
@@ -246,9 +254,9 @@ def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
 
 
 def _validate(bench: Bench, folder: Path, shown: Stages) -> Outcome:
-    options, plan = bench.spec.validation, bench.spec.validating
+    options = bench.spec.validation
     assert options is not None
-    assert plan is not None
+    plan = options.part(ValidatePlan)
     data, _ = bench.baselines(options.baselines)
     source = bench.audited_on
     split = source.split if source.split in set(data.table["split"]) else None
@@ -260,6 +268,7 @@ def _validate(bench: Bench, folder: Path, shown: Stages) -> Outcome:
         folder,
         split=split,
         extractor=load_extractor(options.extractor),
+        workers=bench.workers,
         stages=shown,
     )
     return result, result.figures()
@@ -278,9 +287,9 @@ def _audit_after(bench: Bench, folder: Path, shown: Stages) -> Outcome:
 
 
 def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: Stages) -> Outcome:
-    options, plan = bench.spec.audit, bench.spec.auditing
+    options = bench.spec.audit
     assert options is not None
-    assert plan is not None
+    plan = options.part(AuditPlan)
     data, chosen = bench.baselines(options.baselines)
     exact = bool(getattr(bench.editor, "exact", False))
     result = audit.run(
@@ -290,7 +299,8 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
         models,
         plan,
         folder,
-        rules=audit.Rules(margin=options.margin, exact=exact),
+        rules=options.part(Rules).but(exact=exact),
+        workers=bench.workers,
         stages=shown,
     )
     verdicts = {
@@ -306,7 +316,7 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
 
 def _clean(bench: Bench) -> int:
     """Return about how many radiographs without finding the training split will have."""
-    spec, plan = bench.spec, bench.spec.planting
+    spec, plan = bench.spec, bench.spec.plant
     if plan is None:
         return len(datasets.baselines(bench.trained_on, split="train"))
     hosts = len(_hosts(bench, spec.train)) * (1 if spec.train.split else 0.6)
@@ -317,15 +327,24 @@ def _clean(bench: Bench) -> int:
 
 
 def _augment(bench: Bench, folder: Path, shown: Stages) -> Outcome:
-    plan, data = bench.spec.augmenting, bench.trained_on
+    plan, data, options = bench.spec.augmenting, bench.trained_on, bench.spec.augment
     assert plan is not None
-    chosen = datasets.baselines(data, split="train", count=bench.spec.augment.baselines).table
-    result = augment.run(data, chosen, bench.corrector, plan, folder, progress=shown("editing"))
+    assert options is not None
+    chosen = datasets.baselines(data, split="train", count=options.baselines).table
+    result = augment.run(
+        data,
+        chosen,
+        bench.corrector,
+        plan,
+        folder,
+        workers=bench.workers,
+        progress=shown("editing"),
+    )
     return result, {"counts": result.record["counts"], "pictures": len(result.training)}
 
 
 def _training_set(bench: Bench) -> AugmentResult | None:
-    needed = bench.spec.training.needs_training_set
+    needed = bench.spec.retrain.needs_training_set
     return augment.load(bench.folders["augment"]) if needed else None
 
 
@@ -333,7 +352,7 @@ def _retrain(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     spec = bench.spec
     result = retrain.run(
         bench.trained_on,
-        spec.training,
+        spec.retrain,
         folder,
         training_set=_training_set(bench),
         tests=bench.tested_on(),

@@ -26,7 +26,7 @@ def rates(bench: Bench) -> dict[str, float]:
     A phantom is edited, after once to warm up, and a few steps of the planned training are made.
     """
     findings = bench.spec.findings
-    plan = bench.spec.training
+    plan = bench.spec.retrain
     painted = 1 + len(findings) * (bench.spec.plant.prevalence if bench.spec.plant else 0)
     return {
         "edits": _AROUND * _an_edit(bench.editor, findings),
