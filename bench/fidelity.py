@@ -11,12 +11,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from roentmod import datasets, report
+from roentmod import datasets
 from roentmod.classifiers import Judge
 from roentmod.classifiers.extractors import load_extractor
 from roentmod.editors import Editor
 from roentmod.jobs import validate as validation
-from roentmod.report.validation import CHECKS
+from roentmod.jobs.validate.sections import CHECKS
 from roentmod.store import atomic, write_json
 
 EDITORS = ("mini", "painter")
@@ -46,7 +46,7 @@ def validate(name: str, data: Path, run: Path, count: int) -> dict[str, Any]:
         split="test",
         extractor=load_extractor("judge"),
     )
-    report.publish_validation(result)
+    result.report()
     more = {"n_baselines": count, "missing": result.counts["missing"]}
     return result.figures() | more | {"failed": failed(result.checks.to_dict("records"))}
 

@@ -23,9 +23,9 @@ LAYERS = (
     LANGUAGE,
     ENGINES,
     ("science",),
+    ("report",),
     ("runs",),
     ("jobs",),
-    ("report",),
     ("verbs",),
     ("cli",),
 )

@@ -384,13 +384,10 @@ def study(
     Raises:
         StudyError: a study that makes no sense.
     """
-    from roentmod import report
     from roentmod.jobs import study as job
 
     workers = part(Running, options).workers
-    return job.run(
-        job.spec_of(plan), Path(out), publish=report.publish_stage, workers=workers, stages=progress
-    )
+    return job.run(job.spec_of(plan), Path(out), workers=workers, stages=progress)
 
 
 def open(folder: str | Path) -> Any:

@@ -94,7 +94,7 @@ def door(root):
 
 def functions(root):
     """Audit by the public functions, with an editor and readers that are Python."""
-    from roentmod import Edit, Editor, classifiers, datasets, imaging, report
+    from roentmod import Edit, Editor, classifiers, datasets, imaging
     from roentmod.findings import FINDINGS
     from roentmod.jobs import audit
 
@@ -113,7 +113,7 @@ def functions(root):
         rules=audit.Rules(resamples=300, flips=499, exact=True),
         judge=judge,
     )
-    report.publish(result)
+    result.report()
     tiny = Editor.load(root / "tiny", engine="torch", profile="ct-slice")
     generic = Editor.load(root / "tiny", engine="torch", profile="generic")
     picture = imaging.read(root / "slices" / "0.png")

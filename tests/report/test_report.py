@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 
 from roentmod import report
+from roentmod.jobs.audit.sections import shown
 from tests.report.fake import FINDINGS, audit
 from tests.report.pages import EVIL, Page, check_alone
 
 
 def render(result, path):
-    report.write(result, path)
+    report.write(shown(result), path)
     return path.read_text(encoding="utf-8")
 
 
@@ -128,9 +129,9 @@ def test_sections_without_rows_say_so(bare):
     for sentence in (
         "480 of 480 planned pairs of edit and classifier were read. Nothing is missing.",
         "The gate was not used",
-        "Only one dose was asked for",
+        "Only one dose was requested",
         "No subgroups were compared",
-        "No removal edits were asked for.",
+        "No removal edits were requested.",
         "specificity under stress was not measured",
         "No picture of this pair is shown.",
     ):
@@ -209,7 +210,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path):
     result = audit(tmp_path, bare=True)
     broken = only(result, cells=pd.DataFrame({"edited": ["Edema"], "on_target": [False]}))
     with pytest.raises(KeyError):
-        report.write(broken, tmp_path / "r.html")
+        report.write(shown(broken), tmp_path / "r.html")
     assert (tmp_path / "r.html").read_text() == "old"
 
 
@@ -254,7 +255,7 @@ EMPTY = pd.DataFrame()
 
 def test_pictures_are_found_from_a_folder_named_relatively(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = report.publish(audit(Path("here/audit"))).read_text(encoding="utf-8")
+    text = audit(Path("here/audit")).report().read_text(encoding="utf-8")
     assert "cannot be read" not in text
     assert text.count("data:image/png") + text.count("data:image/jpeg") >= 12
 
@@ -264,7 +265,7 @@ def test_a_baseline_that_was_drawn_is_not_called_real(tmp_path):
     first = result.classifiers[0]
     drawn = tuple(dataclasses.replace(one, real=False) for one in first.examples)
     others = (dataclasses.replace(first, examples=drawn), *result.classifiers[1:])
-    path = report.publish(dataclasses.replace(result, classifiers=others))
+    path = dataclasses.replace(result, classifiers=others).report()
     text = path.read_text(encoding="utf-8")
     assert "SYNTHETIC: baseline" in text
     assert text.count("REAL: baseline") < 4

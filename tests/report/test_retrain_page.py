@@ -2,25 +2,16 @@
 
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from roentmod import report
+from roentmod.jobs.retrain import RetrainResult
 from roentmod.science import performance as evaluation
 from tests.report.pages import EVIL, Page, check_alone
 from tests.science.performance import fake
 
 RULES = evaluation.Rules(resamples=200)
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    folder: Path
-    record: dict[str, Any]
-    predictions: pd.DataFrame
 
 
 def result(folder, *, pairs=(fake.PAIR,), n=200, **changes):
@@ -34,7 +25,7 @@ def result(folder, *, pairs=(fake.PAIR,), n=200, **changes):
     }
     provenance = {"finished": "2026-02-03T04:05:06+00:00", "synthetic": "YES", "roentmod": "0.1"}
     record = {"plan": plan, "tests": {"nih": {"where": "internal"}}, "provenance": provenance}
-    return Result(folder, record, predictions)
+    return RetrainResult(folder, record, predictions)
 
 
 def scores():
@@ -49,7 +40,7 @@ def good(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(good):
-    path = report.publish_retrain(good, scores=scores(), rules=RULES)
+    path = good.report(scores=scores(), rules=RULES)
     return path.read_text(encoding="utf-8")
 
 
@@ -101,20 +92,18 @@ def test_every_section_has_its_numbers(page):
 def test_what_fell_short_is_listed(good, tmp_path):
     lost = good.predictions[(good.predictions["arm"] != "soft") | (good.predictions["seed"] == 0)]
     strict = dataclasses.replace(RULES, gain=0.5)
-    report.publish_retrain(
-        dataclasses.replace(good, folder=tmp_path, predictions=lost), rules=strict
-    )
+    dataclasses.replace(good, folder=tmp_path, predictions=lost).report(rules=strict)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     short = text.partition('<section id="short">')[2].partition("</section>")[0]
-    assert "asked for at least 50.0" in short
+    assert "required: at least 50.0" in short
     assert "soft: no predictions of seed 1" in short
-    assert "the shortcut score fell by –; asked for 70" in short
+    assert "the shortcut score fell by –; required: 70" in short
     assert "▲ not everywhere" in text
 
 
 def test_without_pairs_the_findings_are_compared(tmp_path):
     bare = result(tmp_path, pairs=(), n=40, seeds=(0,), arms=("erm", "soft"))
-    report.publish_retrain(bare, rules=RULES)
+    bare.report(rules=RULES)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     Page(text)
     for words in ("No audit of the trained models", "Atelectasis</strong>", "In no test does"):
@@ -122,7 +111,7 @@ def test_without_pairs_the_findings_are_compared(tmp_path):
 
 
 def test_one_arm_is_a_page_too(tmp_path):
-    report.publish_retrain(result(tmp_path, n=30, seeds=(0,), arms=("erm",)), rules=RULES)
+    result(tmp_path, n=30, seeds=(0,), arms=("erm",)).report(rules=RULES)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     Page(text)
     assert "No arm taught with counterfactuals" in text
@@ -134,7 +123,7 @@ def test_what_comes_from_outside_cannot_write_the_page(tmp_path):
     swap = {"Cardiomegaly": EVIL, "nih": EVIL}
     table = evil.predictions.replace({"finding": swap, "test": swap})
     evil.record["plan"]["model"] = EVIL
-    report.publish_retrain(dataclasses.replace(evil, predictions=table), rules=RULES)
+    dataclasses.replace(evil, predictions=table).report(rules=RULES)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in text
     Page(text)
@@ -142,7 +131,7 @@ def test_what_comes_from_outside_cannot_write_the_page(tmp_path):
 
 def test_equal_results_give_equal_bytes_and_json(good, page, tmp_path):
     other = dataclasses.replace(good, folder=tmp_path)
-    report.publish_retrain(other, scores=scores(), rules=RULES)
+    other.report(scores=scores(), rules=RULES)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
     told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert told["rules"]["resamples"] == 200

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from roentmod import report
-from roentmod.jobs import retrain
+from roentmod.jobs.retrain import RetrainResult
 from roentmod.jobs.retrain.result import RECORD, TABLE
 from roentmod.jobs.study import Finished, StudyPlan, StudyResult
 from tests.report.fake import audit
@@ -44,20 +43,20 @@ def study(tmp_path):
 
 
 def publish(study):
-    """Publish a study as the command does, stage by stage and then as a whole."""
+    """Write the pages of a study as a run does, stage by stage and then as a whole."""
     for one in study.stages:
-        loaded = retrain.load if one.name == "retrain" else lambda place: audit(place, bare=True)
-        report.publish_stage(one.name, loaded(one.folder))
-    return report.publish_study(study).read_text(encoding="utf-8")
+        if one.name.startswith("audit"):
+            audit(one.folder, bare=True).report()
+    return study.report().read_text(encoding="utf-8")
 
 
 def test_the_page_of_the_retraining_is_made_once_and_has_the_scores(study, monkeypatch):
-    write, made = report.write_retrain, []
+    write, made = RetrainResult.report, []
     monkeypatch.setattr(
-        report, "write_retrain", lambda *given: (made.append(given[2]), write(*given))
+        RetrainResult, "report", lambda one, **given: (made.append(one.folder), write(one, **given))
     )
     publish(study)
-    assert made == [study.place("retrain") / "report.html"]
+    assert made == [study.place("retrain")]
     told = json.loads((study.place("retrain") / "report.json").read_text(encoding="utf-8"))
     assert told["figures"]["shortcut_score"] == dict.fromkeys(ARMS, 0.25)
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from roentmod.jobs.audit import sections
 from roentmod.report import words
 from roentmod.science.effects import CELLS
 from tests.report.fake import cells
@@ -20,7 +21,7 @@ def row(**changes):
 
 
 def said(*args, **options):
-    return words.cell_sentence(*args, **options).replace("\u00a0", " ")
+    return sections.cell_sentence(*args, **options).replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_ranking_puts_verdict_before_size():
         row(verdict="shortcut", corrected=0.5),
         row(verdict="no yardstick", corrected=math.nan),
     ]
-    found = [r["corrected"] for r in words.ranked(order)]
+    found = [r["corrected"] for r in sections.ranked(order)]
     assert found[:3] == [0.5, 0.3, 0.9]
     assert found[4] == -0.15
 

@@ -31,7 +31,7 @@ def audit(
     **options: Any,
 ) -> None:
     """Audit classifiers: do they react to findings that they should ignore?"""
-    from roentmod import classifiers, report
+    from roentmod import classifiers
 
     models = verbs.load_classifiers(classifier, labels=labels, device=options["device"])
     for name, model in models.items():
@@ -40,7 +40,7 @@ def audit(
             typer.echo(f"{name}\n{classifiers.table(heads)}\n", err=True)
     with progress() as stages:
         result = verbs.audit(data, models, out=out, progress=stages, **options)
-    page = report.publish(result)
+    page = result.report()
     if as_json:
         typer.echo((out / "report.json").read_text(encoding="utf-8"))
     else:
@@ -93,9 +93,7 @@ def validate(
     **options: Any,
 ) -> None:
     """Validate an editor: is it still this patient, and is the edit what was asked for?"""
-    from roentmod import report
-
     with progress() as stages:
         result = verbs.validate(data, out=out, extractor=extractor, progress=stages, **options)
-    typer.echo(f"The report is {report.publish_validation(result)}")
+    typer.echo(f"The report is {result.report()}")
     raise typer.Exit(FAILED_ITEMS if result.counts["missing"] else 0)

@@ -99,8 +99,6 @@ def retrain(
     **options: Any,
 ) -> None:
     """Train the same classifier in several ways, test inside and outside, compare."""
-    from roentmod import report
-
     tests = dict(test(text, "internal") for text in internal or [])
     tests |= dict(test(text, "external") for text in external or [])
     with progress() as stages:
@@ -113,7 +111,7 @@ def retrain(
             progress=stages,
             **options,
         )
-    typer.echo(f"The report is {report.publish_retrain(result)}")
+    typer.echo(f"The report is {result.report()}")
 
 
 @command(verbs.study)
@@ -131,7 +129,6 @@ def study(
     **options: Any,
 ) -> None:
     """Validate, audit, augment, retrain and audit again, from one file."""
-    from roentmod import report
     from roentmod.jobs import study as studies
 
     if schema:
@@ -150,4 +147,4 @@ def study(
         return
     with progress() as stages:
         result = verbs.study(spec, out=out, progress=stages, **options)
-    typer.echo(f"The report is {report.publish_study(result)}")
+    typer.echo(f"The report is {result.report()}")

@@ -1,7 +1,7 @@
-"""The pictures of the report, as data URIs: same rows, same bytes.
+"""Figures as data URIs: same rows, same bytes.
 
-Drawn on figures of their own, without pyplot and without the user's matplotlibrc, so that nothing
-outside changes them and they change nothing outside.
+Drawn without pyplot and without the user's matplotlibrc, so that nothing outside changes them and
+they change nothing outside.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,48 +25,59 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from roentmod.report.words import SYMBOLS, interval, off_target, pair, percent, readable, signed
+from roentmod.report.page import Picture
+from roentmod.report.words import Form, interval, percent, readable, signed
 
-__all__ = ["Picture", "dose_panels", "forest", "matrix", "photograph"]
+__all__ = [
+    "ACCENT",
+    "INK",
+    "Axis",
+    "Line",
+    "Panel",
+    "Point",
+    "Scale",
+    "Square",
+    "grid",
+    "intervals",
+    "lines",
+    "photograph",
+]
 
-Row = Mapping[str, Any]
-_INK, _FAINT, _GRID = "#1d1d1f", "#6b6b70", "#d5d5da"
+INK, ACCENT = "#1d1d1f", "#D55E00"
+_FAINT, _RULE, _PLAIN = "#6b6b70", "#d5d5da", "#e9e9ee"
 # Okabe and Ito (2008), less the yellow that paper swallows; markers repeat what colours say.
-_LINES = (("#D55E00", "s"), ("#0072B2", "^"), ("#009E73", "D"))
-_MARKERS = {"shortcut": "^", "suppression": "v", "leakage": "h", "undecided": "D", "too few": "x"}
+_LINES = ((ACCENT, "s"), ("#0072B2", "^"), ("#009E73", "D"))
+_SERIES = (
+    (_FAINT, "o"),
+    ("#56B4E9", "v"),
+    ("#CC79A7", "P"),
+    ("#0072B2", "^"),
+    (ACCENT, "s"),
+    ("#009E73", "D"),
+)
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.parse_math": False,  # a finding may be called "$"
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 8,
     "axes.edgecolor": _FAINT,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "legend.fontsize": 8,
     "hatch.linewidth": 0.6,
     "hatch.color": "#b5b5bb",
     "svg.fonttype": "path",
     "svg.hashsalt": "roentmod",
 }
-_LABEL = 26  # characters of a finding's name that fit beside a figure
+_NAME, _LABEL = 26, 48  # characters of a finding, and of a line's label, that fit beside a figure
+_ROOM = 0.8  # of a line, shared by its series
 _SMALL = 20_000  # bytes up to which a photograph is kept as it is
 _SIDE = 288  # pixels to which a larger one is reduced
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture inside the page.
-
-    Attributes:
-        uri: its data.
-        alt: the same in words, with the numbers.
-        width: natural width in CSS pixels.
-    """
-
-    uri: str
-    alt: str
-    width: int
 
 
 @contextmanager
@@ -78,225 +89,320 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _svg(figure: Figure, alt: str) -> Picture:
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+
+
+def _svg(figure: Figure, alt: str, label: str) -> Picture:
     buffer = io.BytesIO()
     FigureCanvasSVG(figure)
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     width = round(figure.get_size_inches()[0] * 96)
-    return Picture(_uri("image/svg+xml", buffer.getvalue()), alt, width)
+    return Picture(_uri("image/svg+xml", buffer.getvalue()), alt, width, label)
 
 
 def _uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _unique(values: Sequence[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
+@dataclass(frozen=True)
+class Square:
+    """A square of a `grid`.
 
-
-def matrix(rows: Sequence[Row], *, margin: float | None) -> Picture:
-    """Return edited x read findings: colour and text are the corrected ratio, below it the effect.
-
-    On the diagonal, framed, stands the effect alone: it is the yardstick of its column.
+    Attributes:
+        row, column: where it stands.
+        value: what its colour says; NaN is hatched, None grey.
+        text: what stands in it.
+        small: what stands below that.
+        bold: whether the text is bold.
+        frame: the colour of its frame; empty for none.
     """
-    edited = _unique([row["edited"] for row in rows])
-    present = _unique([row["read"] for row in rows])
-    read = [name for name in edited if name in present]
-    read += [name for name in present if name not in read]
+
+    row: str
+    column: str
+    value: float | None
+    text: str
+    small: str = ""
+    bold: bool = False
+    frame: str = ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours of a `grid` from `low` to `high`; with `ticks` (shares) it is drawn below."""
+
+    colours: str
+    low: float
+    high: float
+    ticks: tuple[float, ...] = ()
+    label: str = ""
+
+
+def grid(
+    squares: Sequence[Square],
+    scale: Scale,
+    label: str,
+    *,
+    down: str,
+    across: str,
+    columns: Sequence[str] = (),
+    alt: str = "",
+) -> Picture:
+    """Return squares in rows and columns, each in the order in which its name first comes.
+
+    Args:
+        squares: what is drawn.
+        scale: its colours; where they are drawn, columns are named at the top.
+        label: what the figure is called.
+        down: what rows are.
+        across: what columns are.
+        columns: their order, if another.
+        alt: the same in words, if not square by square.
+    """
+    rows = list(dict.fromkeys(square.row for square in squares))
+    columns = list(columns or dict.fromkeys(square.column for square in squares))
+    barred = bool(scale.ticks)
+    width = (2.5 if barred else 1.3) + 0.86 * len(columns)
+    height = (2.3 if barred else 1.25) + 0.52 * len(rows)
     with _style():
-        width, height = 2.5 + 0.86 * len(read), 2.3 + 0.52 * len(edited)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.add_subplot()
-        colours = matplotlib.colormaps["RdBu_r"]
-        for row in rows:
-            place = read.index(row["read"]), edited.index(row["edited"])
-            _matrix_cell(axes, row, place, colours)
-        _matrix_axes(axes, edited, read)
-        scale = matplotlib.cm.ScalarMappable(Normalize(-1, 1), colours)
-        bar = figure.colorbar(scale, ax=axes, orientation="horizontal", fraction=0.06, aspect=40)
-        ticks = [-1.0, -0.5, 0.0, 0.5, 1.0]
-        if margin is not None and 0.1 <= margin <= 0.4:
-            ticks = [-1.0, -0.5, -margin, 0.0, margin, 0.5, 1.0]
-        bar.set_ticks(ticks, labels=[percent(tick) for tick in ticks])
-        bar.ax.tick_params(labelsize=8, color=_FAINT)
-        bar.outline.set_visible(False)
-        bar.set_label("Corrected share of the read finding's own effect", fontsize=8)
-        return _svg(figure, _matrix_alt(rows, len(edited), len(read)))
+        figure, (axes,) = _panels(1, width, height)
+        for square in squares:
+            _square(axes, square, (columns.index(square.column), rows.index(square.row)), scale)
+        axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+        _names(axes, rows, columns, slanted=barred)
+        axes.set_xlabel(across, color=_FAINT)
+        axes.set_ylabel(down, color=_FAINT)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        if barred:
+            _bar(figure, axes, scale)
+        else:
+            axes.set_title(label)
+        parts = "; ".join(f"{one.row} and {one.column}: {one.text}" for one in squares)
+        return _svg(figure, alt or f"{label} by {down} and {across}: {parts}.", label)
 
 
-def _matrix_cell(axes: Axes, row: Row, place: tuple[int, int], colours: Any) -> None:
+def _square(axes: Axes, square: Square, place: tuple[int, int], scale: Scale) -> None:
     x, y = place
-    value, verdict = float(row["corrected"]), str(row["verdict"])
-    symbol = SYMBOLS.get(verdict, "•")
-    face, hatch, ink = "#ffffff", None, _INK
-    if row["on_target"]:
-        face = "#e9e9ee"
-    elif math.isfinite(value) and verdict != "too few":
-        face = colours(Normalize(-1, 1, clip=True)(value))
-        ink = "#ffffff" if _dark(face) else _INK
-    else:
+    face: Any = _PLAIN if square.value is None else "#ffffff"
+    ink, hatch = INK, None
+    if square.value is not None and math.isfinite(square.value):
+        norm = Normalize(scale.low, scale.high, clip=True)
+        face = matplotlib.colormaps[scale.colours](norm(square.value))
+        ink = "#ffffff" if _dark(face) else INK
+    elif square.value is not None:
         hatch = "////"
     axes.add_patch(Rectangle((x, y), 1, 1, facecolor=face, hatch=hatch, edgecolor="#ffffff"))
-    bold = "bold" if verdict == "shortcut" else "normal"
-    if row["on_target"]:
-        axes.add_patch(
-            Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, fill=False, edgecolor=_INK, linewidth=1.6)
-        )
-        first = symbol
-    else:
-        first = f"{symbol} {percent(value)}" if math.isfinite(value) else symbol
+    if square.frame:
+        frame = Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, fill=False, edgecolor=square.frame)
+        frame.set(linewidth=1.6 if square.frame == INK else 3, zorder=3)
+        axes.add_patch(frame)
     middle: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
-    axes.text(x + 0.5, y + 0.36, first, fontsize=8.5, fontweight=bold, **middle)
-    axes.text(x + 0.5, y + 0.72, signed(row["effect"], 1), fontsize=7.5, **middle)
+    bold = "bold" if square.bold else "normal"
+    top = 0.36 if square.small else 0.5
+    axes.text(x + 0.5, y + top, square.text, fontsize=8.5, fontweight=bold, **middle)
+    axes.text(x + 0.5, y + 0.72, square.small, fontsize=7.5, **middle)
 
 
 def _dark(colour: tuple[float, ...]) -> bool:
     return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2] < 0.45
 
 
-def _matrix_axes(axes: Axes, edited: list[Any], read: list[Any]) -> None:
-    axes.set(xlim=(0, len(read)), ylim=(len(edited), 0))
-    axes.set_xticks(
-        [i + 0.5 for i in range(len(read))],
-        [readable(name, _LABEL) for name in read],
-        rotation=35,
-        ha="left",
-        rotation_mode="anchor",
+def _names(axes: Axes, rows: Sequence[str], columns: Sequence[str], *, slanted: bool) -> None:
+    across, down = ([readable(name, _NAME) for name in names] for names in (columns, rows))
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], down)
+    turned: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"}
+    axes.set_xticks([i + 0.5 for i in range(len(columns))], across, **(turned if slanted else {}))
+    if slanted:
+        axes.xaxis.tick_top()
+        axes.xaxis.set_label_position("top")
+
+
+def _bar(figure: Figure, axes: Axes, scale: Scale) -> None:
+    colours = matplotlib.cm.ScalarMappable(
+        Normalize(scale.low, scale.high), matplotlib.colormaps[scale.colours]
     )
-    axes.set_yticks(
-        [i + 0.5 for i in range(len(edited))], [readable(name, _LABEL) for name in edited]
-    )
-    axes.xaxis.tick_top()
-    axes.xaxis.set_label_position("top")
-    axes.set_xlabel("Finding read by the classifier", fontsize=8, color=_FAINT)
-    axes.set_ylabel("Finding edited", fontsize=8, color=_FAINT)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(colours, ax=axes, orientation="horizontal", fraction=0.06, aspect=40)
+    bar.set_ticks(scale.ticks, labels=[percent(tick) for tick in scale.ticks])
+    bar.ax.tick_params(labelsize=8, color=_FAINT)
+    bar.outline.set_visible(False)
+    bar.set_label(scale.label)
 
 
-def _matrix_alt(rows: Sequence[Row], edited: int, read: int) -> str:
-    told = [row for row in off_target(rows) if row["verdict"] != "within margin"]
-    parts = [
-        f"{pair(row)} {percent(row['corrected'])} ({signed(row['effect'], 1)} logits), "
-        f"{readable(row['verdict'])}"
-        for row in told[:16]
-    ]
-    more = f" and {len(told) - 16} more" if len(told) > 16 else ""
-    said = f"{'; '.join(parts)}{more}. The other pairs" if parts else "All pairs"
-    return (
-        f"Matrix of {edited} edited by {read} read findings. {said} are within the margin or on "
-        "target. All numbers are in the table of pairs below."
-    )
+@dataclass(frozen=True)
+class Point:
+    """A value with its interval.
 
-
-def forest(rows: Sequence[Row], *, margin: float | None, level: float) -> Picture:
-    """Return corrected ratios with their intervals, one line a row, against the margin."""
-    with _style():
-        figure = Figure(figsize=(7.2, 1.15 + 0.3 * len(rows)), layout="constrained")
-        axes = figure.add_subplot()
-        if margin is not None:
-            axes.axvspan(-margin, margin, color="#e9e9ee", zorder=0, linewidth=0)
-        axes.axvline(0, color=_FAINT, linewidth=0.8, zorder=1)
-        for y, row in enumerate(rows):
-            verdict = str(row["verdict"])
-            colour = _LINES[0][0] if verdict == "shortcut" else _INK
-            axes.plot(
-                [row["corrected_low"], row["corrected_high"]], [y, y], color=colour, linewidth=1.6
-            )
-            marker = _MARKERS.get(verdict, "o")
-            axes.plot(row["corrected"], y, marker, color=colour, markersize=6)
-        labels = [f"{pair(row, 22)}  {SYMBOLS.get(str(row['verdict']), '•')}" for row in rows]
-        axes.set_yticks(range(len(rows)), labels, fontsize=8)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.xaxis.set_major_formatter(lambda value, _: percent(value))
-        note = "" if margin is None else f"; grey: margin of ±{percent(margin)}"
-        axes.set_xlabel(
-            f"Corrected share of the read finding's own effect, {percent(level)} CI{note}",
-            fontsize=8,
-        )
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        return _svg(figure, _forest_alt(rows))
-
-
-def _forest_alt(rows: Sequence[Row]) -> str:
-    parts = [
-        f"{pair(row)} {percent(row['corrected'])} "
-        f"({interval(row['corrected_low'], row['corrected_high'], share=True)})"
-        for row in rows
-    ]
-    return f"Off-target pairs by size, with intervals: {'; '.join(parts)}."
-
-
-def dose_panels(rows: Sequence[Row]) -> tuple[list[Picture], list[Row]]:
-    """Return one panel an edited finding, on one scale, and the rows that are drawn.
-
-    A panel shows the edited finding itself and the three others that move most at the last dose.
+    Attributes:
+        line: the line it stands in.
+        at: value, low and high; NaN is not drawn.
+        series: which of several it is in a line: all series have a colour and are in the legend.
+        panel: title of the panel it stands in.
+        colour, marker: how it is drawn where there are no series.
+        cloud: single values behind it.
     """
-    panels: list[tuple[Any, list[list[Row]]]] = []
-    for edited in _unique([row["edited"] for row in rows]):
-        panels.append((edited, _dose_lines([row for row in rows if row["edited"] == edited])))
-    drawn = [row for _, lines in panels for line in lines for row in line]
-    ends = [float(row[key]) for row in drawn for key in ("effect", "low", "high")]
-    finite = [value for value in ends if math.isfinite(value)]
-    low, high = min([0.0, *finite]), max([0.0, *finite])
-    space = 0.06 * (high - low) or 1.0
-    return [
-        _dose_panel(edited, lines, (low - space, high + space)) for edited, lines in panels
-    ], drawn
+
+    line: str
+    at: tuple[float, float, float]
+    series: str = ""
+    panel: str = ""
+    colour: str = INK
+    marker: str = "o"
+    cloud: tuple[float, ...] = ()
 
 
-def _dose_lines(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the lines of a panel, the edited finding's own first, doses in order."""
-    lines = [
-        sorted((row for row in rows if row["read"] == read), key=lambda row: float(row["level"]))
-        for read in _unique([row["read"] for row in rows])
-    ]
+@dataclass(frozen=True)
+class Axis:
+    """The axis of values.
 
-    def size(line: list[Row]) -> float:
-        value = abs(float(line[-1]["effect"]))
-        return value if math.isfinite(value) else -1.0
+    Attributes:
+        label: what it shows.
+        form: how its numbers are written in words.
+        margin: half the width of the grey band about 0.
+        goal: where the dotted line stands.
+        least: where it begins; None fits it to the values.
+    """
 
-    own = [line for line in lines if line[0]["read"] == line[0]["edited"]]
-    others = sorted((line for line in lines if line not in own), key=size, reverse=True)
-    return own + others[: len(_LINES)]
+    label: str
+    form: Form
+    margin: float | None = None
+    goal: float | None = None
+    least: float | None = None
 
 
-def _dose_panel(edited: Any, lines: list[list[Row]], limits: tuple[float, float]) -> Picture:
+def intervals(points: Sequence[Point], axis: Axis, label: str) -> Picture:
+    """Return values with their intervals (a forest plot), one line below the other."""
+    names, series, panels = (
+        list(dict.fromkeys(getattr(point, key) for point in points))
+        for key in ("line", "series", "panel")
+    )
+    several = series != [""]
+    each = 0.14 + 0.15 * len(series) if several else 0.3
+    each = 0.55 if any(point.cloud for point in points) else each
+    width = 7.2 if panels == [""] else 2.6 + 3.1 * len(panels)
     with _style():
-        figure = Figure(figsize=(3.3, 2.9), layout="constrained")
-        axes = figure.add_subplot()
-        axes.axhline(0, color=_FAINT, linewidth=0.8)
-        styles = iter(_LINES)
-        ticks: dict[float, str] = {}
-        for line in lines:
-            own = line[0]["read"] == edited
-            colour, marker = (_INK, "o") if own else next(styles)
-            x = np.array([float(row["level"]) for row in line])
-            y, low, high = (
-                np.array([float(row[key]) for row in line]) for key in ("effect", "low", "high")
-            )
-            ticks.update(zip(x, (readable(row["dose"], 12) for row in line), strict=True))
-            axes.vlines(x, low, high, color=colour, linewidth=1.2)
-            name = f"{readable(line[0]['read'], _LABEL)}{' (edited)' if own else ''}"
-            style = "--" if own else "-"
-            axes.plot(x, y, style, color=colour, marker=marker, markersize=5, label=name)
-        axes.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
-        axes.margins(x=0.1)
-        axes.set_ylim(*limits)
-        axes.set_title(f"Adding {readable(edited, _LABEL)}", fontsize=9, loc="left")
-        axes.set_ylabel("Net effect (logits)", fontsize=8)
-        axes.tick_params(labelsize=8)
-        figure.legend(loc="outside lower left", fontsize=7.5, frameon=False, ncols=1)
-        return _svg(figure, _dose_alt(edited, lines))
+        figure, drawn = _panels(len(panels), width, 1.05 + 0.45 * several + each * len(names))
+        for axes, panel in zip(drawn, panels, strict=True):
+            own = [point for point in points if point.panel == panel]
+            _guides(axes, axis, len(names) if several else 0)
+            _points(axes, own, names, series)
+            if axis.least is not None:  # after the points, to which the other end is fitted
+                axes.set_xlim(left=axis.least)
+            axes.set(title=readable(panel, _LABEL), xlabel=axis.label)
+        drawn[0].set_yticks(range(len(names)), [readable(n, _LABEL) for n in names], fontsize=8)
+        drawn[0].set_ylim(len(names) - 0.5, -0.5)
+        if several:
+            _legend(figure, drawn[0], len(series))
+        return _svg(figure, f"{label}: {'; '.join(_words(p, axis) for p in points)}.", label)
 
 
-def _dose_alt(edited: Any, lines: list[list[Row]]) -> str:
-    parts = []
-    for line in lines:
-        doses = ", ".join(f"{signed(row['effect'], 1)} at {readable(row['dose'])}" for row in line)
-        parts.append(f"{readable(line[0]['read'])} {doses}")
-    return f"Net effect of adding {readable(edited)} by dose, in logits: {'; '.join(parts)}."
+def _words(point: Point, axis: Axis) -> str:
+    name = ", ".join(filter(None, (point.line, point.series, point.panel)))
+    return f"{name} {axis.form(point.at[0])} ({interval(*point.at[1:], axis.form)})"
+
+
+def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def _guides(axes: Axes, axis: Axis, rules: int) -> None:
+    if axis.margin is not None:
+        axes.axvspan(-axis.margin, axis.margin, color=_PLAIN, zorder=0, linewidth=0)
+    axes.axvline(0, color=_FAINT, linewidth=0.8, zorder=1)
+    if axis.goal is not None:
+        axes.axvline(axis.goal, color=_FAINT, linewidth=0.8, linestyle=":", zorder=1)
+    for line in range(1, rules):
+        axes.axhline(line - 0.5, color=_RULE, linewidth=0.6, zorder=0)
+    if axis.form is percent:
+        axes.xaxis.set_major_formatter(lambda value, _: percent(value))
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.spines["left"].set_visible(False)
+
+
+def _points(axes: Axes, points: Sequence[Point], names: list[str], series: list[str]) -> None:
+    for place, one in enumerate(series):
+        shift = ((place + 0.5) / len(series) - 0.5) * _ROOM
+        for point in [point for point in points if point.series == one]:
+            y = names.index(point.line) + shift
+            colour, marker = _SERIES[place % len(_SERIES)] if one else (point.colour, point.marker)
+            # Dots that would lie upon each other are set apart, in a fixed order.
+            apart = (np.arange(len(point.cloud)) * 0.618 % 1 - 0.5) * 0.5
+            axes.plot(point.cloud, y + apart, "o", color=_LINES[1][0], alpha=0.35, markersize=3.5)
+            axes.plot(point.at[1:], [y, y], color=colour, linewidth=1.6)
+            drawn = axes.plot(point.at[0], y, marker, color=colour, markersize=5)
+        drawn[0].set_label(readable(one))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line with intervals; the one that is `main` is dashed and dark.
+
+    Attributes:
+        name: what the legend calls it.
+        points: x, y, low and high, from left to right.
+        main: whether it is the one that the others are compared with.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float, float, float]]
+    main: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines on one pair of axes; with `ticks`, their x have names and intervals are bars."""
+
+    title: str
+    lines: Sequence[Line]
+    ticks: Mapping[float, str] = field(default_factory=dict)
+    label: str = ""
+
+
+def lines(
+    panels: Sequence[Panel], label: str, *, limits: tuple[float, float] | None = None
+) -> Picture:
+    """Return panels of lines with intervals on one scale; `label` says what they show."""
+    with _style():
+        figure, drawn = _panels(len(panels), 3.3 * len(panels) + 0.3 * (len(panels) > 1), 2.9)
+        for axes, panel in zip(drawn, panels, strict=True):
+            axes.axhline(0, color=_FAINT, linewidth=0.8)
+            styles = iter(_LINES)
+            for line in panel.lines:
+                _line(axes, line, (INK, "o") if line.main else next(styles), bars=bool(panel.ticks))
+            if panel.ticks:
+                axes.set_xticks(list(panel.ticks), [readable(t, 12) for t in panel.ticks.values()])
+                axes.margins(x=0.1)
+            axes.set(title=panel.title, xlabel=panel.label)
+            axes.tick_params(labelsize=8)
+        drawn[0].set_ylabel(label)
+        if limits is not None:
+            drawn[0].set_ylim(*limits)
+        _legend(figure, drawn[0], 1 if len(panels) == 1 else len(_LINES))
+        parts = [f"{p.title}: {'; '.join(_course(line, p) for line in p.lines)}" for p in panels]
+        return _svg(figure, f"{label}. {'. '.join(parts)}.", label)
+
+
+def _course(line: Line, panel: Panel) -> str:
+    """Return a line in words: all its named points, else the last."""
+    if panel.ticks:
+        parts = [f"{signed(y, 1)} at {panel.ticks[x]}" for x, y, _, _ in line.points]
+        return f"{line.name} {', '.join(parts)}"
+    x, y, _, _ = line.points[-1]
+    return f"{line.name} {signed(y)} at {x:.2g} {panel.label}"
+
+
+def _line(axes: Axes, line: Line, style: tuple[str, str], *, bars: bool) -> None:
+    colour, marker = style
+    x, y, low, high = np.array(line.points, float).T
+    if bars:
+        axes.vlines(x, low, high, color=colour, linewidth=1.2)
+    else:
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    kind, name = "--" if line.main else "-", readable(line.name, 2 * _NAME)
+    axes.plot(x, y, kind, color=colour, marker=marker, markersize=5 if bars else 3, label=name)
 
 
 def photograph(path: Path, side: int = _SIDE) -> str:

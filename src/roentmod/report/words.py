@@ -1,55 +1,48 @@
-"""Numbers and rows of an audit in words: what the report says, without what it looks like."""
+"""Numbers, names and times in words, as all pages write them."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+import pandas as pd
+
 __all__ = [
-    "SYMBOLS",
-    "cell_sentence",
-    "count_sentence",
+    "NOTHING",
+    "Form",
+    "Row",
+    "date",
+    "decimals",
     "flat",
     "interval",
+    "known",
     "number",
-    "off_target",
     "p_value",
-    "pair",
     "percent",
-    "ranked",
     "readable",
+    "records",
     "signed",
+    "triple",
+    "unique",
 ]
 
 Row = Mapping[str, Any]
+Form = Callable[[Any], str]
 NOTHING = "–"
 _MINUS = "−"
 _GAP = "\u00a0"
 
-# Told apart in black and white; in the order in which a reader wants them.
-SYMBOLS = {
-    "shortcut": "▲",
-    "suppression": "▼",
-    "leakage": "◐",
-    "undecided": "?",
-    "no yardstick": "∅",
-    "too few": "×",
-    "within margin": "✓",
-    "on target": "◆",
-}
-_ORDER = {verdict: place for place, verdict in enumerate(SYMBOLS)}
-_PLURALS = {"shortcut": "shortcuts", "suppression": "suppressions"}
 
-
-def _known(value: Any) -> bool:
+def known(value: Any) -> bool:
+    """Return whether `value` is a finite number."""
     return value is not None and math.isfinite(float(value))
 
 
 def number(value: Any, digits: int = 2) -> str:
     """Return a number with `digits` decimals, a dash for NaN."""
-    if not _known(value):
+    if not known(value):
         return NOTHING
     text = f"{float(value):.{digits}f}"
     return (text[1:] if float(text) == 0 else text).replace("-", _MINUS) if value < 0 else text
@@ -58,39 +51,65 @@ def number(value: Any, digits: int = 2) -> str:
 def signed(value: Any, digits: int = 2) -> str:
     """Return a number with its sign, also a plus."""
     text = number(value, digits)
-    return f"+{text}" if _known(value) and float(value) > 0 and float(text) != 0 else text
+    return f"+{text}" if known(value) and float(value) > 0 and float(text) != 0 else text
+
+
+def decimals(digits: int, *, sign: bool = False) -> Form:
+    """Return `number`, or `signed`, with that many decimals."""
+    return lambda value: (signed if sign else number)(value, digits)
 
 
 def percent(value: Any) -> str:
     """Return a share (1 is 100 %) as a whole percentage."""
-    return f"{number(100 * value, 0)}{_GAP}%" if _known(value) else NOTHING
+    return f"{number(100 * value, 0)}{_GAP}%" if known(value) else NOTHING
 
 
-def interval(low: Any, high: Any, digits: int = 2, *, share: bool = False) -> str:
-    """Return "low to high", as numbers with their sign, or as percentages."""
-    if not (_known(low) and _known(high)):
+def interval(low: Any, high: Any, form: Form = signed) -> str:
+    """Return "low to high", both as `form` writes them, the sign of percent once."""
+    if not (known(low) and known(high)):
         return NOTHING
-    if share:
-        return f"{number(100 * low, 0)} to {percent(high)}"
-    return f"{signed(low, digits)} to {signed(high, digits)}"
+    return f"{form(low).removesuffix(f'{_GAP}%')} to {form(high)}"
 
 
 def p_value(value: Any) -> str:
     """Return a p- or q-value as in print."""
-    if not _known(value):
+    if not known(value):
         return NOTHING
     return "<0.001" if value < 0.001 else f"{float(value):.3f}"
 
 
 def readable(text: object, limit: int = 0) -> str:
     """Return `text` on one line without control characters, shortened to `limit` characters."""
-    line = "".join(c if c.isprintable() else " " for c in str(text))
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() or c == _GAP else " " for c in line)
     return f"{line[: limit - 1]}…" if limit and len(line) > limit else line
 
 
-def pair(row: Row, limit: int = 0) -> str:
-    """Return "edited → read"."""
-    return f"{readable(row['edited'], limit)} → {readable(row['read'], limit)}"
+def date(provenance: Mapping[str, Any]) -> str:
+    """Return when a run ended, or began if its end is not recorded, to the minute."""
+    text = str(provenance.get("finished") or provenance.get("started") or "date not recorded")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return readable(text)
+    return f"{moment:%Y-%m-%d %H:%M} {moment:%Z}".strip()
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table."""
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def triple(row: Row, keys: Sequence[str], scale: float = 1.0) -> tuple[float, float, float]:
+    """Return a value and the ends of its interval, times `scale`."""
+    value, low, high = (scale * float(row[key]) for key in keys)
+    return value, low, high
+
+
+def unique(rows: Sequence[Row], key: str) -> list[Any]:
+    """Return the values of `key`, each once, in their order."""
+    return list(dict.fromkeys(row[key] for row in rows))
 
 
 def flat(data: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
@@ -112,74 +131,8 @@ def _text(value: Any) -> str:
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(
-            _text(v) for v in (value if isinstance(value, list | tuple) else sorted(value))
-        )
+    if isinstance(value, set | frozenset):
+        value = sorted(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) and abs(value) < 1e6 else str(value)
-
-
-def off_target(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows in which another finding is read than the one edited."""
-    return [row for row in rows if not row["on_target"]]
-
-
-def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Return rows by verdict, shortcuts first, then by size of the corrected ratio."""
-
-    def place(row: Row) -> tuple[int, float, str, str]:
-        size = abs(float(row["corrected"])) if _known(row["corrected"]) else -1.0
-        return _ORDER.get(row["verdict"], len(_ORDER)), -size, str(row["edited"]), str(row["read"])
-
-    return sorted(rows, key=place)
-
-
-def count_sentence(rows: Sequence[Row]) -> str:
-    """Return how many off-target pairs have which verdict."""
-    counts = Counter(str(row["verdict"]) for row in rows)
-    known = [name for name in SYMBOLS if counts[name]]
-    named = [*known, *sorted(set(counts) - set(SYMBOLS))]
-    parts = [
-        f"{counts[name]} {_PLURALS.get(name, name) if counts[name] != 1 else name}"
-        for name in named
-    ]
-    what = "off-target pair" if len(rows) == 1 else "off-target pairs"
-    return f"{len(rows)} {what}: {', '.join(parts)}." if parts else "No off-target pair was tested."
-
-
-def cell_sentence(row: Row, plan: Mapping[str, Any], *, removed: bool = False) -> str:
-    """Return one off-target pair in a sentence: the effect, its interval, ratio and margin.
-
-    Amounts are in the direction of the verb. Rows of removals come with their sign turned: a
-    positive effect is a fall.
-    """
-    edited, read = readable(row["edited"]), readable(row["read"])
-    action = "Removing" if removed else "Adding"
-    effect, low, high = row["effect"], row["low"], row["high"]
-    if not _known(effect):
-        return f"{action} {edited}: the effect on {read} is not known."
-    if effect < 0:
-        effect, low, high = -effect, -high, -low
-    rises = (row["effect"] >= 0) is not removed
-    amount = signed(effect, 1) if rises else number(effect, 1)
-    inside = ""
-    if _known(low) and _known(high):
-        level = percent(plan.get("level", 0.95))
-        inside = f" ({level} CI {number(low, 1)} to {number(high, 1)})"
-    verb = "raises" if rises else "lowers"
-    text = f"{action} {edited} {verb} {read} by {amount} logits{inside}"
-    return f"{text}{_share(row, action.lower(), read)}{_margin(plan)}."
-
-
-def _share(row: Row, action: str, read: str) -> str:
-    if not _known(row["corrected"]):
-        return f"; {read} has no sure effect of its own to compare with"
-    other_way = ", the other way" if row["corrected"] < 0 else ""
-    text = f": {percent(abs(row['corrected']))} of what {action} {read} itself does{other_way}"
-    if _known(row["ratio"]) and percent(row["ratio"]) != percent(row["corrected"]):
-        text += f" ({percent(row['ratio'])} before leakage is taken off)"
-    return text
-
-
-def _margin(plan: Mapping[str, Any]) -> str:
-    return f"; margin {percent(plan['margin'])}" if "margin" in plan else ""

@@ -7,6 +7,7 @@ import pytest
 
 from roentmod import report
 from roentmod.jobs.validate import choose
+from roentmod.jobs.validate.sections import shown
 from tests.jobs.validate.fake import Stamp, run
 from tests.report.pages import EVIL, Page, check_alone
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def page(good):
-    return report.publish_validation(good).read_text(encoding="utf-8")
+    return good.report().read_text(encoding="utf-8")
 
 
 def test_the_page_is_one_file_that_loads_nothing(page):
@@ -34,7 +35,7 @@ def test_every_section_has_its_numbers(page, good):
         "Leakage, without",
         "A detector",
         "Variance between wordings",
-        "What was not asked for",
+        "What was not requested",
     ):
         assert f"<caption>{caption}" in page
 
@@ -44,7 +45,7 @@ def test_what_is_absent_is_said(data, tmp_path):
     few = choose(data, split="test").head(1)
     bare = run(data, tmp_path / "run", Stamp(words=False), chosen=few, **nothing)
     bare = dataclasses.replace(bare, pictures={}, pairs=bare.pairs[:0], pfid=bare.pfid[:0])
-    report.write_validation(bare, tmp_path / "x.html")
+    report.write(shown(bare), tmp_path / "x.html")
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
     for words in ("no sweep", "no wordings", "No pairs were compared", "not measured"):
         assert words in text
@@ -54,7 +55,7 @@ def test_what_is_absent_is_said(data, tmp_path):
 def test_an_artefact_is_in_the_summary(good, tmp_path):
     checks = good.checks.copy()
     checks.loc[checks["check"] == "artefact_auc", ["value", "state"]] = [0.83, "failed"]
-    report.write_validation(dataclasses.replace(good, checks=checks), tmp_path / "x.html")
+    report.write(shown(dataclasses.replace(good, checks=checks)), tmp_path / "x.html")
     summary = (tmp_path / "x.html").read_text().partition('id="summary"')[2].partition("<nav")[0]
     assert "AUC of 0.83" in summary
 
@@ -66,14 +67,14 @@ def test_what_comes_from_outside_cannot_write_the_page(good, tmp_path):
         wordings=good.wordings.assign(prompt=EVIL),
         absent={"sweep": EVIL},
     )
-    report.write_validation(evil, tmp_path / "x.html")
+    report.write(shown(evil), tmp_path / "x.html")
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert "<script" not in text
     Page(text)
 
 
 def test_equal_results_give_equal_bytes_and_json(good, page, tmp_path):
-    report.write_validation(good, tmp_path / "x.html")
+    report.write(shown(good), tmp_path / "x.html")
     assert (tmp_path / "x.html").read_text(encoding="utf-8") == page
     told = json.loads((good.folder / "report.json").read_text(encoding="utf-8"))
     assert told["figures"] == good.figures()

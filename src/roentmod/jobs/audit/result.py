@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from roentmod.science.effects import Verdict
+from roentmod.store import atomic
 
 __all__ = ["AuditResult", "ClassifierResult", "Example"]
 
@@ -40,7 +41,7 @@ class Example:
 
 @dataclass(frozen=True)
 class ClassifierResult:
-    """What the audit found of one classifier; the columns of each table are told in `effects`.
+    """What the audit found of one classifier; the columns of each table are described in `effects`.
 
     Attributes:
         name: as in every table.
@@ -50,9 +51,9 @@ class ClassifierResult:
         score: the largest leakage-corrected off-target ratio.
         cells: the effect matrix.
         gate: how many edits the judge saw.
-        doses: effects by dose; empty where none were asked for.
+        doses: effects by dose; empty where none were requested.
         subgroups: effects by subgroup.
-        reverse: the matrix of removals; empty where none were asked for.
+        reverse: the matrix of removals; empty where none were requested.
         stress: AUC against clean negatives and against negatives with another finding.
         examples: pictures of the largest off-target effects.
     """
@@ -82,13 +83,13 @@ class AuditResult:
     """An audit's tables, and where they came from.
 
     Attributes:
-        plan: what was asked, with the rules of judgement.
+        plan: what was requested, with the rules of judgement.
         provenance: versions, platform, editor, classifiers, judge, data, seconds.
         baselines: baseline_id, path, patient_id, sex, age, view, site.
         items: what has no result: baseline_id, edited_finding, severity, seed, classifier (empty:
             the edit itself), status, message.
         counts: "planned", "ok" and "missing" pairs of edit and classifier.
-        classifiers: one result a classifier.
+        classifiers: one result per classifier.
         folder: the run directory.
     """
 
@@ -120,3 +121,22 @@ class AuditResult:
     def __iter__(self) -> Iterator[ClassifierResult]:
         """Go through the classifiers."""
         return iter(self.classifiers)
+
+    def report(self) -> Path:
+        """Write ``report.html``, ``report.json`` and ``effects.parquet`` into the folder.
+
+        The last holds the cells of all classifiers in one table.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        from roentmod.jobs.audit.sections import shown
+        from roentmod.report import publish
+
+        page = publish(shown(self), self.folder, self)
+        with atomic(self.folder / "effects.parquet") as part:
+            self.effects.to_parquet(part, index=False)
+        return page

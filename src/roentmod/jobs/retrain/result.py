@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from roentmod.errors import RetrainError
+from roentmod.science.performance import Evaluation, Rules, evaluate
 
 __all__ = ["RECORD", "REGISTERED", "TABLE", "RetrainResult", "load"]
 
@@ -23,8 +24,8 @@ class RetrainResult:
     Attributes:
         folder: the run directory.
         record: what ``retrain.json`` holds.
-        predictions: one row a reading, the columns of `evaluation.PREDICTIONS`: `test` is "val" or
-            a test's name, `where` "val", "internal" or "external", `label` 1, 0, or NaN where
+        predictions: one row per reading, the columns of `performance.PREDICTIONS`: `test` is "val"
+            or a test's name, `where` "val", "internal" or "external", `label` 1, 0, or NaN where
             unknown.
     """
 
@@ -35,6 +36,42 @@ class RetrainResult:
     def model(self, arm: str, seed: int) -> Path:
         """Return the file of a trained classifier, for ``onnx:``."""
         return self.folder / "models" / f"{arm}-{seed}.onnx"
+
+    def evaluate(
+        self, *, scores: pd.DataFrame | None = None, rules: Rules | None = None
+    ) -> Evaluation:
+        """Compare the arms; the record names the confounded pairs.
+
+        Args:
+            scores: one row per arm and seed, with the shortcut `score` of its audit.
+            rules: what is compared, and what counts as reached.
+
+        Raises:
+            DatasetError: the predictions cannot be evaluated.
+        """
+        pairs = [(cause, read) for cause, read in self.record.get("plan", {}).get("pairs", ())]
+        return evaluate(self.predictions, pairs, scores=scores, rules=rules)
+
+    def report(self, *, scores: pd.DataFrame | None = None, rules: Rules | None = None) -> Path:
+        """Evaluate, and write ``report.html`` and ``report.json`` into the folder.
+
+        Args:
+            scores: as `evaluate` takes them.
+            rules: as `evaluate` takes them.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            DatasetError: the predictions cannot be evaluated.
+            OSError: the folder cannot be written.
+        """
+        from roentmod.jobs.retrain.sections import shown
+        from roentmod.report import as_json, publish
+
+        result = self.evaluate(scores=scores, rules=rules)
+        data = {"record": self.record, "figures": result.figures()} | as_json(result)
+        return publish(shown(self, result), self.folder, data)
 
 
 def load(folder: Path) -> RetrainResult:

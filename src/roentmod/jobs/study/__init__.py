@@ -8,6 +8,7 @@ A study is a job whose parts are jobs: one that was stopped goes on where it was
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,12 @@ import pandas as pd
 
 from roentmod import runs
 from roentmod.errors import RoentModError, StudyError
+from roentmod.jobs.audit import AuditResult
 from roentmod.jobs.study import timing
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.spec import read, spec_of
 from roentmod.jobs.study.stages import Stage, stages_of
+from roentmod.jobs.validate import ValidationResult
 from roentmod.plans.study import StudyPlan
 from roentmod.runs import Made, Part, Stages, Task, Workers
 
@@ -90,6 +93,30 @@ class StudyResult:
     def place(self, stage: str) -> Path | None:
         """Return the folder of a stage; None of one that the study leaves out."""
         return next((one.folder for one in self.stages if one.name == stage), None)
+
+    def report(self) -> Path:
+        """Write the study's page, and its retraining's with the scores of the audits after it.
+
+        The pages of the other stages are there already.
+
+        Returns:
+            The path of the study's page.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        from roentmod.jobs.retrain import load
+        from roentmod.jobs.study.sections import shown
+        from roentmod.report import write
+
+        trained, scores = self.place("retrain"), self.scores()
+        # First, as the study's page links to what is there.
+        if trained is not None:
+            load(trained).report(scores=scores if len(scores) else None)
+        name = "-".join(re.findall(r"[a-z0-9]+", self.spec.name.lower())) or "study"
+        path = self.folder / f"{name}.html"
+        write(shown(self), path)
+        return path
 
     def scores(self) -> pd.DataFrame:
         """Return the shortcut score of every retrained classifier: arm, seed, score."""
@@ -203,6 +230,8 @@ class StudyJob(runs.Job[StudyResult]):
         place.mkdir(parents=True, exist_ok=True)
         try:
             result, figures = stage.run(self.bench, place, self._named(stage.name))
+            if isinstance(result, AuditResult | ValidationResult):
+                result.report()
             if self.publish:
                 self.publish(stage.name, result)
         except (RoentModError, OSError) as error:

@@ -108,6 +108,20 @@ class ValidationResult:
         found["prompt_icc"] = _number(overall["icc"].iloc[0]) if len(overall) else None
         return found | {"minutes": round(self.minutes, 2)}
 
+    def report(self) -> Path:
+        """Write ``report.html`` and ``report.json`` into the folder.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        from roentmod.jobs.validate.sections import shown
+        from roentmod.report import as_json, publish
+
+        return publish(shown(self), self.folder, as_json(self) | {"figures": self.figures()})
+
 
 def _number(value: Any) -> float | None:
     if value is None or not math.isfinite(float(value)):

@@ -1,0 +1,417 @@
+"""The page of a retraining."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from roentmod.report import figures, standard
+from roentmod.report.page import Block, Page, Picture, Section, Verdict, verdict
+from roentmod.report.tables import Cell, Table, across, pivot, settings
+from roentmod.report.texts import Texts, listed
+from roentmod.report.words import (
+    NOTHING,
+    Row,
+    date,
+    decimals,
+    interval,
+    known,
+    number,
+    p_value,
+    percent,
+    records,
+    signed,
+    triple,
+    unique,
+)
+from roentmod.science.performance import Evaluation
+
+if TYPE_CHECKING:
+    from roentmod.jobs.retrain.result import RetrainResult
+
+__all__ = ["shown"]
+
+_say = Texts(Path(__file__).with_name("page.md"))
+_SYNTHETIC = ("synthetic", "isolated", "soft")
+_DIFFERENCE = ("difference", "low", "high")
+_GAPS = 40  # rows of the table of gaps
+_GAINED = {"passed": "gained everywhere", "failed": "not everywhere"}
+# Each table of measures: key, what it is called, and whether it is a share.
+_OPERATING = {
+    "ap": ("Average precision", False),
+    "sensitivity": ("Sensitivity", True),
+    "specificity": ("Specificity", True),
+}
+_STRESS = {
+    "clean": ("Nothing found", True),
+    "stress": ("Another finding", True),
+    "drop": ("Drop", True),
+}
+_CALIBRATION = {
+    "ece": ("ECE", False),
+    "ece_chance": ("ECE by chance", False),
+    "ece_platt": ("ECE, calibrated", False),
+    "brier": ("Brier", False),
+    "brier_platt": ("Brier, calibrated", False),
+}
+_REVERSE = {
+    "single": ("Sensitivity, alone", True),
+    "both": ("Sensitivity, with the cause", True),
+    "loss": ("Loss", True),
+    "change": ("Loss against reference", True),
+    "auc": ("AUC, cause present", False),
+}
+
+
+def shown(result: RetrainResult, found: Evaluation) -> Page:
+    """Return what is shown of a retraining."""
+    record, rules = result.record, found.rules
+    plan, made = record.get("plan", {}), record.get("provenance", {})
+    level, reference = percent(rules.level), rules.reference
+    methods = {"resamples": rules.resamples, "bins": rules.bins, "fewest": rules.fewest}
+    return Page(
+        "Retraining",
+        "Do counterfactuals correct the shortcut, and does that hold outside? RoentMod, "
+        f"{date(made)}.",
+        (
+            *(_headlines(found) or [_say("uncompared", reference=reference)]),
+            *_shares(found),
+            _fall(found),
+            _say("intervals", level=level),
+        ),
+        (
+            _gains(found),
+            Section("Findings", _findings(found), id="findings"),
+            Section(
+                "Operating points",
+                (
+                    _measured("operating", found.mean, _OPERATING),
+                    Section(
+                        "Specificity under stress", (_measured("stress", found.stress, _STRESS),)
+                    ),
+                ),
+                id="operating",
+            ),
+            Section(
+                "Calibration",
+                (_measured("calibration", found.mean, _CALIBRATION),),
+                id="calibration",
+            ),
+            Section(
+                "The audit, before and after",
+                (_say.table("scores", found.scores, ends=_ends),),
+                id="audit",
+                label="Audit",
+            ),
+            Section(
+                "Reverse shortcut",
+                (
+                    _say("reverse"),
+                    _say.table("losing", _placed(found.reverse_scores)),
+                    _measured("losses", found.reverse, _REVERSE),
+                ),
+                id="reverse",
+            ),
+            Section("Subgroups", (_gaps(found),), id="gaps"),
+            Section("Seeds", (_say("seeds"), _seeds(found)), id="seeds"),
+            Section("What fell short", _short(plan, found), id="short"),
+            _say.section("methods", level=level, reference=reference, **methods),
+            _limits(found),
+            standard.provenance(plan, made, "Plan and provenance"),
+        ),
+        overview=(settings("What was trained and tested", _overview(plan, made, found)),),
+    )
+
+
+def _overview(
+    plan: Mapping[str, Any], made: Mapping[str, Any], found: Evaluation
+) -> list[tuple[str, str]]:
+    pairs = [f"{cause} → {read}" for cause, read in plan.get("pairs", ())]
+    rows = [
+        ("Classifier", str(plan.get("model", NOTHING))),
+        ("Findings", ", ".join(plan.get("findings", ()))),
+        ("Confounded pairs (cause → read)", ", ".join(pairs) or "none"),
+        ("Arms", ", ".join(map(str, plan.get("arms", ())))),
+        ("Seeds", ", ".join(map(str, plan.get("seeds", ())))),
+    ]
+    for (where, test), own in found.mean.groupby(["where", "test"], sort=False):
+        size = f"up to {own['n'].max()} radiographs of {own['patients'].max()} patients"
+        rows.append((f"Test, {where}", f"{test}: {size}"))
+    return [*rows, ("Date", date(made))]
+
+
+def _placed(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows with the place of their test, and the name of their pair, in words."""
+    paired = {"cause", "read"} <= set(frame.columns)
+    return [
+        {
+            **row,
+            "place": f"{row['where']} ({row['test']})",
+            "pair": f"{row['cause']} → {row['read']}" if paired else "",
+        }
+        for row in records(frame)
+    ]
+
+
+def _few(row: Row) -> str:
+    return "; too few" if row["state"] == "too few" else ""
+
+
+def _points(row: Row, key: str = "difference") -> tuple[str, str]:
+    """Return a difference of areas in points, and its interval."""
+    value, low, high = triple(row, (key, "low", "high"), 100)
+    return signed(value, 1), interval(low, high, decimals(1, sign=True))
+
+
+def _in_brackets(row: Row, key: str = "difference") -> str:
+    value, ends = _points(row, key)
+    return f"{value} ({ends}{_few(row)})"
+
+
+def _subjects(found: Evaluation) -> list[dict[str, Any]]:
+    """Return comparisons with the reference, of pairs where there are any, else of findings."""
+    pairs = found.pair_comparisons
+    rows = _placed(pairs[pairs["slice"] == "all"] if len(pairs) else found.comparisons)
+    return [
+        {**row, "subject": row["pair"] or row["finding"]}
+        for row in rows
+        if row["reference"] == found.rules.reference
+    ]
+
+
+def _headlines(found: Evaluation) -> list[Block]:
+    """Return one verdict per subject: what the corrected arms gained over the reference."""
+    rows = [row for row in _subjects(found) if row["arm"] in found.rules.corrected]
+    gained = records(found.checks[found.checks["check"] == "gain"])
+    return [
+        _headline(
+            subject,
+            [row for row in rows if row["subject"] == subject],
+            {row["state"] for row in gained if row["subject"] == subject},
+            found.rules.reference,
+        )
+        for subject in unique(rows, "subject")
+    ]
+
+
+def _headline(subject: str, rows: list[Row], states: set[str], reference: str) -> Verdict:
+    state = next((s for s in ("failed", "not measured", "passed") if s in states), "")
+    parts = []
+    for place in unique(rows, "place"):
+        arms = [f"{row['arm']} {_in_brackets(row)}" for row in rows if row["place"] == place]
+        parts.append(f"{place}: {', '.join(arms)}")
+    return verdict(
+        state,
+        _GAINED.get(state, state),
+        lambda mark: _say("headline", name=subject, badge=mark),
+        _say("gained", reference=reference, text="; ".join(parts)),
+    )
+
+
+def _shares(found: Evaluation) -> list[Block]:
+    return [
+        _say(
+            "shares",
+            where=row["place"],
+            gain=number(100 * found.rules.gain, 1),
+            limit=percent(row["limit"]),
+            **{key: row[key] for key in ("arm", "subject", "state")},
+        )
+        for row in _placed(found.checks[found.checks["check"] == "shares"])
+    ]
+
+
+def _fall(found: Evaluation) -> Block:
+    rows = [row for row in records(found.scores) if row["arm"] in found.rules.corrected]
+    falls = ", ".join(f"{row['arm']} {percent(row['fall'])}" for row in rows)
+    return (
+        _say("fell", falls=falls, limit=percent(found.rules.fall)) if falls else _say("unaudited")
+    )
+
+
+def _gains(found: Evaluation) -> Section:
+    rows = [row for row in _subjects(found) if known(row["difference"])]
+    tables: tuple[Block, ...] = ()
+    if len(found.pairs):
+        pairs = _placed(found.pairs.rename(columns={"auc": "value"}))
+        whole = [row for row in pairs if row["slice"] == "all"]
+        sliced = [row for row in pairs if row["slice"] != "all"]
+        tables = (
+            _across("pairs", ("arm", "place"), whole, _value, key="pair"),
+            _across("slices", ("pair", "place", "slice"), sliced, _value),
+        )
+    title = f"Gains over {found.rules.reference}"
+    drawn = _drawn(rows, found, title) if rows else _say("undrawn")
+    return Section(title, (drawn, *tables), id="gains", label="Gains")
+
+
+def _drawn(rows: list[dict[str, Any]], found: Evaluation, title: str) -> Picture:
+    """Return gains in points of AUC with intervals: a panel per test, a line per subject."""
+    points = [
+        figures.Point(
+            row["subject"],
+            triple(row, _DIFFERENCE, 100),
+            series=row["arm"],
+            panel=f"{row['where']}: {row['test']}",
+        )
+        for row in rows
+    ]
+    goal, label = 100 * found.rules.gain, f"Points of AUC above {found.rules.reference}"
+    axis = figures.Axis(label, decimals(1, sign=True), goal=goal)
+    caption = (
+        f"Dotted: the required gain, {number(goal, 1)} points. Intervals of "
+        f"{percent(found.rules.level)} over patients; means over seeds."
+    )
+    return dataclasses.replace(figures.intervals(points, axis, title), caption=caption)
+
+
+def _across(
+    name: str,
+    by: Sequence[str],
+    rows: Iterable[Row],
+    cell: Callable[[Row], Cell],
+    *,
+    key: str = "arm",
+    empty: str = "",
+    caption: str = "",
+) -> Table:
+    """Return a table with a line per combination of `by`, and a column per value of `key`."""
+    lines = pivot(rows, by, key)
+    return _say.table(name, lines, *across(lines, cell), empty=empty, caption=caption)
+
+
+def _value(row: Row) -> Cell:
+    """Return a value with its interval, as the row's measure is shown."""
+    form = percent if row.get("share") else decimals(3)
+    shown, ends = form(row["value"]), interval(row["low"], row["high"], form)
+    return Cell(shown, "" if ends == NOTHING else f"{ends}{_few(row)}")
+
+
+def _measured(name: str, frame: pd.DataFrame, measures: Mapping[str, tuple[str, bool]]) -> Table:
+    """Return a table with one row per row and measure, and one column per arm."""
+    rows = [
+        {
+            **row,
+            "measure": label,
+            "share": share,
+            "value": row[key],
+            "low": row.get(f"{key}_low", math.nan),
+            "high": row.get(f"{key}_high", math.nan),
+        }
+        for row in _placed(frame)
+        for key, (label, share) in measures.items()
+    ]
+    return _across(
+        name, ("finding" if "finding" in frame else "pair", "place", "measure"), rows, _value
+    )
+
+
+def _findings(found: Evaluation) -> tuple[Block, ...]:
+    ends = {"auc": "value", "auc_low": "low", "auc_high": "high"}
+    areas = _placed(found.mean.rename(columns=ends))
+    planned = found.comparisons["reference"] == found.rules.reference
+    return (
+        _across("areas", ("arm", "place"), areas, _value, key="finding"),
+        _compared(found.comparisons[planned], found.rules.reference, "No arms could be compared."),
+        _compared(found.comparisons[~planned], "each other", ""),
+    )
+
+
+def _compared(frame: pd.DataFrame, against: str, empty: str) -> Table:
+    rows = [{**row, "contrast": f"{row['arm']} − {row['reference']}"} for row in _placed(frame)]
+    return _across(
+        "comparisons",
+        ("finding", "place"),
+        rows,
+        _difference,
+        key="contrast",
+        caption=f"Points of AUC by which arms differ from {against}, by finding",
+        empty=empty,
+    )
+
+
+def _difference(row: Row) -> Cell:
+    value, ends = _points(row)
+    return Cell(value, f"{ends}; q {p_value(row['q'])}{_few(row)}")
+
+
+def _ends(row: Row) -> Cell:
+    return Cell(f"{percent(row['lowest'])}, {percent(row['highest'])}")
+
+
+def _gaps(found: Evaluation) -> Table:
+    rows = _placed(found.gaps[found.gaps["largest"].astype(bool)])
+    for row in rows:
+        row["attribute"] = str(row["attribute"]).replace("_", " ")
+    drawn = sorted(rows, key=lambda row: -float(row["gap"]))[:_GAPS]
+    note = "The gap is the AUC of the best read group less that of the worst."
+    if len(drawn) < len(rows):
+        note += f" Shown are the {len(drawn)} largest of {len(rows)}; all are in the JSON."
+    empty = f"No attribute has two groups with {found.rules.fewest} positives and negatives."
+    return _say.table("gaps", drawn, empty=empty, note=note, groups=_groups)
+
+
+def _groups(row: Row) -> Cell:
+    return Cell(row["best"], row["worst"])
+
+
+def _seeds(found: Evaluation) -> Table:
+    by = ["test", "finding", "arm"]
+    kept = found.each.groupby(by, sort=False)["auc"].agg(list).to_dict()
+
+    def cell(row: Row) -> Cell:
+        seeds = kept[tuple(row[key] for key in by)]
+        return Cell(number(row["auc_sd"], 3), ", ".join(number(auc, 3) for auc in seeds))
+
+    return _across("deviations", ("finding", "place"), _placed(found.mean), cell)
+
+
+def _short(plan: Mapping[str, Any], found: Evaluation) -> tuple[Block, ...]:
+    """Return in plain words what was required and not reached, and what is missing."""
+    missed = [_missed(row) for row in _placed(found.checks) if row["state"] != "passed"]
+    few = found.mean[found.mean["state"] != "ok"].drop_duplicates(["test", "finding"])
+    missed += [
+        f"{row['place']}, {row['finding']}: {row['state']} ({row['positives']} positive of "
+        f"{row['n']}); its numbers say little."
+        for row in _placed(few)
+    ]
+    seeds = {str(seed) for seed in plan.get("seeds", ())}
+    for arm in plan.get("arms", ()):
+        own = found.each[found.each["arm"] == arm]["seed"].astype(str)
+        if missing := sorted(seeds - set(own)):
+            missed.append(f"{arm}: no predictions of seed {', '.join(missing)}.")
+    return (listed(missed) if missed else _say("reached"),)
+
+
+def _missed(row: Row) -> str:
+    limit, place = row["limit"], f" in {row['place']}" if row["test"] else ""
+    arm, subject = row["arm"], row["subject"]
+    end = " (not measured)" if row["state"] == "not measured" else ""
+    if row["check"] in ("gain", "rival"):
+        least = f"at least {number(100 * limit, 1)}" if limit else "more than 0"
+        against = "" if row["check"] == "gain" else " (the rival named)"
+        return (
+            f"{arm}, {subject}{against}{place}: {_in_brackets(row, 'value')} points of AUC; "
+            f"required: {least}, with an interval above 0{end}."
+        )
+    if row["check"] == "shares":
+        return f"{arm}{place}: {subject} gain; required: {percent(limit)} of pairs{end}."
+    if row["check"] == "fall":
+        fell = percent(row["value"])
+        return f"{arm}: the shortcut score fell by {fell}; required: {percent(limit)}{end}."
+    return (
+        f"{arm} against {subject}{place}: the loss where findings come together differs by "
+        f"{' ('.join(_points(row, 'value'))}) points; required: an interval below 0{end}."
+    )
+
+
+def _limits(found: Evaluation) -> Section:
+    used = [arm for arm in _SYNTHETIC if arm in set(found.mean["arm"])]
+    limits = _say.section("limits")
+    more = _say("synthetic", arms=", ".join(used)) if used else None
+    return dataclasses.replace(limits, blocks=(*limits.blocks, more))

@@ -1,0 +1,89 @@
+"""The page of a study: what was done, where it is, and what came out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from roentmod.report.page import Page, Section
+from roentmod.report.tables import Cell
+from roentmod.report.texts import Texts
+from roentmod.report.words import Row
+
+if TYPE_CHECKING:
+    from roentmod.jobs.study import Finished, StudyResult
+
+__all__ = ["shown"]
+
+_say = Texts(Path(__file__).with_name("page.md"))
+_NAMES = {
+    "plant": "Planting findings",
+    "validate": "Validation of the editor",
+    "audit before": "Audit before",
+    "augment": "Counterfactual training set",
+    "retrain": "Retraining",
+    "audit after": "Audit after",
+}
+
+
+def shown(result: StudyResult) -> Page:
+    """Return what is shown of a study; it links to the pages of stages that have one."""
+    spec = result.spec
+    pairs = "; ".join(f"{cause} > {read}" for cause, read in spec.pairs)
+    gains = [_say("gain", text=text) for text in _gains(result)]
+    stages = [_stage(result, one) for one in result.stages]
+    return Page(
+        f"Study: {spec.name}",
+        f"Findings: {', '.join(spec.findings)}. Suspected shortcuts: {pairs or 'none named'}.",
+        (_say("planted") if spec.plant is not None else None, *(gains or [_say("nothing")])),
+        (
+            Section("Stages", (_say.table("stages", stages, page=_page),), id="stages"),
+            Section("Audits", (_say.table("audits", _verdicts(result)),), id="audits"),
+        ),
+    )
+
+
+def _page(row: Row) -> Cell:
+    return Cell(row["page"])
+
+
+def _stage(result: StudyResult, one: Finished) -> dict[str, Any]:
+    path = one.folder / "report.html"
+    link = os.path.relpath(path, result.folder).replace(os.sep, "/")
+    return {
+        "name": _NAMES[one.name],
+        "minutes": one.seconds / 60,
+        "folder": os.path.relpath(one.folder, result.folder),
+        "page": Markup('<a href="{}">report</a>').format(link) if path.exists() else "-",
+    }
+
+
+def _verdicts(result: StudyResult) -> Iterator[dict[str, Any]]:
+    for stage in ("audit before", "audit after"):
+        for name, figures in result.figures(stage).get("classifiers", {}).items():
+            pairs = "; ".join(f"{edited} > {read}" for edited, read in figures["shortcuts"])
+            yield {
+                **figures,
+                "stage": stage.removeprefix("audit "),
+                "classifier": name,
+                "pairs": pairs or "none",
+            }
+
+
+def _gains(result: StudyResult) -> Iterator[str]:
+    """Yield what each arm gained over plain training, mean over findings, test by test."""
+    rows = result.figures("retrain").get("comparisons", [])
+    known = [row for row in rows if row["reference"] == "erm" and row["difference"] is not None]
+    for test, arm in dict.fromkeys((row["test"], row["arm"]) for row in known):
+        own = [row for row in known if (row["test"], row["arm"]) == (test, arm)]
+        better = sum(row["low"] is not None and row["low"] > 0 for row in own)
+        worse = sum(row["high"] is not None and row["high"] < 0 for row in own)
+        mean = sum(row["difference"] for row in own) / len(own)
+        yield (
+            f"{test}: {arm} changes AUC by {100 * mean:+.1f} points against erm, mean of "
+            f"{len(own)} findings; surely better in {better}, surely worse in {worse}."
+        )
