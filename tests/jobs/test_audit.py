@@ -101,7 +101,7 @@ def whole(source, chosen, tmp_path_factory):
     return run(source, chosen, tmp_path_factory.mktemp("audit") / "run", models)
 
 
-def demo(folder, workers="serial"):
+def demo(folder, workers="serial", stages=None):
     """Audit the bundled demo classifiers on phantoms."""
     torch.set_num_threads(1)
     data = datasets.load("phantoms:3")
@@ -115,6 +115,7 @@ def demo(folder, workers="serial"):
         folder,
         rules=QUICK,
         workers=workers,
+        stages=stages,
     )
 
 

@@ -64,7 +64,7 @@ class Cluster:
         self._ray = require("ray")
         if not self._ray.is_initialized():
             self._ray.init(address=address, log_to_driver=False)
-        self._job = self._ray.put(job)
+        self._job = job
         self._actors: list[_Actor] = []
         self._looked = 0.0
 
