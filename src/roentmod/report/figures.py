@@ -108,15 +108,9 @@ def _uri(kind: str, data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Square:
-    """A square of a `grid`.
+    """A square of a `grid`, coloured by its value: NaN is hatched, None grey.
 
-    Attributes:
-        row, column: where it stands.
-        value: what its colour says; NaN is hatched, None grey.
-        text: what stands in it.
-        small: what stands below that.
-        bold: whether the text is bold.
-        frame: the colour of its frame; empty for none.
+    Its frame has the colour `frame`, if any; `small` stands below its text.
     """
 
     row: str
@@ -232,15 +226,10 @@ def _bar(figure: Figure, axes: Axes, scale: Scale) -> None:
 
 @dataclass(frozen=True)
 class Point:
-    """A value with its interval.
+    """A value with its interval (`at`; NaN is not drawn) in a line, a series and a panel.
 
-    Attributes:
-        line: the line it stands in.
-        at: value, low and high; NaN is not drawn.
-        series: which of several it is in a line: all series have a colour and are in the legend.
-        panel: title of the panel it stands in.
-        colour, marker: how it is drawn where there are no series.
-        cloud: single values behind it.
+    Series have colours and a legend; without them a point has its own `colour` and `marker`. The
+    cloud is single values behind it.
     """
 
     line: str
@@ -254,14 +243,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """The axis of values.
+    """The axis of values: half a grey band about 0, a dotted line, where it begins.
 
-    Attributes:
-        label: what it shows.
-        form: how its numbers are written in words.
-        margin: half the width of the grey band about 0.
-        goal: where the dotted line stands.
-        least: where it begins; None fits it to the values.
+    `form` writes its values in words.
     """
 
     label: str
@@ -338,13 +322,7 @@ def _points(axes: Axes, points: Sequence[Point], names: list[str], series: list[
 
 @dataclass(frozen=True)
 class Line:
-    """A line with intervals; the one that is `main` is dashed and dark.
-
-    Attributes:
-        name: what the legend calls it.
-        points: x, y, low and high, from left to right.
-        main: whether it is the one that the others are compared with.
-    """
+    """A line through points (x, y, low, high); the `main` one is dashed and dark."""
 
     name: str
     points: Sequence[tuple[float, float, float, float]]

@@ -31,15 +31,7 @@ _STATES = {"passed": ("✓", "good"), "failed": ("▲", "bad"), "not measured": 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure.
-
-    Attributes:
-        uri: its data.
-        alt: the same in words, with the numbers.
-        width: natural width in CSS pixels.
-        label: what it is called where it can be scrolled.
-        caption: what stands below it.
-    """
+    """A drawn figure: its data, the same in words, CSS pixels, a name and what stands below."""
 
     kind: ClassVar = "picture"
     uri: str
@@ -59,14 +51,9 @@ class Panels:
 
 @dataclass(frozen=True)
 class Photograph:
-    """A raster picture in a frame that says whether it is real or synthetic.
+    """A raster picture in a frame that says whether it is of a patient (`real`) or synthetic.
 
-    Attributes:
-        uri: its data; empty where `file` cannot be read.
-        alt: the same in words.
-        label: what it shows.
-        real: whether it is of a patient, and not made by an editor.
-        file: its name.
+    Its data are empty where `file` cannot be read.
     """
 
     uri: str
@@ -104,14 +91,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, further sections included.
-
-    Attributes:
-        title: the heading.
-        blocks: in order; None draws nothing.
-        id: what links lead to; a section with an id is in the page's list of sections.
-        label: what it is called in that list, if not by its title.
-    """
+    """A heading and what stands below it; one with an id is in the page's list, by its label."""
 
     kind: ClassVar = "section"
     title: str
@@ -127,16 +107,9 @@ Block: TypeAlias = (
 
 @dataclass(frozen=True)
 class Page:
-    """A page.
+    """A page: what it answers (`lead`), an overview, a summary, sections.
 
-    Attributes:
-        title: its heading.
-        lead: what it answers, in a sentence.
-        overview: what stands before the summary.
-        summary: what someone reads who reads nothing else.
-        sections: the rest.
-        about: what the window's title adds.
-        synthetic: which pictures are synthetic, for the last line.
+    `about` is added to the title of the window; `synthetic` says which pictures are.
     """
 
     title: str

@@ -41,13 +41,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
-
-    Attributes:
-        label: the header.
-        cell: what it shows of a row.
-        kind: class of its style: "number", "text", "pair" or "long".
-    """
+    """A column: its header, its cell of a row, its style ("number", "text", "pair", "long")."""
 
     label: str
     cell: Callable[[Row], Cell]
@@ -56,15 +50,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is shown.
-
-    Attributes:
-        caption: what it shows.
-        columns: its columns.
-        rows: one cell per column; the first is the row's header.
-        empty: what stands there instead if there are no rows.
-        note: what stands below it.
-    """
+    """A table as it is shown, or what stands there if it has no rows (`empty`)."""
 
     kind: ClassVar = "table"
     caption: str
