@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roentmod._optional import open_session
-from roentmod.errors import ClassifierError, MissingDependencyError, WeightsError
+from roentmod.errors import ClassifierError, RoentModError, WeightsError
 
-__all__ = ["Graph", "in_fixed_batches"]
+__all__ = ["Graph", "existing", "in_fixed_batches", "opened"]
 
 Array = NDArray[np.float32]
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -24,7 +24,7 @@ class Graph:
     Attributes:
         size: side the graph demands, None where it takes any.
         channels: number it demands, None where it takes any.
-        width: numbers an image it answers, None where the graph does not say.
+        width: numbers it answers per image, None where the graph does not say.
     """
 
     def __init__(self, path: Path, *, output: str | None = None) -> None:
@@ -35,7 +35,7 @@ class Graph:
             ClassifierError: its inputs or outputs are not those of a classifier of pictures.
             MissingDependencyError: ONNX Runtime is not installed.
         """
-        self._session = _open(path)
+        self._session = opened(path)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _FLOATS:
             got = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
@@ -69,7 +69,7 @@ class Graph:
         if wanted is None or wanted not in outputs:
             raise ClassifierError(
                 f"{path.name} must have one output, or say which is meant; it has "
-                f"{', '.join(outputs)}, and '{wanted or ''}' was asked for. Give output=."
+                f"{', '.join(outputs)}, and '{wanted or ''}' was requested. Give output=."
             )
         shape = outputs[wanted]
         last = shape[-1] if shape else None
@@ -99,12 +99,27 @@ def in_fixed_batches(run: Callable[[Array], Any], size: int | None) -> Callable[
     return fixed
 
 
-def _open(path: Path) -> Any:
+def existing(path: Path) -> Path:
+    """Return `path`.
+
+    Raises:
+        WeightsError: there is no such file.
+    """
     if not path.is_file():
         raise WeightsError(f"A classifier's file must exist; {path} does not. Correct the path.")
+    return path
+
+
+def opened(path: Path) -> Any:
+    """Return an ONNX Runtime session of the file `path`.
+
+    Raises:
+        WeightsError: the file is missing or no ONNX graph.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
     try:
-        return open_session(str(path))
-    except MissingDependencyError:
+        return open_session(str(existing(path)))
+    except RoentModError:
         raise
     except Exception as error:  # the runtime's own exceptions share no public base
         raise WeightsError(f"{path.name} cannot be opened: {error}. Export it again.") from error

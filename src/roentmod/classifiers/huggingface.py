@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from roentmod.classifiers.adapter import Adapter, Origin
 from roentmod.classifiers.card import Card, make_card
 from roentmod.classifiers.heads import Labels
+from roentmod.classifiers.programs import in_torch
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.findings import FINDINGS, NO_FINDING
 from roentmod.store import file_sha256
@@ -25,6 +26,8 @@ __all__ = ["clip", "declared_input", "image_classifier", "vision_tower"]
 
 Array = NDArray[np.float32]
 _WEIGHTS = ("*.safetensors", "*.bin")
+# Files that should declare what is missing, for messages.
+_WHERE = "config.json, preprocessor_config.json"
 
 
 def image_classifier(
@@ -38,7 +41,7 @@ def image_classifier(
 ) -> Adapter:
     """Return the image classifier in a folder, or of a hub id.
 
-    A configuration for one label an image (a softmax) gives log odds against the rest, the
+    A configuration for one label per image (a softmax) gives log odds against the rest, the
     difference of the two logits where there are two; one for several labels, its logits.
 
     Raises:
@@ -49,11 +52,11 @@ def image_classifier(
     config = model.config
     names = [config.id2label[i] for i in sorted(config.id2label)]
     words = declared_input(name, revision, config) | {"labels": names, "outputs": "logits"}
-    given = {key: value for key, value in declared.items() if value is not None}
-    if "activation" not in given:
+    if "activation" not in declared:
         words["activation"] = _activation(config, len(names))
-    card = make_card(words | given, where="config.json, preprocessor_config.json")
-    forward = _torch(model, device, lambda inputs: model(pixel_values=inputs).logits)
+    card = make_card(words | dict(declared), where=_WHERE)
+    model.to(device)
+    forward = in_torch(lambda inputs: model(pixel_values=inputs).logits, device)
     return Adapter(
         card, forward, _origin("hf", source, model), labels=labels, batch_size=batch_size
     )
@@ -77,12 +80,12 @@ def clip(
 
     Args:
         name: folder or hub id, with its tokenizer.
-        declared: words that stand for what the files say; `labels` chooses what is asked.
+        declared: words that stand for those of the files; `labels` chooses the prompts.
         labels: head -> finding, over and above the aliases.
-        prompts: head -> (positive, negative), over the default ones, or for heads of your own.
+        prompts: head -> (positive, negative), over the default ones, or for other heads.
         revision: of a hub id.
         device: of torch.
-        batch_size: pictures a forward pass.
+        batch_size: pictures per forward pass.
 
     Raises:
         WeightsError: nothing can be loaded from there.
@@ -98,19 +101,18 @@ def clip(
         )
     pairs = {f.name: (f.phrase, f"no {f.phrase}") for f in FINDINGS if f is not NO_FINDING}
     pairs |= dict(prompts or {})
-    asked = list(declared.get("labels") or pairs)
-    lacking = [label for label in asked if label not in pairs or len(pairs[label]) != 2]
+    wanted = list(declared.get("labels") or pairs)
+    lacking = [label for label in wanted if label not in pairs or len(pairs[label]) != 2]
     if lacking:
         raise ClassifierError(
             f"Each label needs a positive and a negative prompt; {', '.join(lacking)} has none. "
             "Give prompts={label: (positive, negative)}."
         )
-    words = declared_input(name, revision, model.config) | {"labels": asked, "outputs": "logits"}
-    given = {key: value for key, value in declared.items() if value is not None}
-    card = make_card(words | given, where="config.json, preprocessor_config.json")
+    words = declared_input(name, revision, model.config) | {"labels": wanted, "outputs": "logits"}
+    card = make_card(words | dict(declared), where=_WHERE)
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-    used = {label: tuple(pairs[label]) for label in asked}
-    forward = _torch(model, device, _zero_shot(model, tokenizer, list(used.values()), device))
+    used = {label: tuple(pairs[label]) for label in wanted}
+    forward = in_torch(_zero_shot(model, tokenizer, list(used.values()), device), device)
     origin = _origin("clip", source, model, prompts={k: list(v) for k, v in used.items()})
     return Adapter(card, forward, origin, labels=labels, batch_size=batch_size)
 
@@ -127,19 +129,17 @@ def vision_tower(
         ClassifierError: it does not declare size or range.
     """
     model, source = _load("AutoModel", name, revision, spare="pooler.")
-    words = declared_input(name, revision, model.config) | {
-        "labels": ["embedding"],
-        "outputs": "logits",
-    }
-    given = {key: value for key, value in declared.items() if value is not None}
-    card = make_card(words | given, where="config.json, preprocessor_config.json")
+    words = declared_input(name, revision, model.config)
+    words |= {"labels": ["embedding"], "outputs": "logits"}
+    card = make_card(words | dict(declared), where=_WHERE)
 
     def embed(inputs: Any) -> Any:
         if hasattr(model, "get_image_features"):
             return _pooled(model.get_image_features(pixel_values=inputs))
         return _pooled(model(pixel_values=inputs)).flatten(1)
 
-    return card, _torch(model, device, embed), _origin("hf", source, model)
+    model.to(device)
+    return card, in_torch(embed, device), _origin("hf", source, model)
 
 
 def _zero_shot(
@@ -171,19 +171,6 @@ def _pooled(output: Any) -> Any:
 
 def _unit(features: Any) -> Any:
     return features / features.norm(dim=-1, keepdim=True)
-
-
-def _torch(model: Any, device: str, run: Callable[[Any], Any]) -> Callable[[Array], Any]:
-    import torch
-
-    model.to(device)
-
-    def forward(batch: Array) -> Array:
-        with torch.inference_mode():
-            result: Array = run(torch.from_numpy(batch).to(device)).float().cpu().numpy()
-        return result
-
-    return forward
 
 
 def _load(
@@ -230,26 +217,16 @@ def _activation(config: Any, labels: int) -> str:
 
 def declared_input(name: str, revision: str | None, config: Any) -> dict[str, Any]:
     """Return size, range, channels, mean and std as processor and configuration say."""
-    timm = getattr(config, "pretrained_cfg", None)
-    if timm:
-        return _timm_input(timm)
+    if timm := getattr(config, "pretrained_cfg", None):
+        channels, side, _ = timm["input_size"]
+        words = {word: timm.get(word, ()) for word in ("mean", "std")}
+        return {**words, "size": side, "channels": channels, "range": (0, 1)}
     words = _processor(name, revision)
     vision = getattr(config, "vision_config", config)
     channels = getattr(vision, "num_channels", None) or len(words.get("mean") or [0] * 3)
     size = words.pop("size", None) or getattr(vision, "image_size", None)
     side = size[0] if isinstance(size, list | tuple) else size
     return {**words, "size": side, "channels": channels}
-
-
-def _timm_input(settings: Mapping[str, Any]) -> dict[str, Any]:
-    channels, height, _ = settings["input_size"]
-    return {
-        "size": height,
-        "channels": channels,
-        "range": (0, 1),
-        "mean": settings.get("mean", ()),
-        "std": settings.get("std", ()),
-    }
 
 
 def _processor(name: str, revision: str | None) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from roentmod._optional import open_session, require
 from roentmod.classifiers.checks import check_images
+from roentmod.classifiers.graphs import opened
 from roentmod.classifiers.heads import Head
-from roentmod.errors import MissingDependencyError, WeightsError
+from roentmod.errors import WeightsError
 from roentmod.interfaces import Loaded
 from roentmod.store import file_sha256
 
@@ -41,8 +42,8 @@ class Judge(Loaded):
         findings: canonical names of what it reads, k of them.
         sided: those whose side it tells, k_sided of them.
         size: side in pixels of the square pictures it takes.
-        heads: one a finding, all of them read.
-        card: what the weights folder says of them: calibration, figures on held-out patients.
+        heads: one per finding, all of them read.
+        card: content of ``judge.json``: calibration, figures on held-out patients.
     """
 
     name = "judge"
@@ -141,7 +142,7 @@ class Judge(Loaded):
         return open_session(model.SerializeToString()), shapes[name][1:]
 
     def describe(self) -> dict[str, Any]:
-        """Return what provenance records of the judge, in words JSON has."""
+        """Return facts of the judge for provenance, in words JSON has."""
         return {
             "name": self.name,
             "kind": "judge",
@@ -159,7 +160,7 @@ class Judge(Loaded):
 
     def _run(self, output: str, images: Array) -> Array:
         check_images(images, self.size)
-        # One image a call, so that a result cannot depend on what is read beside it.
+        # One image per call, so that a result cannot depend on what is read beside it.
         rows = [self._session.run([output], {"image": one[None, None]})[0] for one in images]
         empty = self._shape(output)
         raw: Array = np.concatenate(rows) if rows else np.zeros((0, *empty), np.float32)
@@ -200,14 +201,7 @@ def _pooled(graph: Any, shapes: dict[str, tuple[int, ...]]) -> str | None:
 
 
 def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise WeightsError(f"A judge needs {path.name}; it is missing. Reinstall roentmod.")
-    try:
-        session = open_session(str(path))
-    except MissingDependencyError:
-        raise
-    except Exception as error:  # the runtime's own exceptions share no public base
-        raise WeightsError(f"{path.name} cannot be opened: {error}. Export it again.") from error
+    session = opened(path)
     missing = set(_OUTPUTS) - {o.name for o in session.get_outputs()}
     if missing:
         raise WeightsError(f"{path.name} lacks the outputs {', '.join(sorted(missing))}.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
-from roentmod.classifiers.adapter import Adapter, Described, Origin
+from roentmod.classifiers.adapter import Adapter, Described, Forward, Origin
 from roentmod.classifiers.card import Card, make_card, sidecar
 from roentmod.classifiers.heads import Labels
 from roentmod.classifiers.judge import Judge
@@ -131,7 +132,7 @@ def load(
     declared = {key: given.pop(key) for key in _CARD & set(given)}
     declared |= {"labels": names, "size": size, "range": input_range}
     declared = {key: value for key, value in declared.items() if value is not None}
-    made = _BUILD[kind](rest, declared, mapping, dict(given))
+    made = _BUILD[kind](_Order(rest, declared, mapping, dict(given)))
     if isinstance(made, Adapter):
         form, colon, place = str(spec).partition(":")
         again = f"{form}:{anchored(place)}" if colon else anchored(spec)
@@ -189,154 +190,168 @@ def _labels(
     )
 
 
-Build = Callable[[str, dict[str, Any], Labels | None, dict[str, Any]], Described]
+@dataclass
+class _Order:
+    """What `load` was given, sorted.
+
+    Attributes:
+        rest: the spec without its form.
+        declared: words of a card.
+        labels: head -> finding.
+        options: the form's others.
+    """
+
+    rest: str
+    declared: dict[str, Any]
+    labels: Labels | None
+    options: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        return Path(self.rest).expanduser()
+
+    @property
+    def where(self) -> str:
+        """Where a file's card should stand, for messages."""
+        return f"{self.path.name}.json beside the file"
+
+    def words(self) -> dict[str, Any]:
+        """Return sidecar and options together; options come first."""
+        plain = {"name": self.path.stem, "check_outputs": True}
+        return plain | sidecar(self.path) | self.declared
+
+    def adapter(self, card: Card, forward: Forward, origin: Origin, **options: Any) -> Adapter:
+        return Adapter(card, forward, origin, labels=self.labels, **(options or self.options))
+
+    def of_file(self, card: Card, forward: Forward, kind: str) -> Adapter:
+        return self.adapter(card, forward, Origin(kind, self.path.name, file_sha256(self.path)))
+
+    def nothing_declared(self, kind: str, *, labels: bool = False) -> None:
+        """Refuse words of a card; and labels, unless they may be given."""
+        words = [*self.declared, *(["labels"] if self.labels and not labels else [])]
+        if words:
+            raise ClassifierError(
+                f"The form '{kind}' says for itself what it is; got {', '.join(words)}."
+            )
 
 
-def _judge(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
-    _nothing_declared("judge", declared, mapping)
+def _judge(order: _Order) -> Described:
+    order.nothing_declared("judge")
     return Judge.load()
 
 
-def _entry_point(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
-    _nothing_declared("entry point", declared, None)
-    point = next(p for p in entry_points(group=GROUP) if p.name == rest)
+def _entry_point(order: _Order) -> Described:
+    order.nothing_declared("entry point", labels=True)
+    name = order.rest
+    point = next(p for p in entry_points(group=GROUP) if p.name == name)
     inner = cast(Classifier, point.load()())
-    card = Card(labels=tuple(inner.findings), size=int(inner.size), range=(0, 1), name=rest)
+    card = Card(labels=tuple(inner.findings), size=int(inner.size), range=(0, 1), name=name)
     facts = {"entry_point": point.value}
     describe = getattr(inner, "describe", None)
     if callable(describe):
         facts["inner"] = describe()
-    origin = Origin("entry point", rest, None, facts)
-    return Adapter(
-        card, lambda batch: inner.logits(batch[:, 0]), origin, labels=mapping, batch_size=None
-    )
+    origin = Origin("entry point", name, None, facts)
+    return order.adapter(card, lambda batch: inner.logits(batch[:, 0]), origin, batch_size=None)
 
 
-def _xrv(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
+def _xrv(order: _Order) -> Described:
     from roentmod.classifiers import xrv
 
-    return xrv.load(rest, declared, labels=mapping, **given)
+    return xrv.load(order.rest, order.declared, labels=order.labels, **order.options)
 
 
-def _hf(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
-    from roentmod.classifiers.huggingface import image_classifier
+def _huggingface(kind: Literal["image_classifier", "clip"]) -> Build:
+    def build(order: _Order) -> Described:
+        from roentmod.classifiers import huggingface
 
-    return image_classifier(rest, {"name": _last(rest)} | declared, labels=mapping, **given)
-
-
-def _clip(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
-    from roentmod.classifiers.huggingface import clip
-
-    return clip(rest, {"name": _last(rest)} | declared, labels=mapping, **given)
-
-
-def _onnx(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
-    from roentmod.classifiers.graphs import Graph
-
-    path = Path(rest).expanduser()
-    words = _words(path, declared)
-    graph = Graph(path, output=words.get("output"))
-    for word in ("size", "channels"):
-        static = getattr(graph, word)
-        if static is not None and words.setdefault(word, static) != static:
-            raise ClassifierError(
-                f"What is declared of {path.name} must agree with the graph, {word} {static}; "
-                f"got {word} {words[word]}. Correct the sidecar or the option."
-            )
-    card = make_card(words, where=_where(path))
-    if graph.width not in (None, len(card.labels)):
-        raise ClassifierError(
-            f"Labels must be one a head; {path.name} has {graph.width} heads and "
-            f"{len(card.labels)} labels. Correct the sidecar or the option."
-        )
-    origin = Origin("onnx", path.name, file_sha256(path))
-    return Adapter(card, graph, origin, labels=mapping, **given)
-
-
-def _program(kind: str) -> Build:
-    def build(
-        rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-    ) -> Described:
-        from roentmod.classifiers import programs
-
-        path = Path(rest).expanduser()
-        opener = programs.torchscript if kind == "torchscript" else programs.exported
-        words = _words(path, declared)
-        device = given.pop("device", "cpu")
-        forward = opener(path, device=device, output=words.get("output"))
-        card = make_card(words, where=_where(path))
-        origin = Origin(kind, path.name, file_sha256(path))
-        return Adapter(card, forward, origin, labels=mapping, **given)
+        last = order.rest.rstrip("/").rpartition("/")[2] or order.rest
+        words = {"name": last} | order.declared
+        opener = getattr(huggingface, kind)
+        return cast(Described, opener(order.rest, words, labels=order.labels, **order.options))
 
     return build
 
 
-def _python(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
+def _onnx(order: _Order) -> Described:
+    from roentmod.classifiers.graphs import Graph
+
+    words = order.words()
+    graph = Graph(order.path, output=words.get("output"))
+    name = order.path.name
+    for word in ("size", "channels"):
+        fixed = getattr(graph, word)
+        if fixed is not None and words.setdefault(word, fixed) != fixed:
+            raise ClassifierError(
+                f"The card of {name} must agree with the graph, {word} {fixed}; got {word} "
+                f"{words[word]}. Correct the sidecar or the option."
+            )
+    card = make_card(words, where=order.where)
+    if graph.width not in (None, len(card.labels)):
+        raise ClassifierError(
+            f"Each head has one label; {name} has {graph.width} heads and {len(card.labels)} "
+            "labels. Correct the sidecar or the option."
+        )
+    return order.of_file(card, graph, "onnx")
+
+
+def _program(kind: Literal["torchscript", "export"]) -> Build:
+    def build(order: _Order) -> Described:
+        from roentmod.classifiers import programs
+
+        opener = programs.torchscript if kind == "torchscript" else programs.exported
+        words = order.words()
+        device = order.options.pop("device", "cpu")
+        forward = opener(order.path, device=device, output=words.get("output"))
+        return order.of_file(make_card(words, where=order.where), forward, kind)
+
+    return build
+
+
+def _python(order: _Order) -> Described:
     from roentmod.classifiers.programs import function, pick
 
-    found = function(rest)
-    said = getattr(found, "card", {})
-    words = {"name": rest, "check_outputs": True, **said, **declared}
-    card = make_card(words, where=f"the attribute 'card' of {rest}")
-    origin = Origin("python", rest)
-    return Adapter(
-        card, lambda batch: pick(found(batch), card.output), origin, labels=mapping, **given
-    )
+    name = order.rest
+    call = function(name)
+    words = {"name": name, "check_outputs": True, **getattr(call, "card", {}), **order.declared}
+    card = make_card(words, where=f"the attribute 'card' of {name}")
+    return order.adapter(card, lambda batch: pick(call(batch), card.output), Origin("python", name))
 
 
-def _http(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
+def _http(order: _Order) -> Described:
     from roentmod.classifiers.remote import Endpoint
 
-    endpoint = Endpoint(rest, **given)
-    said = endpoint.describe(declared.get("size"))
-    if declared.get("size") not in (None, said["size"]):
+    endpoint, given = Endpoint(order.rest, **order.options), order.declared
+    words = endpoint.describe(given.get("size"))
+    if given.get("size") not in (None, words["size"]):
         raise ClassifierError(
-            f"What is declared must agree with the endpoint, size {said['size']}; got size "
-            f"{declared['size']}. Leave it out."
+            f"The size must agree with the endpoint, size {words['size']}; got size "
+            f"{given['size']}. Leave it out."
         )
-    if "labels" in declared or declared.get("range", (0, 1)) not in ((0, 1), [0, 1]):
+    if "labels" in given or tuple(given.get("range", (0, 1))) != (0, 1):
         raise ClassifierError(
-            "An endpoint says its own labels and takes [0, 1]; got others. Leave them out, or map "
+            "An endpoint states its labels and takes [0, 1]; got others. Leave them out, or map "
             "heads to findings."
         )
-    words = {"name": endpoint.address, "check_outputs": True, **said, **declared, "range": (0, 1)}
+    words = {"name": endpoint.address, "check_outputs": True, **words, **given, "range": (0, 1)}
     card = make_card(words, where=f"{endpoint.address}/describe")
-    origin = Origin("http", endpoint.address)
     forward = endpoint.forward(card.labels, card.outputs)
-    return Adapter(card, forward, origin, labels=mapping, batch_size=None)
+    return order.adapter(card, forward, Origin("http", endpoint.address), batch_size=None)
 
 
-def _probe(
-    rest: str, declared: dict[str, Any], mapping: Labels | None, given: dict[str, Any]
-) -> Described:
+def _probe(order: _Order) -> Described:
     from roentmod.classifiers.probe import load_probe
 
-    _nothing_declared("probe", declared, None)
-    return load_probe(Path(rest).expanduser(), labels=mapping, **given)
+    order.nothing_declared("probe", labels=True)
+    return load_probe(order.path, labels=order.labels, **order.options)
 
 
+Build = Callable[[_Order], Described]
 _BUILD: dict[str, Build] = {
     "judge": _judge,
     "entry point": _entry_point,
     "xrv": _xrv,
-    "hf": _hf,
-    "clip": _clip,
+    "hf": _huggingface("image_classifier"),
+    "clip": _huggingface("clip"),
     "onnx": _onnx,
     "torchscript": _program("torchscript"),
     "export": _program("export"),
@@ -344,22 +359,3 @@ _BUILD: dict[str, Build] = {
     "http": _http,
     "probe": _probe,
 }
-
-
-def _words(path: Path, declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sidecar and options together; options come first."""
-    return {"name": path.stem, "check_outputs": True, **sidecar(path), **declared}
-
-
-def _where(path: Path) -> str:
-    return f"{path.name}.json beside the file"
-
-
-def _last(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2] or name
-
-
-def _nothing_declared(kind: str, declared: Mapping[str, Any], mapping: Labels | None) -> None:
-    if declared or mapping:
-        words = ", ".join([*declared, *(["labels"] if mapping else [])])
-        raise ClassifierError(f"The form '{kind}' says for itself what it is; got {words}.")

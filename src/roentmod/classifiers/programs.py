@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod.classifiers.graphs import in_fixed_batches
+from roentmod.classifiers.graphs import existing, in_fixed_batches
 from roentmod.errors import ClassifierError, WeightsError
 
-__all__ = ["exported", "function", "pick", "torchscript"]
+__all__ = ["exported", "function", "in_torch", "pick", "torchscript"]
 
 Array = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def torchscript(path: Path, *, device: str, output: str | None) -> Callable[[Arr
     """
     import torch
 
-    _exists(path)
+    existing(path)
     try:
         with warnings.catch_warnings():
             # Deprecated, and still what many people have.
@@ -54,7 +54,7 @@ def exported(path: Path, *, device: str, output: str | None) -> Callable[[Array]
     """
     import torch
 
-    _exists(path)
+    existing(path)
     try:
         program = torch.export.load(str(path))
     # torch wraps what goes wrong in whatever its archive reader raises.
@@ -97,21 +97,20 @@ def function(name: str) -> Callable[[Array], Any]:
     return found
 
 
-def _exists(path: Path) -> None:
-    if not path.is_file():
-        raise WeightsError(f"A classifier's file must exist; {path} does not. Correct the path.")
-
-
-def _run(module: Any, device: str, output: str | None) -> Callable[[Array], Any]:
+def in_torch(run: Callable[[Any], Any], device: str) -> Callable[[Array], Any]:
+    """Return a function of tensors on `device` as one of arrays, without gradients."""
     import torch
 
     def forward(batch: Array) -> Array:
         with torch.inference_mode():
-            answer = pick(module(torch.from_numpy(batch).to(device)), output)
-            result: Array = answer.float().cpu().numpy()
-        return result
+            answer: Array = run(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+        return answer
 
     return forward
+
+
+def _run(module: Any, device: str, output: str | None) -> Callable[[Array], Any]:
+    return in_torch(lambda batch: pick(module(batch), output), device)
 
 
 def pick(answer: Any, output: str | None) -> Any:

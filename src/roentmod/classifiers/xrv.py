@@ -11,22 +11,23 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from roentmod._optional import require
 from roentmod.classifiers.adapter import Adapter, Origin
 from roentmod.classifiers.card import make_card, sidecar
+from roentmod.classifiers.graphs import existing
 from roentmod.classifiers.heads import Labels
+from roentmod.classifiers.programs import in_torch
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.store import file_sha256
 
 __all__ = ["RANGE", "adapt", "load"]
 
-Array = NDArray[np.float32]
 RANGE = (-1024.0, 1024.0)
 
 
@@ -84,7 +85,7 @@ def adapt(
     Raises:
         ClassifierError: another size or range than the model's, or no target it was trained for.
     """
-    given = {key: value for key, value in (declared or {}).items() if value is not None}
+    given = dict(declared or {})
     size = int(getattr(model, "input_resolution", given.get("size", 224)))
     targets = [str(name or "") for name in given.pop("labels", None) or model.targets]
     words = {"labels": targets, "size": size, "range": RANGE, "outputs": "logits", "name": source}
@@ -102,23 +103,12 @@ def adapt(
     origin = Origin("xrv", source, sha256, {"torchxrayvision": _version()})
     return Adapter(
         card,
-        _run(model.to(device).float().eval(), device),
+        in_torch(model.to(device).float().eval(), device),
         origin,
         labels=labels,
         untrained=tuple(bare),
         batch_size=batch_size,
     )
-
-
-def _run(model: Any, device: str) -> Any:
-    import torch
-
-    def forward(batch: Array) -> Array:
-        with torch.inference_mode():
-            result: Array = model(torch.from_numpy(batch).to(device)).float().cpu().numpy()
-        return result
-
-    return forward
 
 
 def _library() -> Any:
@@ -128,8 +118,6 @@ def _library() -> Any:
 
 
 def _version() -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
         return version("torchxrayvision")
     except PackageNotFoundError:
@@ -162,10 +150,8 @@ def _file(path: Path, declared: Mapping[str, Any], allow_pickle: bool) -> Any:
     import torch
 
     library = _library()
-    if not path.is_file():
-        raise WeightsError(f"A classifier's file must exist; {path} does not. Correct the path.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+        content = torch.load(existing(path), map_location="cpu", weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path.name} must be a state dict; it is a pickled model, which can run any code. "
