@@ -130,7 +130,7 @@ def test_constant_heads():
     logits[0] = np.nan
     with pytest.raises(ClassifierError, match="at least 8 images; got 7"):
         constant_heads(logits, ("Edema", "Mass", "Nodule"))
-    with pytest.raises(ClassifierError, match="one column a finding"):
+    with pytest.raises(ClassifierError, match="one column per finding"):
         constant_heads(logits, ("Edema",))
 
 
@@ -194,6 +194,12 @@ def test_input_is_prepared_as_declared(pictures):
     assert batch.dtype == np.float32
     assert batch[0, 0, 0, :3].tolist() == [-1025, -1, 1023]
     assert batch[0, 2, 0, :3].tolist() == [-1027 / 4, -3 / 4, 1021 / 4]
+
+
+@pytest.mark.parametrize("alike", [0.5, [0.5], (0.5, 0.5, 0.5)])
+def test_one_number_stands_for_all_channels(alike):
+    card = Card(labels=("Edema",), size=SIZE, range=(0, 1), channels=3, mean=alike, std=alike)
+    assert card.mean == card.std == (0.5, 0.5, 0.5)
 
 
 def test_the_judge_is_described_like_any_other(pictures):

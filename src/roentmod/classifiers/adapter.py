@@ -18,17 +18,17 @@ from roentmod.interfaces import Loaded
 __all__ = ["Adapter", "Described", "Forward", "Origin"]
 
 Array = NDArray[np.float32]
-# Takes n x channels x size x size as the model wants it, gives n x heads.
+# From n x channels x size x size, as the model wants it, to n x heads.
 Forward = Callable[[Array], Any]
 # Values and images after which "logits" that never left [0, 1] are taken for probabilities.
 _VALUES, _IMAGES = 32, 8
 
 
 class Described(Protocol):
-    """A `roentmod.interfaces.Classifier` that says what it is.
+    """A `roentmod.interfaces.Classifier` that describes itself.
 
     Attributes:
-        name: what tables call it.
+        name: in tables.
         findings: canonical names of what it reads, k of them.
         size: side in pixels of the square pictures it takes.
         heads: every output, read or not, in the model's order.
@@ -44,20 +44,20 @@ class Described(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Return what provenance records, in words JSON has."""
+        """Return facts for provenance, in words JSON has."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a model comes from.
+    """Origin of a model.
 
     Attributes:
         kind: which adapter ("onnx", "hf", ...).
         source: name of a file or folder, hub id or address, without credentials. No path, as
             records and pages are shown to people whom the user's folders are no matter of.
         sha256: of its weights, where they are a file.
-        facts: whatever else provenance should record.
+        facts: further ones for provenance.
     """
 
     kind: str
@@ -67,15 +67,7 @@ class Origin:
 
 
 class Adapter(Loaded):
-    """Any model as a `Classifier`.
-
-    Attributes:
-        name: what tables call it.
-        findings: canonical names of what it reads, k of them.
-        size: side in pixels of the square pictures it takes.
-        heads: every output of the model, read or not, in its order.
-        card: what is declared of the model.
-    """
+    """Any model as a `Described` classifier; `card` is its declaration."""
 
     def __init__(
         self,
@@ -90,12 +82,12 @@ class Adapter(Loaded):
         """Put checks around `forward`.
 
         Args:
-            card: what is declared of the model.
+            card: declaration of the model.
             forward: takes n x channels x size x size, gives n x heads.
-            origin: where the model comes from.
+            origin: for provenance.
             labels: head -> finding, over and above the card's and the aliases.
             untrained: numbers of the heads that were never trained.
-            batch_size: the most images a call of `forward`, None for any number.
+            batch_size: the most images per call of `forward`, None for any number.
 
         Raises:
             ClassifierError: no head means a finding, or the labels name heads that are not there.
@@ -135,7 +127,7 @@ class Adapter(Loaded):
         return result[:, [kept.index(i) for i in self._read]]
 
     def describe(self) -> dict[str, Any]:
-        """Return what provenance records of the model, in words JSON has."""
+        """Return facts of the model for provenance, in words JSON has."""
         card = self.card
         answers = "raw logits"
         if card.outputs == "probabilities":

@@ -1,4 +1,4 @@
-"""What a model needs to be told about: labels, input and outputs, as a sidecar file declares them.
+"""Labels, input and outputs of a model, as a sidecar file declares them.
 
 A sidecar is a JSON file beside the weights, ``model.onnx.json`` or ``model.json``::
 
@@ -13,14 +13,14 @@ this is guessed from the numbers a model answers.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from roentmod.classifiers.heads import Labels
 from roentmod.errors import ClassifierError
@@ -32,37 +32,68 @@ Array = NDArray[np.float32]
 CLIP = 1e-6
 
 
-@dataclass(frozen=True)
-class Card:
-    """What is declared of a model.
+class Card(BaseModel):
+    """Declaration of a model.
 
     Attributes:
         labels: names of its heads in the order of its outputs, k of them.
         size: side in pixels of the square pictures it takes.
         range: what display values 0 and 1 become on the way in.
         channels: 1, or 3 equal ones.
-        mean, std: one a channel, taken off after `range`; empty where there is no such step.
-        outputs: what it answers. Probabilities become logits, clipped to 1e-6 from 0 and 1.
+        mean, std: one per channel, or one for all, taken off after `range`; empty where there is no
+            such step.
+        outputs: kind of its answers. Probabilities become logits, clipped to 1e-6 from 0 and 1.
         activation: how its logits become probabilities: each by itself, or all together. A softmax
             logit becomes one against the rest, which for two classes is their difference.
         check_outputs: refuse "logits" that all stay in [0, 1], as probabilities do.
-        name: what tables call it.
+        name: in tables.
         mapping: head -> finding, over and above the aliases.
         output: which output is meant where a model has several.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     labels: tuple[str, ...]
-    size: int
-    range: tuple[float, float]
-    channels: int = 1
+    size: int = Field(ge=8, le=4096)
+    range: tuple[FiniteFloat, FiniteFloat]
+    channels: Literal[1, 3] = 1
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     outputs: Literal["logits", "probabilities"] = "logits"
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
     check_outputs: bool = False
     name: str = ""
-    mapping: Labels = field(default_factory=dict)
+    mapping: Labels = {}
     output: str | None = None
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+            raise ValueError(f"labels must be a list of names, got {value!r}")
+        return tuple(str(name) for name in value)
+
+    @pydantic.field_validator("mean", "std", mode="before")
+    @classmethod
+    def _per_channel(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        values = [value] if isinstance(value, int | float) else value
+        alike = isinstance(values, Sequence) and len(values) == 1
+        return list(values) * info.data.get("channels", 1) if alike else values
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Card:
+        wrong = None
+        if not self.range[0] < self.range[1]:
+            wrong = f"range must be two rising numbers, got {self.range}"
+        elif {len(self.mean), len(self.std)} not in ({0}, {self.channels}):
+            wrong = f"mean and std must both be given, one per channel, got {self.mean}, {self.std}"
+        elif self.std and min(self.std) <= 0:
+            wrong = f"std must be positive, got {self.std}"
+        elif self.activation == "softmax" and len(self.labels) < 2:
+            wrong = f"a softmax needs at least two labels, got {len(self.labels)}"
+        if wrong:
+            raise ValueError(wrong)
+        return self
 
     def prepare(self, images: Array) -> Array:
         """Return n x size x size display values as the model wants them, n x channels x h x w."""
@@ -104,7 +135,7 @@ def _one_against_rest(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sidecar(path: Path) -> dict[str, Any]:
-    """Return what the sidecar of the weights `path` says, {} where there is none.
+    """Return the content of the sidecar of the weights `path`, {} where there is none.
 
     Raises:
         ClassifierError: it is no JSON object.
@@ -131,17 +162,16 @@ def json_object(path: Path) -> dict[str, Any]:
 
 
 def make_card(declared: Mapping[str, Any], *, where: str) -> Card:
-    """Check what was declared and return it; `where` says in messages who should have said it.
+    """Check a declaration; `where` names in messages the place where it should stand.
 
     Raises:
         ClassifierError: a word is missing, unknown or wrong.
     """
-    known = {item.name for item in fields(Card)}
-    strange = sorted(set(declared) - known)
+    strange = sorted(set(declared) - set(Card.model_fields))
     if strange:
         raise ClassifierError(
-            f"A classifier is declared by {', '.join(sorted(known))}; got {', '.join(strange)} "
-            f"({where}). Take it out, or correct its spelling."
+            f"A classifier is declared by {', '.join(sorted(Card.model_fields))}; got "
+            f"{', '.join(strange)} ({where}). Take it out, or correct its spelling."
         )
     for word in ("labels", "size", "range", "outputs"):
         if declared.get(word) is None:
@@ -150,55 +180,17 @@ def make_card(declared: Mapping[str, Any], *, where: str) -> Card:
                 f"A classifier must declare labels, size, range and outputs; '{word}' is missing. "
                 f"Add it to {where}, or give {option}=."
             )
-    words = {key: value for key, value in declared.items() if value is not None}
     try:
-        channels = int(words.get("channels", 1))
-        words |= {"channels": channels, "size": int(words["size"])}
-        words["labels"] = _names(words["labels"])
-        words["range"] = tuple(float(v) for v in words["range"])
-        for word in ("mean", "std"):
-            words[word] = _per_channel(words.get(word, ()), channels)
-        card = Card(**words)
-    except (TypeError, ValueError) as error:
-        raise ClassifierError(f"The classifier is declared wrongly ({where}): {error}.") from error
-    _check(card, where)
-    return card
+        return Card(**{key: value for key, value in declared.items() if value is not None})
+    except ValidationError as error:
+        raise ClassifierError(
+            f"The classifier is declared wrongly ({where}): {_first(error)}."
+        ) from error
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"labels must be a list of names, got {value!r}")
-    return tuple(str(name) for name in value)
-
-
-def _per_channel(value: Any, channels: int) -> tuple[float, ...]:
-    if isinstance(value, int | float):
-        return (float(value),) * channels
-    numbers = tuple(float(v) for v in value)
-    return numbers * channels if len(numbers) == 1 else numbers
-
-
-def _check(card: Card, where: str) -> None:
-    wrong = ""
-    low, high = card.range if len(card.range) == 2 else (math.nan, math.nan)
-    sizes = {len(card.mean), len(card.std)}
-    if not 8 <= card.size <= 4096:
-        wrong = f"size must be 8 to 4096 pixels, got {card.size}"
-    elif not (math.isfinite(low) and math.isfinite(high) and low < high):
-        wrong = f"range must be two rising numbers, got {card.range}"
-    elif card.channels not in (1, 3):
-        wrong = f"channels must be 1 or 3, got {card.channels}"
-    elif sizes not in ({0}, {card.channels}):
-        wrong = f"mean and std must both be given, one a channel, got {card.mean} and {card.std}"
-    elif card.std and min(card.std) <= 0:
-        wrong = f"std must be positive, got {card.std}"
-    elif card.outputs not in ("logits", "probabilities"):
-        wrong = f"outputs must be 'logits' or 'probabilities', got '{card.outputs}'"
-    elif card.activation not in ("sigmoid", "softmax"):
-        wrong = f"activation must be 'sigmoid' or 'softmax', got '{card.activation}'"
-    elif card.activation == "softmax" and len(card.labels) < 2:
-        wrong = f"a softmax needs at least two labels, got {len(card.labels)}"
-    elif not card.labels:
-        wrong = "labels must name at least one head, got none"
-    if wrong:
-        raise ClassifierError(f"The classifier is declared wrongly ({where}): {wrong}.")
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    word, *_ = problem["loc"]
+    return f"{word}: {problem['msg']}, got {problem['input']!r}"

@@ -1,4 +1,4 @@
-"""What every batch must be, going in and coming out, and reading that survives bad answers."""
+"""Checks of every batch, going in and coming out, and reading that survives bad answers."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class NotFiniteError(ClassifierError):
 
 
 class Reading(NamedTuple):
-    """What a batch was read as.
+    """Answers for a batch.
 
     Attributes:
         logits: n x k float32, NaN in the rows that failed.
-        status: "ok", "not_finite" or "classifier_failed", one an image.
+        status: "ok", "not_finite" or "classifier_failed", one per image.
         message: why, in one line; empty where all is well.
     """
 
@@ -129,13 +129,13 @@ def constant_heads(logits: NDArray[np.floating], findings: Sequence[str]) -> tup
     """
     if logits.ndim != 2 or logits.shape[1] != len(findings):
         raise ClassifierError(
-            f"Logits must be n x {len(findings)}, one column a finding; got "
+            f"Logits must be n x {len(findings)}, one column per finding; got "
             f"{'x'.join(map(str, logits.shape))}. Give those of one classifier."
         )
     values = logits[np.isfinite(logits).all(1)].astype(np.float64)
     if len(values) < MIN_IMAGES:
         raise ClassifierError(
-            f"Constant heads are told from at least {MIN_IMAGES} images; got {len(values)} with "
+            f"Constant heads are found by at least {MIN_IMAGES} images; got {len(values)} with "
             "finite logits. Give more."
         )
     moved = np.ptp(values, axis=0) > _STILL * np.maximum(1, np.abs(values).max(0))

@@ -245,7 +245,8 @@ def _entry_point(order: _Order) -> Described:
     name = order.rest
     point = next(p for p in entry_points(group=GROUP) if p.name == name)
     inner = cast(Classifier, point.load()())
-    card = Card(labels=tuple(inner.findings), size=int(inner.size), range=(0, 1), name=name)
+    words = {"labels": list(inner.findings), "size": inner.size, "name": name}
+    card = make_card(words | {"range": (0, 1), "outputs": "logits"}, where=point.value)
     facts = {"entry_point": point.value}
     describe = getattr(inner, "describe", None)
     if callable(describe):

@@ -22,6 +22,7 @@ from roentmod.classifiers.card import Card, json_object, make_card, sidecar
 from roentmod.classifiers.checks import as_array, check_finite, check_images
 from roentmod.classifiers.graphs import Graph
 from roentmod.classifiers.heads import Labels
+from roentmod.classifiers.programs import function
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.interfaces import Loaded
 from roentmod.store import atomic, file_sha256, write_json
@@ -38,8 +39,8 @@ class Embedder(Loaded):
 
     Attributes:
         size: side in pixels of the square pictures it takes.
-        card: what is declared of its input.
-        origin: where it comes from.
+        card: declaration of its input.
+        origin: for provenance.
         recipe: words from which `load_embedder` makes it again, {} where it cannot.
     """
 
@@ -93,7 +94,7 @@ def load_embedder(
         spec: which one.
         size: side in pixels of the pictures it takes, where the model does not say.
         input_range: what display values 0 and 1 become, where no sidecar says.
-        batch_size: pictures a call.
+        batch_size: pictures per call.
         declared: channels, mean, std, output, name: as in a sidecar.
 
     Raises:
@@ -119,11 +120,9 @@ def load_embedder(
         origin = Origin("onnx", path.name, file_sha256(path))
         recipe["spec"] = f"onnx:{path.absolute()}"
     elif kind == "python":
-        from roentmod.classifiers.programs import function
-
-        found = function(rest)
-        words = {**getattr(found, "card", {}), **words}
-        card, forward, origin = _card(words, spec), found, Origin("python", rest)
+        forward = function(rest)
+        words = {**getattr(forward, "card", {}), **words}
+        card, origin = _card(words, spec), Origin("python", rest)
     else:
         raise ClassifierError(f"An embedder is {FORMS}; got '{spec}'.")
     made = Embedder(card, forward, origin, recipe=recipe, batch_size=batch_size)
@@ -139,13 +138,13 @@ def fit_probe(
     *,
     c: float = 1.0,
 ) -> Adapter:
-    """Fit one logistic regression a label, write the probe to `folder`, and return it.
+    """Fit one logistic regression per label, write the probe to `folder`, and return it.
 
     Embeddings are standardised over the images that have the label; the stored coefficients are
     those of the embeddings as they come.
 
     Args:
-        embedder: what makes vectors of pictures.
+        embedder: makes vectors of pictures.
         images: n x size x size float32 in [0, 1].
         labels: name -> n values: 1 present, 0 absent, NaN unknown (that image is passed over).
         folder: where the probe goes; made if missing.

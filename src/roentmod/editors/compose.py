@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from roentmod.edits import Composite
 from roentmod.radiograph import Radiograph, Square
 
-__all__ = ["Decoded", "compose", "feather", "resize", "shrink", "significance", "soften"]
+__all__ = ["Decoded", "compose", "feather", "resize", "resized", "shrink", "significance", "soften"]
 
 Array = NDArray[np.float32]
 # Local mean change, as a fraction of the display range, below which the generator's own jitter is
@@ -28,12 +28,18 @@ class Decoded:
     baseline: Array
 
 
-def resize(image: Array, side: int) -> Array:
-    """Return `image` (h x h) at side x side: area average down, bicubic up."""
-    if image.shape[0] == side:
+def resized(image: Array, shape: tuple[int, int]) -> Array:
+    """Return `image` at `shape` (h, w): area average down, bicubic up."""
+    if image.shape == shape:
         return image
-    method = Image.Resampling.BOX if side < image.shape[0] else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(image).resize((side, side), method), dtype=np.float32)
+    method = Image.Resampling.BICUBIC if shape[0] > image.shape[0] else Image.Resampling.BOX
+    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
+    return np.asarray(picture.resize((shape[1], shape[0]), method), dtype=np.float32)
+
+
+def resize(image: Array, side: int) -> Array:
+    """Return `image` (h x h) at side x side, as `resized` does."""
+    return resized(image, (side, side))
 
 
 def shrink(radiograph: Radiograph, size: int) -> Array:

@@ -345,7 +345,7 @@ class DiffusionEditor(Loaded):
     def _exact(self) -> DiffusionEditor:
         """The same editor in torch and float32, for pictures that another engine spoils."""
         parts = self.parts.float32()
-        if parts is self.parts and isinstance(self.engine, TorchEngine):
+        if parts is self.parts and self.engine.name == TorchEngine.name:
             return self
         return DiffusionEditor(parts, batch_size=self.batch_size, deterministic=self.deterministic)
 

@@ -1,4 +1,4 @@
-"""What runs the two heavy parts, U-Net and decoder: torch itself, or a runtime of graphs."""
+"""Engines for the two heavy parts, U-Net and decoder: torch itself, or a runtime of graphs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from roentmod._optional import open_session, require
@@ -53,26 +54,6 @@ class Engine(Protocol):
         ...
 
 
-class TorchEngine:
-    """Runs the parts as they are."""
-
-    name = "torch"
-
-    def __init__(self, parts: Components) -> None:
-        """Keep the parts."""
-        self._parts = parts
-
-    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Return the U-Net's prediction, n x c x h x w."""
-        predicted: Tensor = self._parts.unet(latents, time, states, return_dict=False)[0]
-        return predicted
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
-        pictures: Tensor = self._parts.vae.decode(latents, return_dict=False)[0]
-        return pictures
-
-
 class _Unet(nn.Module):
     def __init__(self, unet: Any) -> None:
         super().__init__()
@@ -93,28 +74,38 @@ class _Decoder(nn.Module):
         return out
 
 
-class CompiledEngine:
+class TorchEngine:
+    """Runs the parts as they are."""
+
+    name = "torch"
+
+    def __init__(self, parts: Components) -> None:
+        """Keep the parts."""
+        self._unet: Callable[..., Tensor] = _Unet(parts.unet)
+        self._decoder: Callable[..., Tensor] = _Decoder(parts.vae)
+
+    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
+        """Return the U-Net's prediction, n x c x h x w."""
+        return self._unet(latents, time, states)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
+        return self._decoder(latents)
+
+
+class CompiledEngine(TorchEngine):
     """Runs the parts through `torch.compile`: slow to start, and needs a C++ compiler."""
 
     name = "compile"
 
     def __init__(self, parts: Components) -> None:
         """Wrap the parts; each batch size is compiled at its first use."""
-        self._unet: Any = torch.compile(_Unet(parts.unet), dynamic=False)
-        self._decoder: Any = torch.compile(_Decoder(parts.vae), dynamic=False)
-
-    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Return the U-Net's prediction, n x c x h x w."""
-        predicted: Tensor = self._unet(latents, time, states)
-        return predicted.clone()
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
-        pictures: Tensor = self._decoder(latents)
-        return pictures.clone()
+        super().__init__(parts)
+        self._unet = _compiled(self._unet)
+        self._decoder = _compiled(self._decoder)
 
 
-class GraphEngine:
+class GraphEngine(TorchEngine):
     """Runs exported graphs in ONNX Runtime or OpenVINO; exports are cached by weights hash."""
 
     def __init__(self, name: Literal["onnxruntime", "openvino"], parts: Components, cache: Path):
@@ -123,28 +114,27 @@ class GraphEngine:
         Raises:
             MissingDependencyError: the runtime is not installed.
         """
-        self.name: str = name
+        self.name = name
         cache.mkdir(parents=True, exist_ok=True)
         for library in (name, "onnx"):
             require(library)
         opened = _onnxruntime if name == "onnxruntime" else _openvino
-        self._run_unet = opened(_graph("unet", parts, cache))
-        self._run_decoder = opened(_graph("decoder", parts, cache))
+        self._unet = opened(_graph("unet", parts, cache))
+        self._decoder = opened(_graph("decoder", parts, cache))
 
-    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Return the U-Net's prediction, n x c x h x w."""
-        return self._run_unet(latents=latents, time=time.to(torch.int64), states=states)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
-        return self._run_decoder(latents=latents)
+def _compiled(module: Any) -> Callable[..., Tensor]:
+    run: Any = torch.compile(module, dynamic=False)
+    # A later call may write into what an earlier one returned.
+    return lambda *feed: cast(Tensor, run(*feed).clone())
 
 
 def _onnxruntime(path: Path) -> Callable[..., Tensor]:
     session = open_session(str(path))
+    names = [one.name for one in session.get_inputs()]
 
-    def run(**feed: Tensor) -> Tensor:
-        arrays = {name: value.contiguous().numpy() for name, value in feed.items()}
+    def run(*feed: Tensor) -> Tensor:
+        arrays = dict(zip(names, _arrays(feed), strict=True))
         return torch.from_numpy(session.run(None, arrays)[0])
 
     return run
@@ -154,12 +144,13 @@ def _openvino(path: Path) -> Callable[..., Tensor]:
     # Its default precision may be bfloat16, which changes pictures by several grey levels.
     hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     model = require("openvino").Core().compile_model(str(path), "CPU", hints)
+    return lambda *feed: torch.from_numpy(model(_arrays(feed))[0].copy())
 
-    def run(**feed: Tensor) -> Tensor:
-        arrays = {name: value.contiguous().numpy() for name, value in feed.items()}
-        return torch.from_numpy(model(arrays)[0].copy())
 
-    return run
+def _arrays(feed: Sequence[Tensor]) -> list[NDArray[Any]]:
+    """Return inputs of a graph; time, the only scalar, as a whole number."""
+    whole = (one.to(torch.int64) if one.ndim == 0 else one for one in feed)
+    return [one.contiguous().numpy() for one in whole]
 
 
 def _stem(parts: Components) -> str:
@@ -249,7 +240,7 @@ def _count(parts: Components) -> int:
 
 
 def _quicker(parts: Components, cache: Path) -> Engine:
-    """Return torch or ONNX Runtime by a measurement made once a machine and set of weights."""
+    """Return torch or ONNX Runtime by a measurement made once per machine and set of weights."""
     record = cache / f"engine-{_stem(parts)}-{os.cpu_count()}.json"
     known = json.loads(record.read_text())["engine"] if record.exists() else None
     if known == "torch":

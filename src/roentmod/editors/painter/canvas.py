@@ -1,4 +1,4 @@
-"""What every rendering stands on: the working grid, seeded noise, and attenuation.
+"""The ground of every rendering: the working grid, seeded noise, and attenuation.
 
 A display value is taken for a sigmoid of attenuation (the film's characteristic curve, Hurter and
 Driffield, 1890), so that what lies in the beam adds to the logit of the display value. An opacity
@@ -20,8 +20,9 @@ from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
 from roentmod.anatomy import Anatomy, LungSide, Mask
+from roentmod.editors.compose import resized
 
-__all__ = ["Array", "Canvas", "Change", "apply", "logit", "polyline", "resized"]
+__all__ = ["Array", "Canvas", "Change", "apply", "logit", "polyline"]
 
 Array = NDArray[np.float32]
 GRID = 512
@@ -41,7 +42,7 @@ class Change:
             negative is lucent.
         calm: how far fine markings disappear, h x w in [0, 1], or None.
         metal: attenuation of objects on top, in logits, at least 0, h x w, or None.
-        severity: what was rendered, in units a reader would use.
+        severity: the rendering, in units a reader would use.
     """
 
     fill: Array
@@ -49,6 +50,12 @@ class Change:
     calm: Array | None = None
     metal: Array | None = None
     severity: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep arrays as float32."""
+        for name in ("fill", "density", "calm", "metal"):
+            if (array := getattr(self, name)) is not None:
+                object.__setattr__(self, name, np.asarray(array, dtype=np.float32))
 
     def __add__(self, other: Change) -> Change:
         """Return both changes together; severities are kept under their own names."""
@@ -70,12 +77,12 @@ def _together(a: Array | None, b: Array | None, how: Any) -> Array | None:
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """A radiograph on the working grid (at most 512 pixels a side), with its anatomy.
+    """A radiograph on the working grid (at most 512 pixels per side), with its anatomy.
 
     Attributes:
         pixels: display values in [0, 1], h x w.
         anatomy: outlines on the same grid.
-        mm: millimetres a pixel of the grid.
+        mm: millimetres per pixel of the grid.
         mm_known: False where `mm` was taken from an adult's usual thoracic width.
     """
 
@@ -226,15 +233,6 @@ class Canvas:
         row = int(free[np.argmin(np.abs(free - (first + down * (last - first))))])
         own = np.flatnonzero(inwards[row] > keep)
         return float(row), float(own[0] + across * (own[-1] - own[0]))
-
-
-def resized(image: Array, shape: tuple[int, int]) -> Array:
-    """Return `image` at `shape` (h, w): area average down, bicubic up."""
-    if image.shape == shape:
-        return image
-    method = Image.Resampling.BICUBIC if shape[0] > image.shape[0] else Image.Resampling.BOX
-    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
-    return np.asarray(picture.resize((shape[1], shape[0]), method), dtype=np.float32)
 
 
 def polyline(canvas: Canvas, points: list[tuple[float, float]], width_mm: float) -> Array:

@@ -1,4 +1,4 @@
-"""Opacities: what fills or thickens the lung.
+"""Opacities: fillings and thickenings of the lung.
 
 Each rendering takes (canvas, side, dose, rng). `dose` in (0, 1] only scales: the random numbers
 drawn do not depend on it, so one seed is one lesion at every dose. Shapes follow the descriptions
@@ -37,10 +37,7 @@ def effusion(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change:
     texture = 1 - 0.04 * np.abs(canvas.noise(rng, 9))
     fill = np.maximum((0.86 + 0.12 * dose) * fluid * texture, veil)
     share = float((fluid * canvas.anatomy.lung(side)).sum() / canvas.anatomy.lung(side).sum())
-    return Change(
-        np.asarray(fill, dtype=np.float32),
-        severity={f"effusion_{side}_lung_fraction": round(share, 4)},
-    )
+    return Change(fill, severity={f"effusion_{side}_lung_fraction": round(share, 4)})
 
 
 def consolidation(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change:
@@ -67,10 +64,7 @@ def consolidation(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Chan
     whole = body * fissure * canvas.field(side)
     fill = (0.50 + 0.40 * dose) * whole * texture * (1 - 0.22 * branches)
     area = float((whole > 0.5).sum()) * canvas.mm**2 / 100
-    return Change(
-        np.asarray(fill, dtype=np.float32),
-        severity={f"consolidation_{side}_area_cm2": round(area, 2)},
-    )
+    return Change(fill, severity={f"consolidation_{side}_area_cm2": round(area, 2)})
 
 
 def _bronchi(canvas: Canvas, side: LungSide, centre: tuple[float, float], rng: Rng) -> Array:
@@ -109,10 +103,7 @@ def pneumonia(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change:
     fill = (0.72 + 0.16 * dose) * np.tanh((0.45 + 0.45 * dose) * fluffy) * canvas.field(side)
     lung = canvas.anatomy.lung(side)
     share = float((fill[lung] > 0.15).mean())
-    return Change(
-        np.asarray(fill, dtype=np.float32),
-        severity={f"pneumonia_{side}_lung_fraction": round(share, 4)},
-    )
+    return Change(fill, severity={f"pneumonia_{side}_lung_fraction": round(share, 4)})
 
 
 def atelectasis(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change:
@@ -135,7 +126,7 @@ def atelectasis(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change
     lift = _raised_floor(canvas, side, (4 + 20 * dose) / canvas.mm)
     haze = 0.14 * dose * canvas.blur((density > 0.3).astype(np.float32), 6) * canvas.soft(lung)
     return Change(
-        np.asarray(np.maximum(bands + haze, 0.78 * lift), dtype=np.float32),
+        np.maximum(bands + haze, 0.78 * lift),
         severity={f"atelectasis_{side}_diaphragm_raised_mm": round(4 + 20 * dose, 1)},
     )
 
@@ -177,8 +168,8 @@ def edema(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Change:
     fill = np.maximum(cloud, (0.12 + 0.16 * dose) * lines + 0.7 * cloud) * inside
     share = float(fill[canvas.anatomy.lung(side)].mean())
     return Change(
-        np.asarray(fill, dtype=np.float32),
-        calm=np.asarray(0.35 * dose * np.clip(1.3 * haze, 0, 1) * inside, dtype=np.float32),
+        fill,
+        calm=0.35 * dose * np.clip(1.3 * haze, 0, 1) * inside,
         severity={f"edema_{side}_mean_fill": round(share, 4)},
     )
 
@@ -226,6 +217,4 @@ def _ball(canvas: Canvas, side: LungSide, diameter: float, name: str, rng: Rng) 
     texture = 1 - 0.05 * np.abs(canvas.noise(rng, 4))
     peak = 0.50 + 0.36 * min(1.0, diameter / 60)
     fill = peak * chord * texture * canvas.field(side, 1.0)
-    return Change(
-        np.asarray(fill, dtype=np.float32), severity={f"{name}_{side}_mm": round(diameter, 1)}
-    )
+    return Change(np.asarray(fill, np.float32), severity={f"{name}_{side}_mm": round(diameter, 1)})

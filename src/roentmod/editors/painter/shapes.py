@@ -1,4 +1,4 @@
-"""Shapes: what moves a border, lets air in, or lies on top of the patient.
+"""Shapes: moved borders, air let in, and objects on top of the patient.
 
 The same contract as `opacities`: (canvas, side, dose, rng), random numbers independent of dose.
 """
@@ -11,7 +11,8 @@ from scipy import ndimage
 from scipy.special import expit
 
 from roentmod.anatomy import Anatomy, LungSide
-from roentmod.editors.painter.canvas import Array, Canvas, Change, polyline, resized
+from roentmod.editors.compose import resized
+from roentmod.editors.painter.canvas import Array, Canvas, Change, polyline
 
 __all__ = ["cardiomegaly", "hernia", "pneumothorax", "support_devices", "text_marker"]
 
@@ -39,7 +40,7 @@ def cardiomegaly(canvas: Canvas, _side: LungSide, dose: float, rng: Rng) -> Chan
     inside = np.maximum(inside, canvas.soft(anatomy.heart, 0.8))
     reached = Anatomy(anatomy.right_lung, anatomy.left_lung, grown > 0.5).cardiothoracic_ratio
     return Change(
-        np.asarray(profile * grown * inside, dtype=np.float32),
+        profile * grown * inside,
         severity={
             "cardiothoracic_ratio_before": round(own, 3),
             "cardiothoracic_ratio": round(reached, 3),
@@ -90,9 +91,9 @@ def pneumothorax(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Chang
     collapsed = canvas.soft((edge >= 0) & lung, 0.8)
     share = float(((edge < 0) & lung).sum() / lung.sum())
     return Change(
-        np.asarray(np.maximum((0.04 + 0.22 * dose) * collapsed, 0.34 * line), dtype=np.float32),
-        np.asarray(-0.40 * air, dtype=np.float32),
-        calm=np.asarray(0.6 * air, dtype=np.float32),
+        np.maximum((0.04 + 0.22 * dose) * collapsed, 0.34 * line),
+        -0.40 * air,
+        calm=0.6 * air,
         severity={f"pneumothorax_{side}_lung_fraction": round(share, 4)},
     )
 
@@ -133,8 +134,8 @@ def hernia(canvas: Canvas, _side: LungSide, dose: float, rng: Rng) -> Change:
     air = bubble * expit((level - canvas.rows) / (0.5 * canvas.unit))
     above = expit((floor + 0.3 * radius - canvas.rows) / (3 * canvas.unit))
     return Change(
-        np.asarray(0.9 * body * above, dtype=np.float32),
-        np.asarray((0.25 * body - (1.3 + 0.4 * dose) * air) * above, dtype=np.float32),
+        0.9 * body * above,
+        (0.25 * body - (1.3 + 0.4 * dose) * air) * above,
         severity={"hernia_mm": round(2 * radius * canvas.mm, 1)},
     )
 
