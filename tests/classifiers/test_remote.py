@@ -117,7 +117,9 @@ def test_secrets_are_sent_and_not_recorded(server):
 
 def test_without_a_description_the_first_picture_tells(server, pictures):
     server.described = None
-    with pytest.raises(ClassifierError, match="must be told its size"):
+    with pytest.raises(
+        ClassifierError, match="size of an endpoint without /describe must be given"
+    ):
         classifiers.load(server.url, **FAST)
     model = classifiers.load(server.url, size=SIZE, **FAST)
     assert server.posts == 1

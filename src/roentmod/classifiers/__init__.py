@@ -1,4 +1,4 @@
-"""Classifiers: what reads findings in radiographs. `load` is the door to every one."""
+"""Classifiers: readers of findings in radiographs. `load` is the door to every one."""
 
 from roentmod.classifiers.adapter import Adapter, Described
 from roentmod.classifiers.checks import NotFiniteError, Reading, constant_heads, read

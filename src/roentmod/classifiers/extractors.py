@@ -150,7 +150,7 @@ def _xrv(source: str) -> Extractor:
 
 
 def _rad_dino(source: str) -> Extractor:
-    """RAD-DINO, one vector a patch of 14 pixels: 37 x 37 places of 768 features at 518 pixels."""
+    """RAD-DINO, one vector per patch of 14 pixels: 37 x 37 places of 768 features at 518 pixels."""
     transformers = _library("transformers", "transformers")
     name = source or _RAD_DINO
     try:
@@ -163,7 +163,7 @@ def _rad_dino(source: str) -> Extractor:
             f"{_RAD_DINO} first, or give rad-dino:FOLDER."
         ) from error
     side = size // patch
-    # The mean and deviation of its own processor, alike in all three channels.
+    # The mean and deviation of its processor, alike in all three channels.
     mean, deviation = 0.5307, 0.2583
 
     def run(batch: Any) -> Any:

@@ -21,7 +21,7 @@ class Head:
     """One output of a classifier.
 
     Attributes:
-        name: what its maker calls it.
+        name: by its maker.
         finding: canonical name of what it means; None where nothing in the catalogue fits.
         state: "read", or why its answers are left out.
         note: that reason in words, empty for most heads that are read.
@@ -36,7 +36,7 @@ class Head:
 def map_heads(
     names: Sequence[str], labels: Labels | None = None, *, untrained: Collection[int] = ()
 ) -> tuple[Head, ...]:
-    """Return one `Head` a name, in the order of the outputs.
+    """Return one `Head` per name, in the order of the outputs.
 
     `labels` comes first, then the aliases of the catalogue. A head that means "no finding" is read
     only where `labels` says so: every edit of a normal radiograph must move it. Heads without a
@@ -96,13 +96,13 @@ def _meaning(name: str, labels: Labels) -> Head:
                 f"Labels must give findings, for head '{name}': {error}"
             ) from None
     try:
-        found = finding(name)
+        meant = finding(name)
     except UnknownFindingError:
         return Head(name, None, "unmapped", "no finding of the catalogue; labels can give one")
-    if found is NO_FINDING:
+    if meant is NO_FINDING:
         return Head(name, None, "unmapped", "means no finding: every edit must move it")
-    note = "" if found.name == name else "by its alias"
-    return Head(name, found.name, "read", note)
+    note = "" if meant.name == name else "by its alias"
+    return Head(name, meant.name, "read", note)
 
 
 def _list(names: Sequence[str]) -> str:

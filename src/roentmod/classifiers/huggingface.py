@@ -1,6 +1,6 @@
 """Hugging Face models: image classifiers, CLIP-type zero-shot models, vision towers.
 
-Only what an image processor says of size and numbers is used (`rescale`, mean, standard deviation).
+Only size and numbers of an image processor are used (`rescale`, mean, standard deviation).
 Its centre crop is not: pictures come padded to a square, and are resized to the cropped size whole,
 so that lung apices and bases stay in the picture.
 """
@@ -97,7 +97,7 @@ def clip(
     if not (hasattr(model, "get_text_features") and hasattr(model, "logit_scale")):
         raise ClassifierError(
             f"A clip: model needs image and text towers; {name} is a {type(model).__name__}. "
-            "Use hf: for a classifier with heads of its own."
+            "Use hf: for a classifier with heads."
         )
     pairs = {f.name: (f.phrase, f"no {f.phrase}") for f in FINDINGS if f is not NO_FINDING}
     pairs |= dict(prompts or {})
@@ -233,18 +233,18 @@ def _processor(name: str, revision: str | None) -> dict[str, Any]:
     from transformers.image_processing_utils import BaseImageProcessor
 
     try:
-        says, _ = BaseImageProcessor.get_image_processor_dict(name, revision=revision)
+        settings, _ = BaseImageProcessor.get_image_processor_dict(name, revision=revision)
     except (OSError, ValueError):
         return {}
-    says = says.get("image_processor", says)
-    scale = says.get("rescale_factor", 1 / 255) if says.get("do_rescale", True) else 1
+    settings = settings.get("image_processor", settings)
+    scale = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1
     # 255 x 1/255 in double is 1 within rounding; the range is meant to be exactly that.
     top = round(255 * float(scale), 6)
     words: dict[str, Any] = {"range": (0, top)}
-    if says.get("do_normalize", True) and "image_mean" in says:
-        words |= {"mean": says["image_mean"], "std": says["image_std"]}
-    cropped = says.get("crop_size") if says.get("do_center_crop") else None
-    size = cropped or says.get("size")
+    if settings.get("do_normalize", True) and "image_mean" in settings:
+        words |= {"mean": settings["image_mean"], "std": settings["image_std"]}
+    cropped = settings.get("crop_size") if settings.get("do_center_crop") else None
+    size = cropped or settings.get("size")
     if isinstance(size, Mapping):
         size = size.get("height", size.get("shortest_edge"))
     return words | {"size": size}

@@ -47,7 +47,7 @@ _SUFFIX = {".onnx": "onnx", ".pt": "torchscript", ".pth": "torchscript", ".pt2":
 
 
 class Options(TypedDict, total=False):
-    """What `load` takes besides; None is the same as not given.
+    """Further arguments of `load`; None is the same as not given.
 
     The first eight stand for words of a sidecar (see `roentmod.classifiers.card`).
     """
@@ -105,10 +105,10 @@ def load(
         spec: one of the forms. An entry point's name comes before all others.
         labels: head -> finding of the catalogue (None leaves the head out), over and above the
             aliases; or a list: the names of the heads in the order of the outputs (for ``clip:``,
-            what is asked). A path is a JSON file of either.
+            those with prompts). A path is a JSON file of either.
         size: side in pixels of the square pictures it takes, where the model does not say.
         input_range: what display values 0 and 1 become, where neither sidecar nor kind says.
-        options: see `Options`; which ones a form takes is said when it is given another.
+        options: see `Options`; a form that does not take one names those it takes.
 
     Raises:
         ClassifierError: no such form, or something that is not or wrongly declared.
@@ -192,7 +192,7 @@ def _labels(
 
 @dataclass
 class _Order:
-    """What `load` was given, sorted.
+    """Arguments of `load`, sorted.
 
     Attributes:
         rest: the spec without its form.
@@ -212,7 +212,7 @@ class _Order:
 
     @property
     def where(self) -> str:
-        """Where a file's card should stand, for messages."""
+        """The place of a file's card, for messages."""
         return f"{self.path.name}.json beside the file"
 
     def words(self) -> dict[str, Any]:

@@ -184,23 +184,23 @@ def load_probe(
 
     Raises:
         WeightsError: a file is missing or damaged, or the embedder is not the one it was fitted on.
-        ClassifierError: the embedder cannot be made again from what the probe says.
+        ClassifierError: the embedder cannot be made again from the probe's words.
     """
     root = Path(folder)
     if not (root / "probe.json").is_file():
         raise WeightsError(
             f"A probe is a folder with probe.json and probe.npz; {root} has none. Fit it again."
         )
-    says = json_object(root / "probe.json")
-    weight, bias, names = _coefficients(root / "probe.npz", says)
+    stated = json_object(root / "probe.json")
+    weight, bias, names = _coefficients(root / "probe.npz", stated)
     if embedder is None:
-        recipe = dict(says.get("embedder") or {})
+        recipe = dict(stated.get("embedder") or {})
         if "spec" not in recipe:
             raise ClassifierError(
                 f"The probe {root.name} was fitted on an embedder made in Python. Give embedder=."
             )
         embedder = load_embedder(**recipe)
-    wanted = says.get("embedder_sha256")
+    wanted = stated.get("embedder_sha256")
     if wanted is not None and embedder.origin.sha256 != wanted:
         raise WeightsError(
             f"A probe must run on the embedder it was fitted on, SHA-256 {wanted[:12]}; "
@@ -222,7 +222,7 @@ def load_probe(
     card = Card(labels=names, name=root.name, **base)
     facts = {"embedder": {"kind": made.origin.kind, "source": made.origin.source, "sha256": wanted}}
     origin = Origin(
-        "probe", root.name, file_sha256(root / "probe.npz"), {**facts, "fit": says.get("fit")}
+        "probe", root.name, file_sha256(root / "probe.npz"), {**facts, "fit": stated.get("fit")}
     )
     probe = Adapter(card, forward, origin, labels=labels)
     probe.remember(load_probe, root.absolute(), labels=labels, embedder=embedder)
@@ -257,16 +257,16 @@ def _logistic(
 
 
 def _coefficients(
-    path: Path, says: Mapping[str, Any]
+    path: Path, stated: Mapping[str, Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
     try:
-        names = tuple(str(name) for name in says["labels"])
+        names = tuple(str(name) for name in stated["labels"])
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             weight, bias = file["weight"].astype(np.float64), file["bias"].astype(np.float64)
         good = weight.ndim == 2 and bias.shape == (len(weight),) == (len(names),)
-        if says.get("format") != FORMAT or not good or not np.isfinite(weight).all():
+        if stated.get("format") != FORMAT or not good or not np.isfinite(weight).all():
             raise ValueError(
-                f"format {says.get('format')}, weight {weight.shape}, bias {bias.shape}"
+                f"format {stated.get('format')}, weight {weight.shape}, bias {bias.shape}"
             )
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise WeightsError(

@@ -82,19 +82,19 @@ def function(name: str) -> Callable[[Array], Any]:
             f"A Python classifier is package.module:function; got '{name}'. Name both."
         )
     try:
-        found = import_module(module)
+        target = import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            target = getattr(target, part)
     except (ImportError, AttributeError) as error:
         raise ClassifierError(
             f"A Python classifier must be importable; '{name}' gave: {error}. "
             "Install its package, or add its folder to PYTHONPATH."
         ) from error
-    if not callable(found):
+    if not callable(target):
         raise ClassifierError(
-            f"A Python classifier must be callable; '{name}' is {type(found).__name__}."
+            f"A Python classifier must be callable; '{name}' is {type(target).__name__}."
         )
-    return found
+    return target
 
 
 def in_torch(run: Callable[[Any], Any], device: str) -> Callable[[Array], Any]:

@@ -5,7 +5,7 @@ The protocol, version 1. ``GET URL/describe`` answers JSON::
     {"labels": ["Effusion", "Edema"], "size": 224, "outputs": "logits", "name": "our model"}
 
 `outputs` is "logits" or "probabilities"; `activation` ("sigmoid", "softmax") may be added. An
-endpoint without it (404, 405, 501) is asked with one grey picture, and then `size` must be given.
+endpoint without it (404, 405, 501) gets one grey picture, and then `size` must be given.
 
 ``POST URL`` carries one batch as JSON::
 
@@ -57,9 +57,9 @@ class Endpoint:
         retries: times a batch is tried again.
         backoff: seconds before the first of these; each further pause is twice as long.
         concurrency: batches under way at once.
-        batch_size: the most pictures a batch.
+        batch_size: the most pictures per batch.
         headers: sent along (a token); never recorded.
-        pause: what waits, `time.sleep`.
+        pause: waits, as `time.sleep` does.
     """
 
     url: str = field(repr=False)
@@ -91,7 +91,7 @@ class Endpoint:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def describe(self, size: int | None) -> dict[str, Any]:
-        """Return what the endpoint says of itself: labels, outputs, size, maybe name, activation.
+        """Return the endpoint's description: labels, outputs, size, maybe name, activation.
 
         Raises:
             ClassifierError: it answers slowly, wrongly or not at all, or does not say its size.
@@ -104,7 +104,7 @@ class Endpoint:
                 return {"size": size, **_described(answer, self.address)}
             if size is None:
                 raise ClassifierError(
-                    f"An endpoint without /describe must be told its size; {self.address} has "
+                    f"The size of an endpoint without /describe must be given; {self.address} has "
                     "none. Give size=."
                 )
             grey = np.full((1, size, size), 0.5, np.float32)

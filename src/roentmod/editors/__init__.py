@@ -1,4 +1,4 @@
-"""Editors: what adds and removes findings. `Editor.load` is the door."""
+"""Editors add and remove findings. `Editor.load` is the door."""
 
 from __future__ import annotations
 

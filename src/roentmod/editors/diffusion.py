@@ -41,7 +41,7 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True, eq=False)
 class _Area:
-    """Where one edit may change one baseline.
+    """The area of one baseline that one edit may change.
 
     Attributes:
         mask: h x w, or None for the whole picture.

@@ -59,7 +59,7 @@ def make_schedule(scheduler: Scheduler, num_inference_steps: int, strength: floa
 def draw(key: str, seed: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return two standard normal tensors of `shape`: for the posterior, then for the noise.
 
-    One stream a (baseline, seed), in diffusers' order, so that a result depends on neither its
+    One stream per (baseline, seed), in diffusers' order, so that a result depends on neither its
     neighbours in the batch nor their order, and all edits of a baseline share their noise.
     """
     digest = hashlib.sha256(f"{key}/{seed}".encode()).digest()
@@ -117,7 +117,7 @@ def _even_in_log_snr(schedule: Schedule, scheduler: Any) -> list[int]:
 def levels(scheduler: Any, times: Tensor) -> tuple[Tensor, Tensor]:
     """Return the amplitudes of signal and noise in the latents after each step, each of steps.
 
-    After step i they are those of time i + 1, which the next call of the U-Net is told; after the
+    After step i they are those of time i + 1, which the next call of the U-Net gets; after the
     last step those the scheduler itself ends at, which need not be clean.
     """
     if hasattr(scheduler, "sigmas"):
@@ -133,7 +133,7 @@ def levels(scheduler: Any, times: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """Where the rows of a batch go, n of them.
+    """Directions of the n rows of a batch.
 
     Attributes:
         towards: text states of the prompts to go to, n x tokens x width.
@@ -151,7 +151,7 @@ class Guidance:
 
     @property
     def copies(self) -> int:
-        """Predictions a row and step."""
+        """Predictions per row and step."""
         if self.held is not None:
             return 2 + self.held.shape[1]
         return 2 if bool((self.scale > 1).any()) else 1
@@ -165,7 +165,7 @@ class Guidance:
         return torch.cat([self.away, self.towards, *kept])
 
     def combine(self, predicted: Tensor) -> Tensor:
-        """Return one prediction a row, n x c x h x w, of those of `context`."""
+        """Return one prediction per row, n x c x h x w, of those of `context`."""
         if self.copies == 1:
             return predicted
         away, towards, *kept = predicted.chunk(self.copies)

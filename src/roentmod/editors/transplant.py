@@ -59,7 +59,7 @@ class Components:
 
     @property
     def downsampling(self) -> int:
-        """Pixels a latent cell, along one side."""
+        """Pixels per latent cell, along one side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
@@ -69,7 +69,7 @@ class Components:
 
     @property
     def text_length(self) -> int:
-        """Tokens a prompt is padded or cut to."""
+        """Tokens of a prompt, padded or cut."""
         positions = int(self.text_encoder.config.max_position_embeddings)
         return min(int(self.tokenizer.model_max_length), positions)
 
@@ -187,7 +187,7 @@ class _Loader:
 
     def diffusers(self, kind: Any, root: Path, part: str) -> Any:
         folder = self._checked(root, (part,))
-        # Said aloud, because diffusers' own default depends on whether accelerate is installed.
+        # Stated, because diffusers' own default depends on whether accelerate is installed.
         return self._guarded(folder, kind, low_cpu_mem_usage=False)
 
     def text_encoder(self, root: Path) -> Any:

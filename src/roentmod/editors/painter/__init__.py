@@ -52,7 +52,7 @@ _WHOLE: dict[str, Rendering] = {
     "Support Devices": shapes.support_devices,
     "Text Marker": shapes.text_marker,
 }
-# Rendered in both lungs, whatever side is asked for.
+# Rendered in both lungs, whatever side is requested.
 _BILATERAL: dict[str, Rendering] = {"Edema": opacities.edema}
 PAINTABLE = (*SIDED, *_BILATERAL, *_WHOLE)
 
@@ -64,7 +64,7 @@ class Painting:
     Attributes:
         image: display values in [0, 1], h x w.
         mask: exactly where `image` differs from the radiograph, h x w.
-        severity: what was painted, in units (millimetres, fractions, ratios), and the dose.
+        severity: of the finding, in units (millimetres, fractions, ratios), and the dose.
     """
 
     image: Array
@@ -135,7 +135,7 @@ class Painter:
     """The painter as a `RadiographEditor`; radiographs it cannot outline are "poor_anatomy".
 
     Strength, guidance, steps and scheduler mean nothing to it and are ignored, and so is what to
-    hold: it paints nothing that it is not asked for. Severity gives the dose (none given:
+    hold: it paints nothing but the finding. Severity gives the dose (none given:
     moderate), a region clips the change. The sham arm is the baseline itself.
 
     Args:
@@ -143,7 +143,7 @@ class Painter:
     """
 
     name = "painter"
-    # It changes nothing but what it is asked for; an audit need not look for leakage.
+    # It changes nothing but the finding; an audit need not look for leakage.
     exact = True
     findings = PAINTABLE
 

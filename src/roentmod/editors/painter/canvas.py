@@ -34,7 +34,7 @@ LEAST = 1 / 255
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What a rendering does to the beam, on the canvas's grid.
+    """Change of the beam by a rendering, on the canvas's grid.
 
     Attributes:
         fill: part of the lung's air replaced by tissue or fluid, h x w in [0, 1].
