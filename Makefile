@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo check test test-extras lint types bench docs site train-mini train-anatomy train-judge \
+.PHONY: setup demo check test test-extras lint types bench bench-scale docs site train-mini train-anatomy train-judge \
 	evaluate-mini prove-audit prove-retrain fidelity clean
 
 setup: .venv/ready
@@ -54,6 +54,10 @@ site: .venv/site-ready
 # Our editor against the stock pipeline, side by side: bench/results.json (about ten minutes).
 bench: setup
 	$(BIN)/python -m bench.edit
+
+# What a run costs per item, from 1,000 to 100,000 radiographs: bench/scale.json (half an hour).
+bench-scale: setup
+	$(BIN)/python -m bench.scale
 
 docs: setup
 	$(BIN)/python -m tests.cli.help_page > docs/cli.md

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from roentmod import datasets
-from roentmod.cli import plan
 from roentmod.errors import DatasetError, EditError
 from roentmod.jobs.augment import load_cooccurrence, save_cooccurrence
+from roentmod.plans import EditPlan
 from roentmod.science.cooccurrence import CoOccurrence, from_labels, from_readings, linked
+from roentmod.verbs import _held
 
 P, N, Q, U = "positive", "negative", "uncertain", "unmentioned"
 SOURCE = "a table of this test"
@@ -383,15 +384,17 @@ def test_what_nih_links_is_what_a_radiologist_would():
     assert linked(matrix, ["Pneumothorax"]) == ("Emphysema",)
 
 
-def test_hold_linked_on_the_command_line(capsys):
-    common = {"prompt": None, "hold": ("linked", "mass"), "seed": 1}
-    heart, both = plan(["cardiomegaly", "pneumothorax + edema"], [], common)
+def test_what_is_held_is_said(caplog):
+    caplog.set_level("INFO", "roentmod.verbs")
+    words = {"hold": ("linked", "mass"), "seed": 1}
+    plan = EditPlan(add=("cardiomegaly", "pneumothorax + edema"), **words)
+    heart, both = plan.edits(_held)
     assert heart.hold == ("Edema", "Mass", "Pleural Effusion")
     assert "Emphysema" in both.hold
     assert not set(both.hold) & {"Pneumothorax", "Edema"}
-    said = capsys.readouterr().err
-    assert "cardiomegaly holds Pleural Effusion, Edema: linked in NIH ChestX-ray14" in said
-    assert plan(["cardiomegaly"], [], common | {"hold": ("mass",)})[0].hold == ("Mass",)
-    assert capsys.readouterr().err == ""
+    assert "cardiomegaly holds Pleural Effusion, Edema: linked in NIH ChestX-ray14" in caplog.text
+    caplog.clear()
+    assert plan.but(add=("cardiomegaly",), hold=("mass",)).edits(_held)[0].hold == ("Mass",)
+    assert caplog.text == ""
     with pytest.raises(EditError, match="follows a finding"):
-        plan([], [], common | {"prompt": "big heart"})
+        EditPlan(prompt="big heart", **words).edits(_held)

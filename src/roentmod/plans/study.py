@@ -18,7 +18,16 @@ from roentmod.plans.plant import PlantPlan
 from roentmod.plans.retrain import RetrainPlan, check_test
 from roentmod.plans.validate import ValidatePlan
 
-__all__ = ["Source", "StudyAudit", "StudyPlan"]
+__all__ = [
+    "Source",
+    "StudyAudit",
+    "StudyAugment",
+    "StudyEditor",
+    "StudyPlan",
+    "StudyPlanting",
+    "StudyRetrain",
+    "StudyValidation",
+]
 
 # Fields of stages that the study says for them.
 _COMMON = ("findings", "pairs")
