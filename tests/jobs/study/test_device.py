@@ -61,7 +61,7 @@ def test_the_device_reaches_editors_and_training(devices, tmp_path):
 )
 def test_the_device_reaches_classifiers_that_torch_runs(monkeypatch, caplog, form, device):
     kind, _ = loading._kind(form)
-    build = lambda rest, declared, mapping, given: given  # noqa: E731
+    build = lambda order: order.options  # noqa: E731
     monkeypatch.setitem(loading._BUILD, kind, build)
     spec = StudyPlan.of(TINY | {"device": "cuda", "audit": {"classifiers": {"one": form}}})
     assert Bench(spec).audited["one"].get("device") == device
