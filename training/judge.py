@@ -36,7 +36,7 @@ CHECK_EVERY = 500
 # Weight of the error of severity beside cross-entropy.
 SEVERITY = 0.1
 ROUNDS = {"train": 4, "val": 2}
-PACKAGE = Path(classifiers.__file__).parent
+PACKAGE = classifiers.judge.WEIGHTS.parent
 log = logging.getLogger(__name__)
 Bank = dict[str, Tensor]
 

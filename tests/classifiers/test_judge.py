@@ -1,6 +1,5 @@
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from roentmod.findings import FINDINGS
 
 SIZE = 32
 NAMES, SIDED = ["Edema", "Nodule", "Mass"], ["Nodule", "Mass"]
-BUNDLED = Path(classifiers.__file__).parent
+BUNDLED = classifiers.judge.WEIGHTS.parent
 
 
 class Tiny(nn.Module):

@@ -28,7 +28,7 @@ __all__ = ["SIDES", "Judge"]
 
 Array = NDArray[np.float32]
 SIDES = ("right", "left")
-WEIGHTS = Path(__file__).parent / "judge.onnx"
+WEIGHTS = Path(__file__).parent / "bundled" / "judge.onnx"
 _OUTPUTS = ("logits", "sides", "features")
 # Nodes that end the grid: they take places together. A grid has more places a side than this.
 _POOLING = ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "Flatten")
