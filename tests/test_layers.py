@@ -8,6 +8,7 @@ import roentmod
 ROOT = Path(roentmod.__file__).parent
 LANGUAGE = (
     "errors",
+    "documents",
     "radiograph",
     "anatomy",
     "domain",

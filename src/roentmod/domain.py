@@ -10,29 +10,27 @@ one column per finding.
 from __future__ import annotations
 
 import re
-import sys
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from roentmod.documents import read_document
 from roentmod.errors import EditError, InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = [
     "BUNDLED",
     "NO_FINDING",
+    "SCHEDULERS",
     "SEVERITIES",
     "VIEWS",
     "Domain",
     "Finding",
+    "Scheduler",
     "Severity",
     "catalogue",
-    "check_severity",
+    "check_profile",
     "key",
     "load",
     "named",
@@ -45,6 +43,8 @@ BUNDLED = {path.stem: path for path in sorted((Path(__file__).parent / "data/dom
 VIEWS = ("frontal", "axial", "coronal", "sagittal")
 Severity = Literal["mild", "moderate", "severe"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
+SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 _GROUP = "roentmod.domains"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 # Commands and tables join names of findings with these.
@@ -92,6 +92,7 @@ _TABLES = {
         "unsaid": "a table",
     },
 }
+_RANGES = {"size": (8, 4096), "steps": (1, 1000), "guidance_scale": (0, 100)}
 _NEEDED = {
     "pack": ("name", "statement", "modalities", "views", "findings"),
     "finding": ("name", "phrase"),
@@ -202,11 +203,9 @@ def load(source: str | Path) -> Domain:
             "Check the name or the path."
         )
     try:
-        return _domain(tomllib.loads(file.read_text(encoding="utf-8")), file.absolute().parent)
-    except (ValueError, InputError) as error:
-        message = " ".join(str(error).split())
-        rule = "" if isinstance(error, InputError) else "A domain pack is TOML in UTF-8; got: "
-        raise InputError(f"{file.name}: {rule}{message}") from error
+        return _domain(read_document(file), file.absolute().parent)
+    except InputError as error:
+        raise InputError(f"{file.name}: {error}") from error
 
 
 def _installed(name: str) -> Path | None:
@@ -301,32 +300,51 @@ def _window(pack: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _profiles(tables: Mapping[str, Any], findings: Sequence[Finding]) -> dict[str, dict[str, Any]]:
     for name, table in tables.items():
-        _check("profile", table, f"profile {name}")
-        if "{impression}" not in table.get("template", "{impression}"):
-            raise InputError(
-                f"A template says where the findings go, as {{impression}}; got "
-                f"'{table['template']}' for {name}. Add it."
-            )
-        check_severity(name, table, (item.name for item in findings))
+        check_profile(name, table, (item.name for item in findings))
     return {name: dict(table) for name, table in tables.items()}
 
 
-def check_severity(name: str, profile: Mapping[str, Any], findings: Iterable[str]) -> None:
-    """Refuse a profile whose `severity` or `unsaid` make no sense.
+def check_profile(name: str, profile: Mapping[str, Any], findings: Iterable[str]) -> None:
+    """Refuse a profile that cannot be used.
 
     Args:
         name: of the profile.
-        profile: its fields.
-        findings: canonical names that may have own entries.
+        profile: its fields, all or some.
+        findings: canonical names that may have entries in `severity` and `unsaid`.
 
     Raises:
-        InputError: a factor that is not above 0, or an unknown finding or severity.
+        InputError: a field that no profile has, one of a wrong type or out of its range, or an
+            unknown finding or severity.
     """
+    _check("profile", {"normal": "", **profile}, f"profile {name}")
+    template = profile.get("template", "{impression}")
+    try:
+        # Anything else than the bare word would reach into Python objects.
+        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError:
+        parts = []
+    if not parts or set(parts) != {("impression", "", None)}:
+        raise InputError(
+            f"A template says where the findings go, as {{impression}}, and has no other braces; "
+            f"got '{template}' for {name}. Correct it."
+        )
+    for word, (low, high) in _RANGES.items():
+        if not low <= profile.get(word, low) <= high:
+            raise InputError(
+                f"{word} of a profile is {low} to {high}; got {profile[word]} for {name}. Correct "
+                "it."
+            )
+    if profile.get("scheduler", SCHEDULERS[0]) not in SCHEDULERS:
+        raise InputError(
+            f"scheduler of a profile is one of {', '.join(SCHEDULERS)}; got "
+            f"'{profile['scheduler']}' for {name}. Choose one."
+        )
+    _check_severity(name, profile, set(findings))
+
+
+def _check_severity(name: str, profile: Mapping[str, Any], known: set[str]) -> None:
     factors, words = profile.get("severity", {}), profile.get("unsaid", {})
-    if not isinstance(factors, Mapping) or not isinstance(words, Mapping):
-        raise InputError(f"severity and unsaid of a profile are tables; those of {name} are not.")
     own = {word: table for word, table in factors.items() if isinstance(table, Mapping)}
-    known = set(findings)
     strange = [word for word in (*own, *words) if word not in known]
     if strange:
         raise InputError(

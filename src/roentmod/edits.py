@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
-from roentmod.domain import SEVERITIES, Severity
+from roentmod.domain import SCHEDULERS, SEVERITIES, Scheduler, Severity
 from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, Finding, finding
 from roentmod.regions import canonical, on_side, sides
@@ -29,7 +29,6 @@ Action = Literal["add", "remove"]
 Arm = Literal["counterfactual", "sham"]
 Side = Literal["left", "right", "both"]
 Composite = Literal["sham", "baseline", "none"]
-Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
 # Defaults of every verb, in diffusers' meanings (the paper's).
 STRENGTH = 0.4
 GUIDANCE_SCALE = 4.0
@@ -150,7 +149,7 @@ class Edit:
             ("composite", get_args(Composite)),
             ("side", (None, *get_args(Side))),
             ("severity", (None, *SEVERITIES)),
-            ("scheduler", (None, *get_args(Scheduler))),
+            ("scheduler", (None, *SCHEDULERS)),
         ):
             value = getattr(self, name)
             if value not in choices:

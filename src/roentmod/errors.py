@@ -26,6 +26,8 @@ A message states the rule, what was got, and what to do.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AnatomyError",
     "AuditError",
@@ -45,11 +47,30 @@ __all__ = [
     "UnreadableError",
     "UnsuitableError",
     "WeightsError",
+    "printable",
 ]
+
+# Longer ones quote a file at length.
+_LONGEST = 2000
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that is safe on a terminal and in a log.
+
+    Line ends become spaces; control characters, escape sequences included, and what the text's
+    encoding could not say become "?"; what is too long is cut in its middle.
+    """
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    half = _LONGEST // 2
+    return line if len(line) <= _LONGEST else f"{line[:half]} ... {line[-half:]}"
 
 
 class RoentModError(Exception):
-    """Root of all errors of this package."""
+    """Root of all errors of this package; its message is one printable line."""
+
+    def __init__(self, message: str = "", *details: Any) -> None:
+        """Keep `message` as `printable` makes it, and what a kind of error adds to it."""
+        super().__init__(printable(str(message)), *details)
 
 
 class InputError(RoentModError):

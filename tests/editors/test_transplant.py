@@ -85,11 +85,16 @@ def test_a_missing_folder_is_one_clear_line(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"severity": 2}, "are tables"),
+        ({"severity": 2}, "severity is a table; got 2"),
+        ({"scheduler": "zz"}, "one of ddim, .*got 'zz'"),
+        ({"guidance_scale": "x"}, "guidance_scale is a number; got 'x'"),
+        ({"steps": 0}, "steps of a profile is 1 to 1000; got 0"),
+        ({"template": "{impression.__class__}"}, "no other braces"),
+        ({"template": "{impression!r:>99999999}"}, "no other braces"),
         ({"severity": {"Mass": {"mild": -1}}}, "mild = -1 for Mass"),
         ({"unsaid": {"Mass": "huge"}}, "'huge'"),
         ({"unsaid": {"Atelectsis": "severe"}}, "got 'Atelectsis'"),
-        ({"speed": 2}, "no profile has"),
+        ({"speed": 2}, "got 'speed', which is none"),
     ],
 )
 def test_a_wrong_profile_file_is_one_clear_line(wrong, said, tmp_path, generator):

@@ -64,7 +64,7 @@ def test_a_judge_beside_the_pack_is_found_from_anywhere(write, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"knee"', "knee", "TOML in UTF-8"),
+        ('"knee"', "knee", "TOML file in UTF-8"),
         ('name = "knee"', "", "no 'name'"),
         ('name = "knee"', 'name = "Knee MR"', "got 'Knee MR'"),
         ("[[findings]]", "[[finding]]", "'finding', which is none"),
@@ -82,6 +82,13 @@ def test_a_judge_beside_the_pack_is_found_from_anywhere(write, tmp_path):
         ('statement = "', 'anatomy = "knee"\nstatement = "', "only anatomy known is chest"),
         ('normal = "normal knee"', 'normal = "n"\ntemplate = "knee"', "{impression}"),
         ('normal = "normal knee"', 'normal = "n"\nsize = 5.5', "size is a whole number; got 5.5"),
+        (
+            'normal = "normal knee"',
+            'normal = "n"\ntemplate = "{impression.__class__}"',
+            "no other braces",
+        ),
+        ('normal = "normal knee"', 'normal = "n"\nsize = 5000', "size of a profile is 8 to 4096"),
+        ('normal = "normal knee"', 'normal = "n"\nscheduler = "zz"', "one of ddim.*got 'zz'"),
         ('normal = "normal knee"', 'normal = "n"\nspeed = 5', "'speed', which is none"),
         ('normal = "normal knee"', 'normal = "n"\nseverity = 2', "severity is a table; got 2"),
         (

@@ -115,7 +115,7 @@ def test_another_run_s_folder_is_refused_and_left_alone(tmp_path):
 def test_a_damaged_record_is_one_line(tmp_path, damage):
     run(Squares(3), tmp_path / "run")
     (tmp_path / "run" / "squares.json").write_text(damage)
-    with pytest.raises(RunError, match="record is a JSON"):
+    with pytest.raises(RunError, match="record is squares"):
         run(Squares(3), tmp_path / "run")
 
 

@@ -21,7 +21,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from roentmod.domain import check_severity, words
+from roentmod.domain import check_profile, words
 from roentmod.errors import InputError, MismatchError, WeightsError
 from roentmod.prompts import PROFILES, Profile
 
@@ -262,12 +262,11 @@ def _profile(folder: Path, name: str | None) -> Profile:
         fields = _json(own)
         try:
             base = PROFILES.get(str(fields.get("name")), PROFILES["generic"])
-            check_severity(base.name, fields, (item.name for item in words().values()))
-            return replace(base, **fields)
+            named: Any = {w: str(fields.pop(w)) for w in ("name", "domain") if w in fields}
+            check_profile(base.name, fields, (item.name for item in words().values()))
+            return replace(base, **fields, **named)
         except InputError as error:
             raise WeightsError(f"{own}: {error}") from error
-        except TypeError as error:
-            raise WeightsError(f"{own} has a field no profile has: {error}") from error
     lower = folder.name.lower()
     known = sorted((n for n in PROFILES if n in lower), key=len)
     return PROFILES[known[-1]] if known else PROFILES["generic"]

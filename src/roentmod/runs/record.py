@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import roentmod
-from roentmod.errors import RunError
+from roentmod.documents import read_document
+from roentmod.errors import InputError, RunError
 from roentmod.store import write_json
 
 __all__ = ["check_folder", "made_with", "now", "read_record", "write_record"]
@@ -43,20 +43,14 @@ def read_record(path: Path) -> dict[str, Any]:
         RunError: the file is no record.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return read_document(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except InputError as error:
         raise RunError(
-            f"A run's record is a JSON file; reading {path.name} in {path.parent.name} gave "
-            f"'{type(error).__name__}'. Name another folder, or remove this one."
+            f"{error} A run's record is {path.name} in {path.parent.name}: name another folder, or "
+            "remove this one."
         ) from error
-    if not isinstance(record, dict):
-        raise RunError(
-            f"A run's record is a JSON object; {path.name} in {path.parent.name} is a "
-            f"{type(record).__name__}. Name another folder, or remove this one."
-        )
-    return record
 
 
 def check_folder(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import roentmod
-from roentmod.errors import DatasetError
+from roentmod.documents import read_document
+from roentmod.errors import DatasetError, InputError
 from roentmod.science.cooccurrence import CoOccurrence
 from roentmod.store import write_json
 
@@ -26,13 +26,12 @@ def load_cooccurrence(path: Path | None = None) -> CoOccurrence:
     """
     place = path or DEFAULT
     try:
-        data = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return CoOccurrence.from_json(read_document(place))
+    except (FileNotFoundError, InputError) as error:
         raise DatasetError(
-            f"A co-occurrence matrix is a JSON file; reading {place.name} gave "
-            f"'{type(error).__name__}'. Check the path, or make it with roentmod cooccurrence."
+            f"A co-occurrence matrix is a JSON file; reading {place.name} gave: {error}. Check the "
+            "path, or make it with roentmod cooccurrence."
         ) from error
-    return CoOccurrence.from_json(data)
 
 
 def save_cooccurrence(matrix: CoOccurrence, path: Path) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from roentmod.errors import StudyError
+from roentmod.documents import read_document
+from roentmod.errors import InputError, StudyError
 from roentmod.plans.study import StudyPlan
 
 __all__ = ["read", "spec_of"]
@@ -23,10 +22,11 @@ def read(path: Path) -> StudyPlan:
         RoentModError: a plan of a stage that makes no sense.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise StudyError(f"A study is a YAML file; reading {path.name} gave: {why}") from error
+        values = read_document(path)
+    except FileNotFoundError as error:
+        raise StudyError(f"A study is a YAML file; got '{path}'. Check the path.") from error
+    except InputError as error:
+        raise StudyError(f"A study is a YAML file. {error}") from error
     try:
         return StudyPlan.of(values)
     except StudyError as error:
