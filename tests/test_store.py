@@ -228,3 +228,17 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         path.touch()
     remove_unfinished(tmp_path)
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
+
+
+@given(st.text())
+def test_any_text_becomes_a_name_of_one_file(value):
+    assert store.is_name(store.as_name(value))
+    assert (store.as_name(value) == value) == store.is_name(value)
+
+
+def test_names_of_files():
+    for good in ("train", "a.b", "_x", "00000-1"):
+        assert store.is_name(good)
+    for bad in ("", ".", "..", ".hidden", "a/b", "a\\b", "a b", "a\n", "x" * 129, "nul\0"):
+        assert not store.is_name(bad)
+    assert store.as_name("a/b") != store.as_name("a_b")

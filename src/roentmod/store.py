@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = [
+    "as_name",
     "atomic",
     "canonical_hash",
     "file_sha256",
     "file_size",
+    "inside",
+    "is_name",
     "members",
     "open_bytes",
     "read_bytes",
@@ -38,8 +41,34 @@ __all__ = [
 
 AnyPath = str | os.PathLike[str]
 _TAR, _PARQUET = ".tar", ".parquet"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 # The names of `atomic`.
 _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text from a table may be the name of a file or folder, as it is.
+
+    It has 1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-", and begins with no ".".
+    """
+    return _NAME.fullmatch(text) is not None
+
+
+def as_name(text: str) -> str:
+    """Return a text as the name of a file or folder: itself where `is_name`, else with a hash.
+
+    Different texts give different names.
+    """
+    if is_name(text):
+        return text
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:40]
+    return f"{kept}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def inside(folder: AnyPath, path: str) -> bool:
+    """Tell whether a path from a table stays in its folder, links included."""
+    root = os.path.realpath(folder)
+    return Path(os.path.realpath(os.path.join(root, path))).is_relative_to(root)
 
 
 @contextmanager

@@ -155,6 +155,7 @@ class PlantJob(EditingJob[PlantResult]):
     kind = "plant"
     article = "a planted data set"
     record = RECORD
+    hashed = True
     libraries = ("numpy", "pandas", "pillow")
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -51,6 +51,31 @@ def test_a_missing_picture(whole, copy):
         augment.check(copy)
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret.png", "images/../../secret.png"])
+def test_a_path_out_of_the_folder(whole, copy, path):
+    (copy.parent / "secret.png").write_bytes(b"")
+    row = rows_of(whole.manifest, status="ok")[3]
+    damaged(copy, at("path", row, path))
+    with pytest.raises(DatasetError, match=rf"row {row + 1} .*out of its folder; 1 in all"):
+        augment.check(copy)
+
+
+def test_a_link_out_of_the_folder(whole, copy):
+    gone = whole.manifest.iloc[rows_of(whole.manifest, status="ok")[3]]["path"]
+    (copy / gone).unlink()
+    (copy / gone).symlink_to("/etc/passwd")
+    with pytest.raises(DatasetError, match="out of its folder"):
+        augment.check(copy)
+
+
+@pytest.mark.parametrize("name", ["../..", "a/b", "..", "", "a\nb", "x" * 200])
+def test_an_image_id_that_is_no_name(copy, name):
+    damaged(copy, at("image_id", 2, name))
+    with pytest.raises(DatasetError, match=r"row 3 .*names no file") as error:
+        augment.check(copy)
+    assert str(error.value).isprintable()
+
+
 def test_a_row_that_failed_needs_no_picture(whole, copy):
     lost = whole.manifest["status"] != "ok"
     assert lost.any()

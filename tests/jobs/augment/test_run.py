@@ -153,6 +153,16 @@ augment.run(drawn, chosen(drawn), editor, PLAN, Path(sys.argv[1]), judge=Eye())
 """
 
 
+def test_a_picture_that_was_exchanged_is_made_again(whole, drawn, some, copy, files):
+    """Other bytes of the same size are another picture with this one's labels."""
+    path = copy / whole.training["path"].iloc[5]
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(DatasetError, match="other bytes"):
+        augment.export(copy, "webdataset")
+    augment.run(drawn, some, Dabber(faint=("Edema",)), PLAN, copy, judge=Eye())
+    assert files(copy) == files(whole.folder)
+
+
 @pytest.mark.slow
 def test_a_killed_run_loses_one_baseline(whole, drawn, some, tmp_path, files):
     folder = tmp_path / "run"

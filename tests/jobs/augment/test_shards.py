@@ -135,11 +135,13 @@ def test_other_labels_write_the_shards_again(split_source, clean, tmp_path, file
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("content", [None, b"cut off"])
+@pytest.mark.parametrize("content", [None, b"cut off", "exchanged"])
 def test_a_shard_that_was_lost_is_made_again(split_source, clean, tmp_path, files, form, content):
     make(split_source, clean, tmp_path, form)
     before = files(tmp_path)
     lost = sorted((tmp_path / "shards").glob("train-*"))[1]
+    if content == "exchanged":
+        content = bytes(lost.stat().st_size)
     lost.unlink()
     if content:
         lost.write_bytes(content)

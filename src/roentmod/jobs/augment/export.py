@@ -17,7 +17,7 @@ from roentmod.errors import DatasetError
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.jobs.augment.manifest import check, labels_of
 from roentmod.jobs.augment.shards import SHARDS, Shards
-from roentmod.store import atomic, read_bytes
+from roentmod.store import as_name, atomic, read_bytes
 
 __all__ = ["Form", "export"]
 
@@ -51,7 +51,7 @@ def export(folder: Path, form: Form, *, shard: int = 1000) -> Path:
         raise DatasetError(
             f"Forms are {', '.join(writers)}, of shards of 1 or more; got '{form}', {shard}."
         )
-    table = check(folder)
+    table = check(folder, hashes=True)
     target, part = folder / form, folder / f".{form}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
@@ -83,7 +83,7 @@ def _hugging_face(made: pd.DataFrame, folder: Path, target: Path, count: int) ->
 
 def _image_folder(made: pd.DataFrame, folder: Path, target: Path, count: int) -> None:
     for split, rows in made.groupby("split", sort=False):
-        place = target / _HUB.get(str(split), str(split))
+        place = target / as_name(_HUB.get(str(split), str(split)))
         names = [f"{n // count:05d}/{name}.png" for n, name in enumerate(rows["image_id"])]
         for source, name in zip(rows["path"], names, strict=True):
             (place / name).parent.mkdir(parents=True, exist_ok=True)

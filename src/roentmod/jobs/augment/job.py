@@ -35,7 +35,7 @@ from roentmod.runs.attempts import attempt
 from roentmod.runs.record import made_with
 from roentmod.science.cooccurrence import CoOccurrence
 from roentmod.science.effects import JUDGE
-from roentmod.store import canonical_hash, write_json
+from roentmod.store import canonical_hash, file_sha256, write_json
 
 __all__ = ["AugmentJob", "Case"]
 
@@ -86,7 +86,7 @@ class AugmentJob(EditingJob[AugmentResult]):
     record = "run.json"
     libraries = ("numpy", "pandas", "pyarrow", "torch", "onnxruntime", "diffusers", "pillow")
     free = ("labels", "cooccurrence")
-    moved = True
+    moved = hashed = True
 
     def __post_init__(self) -> None:
         """Keep pictures for shards in the journal until then."""
@@ -170,6 +170,7 @@ class AugmentJob(EditingJob[AugmentResult]):
         name = f"{row['image_id']}.png"
         if isinstance(picture, Radiograph):
             data = imaging.encode(picture, name, provenance=None)
+            row = row | {"synthetic": "YES" if picture.synthetic else "NO"}
         else:
             arm: Arm = "sham" if row["arm"] == "sham" else "counterfactual"
             data = imaging.encode_edit(picture, name, arm=arm)
@@ -274,8 +275,8 @@ class AugmentJob(EditingJob[AugmentResult]):
         """Return the training set as it lies there, None where a file of it is gone."""
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            sizes = {one["path"]: one["bytes"] for one in record.get("shards", ())}
-            whole = all((folder / path).stat().st_size == size for path, size in sizes.items())
+            shards = record.get("shards", ())
+            whole = all(file_sha256(folder / one["path"]) == one["sha256"] for one in shards)
         except (OSError, ValueError):
             return None
         same = all(record.get(key) == value for key, value in self.identity().items())
@@ -305,7 +306,13 @@ def _add(made: Made, row: Row) -> None:
 def _row(case: Case, arm: str, edit: Edit | None = None) -> Row:
     columns = _columns(edit)
     last = columns["edit_id"] if arm == "counterfactual" else arm
-    files = {"image_id": f"{case.key}-{last}", "path": "", "sha256": "", "arm": arm}
+    files = {
+        "image_id": f"{case.key}-{last}",
+        "path": "",
+        "sha256": "",
+        "arm": arm,
+        "synthetic": "YES",
+    }
     return {**files, **columns, "status": "ok", "message": "", "net_logit": None}
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from roentmod.errors import DatasetError, UnknownFindingError
 from roentmod.findings import NO_FINDING, finding
-from roentmod.store import atomic, file_sha256, file_size
+from roentmod.store import atomic, file_sha256, file_size, inside, is_name
 
 __all__ = [
     "COLUMNS",
@@ -46,6 +46,7 @@ COLUMNS = (
     "sex",
     "age",
     "arm",
+    "synthetic",
     "edited_finding",
     "severity",
     "edit_id",
@@ -172,6 +173,12 @@ def check_table(table: pd.DataFrame, folder: Path, *, hashes: bool = False) -> N
 def _faults(table: pd.DataFrame, folder: Path, hashes: bool) -> Iterator[Fault]:
     """Yield what may be wrong with rows: which are (n), what is, and what to do."""
     there = (table["status"] == "ok").to_numpy()
+    strange = ~table["image_id"].map(lambda name: is_name(str(name))).to_numpy(dtype=bool)
+    yield strange, lambda _: "has an image_id that names no file", "Use A-Z, a-z, 0-9, _, -"
+    away = [
+        ok and not inside(folder, str(path)) for ok, path in zip(there, table["path"], strict=True)
+    ]
+    yield np.array(away, dtype=bool), lambda _: "has a path out of its folder", "Correct it"
     twice = table["image_id"].duplicated().to_numpy()
     yield twice, lambda _: "is in the manifest before", "Remove one"
     remedy = "Use the canonical names of roentmod.findings"
@@ -199,7 +206,11 @@ def _faults(table: pd.DataFrame, folder: Path, hashes: bool) -> Iterator[Fault]:
         rows = zip(there, files, table["sha256"].astype(str), strict=True)
         changed = [ok and file_sha256(file) != was for ok, file, was in rows]
         message = "has a picture with other bytes than when it was made"
-        yield np.array(changed, dtype=bool), lambda _: message, "Delete it, and run again"
+        yield (
+            np.array(changed, dtype=bool),
+            lambda _: message,
+            "Delete it, and run roentmod augment again",
+        )
 
 
 def _label_of_unknown(name: str, _: Any) -> str:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.jobs.augment.manifest import COLUMNS, NUMBERS, Row
-from roentmod.store import file_sha256, members, read_bytes
+from roentmod.store import as_name, file_sha256, members, read_bytes
 
 __all__ = ["SHARDS", "Packed", "Repacking", "Shards"]
 
@@ -128,7 +128,7 @@ class Shards:
         Raises:
             OSError: the folder cannot be written.
         """
-        split = str(row["split"]) or "all"
+        split = as_name(str(row["split"]) or "all")
         if split in self._open and self._full(self._open[split][1], len(picture)):
             self._close(split)
         if split not in self._open:
@@ -224,8 +224,11 @@ class Repacking:
 
 def _facts(row: Mapping[str, Any], heads: Sequence[str]) -> dict[str, Any]:
     """Return what a picture's JSON says: its row, less the path; null is unlabelled."""
-    facts = {name: _plain(row[name]) for name in COLUMNS if name not in ("path", "edit")}
-    synthetic = row["arm"] != "baseline"
+    facts = {
+        name: _plain(row[name]) for name in COLUMNS if name not in ("path", "edit", "synthetic")
+    }
+    # A baseline may be a phantom, or edited already.
+    synthetic = row["synthetic"] != "NO"
     return facts | {
         "edit": json.loads(row["edit"]) if row["edit"] else None,
         "labels": {name: _plain(row[name]) for name in heads},

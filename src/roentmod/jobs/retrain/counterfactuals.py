@@ -39,7 +39,7 @@ def counterfactuals(
         RetrainError: no head was added to any picture, or the set is empty.
         DatasetError: a manifest that no training may trust; its row is named.
     """
-    check_table(made.manifest, made.folder)
+    check_table(made.manifest, made.folder, hashes=True)
     added = tuple(made.record["plan"]["findings"])
     heads = (*plan.findings, *(name for name in added if name not in plan.findings))
     rows = made.training
