@@ -14,6 +14,8 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ def wanted(dose: Tensor) -> Tensor:
     return 4 * dose - 0.5
 
 
-def loss_of(outputs: tuple[Tensor, Tensor, Tensor], bank: Bank) -> Tensor:
+def loss_of(outputs: tuple[Tensor, ...], bank: Bank) -> Tensor:
     """Return the cross-entropy of findings and sides over what is known, and the error of severity.
 
     Sides are told, not measured: theirs has no dose.
@@ -59,13 +61,14 @@ def loss_of(outputs: tuple[Tensor, Tensor, Tensor], bank: Bank) -> Tensor:
     painted = bank["dose"] > 0
     level = wanted(bank["dose"])
     target = torch.where(painted, level.sigmoid(), bank["target"])
-    total = _entropy(logits, target, bank["weight"])
-    total = total + _entropy(sides, bank["side_target"], bank["side_weight"])
+    total = entropy(logits, target, bank["weight"])
+    total = total + entropy(sides, bank["side_target"], bank["side_weight"])
     apart = functional.smooth_l1_loss(logits, level, reduction="none")
     return total + SEVERITY * (apart * painted).sum() / painted.sum().clamp_min(1)
 
 
-def _entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighed mean cross-entropy; all three of one shape."""
     each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (each * weight).sum() / weight.sum().clamp_min(1)
 
@@ -90,12 +93,17 @@ class Batches:
 
 @dataclass
 class Course:
-    """How far a training is; a slow machine shortens it to `minutes`."""
+    """How far a training is; a slow machine shortens it to `minutes`.
+
+    It is looked at and saved `every` so many steps; `highest` is its learning rate after warm-up.
+    """
 
     steps: int
     minutes: float
     step: int = 0
     spent: float = 0.0
+    highest: float = LEARNING_RATE
+    every: int = CHECK_EVERY
 
     @property
     def part(self) -> float:
@@ -106,7 +114,7 @@ class Course:
     def rate(self) -> float:
         """Learning rate: a short warm-up, then half a cosine."""
         warm = min(1.0, (self.step + 1) / 150)
-        return LEARNING_RATE * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.part)) / 2)
+        return self.highest * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.part)) / 2)
 
 
 def cast() -> torch.autocast:
@@ -127,12 +135,42 @@ def read(network: nn.Module, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def train(folder: Path, steps: int, minutes: float) -> None:
     """Train until `steps` or `minutes` (over all runs) are spent, resuming where it stopped."""
     train_bank, val_bank = (_bank(folder, split) for split in ("train", "val"))
-    batches, course = Batches(train_bank), Course(steps, minutes)
+
+    def score(network: nn.Module) -> float:
+        logits, sides = read(network, val_bank["pixels"])
+        found = (torch.from_numpy(logits), torch.from_numpy(sides), torch.empty(0))
+        return loss_of(found, val_bank).item()
+
     torch.manual_seed(0)
-    network = layout.channels_last(Network())
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=0.02)
-    average, best = checkpoints.Average(network, 0.998), _Best(val_bank)
-    if saved := checkpoints.load(folder / "judge.pt"):
+    lesson = Lesson(Network(), Batches(train_bank).draw, loss_of, score)
+    fit(lesson, Course(steps, minutes), folder / "judge.pt")
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """All that a training needs besides its course.
+
+    Attributes:
+        network: learns; takes b x 1 x 224 x 224 pictures.
+        draw: returns the pictures and rows of a step.
+        loss: of the network's outputs and the rows.
+        score: of a network on held-out patients, the less the better.
+    """
+
+    network: nn.Module
+    draw: Callable[[int], tuple[Tensor, Bank]]
+    loss: Callable[[tuple[Tensor, ...], Bank], Tensor]
+    score: Callable[[nn.Module], float]
+
+
+def fit(lesson: Lesson, course: Course, path: Path) -> dict[str, Any]:
+    """Train to the end of the course, resuming from `path`; return the last checkpoint."""
+    network = layout.channels_last(lesson.network)
+    optimizer = torch.optim.AdamW(network.parameters(), course.highest, weight_decay=0.02)
+    average, best = checkpoints.Average(network, 0.998), _Best(lesson)
+    state: dict[str, Any] = {}
+    if saved := checkpoints.load(path):
+        state = saved
         network.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         average.weights, best.loss, best.weights = saved["average"], saved["loss"], saved["best"]
@@ -140,15 +178,15 @@ def train(folder: Path, steps: int, minutes: float) -> None:
     log.info("%.2f M parameters", sum(p.numel() for p in network.parameters()) / 1e6)
     while course.part < 1:
         started = time.monotonic()
-        loss = _step(network, optimizer, batches, course)
+        loss = _step(lesson, optimizer, course)
         average.update(network, course.step)
         course.step += 1
         course.spent += time.monotonic() - started
         if course.step % 50 == 0:
             log.info("step %d loss %.4f, %.0f s", course.step, loss, course.spent)
-        if course.step % CHECK_EVERY == 0 or course.part >= 1:
+        if course.step % course.every == 0 or course.part >= 1:
             best.offer(average.weights, course.step)
-            state: dict[str, Any] = {
+            state = {
                 "model": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "average": average.weights,
@@ -157,22 +195,21 @@ def train(folder: Path, steps: int, minutes: float) -> None:
                 "step": course.step,
                 "spent": course.spent,
             }
-            checkpoints.save(folder / "judge.pt", state)
+            checkpoints.save(path, state)
+    return state
 
 
-def _step(
-    network: Network, optimizer: torch.optim.Optimizer, batches: Batches, course: Course
-) -> float:
-    network.train()
+def _step(lesson: Lesson, optimizer: torch.optim.Optimizer, course: Course) -> float:
+    lesson.network.train()
     for group in optimizer.param_groups:
         group["lr"] = course.rate
-    pictures, rows = batches.draw(course.step)
+    pictures, rows = lesson.draw(course.step)
     with cast():
-        outputs = network(pictures.contiguous(memory_format=torch.channels_last))
-    loss = loss_of(outputs, rows)
+        outputs = lesson.network(pictures.contiguous(memory_format=torch.channels_last))
+    loss = lesson.loss(outputs, rows)
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+    torch.nn.utils.clip_grad_norm_(lesson.network.parameters(), 2.0)
     optimizer.step()
     return loss.item()
 
@@ -180,15 +217,13 @@ def _step(
 class _Best:
     """The averaged weights with the least loss on held-out patients so far."""
 
-    def __init__(self, bank: Bank) -> None:
-        self.bank, self.network = bank, Network()
+    def __init__(self, lesson: Lesson) -> None:
+        self.score, self.network = lesson.score, deepcopy(lesson.network)
         self.loss, self.weights = float("inf"), self.network.state_dict()
 
     def offer(self, weights: dict[str, Tensor], step: int) -> None:
         self.network.load_state_dict(weights)
-        logits, sides = read(self.network, self.bank["pixels"])
-        found = (torch.from_numpy(logits), torch.from_numpy(sides), torch.empty(0))
-        loss = loss_of(found, self.bank).item()
+        loss = self.score(self.network)
         log.info("step %d: loss on held-out patients %.4f", step, loss)
         if loss < self.loss:
             self.loss, self.weights = loss, {k: v.clone() for k, v in weights.items()}

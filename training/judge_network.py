@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,6 @@ from training.judge_pictures import FINDINGS, SIDED
 
 FEATURES = 128
 _WIDTHS = (12, 24, 48, 96, 160)
-_GRID = 28
 # Sharpness of the smooth maximum over places: between a mean (0) and the maximum.
 _SHARP = 3.0
 
@@ -53,16 +53,34 @@ def smooth_maximum(places: Tensor) -> Tensor:
 
 
 class Network(nn.Module):
-    """A slim residual network at 224 px: 1.3 M parameters.
+    """A slim residual network of 224 px pictures: 1.3 M parameters.
 
     Small lesions are read place by place on a 14 x 14 grid, large ones from pooled features; both
     add up. Sides are read from the half of the grid where they lie: the patient's right is the left
     half of the picture.
     """
 
-    def __init__(self) -> None:
-        """Build it, untrained."""
+    def __init__(
+        self,
+        findings: Sequence[str] = FINDINGS,
+        sided: Sequence[str] = SIDED,
+        *,
+        size: int = cohort.SIZE,
+        labelled_sides: bool = True,
+    ) -> None:
+        """Build it, untrained.
+
+        Args:
+            findings: names of its k logits.
+            sided: those that it tells the side of.
+            size: side in pixels that pictures are reduced to first, a multiple of 16.
+            labelled_sides: sides are learned beside the findings; otherwise they are read from the
+                places of the finding itself, for which no side need be labelled.
+        """
         super().__init__()
+        self.size = size
+        self.of_sides = [list(findings).index(name) for name in sided]
+        self.heads = [len(findings), len(sided) if labelled_sides else 0]
         a, b, c, d, e = _WIDTHS
         self.early = nn.Sequential(
             _Layer(1, a, 5, 2),
@@ -71,13 +89,13 @@ class Network(nn.Module):
             _Residual(b, c, 2),
             _Residual(c, c),
         )
-        self.place = nn.Parameter(torch.zeros(1, c, _GRID, _GRID))
+        self.place = nn.Parameter(torch.zeros(1, c, size // 8, size // 8))
         self.late = nn.Sequential(
             _Residual(c, d, 2), _Residual(d, d), _Residual(d, e), _Residual(e, e)
         )
-        self.local = nn.Conv2d(e, len(FINDINGS) + len(SIDED), 1)
+        self.local = nn.Conv2d(e, sum(self.heads), 1)
         self.embed = nn.Linear(2 * e, FEATURES)
-        self.whole = nn.Linear(FEATURES, len(FINDINGS))
+        self.whole = nn.Linear(FEATURES, len(findings))
         self.drop = nn.Dropout(0.2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,9 +103,12 @@ class Network(nn.Module):
 
         Features are what is pooled: the layer behind it can fall silent where places say it all.
         """
+        if self.size != image.shape[-1]:
+            image = functional.interpolate(image, (self.size, self.size), mode="bilinear")
         grid = self.late(self.early((image - 0.5) * 4) + self.place)
-        places = self.local(grid)
-        of_findings, of_sides = places.split([len(FINDINGS), len(SIDED)], dim=1)
+        of_findings, of_sides = self.local(grid).split(self.heads, dim=1)
+        if not self.heads[1]:
+            of_sides = of_findings[:, self.of_sides]
         pooled = torch.cat([grid.mean((-2, -1)), grid.amax((-2, -1))], dim=1)
         embedded = torch.relu(self.embed(pooled))
         logits = self.whole(self.drop(embedded)).float() + smooth_maximum(of_findings)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
-from roentmod.science.stats import auc
+from roentmod.science.stats import auc, draws, interval, ratio
 
 Floats = NDArray[np.floating]
 _SMALL = 64
@@ -116,3 +118,40 @@ def nearest(
     likeness = items @ others.T
     at = likeness.argmax(axis=1)
     return at, likeness[np.arange(len(items)), at]
+
+
+def matched_auc(
+    values: Floats,
+    positive: NDArray[np.bool_],
+    strata: Sequence[str],
+    patients: Sequence[str],
+    *,
+    rounds: int = 0,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return the AUROC of pairs within a stratum alone, and its interval over patients.
+
+    A pair of a positive and a negative counts where both are of one stratum (source, view): what
+    differs between strata cannot tell them apart. NaN where there is no such pair.
+
+    Args:
+        values: n.
+        positive: n.
+        strata: n names.
+        patients: n names, resampled together.
+        rounds: resamples of the 95 % percentile interval; 0 leaves it NaN.
+        seed: of the resamples.
+    """
+    names, member = np.unique(np.asarray(patients, str), return_inverse=True)
+    drawn = [np.ones((1, len(values)))]
+    if rounds:
+        drawn.append(draws(rounds, len(names), seed)[:, member].astype(np.float64))
+    weight, above, pairs = np.concatenate(drawn), 0.0, 0.0
+    for stratum in set(strata):
+        own = np.asarray(strata) == stratum
+        high, low = np.flatnonzero(own & positive), np.flatnonzero(own & ~positive)
+        apart = np.sign(values[high][:, None] - values[low][None]) / 2 + 0.5
+        above = above + np.einsum("ri,ij,rj->r", weight[:, high], apart, weight[:, low])
+        pairs = pairs + weight[:, high].sum(1) * weight[:, low].sum(1)
+    areas = ratio(above, pairs)
+    return (float(areas[0]), *interval(areas[1:])) if rounds else (float(areas[0]), np.nan, np.nan)

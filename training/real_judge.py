@@ -1,0 +1,216 @@
+"""Train and export a judge on real labels alone: no painted picture, nothing that `mini` made.
+
+``python -m training.real_judge --data DIR --out RUN --name NAME`` trains one network: first, on all
+pictures, to tell view, sex and age, then findings, in pairs matched on source, view and sex
+(`training.real_judge_pictures`). Run it again to go on where it stopped. ``--export TARGET`` with
+several names writes their mean as ``judge.onnx`` and ``judge.json``, calibrated on ``val``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from roentmod.store import write_json
+from training import checkpoints, cohort, judge, measures
+from training.judge_network import Network
+from training.judge_pictures import Row, canonical
+from training.real_judge_pictures import (
+    FINDINGS,
+    SIDED,
+    Bank,
+    Batches,
+    Strata,
+    View,
+    bank,
+    stratum,
+    targets_of,
+    varied,
+)
+
+PAIRS = 16
+WARM_STEPS, STEPS = 3000, 6000
+WARM_RATE, RATE = 2e-3, 1e-3
+EVERY = 250
+# Findings with fewer positives in val say little about a network.
+FEWEST = 6
+POOLED = 2 * 160
+# What a warm-up tells: AP, male, age in decades from 50.
+FACTS = 3
+log = logging.getLogger(__name__)
+
+
+class Warming(nn.Module):
+    """A judge's network that also tells view, sex and age from its pooled features."""
+
+    def __init__(self, network: Network) -> None:
+        """Keep the network, and add a layer."""
+        super().__init__()
+        self.network, self.facts = network, nn.Linear(POOLED, FACTS)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of findings, n x k, and facts, n x 3."""
+        logits, _, pooled = self.network(image)
+        return logits, self.facts(pooled)
+
+
+def facts_of(rows: list[Row]) -> NDArray[np.float32]:
+    """Return AP, male and age of each row, n x 3, NaN where it is not known."""
+    ages = [float(row["age"] or "nan") for row in rows]
+    told = [
+        ({"AP": 1.0, "PA": 0.0}.get(r["view"]), {"M": 1.0, "F": 0.0}.get(r["sex"])) for r in rows
+    ]
+    table = [(*both, (age - 50) / 10) for both, age in zip(told, ages, strict=True)]
+    return np.array(table, dtype=np.float32)
+
+
+def warm_loss(outputs: tuple[Tensor, ...], rows: Bank) -> Tensor:
+    """Return cross-entropy of view and sex, error of age, and that of text-mined labels if any."""
+    logits, facts = outputs
+    known = rows["facts"].isfinite().float()
+    wanted = rows["facts"].nan_to_num()
+    told = functional.binary_cross_entropy_with_logits(
+        facts[:, :2].float(), wanted[:, :2], reduction="none"
+    )
+    apart = functional.smooth_l1_loss(facts[:, 2:].float(), wanted[:, 2:], reduction="none")
+    each = torch.cat([told, apart], 1) * known
+    return each.sum() / known.sum() + judge.entropy(logits, rows["target"], rows["weight"])
+
+
+def loss_of(outputs: tuple[Tensor, ...], rows: Bank) -> Tensor:
+    """Return the cross-entropy of findings, each label weighed by its stratum."""
+    return judge.entropy(outputs[0], rows["target"], rows["weight"])
+
+
+class Everything:
+    """Draws from all pictures alike, for the warm-up: same step, same batch."""
+
+    def __init__(self, pixels: Tensor, rows: list[Row], seed: int, *, mined: bool) -> None:
+        """Keep pictures (n x 224 x 224 uint8) and facts; with `mined`, text-mined labels too."""
+        self.pixels, self.seed = pixels, seed
+        self.facts = torch.from_numpy(facts_of(rows))
+        targets = np.array([[name in canonical(r) for name in FINDINGS] for r in rows], np.float32)
+        strata = Strata([stratum(row) for row in rows], targets)
+        weights = strata.weights(np.ones(len(rows))) * float(mined)
+        self.targets, self.weights = torch.from_numpy(targets), torch.from_numpy(weights)
+
+    def draw(self, step: int) -> tuple[Tensor, Bank]:
+        """Return varied pictures, b x 1 x 224 x 224, and what is known of them."""
+        rows = np.random.default_rng([self.seed, 1, step]).integers(
+            len(self.pixels), size=2 * PAIRS
+        )
+        return varied(self.pixels[rows], self.seed, step), self.known(rows)
+
+    def known(self, rows: NDArray[np.int64]) -> Bank:
+        """Return facts and labels of some pictures."""
+        both = {"target": self.targets[rows], "weight": self.weights[rows]}
+        return both | {"facts": self.facts[rows]}
+
+
+def areas(
+    logits: NDArray[np.floating], rows: list[Row], targets: NDArray[np.float32]
+) -> dict[str, tuple[float, int]]:
+    """Return each finding's AUROC against No Finding within source and view, and its positives."""
+    clean = np.array([row["labels"] == cohort.NO_FINDING for row in rows])
+    strata = np.array([f"{row['set']}|{row['view']}" for row in rows])
+    patients = np.array([row["patient_id"] for row in rows])
+    found = {}
+    for k, name in enumerate(FINDINGS):
+        there = targets[:, k] == 1
+        use = there | clean
+        area, _, _ = measures.matched_auc(
+            logits[use, k], there[use], strata[use].tolist(), patients[use].tolist()
+        )
+        found[name] = (area, int(there.sum()))
+    return found
+
+
+def mean_area(found: dict[str, tuple[float, int]]) -> float:
+    """Return the mean AUROC, findings weighed by the root of their positives."""
+    kept = [(a, n) for a, n in found.values() if n >= FEWEST and np.isfinite(a)]
+    weights = np.sqrt([n for _, n in kept])
+    return float(np.average([a for a, _ in kept], weights=weights))
+
+
+class School:
+    """Pictures and labels of ``train`` and ``val``, views filled in."""
+
+    def __init__(self, data: Path, out: Path) -> None:
+        """Read them; the first call makes the pictures, which takes minutes."""
+        both = {split: bank(data, split, out) for split in ("train", "val")}
+        view = View(both["train"][0]["pixels"], both["train"][1])
+        self.pixels = {split: one["pixels"] for split, (one, _) in both.items()}
+        self.rows = {s: view.fill(one["pixels"], rows) for s, (one, rows) in both.items()}
+        self.targets = {split: targets_of(rows) for split, rows in self.rows.items()}
+
+    def score(self, network: nn.Module) -> float:
+        """Return 1 - the mean matched AUROC on val."""
+        rows, targets = self.rows["val"], self.targets["val"]
+        own = np.flatnonzero(np.isfinite(targets).any(axis=1))
+        logits, _ = judge.read(network, self.pixels["val"][own])
+        found = areas(logits, [rows[i] for i in own], targets[own])
+        log.info(" ".join(f"{name[:8]} {area:.2f}" for name, (area, _) in found.items()))
+        return 1 - mean_area(found)
+
+    def warm_up(self, network: Network, args: argparse.Namespace, folder: Path) -> None:
+        """Teach the network view, sex and age."""
+        train, val = (
+            Everything(self.pixels[s], self.rows[s], args.seed, mined=args.mined)
+            for s in ("train", "val")
+        )
+        known = val.known(np.arange(len(val.pixels)))
+
+        def score(warming: nn.Module) -> float:
+            # Batches of pictures, as `judge.read` has them.
+            logits, facts = judge.read(warming, val.pixels)
+            return warm_loss((torch.from_numpy(logits), torch.from_numpy(facts)), known).item()
+
+        lesson = judge.Lesson(Warming(network), train.draw, warm_loss, score)
+        course = judge.Course(args.warm_steps, args.minutes, highest=WARM_RATE, every=EVERY)
+        state = judge.fit(lesson, course, folder / "warm.pt")
+        lesson.network.load_state_dict(state["best"])
+
+    def teach(self, args: argparse.Namespace) -> None:
+        """Train one network, resuming where it stopped."""
+        folder = args.out / args.name
+        torch.manual_seed(args.seed)
+        network = Network(FINDINGS, SIDED, size=args.size, labelled_sides=False)
+        if args.warm_steps:
+            self.warm_up(network, args, folder)
+        strata = Strata([stratum(row) for row in self.rows["train"]], self.targets["train"])
+        batches = Batches(self.pixels["train"], strata, PAIRS, args.seed)
+        lesson = judge.Lesson(network, batches.draw, loss_of, self.score)
+        course = judge.Course(args.steps, args.minutes, highest=RATE, every=EVERY)
+        judge.fit(lesson, course, folder / "judge.pt")
+
+
+def main() -> None:
+    """Train or export from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="run folder: pictures, checkpoints")
+    parser.add_argument("--name", default="real", help="of the network in the run folder")
+    parser.add_argument("--size", type=int, default=160, help="side that it works at, px")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--warm-steps", type=int, default=WARM_STEPS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--minutes", type=float, default=120, help="most for each of the two parts")
+    parser.add_argument("--mined", action="store_true", help="warm up on text-mined labels too")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    School(args.data, args.out).teach(args)
+
+
+if __name__ == "__main__":
+    main()
