@@ -69,12 +69,16 @@ class Result:
         return self.logits - self.sham
 
 
-def rows_of(data: Path) -> list[dict[str, str]]:
-    """Return the index rows of distinct radiographs with trusted labels, all splits."""
+def rows_of(data: Path, *, conflicts: bool = False) -> list[dict[str, str]]:
+    """Return the index rows of distinct radiographs, all splits.
+
+    Those whose labels a later reading contradicts are left out, unless `conflicts` are wanted.
+    """
     with (data / "index.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     # The native set repeats radiographs of another set.
-    return [r for r in rows if "conflict" not in r["tier"] and r["set"] != "nih_native_1024"]
+    rows = [row for row in rows if row["set"] != "nih_native_1024"]
+    return [row for row in rows if conflicts or "conflict" not in row["tier"]]
 
 
 def choose(

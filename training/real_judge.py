@@ -179,9 +179,8 @@ class School:
         state = judge.fit(lesson, course, folder / "warm.pt")
         lesson.network.load_state_dict(state["best"])
 
-    def teach(self, args: argparse.Namespace) -> None:
+    def teach(self, args: argparse.Namespace, folder: Path) -> None:
         """Train one network, resuming where it stopped."""
-        folder = args.out / args.name
         torch.manual_seed(args.seed)
         network = Network(FINDINGS, SIDED, size=args.size, labelled_sides=False)
         if args.warm_steps:
@@ -193,12 +192,85 @@ class School:
         judge.fit(lesson, course, folder / "judge.pt")
 
 
+class Mean(nn.Module):
+    """The mean answer of several networks, of some findings alone; features lie side by side."""
+
+    def __init__(self, networks: Sequence[Network], findings: Sequence[str]) -> None:
+        """Keep the networks, and where their logits and sides hold the findings."""
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.findings = [FINDINGS.index(name) for name in findings]
+        self.sided = [SIDED.index(name) for name in findings if name in SIDED]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, sides and features as one network does."""
+        outputs = [network(image) for network in self.networks]
+        logits, sides = (torch.stack([o[i] for o in outputs]).mean(0) for i in (0, 1))
+        features = torch.cat([o[2] for o in outputs], dim=1)
+        return logits[:, self.findings], sides[:, self.sided], features
+
+
+def calibration(
+    logits: NDArray[np.float32], targets: NDArray[np.float32], rows: list[Row]
+) -> dict[str, Any]:
+    """Return slope and offset of each logit, n x k, fitted on matched pictures.
+
+    Half of them, weighed by stratum, show the finding: 0 means even odds there. No label says a
+    side, so the logits of sides stay as they are.
+    """
+    weights = Strata([stratum(row) for row in rows], targets).weights(np.ones(len(rows)))
+    lines = [
+        measures.fit_line(logits[:, k], np.nan_to_num(targets[:, k]), weights[:, k])
+        for k in range(logits.shape[1])
+    ]
+    return {"slope": [a for a, _ in lines], "offset": [b for _, b in lines]}
+
+
+def network_of(folder: Path) -> tuple[Network, int]:
+    """Return a trained network of a run folder, and the step that was best on val."""
+    saved = checkpoints.load(folder / "judge.pt")
+    if saved is None:
+        raise SystemExit(f"no judge.pt in {folder}: train first")
+    size = 8 * saved["best"]["place"].shape[-1]
+    network = Network(FINDINGS, SIDED, size=size, labelled_sides=False)
+    network.load_state_dict(saved["best"])
+    return network.eval(), saved["step"]
+
+
+def export(school: School, folders: Sequence[Path], findings: Sequence[str], target: Path) -> None:
+    """Write the mean of the networks of some run folders, calibrated on val, to `target`."""
+    networks, steps = zip(*map(network_of, folders), strict=True)
+    mean = Mean(networks, findings)
+    rows, targets = school.rows["val"], school.targets["val"][:, mean.findings]
+    own = np.flatnonzero(np.isfinite(targets).any(axis=1))
+    logits, _ = judge.read(mean, school.pixels["val"][own])
+    sided = [name for name in findings if name in SIDED]
+    plain = {
+        "slope": np.ones((len(sided), 2)).tolist(),
+        "offset": np.zeros((len(sided), 2)).tolist(),
+    }
+    lines = calibration(logits, targets[own], [rows[i] for i in own])
+    card = {
+        "name": "judge:real",
+        "findings": list(findings),
+        "sided": sided,
+        "size": cohort.SIZE,
+        "licence": "Apache-2.0; trained on NIH ChestX-ray14",
+        "calibration": {"logits": lines, "sides": plain},
+        "figures": {"networks": len(networks), "steps": list(steps)},
+    }
+    judge.export(mean, target / "judge.onnx")
+    write_json(target / "judge.json", card)
+
+
 def main() -> None:
     """Train or export from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder: pictures, checkpoints")
-    parser.add_argument("--name", default="real", help="of the network in the run folder")
+    parser.add_argument(
+        "--name", nargs="+", default=["real"], help="of the network in the run folder; of several"
+    )
     parser.add_argument("--size", type=int, default=160, help="side that it works at, px")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--warm-steps", type=int, default=WARM_STEPS)
@@ -206,10 +278,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=120, help="most for each of the two parts")
     parser.add_argument("--mined", action="store_true", help="warm up on text-mined labels too")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", type=Path, help="write the mean of the named networks here")
+    parser.add_argument("--findings", nargs="+", default=FINDINGS, help="that are exported")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    School(args.data, args.out).teach(args)
+    school, folders = School(args.data, args.out), [args.out / name for name in args.name]
+    if args.export:
+        export(school, folders, args.findings, args.export)
+    else:
+        for folder in folders:
+            school.teach(args, folder)
 
 
 if __name__ == "__main__":
