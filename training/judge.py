@@ -236,7 +236,7 @@ def _bank(folder: Path, split: str) -> Bank:
     return bank
 
 
-def export(network: Network, path: Path) -> None:
+def export(network: nn.Module, path: Path) -> None:
     """Write the network as an ONNX graph of one picture."""
     names = ["logits", "sides", "features"]
     path.parent.mkdir(parents=True, exist_ok=True)

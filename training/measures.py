@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
@@ -123,8 +121,8 @@ def nearest(
 def matched_auc(
     values: Floats,
     positive: NDArray[np.bool_],
-    strata: Sequence[str],
-    patients: Sequence[str],
+    strata: ArrayLike,
+    patients: ArrayLike,
     *,
     rounds: int = 0,
     seed: int = 0,
@@ -147,8 +145,9 @@ def matched_auc(
     if rounds:
         drawn.append(draws(rounds, len(names), seed)[:, member].astype(np.float64))
     weight, above, pairs = np.concatenate(drawn), 0.0, 0.0
-    for stratum in set(strata):
-        own = np.asarray(strata) == stratum
+    groups = np.asarray(strata, str)
+    for stratum in np.unique(groups):
+        own = groups == stratum
         high, low = np.flatnonzero(own & positive), np.flatnonzero(own & ~positive)
         apart = np.sign(values[high][:, None] - values[low][None]) / 2 + 0.5
         above = above + np.einsum("ri,ij,rj->r", weight[:, high], apart, weight[:, low])

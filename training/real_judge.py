@@ -127,9 +127,7 @@ def areas(
     for k, name in enumerate(FINDINGS):
         there = targets[:, k] == 1
         use = there | clean
-        area, _, _ = measures.matched_auc(
-            logits[use, k], there[use], strata[use].tolist(), patients[use].tolist()
-        )
+        area, _, _ = measures.matched_auc(logits[use, k], there[use], strata[use], patients[use])
         found[name] = (area, int(there.sum()))
     return found
 

@@ -69,7 +69,7 @@ def test_a_source_alone_has_a_matched_area_of_one_half():
     positive = rng.random(400) < np.where(source == 1, 0.8, 0.2)
     patients = [str(i) for i in range(400)]
     area, low, high = measures.matched_auc(
-        source.astype(float), positive, source.astype(str).tolist(), patients, rounds=50
+        source.astype(float), positive, source, patients, rounds=50
     )
     assert area == low == high == 0.5
     values = rng.normal(size=400) + positive
@@ -77,7 +77,7 @@ def test_a_source_alone_has_a_matched_area_of_one_half():
     assert area == pytest.approx(roc_auc_score(positive, values))
     assert low < area < high
     assert high - low < 0.15
-    lone = measures.matched_auc(values, positive, source.astype(str).tolist(), patients)
+    lone = measures.matched_auc(values, positive, source, patients)
     assert 0.5 < lone[0] < 1
     assert np.isnan(lone[1])
     assert np.isnan(measures.matched_auc(values[:3], np.ones(3, bool), ["a"] * 3, patients[:3])[0])
