@@ -266,7 +266,7 @@ def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     before = (whole.folder / "predictions.parquet").read_bytes()
     with pytest.raises(RunError, match="another plan"):
         run(source, chosen, whole.folder, models, plan=AuditPlan(findings=PAIR, seeds=(0, 1)))
-    with pytest.raises(RunError, match="another cases"):
+    with pytest.raises(RunError, match="other cases, other pairs"):
         run(source, chosen.head(3), whole.folder, models)
     assert (whole.folder / "predictions.parquet").read_bytes() == before
     assert json.loads((whole.folder / "audit.json").read_text())["plan"]["seeds"] == [0]
@@ -405,7 +405,7 @@ def test_a_radiograph_that_is_unreadable_once_is_mended(source, chosen, tmp_path
 @pytest.mark.slow
 def test_an_exchanged_model_is_noticed(source, chosen, whole):
     models = {"honest": Ruler(0.3), "cheat": Ruler(0.8)}
-    with pytest.raises(RunError, match="another classifiers"):
+    with pytest.raises(RunError, match="an audit with other classifiers"):
         run(source, chosen, whole.folder, models)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from roentmod.classifiers.checks import check_finite, check_images, check_shape
 from roentmod.classifiers.heads import Head, Labels, map_heads
 from roentmod.errors import ClassifierError, RoentModError
 from roentmod.interfaces import Loaded
+from roentmod.store import file_sha256
 
 __all__ = ["Adapter", "Described", "Forward", "Origin"]
 
@@ -64,6 +66,19 @@ class Origin:
     source: str
     sha256: str | None = None
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of_file(cls, kind: str, path: Path, others: Sequence[Path] = ()) -> Origin:
+        """Return the origin of a model in the file `path`, and `others` below its folder."""
+        names = {file.relative_to(path.parent).as_posix(): file for file in (path, *others)}
+        hashes = {name: file_sha256(file) for name, file in names.items()}
+        return cls(kind, path.name, hashes[path.name], {"weights": hashes} if others else {})
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of all files that the model is known to consist of, by name."""
+        weights = self.facts.get("weights") or {self.source: self.sha256}
+        return {k: v for k, v in (weights | self.facts.get("files", {})).items() if v}
 
 
 class Adapter(Loaded):
@@ -145,6 +160,7 @@ class Adapter(Loaded):
             "mean": list(card.mean),
             "std": list(card.std),
             "outputs": answers,
+            **({"output": card.output} if card.output else {}),
             "findings": list(self.findings),
             "heads": [dataclasses.asdict(head) for head in self.heads],
             **self._origin.facts,

@@ -9,7 +9,7 @@ weights of the same kind. None downloads anything: weights must be there.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.judge import Judge
 from roentmod.errors import ClassifierError, MissingDependencyError, WeightsError
 from roentmod.interfaces import Loaded, anchored
+from roentmod.store import file_sha256
 
 __all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
 
@@ -50,8 +51,15 @@ class Extractor(Protocol):
 class _Torch(Loaded):
     """An extractor made of a function from n x 1 x size x size tensors to n x d x h x w."""
 
-    def __init__(self, name: str, size: int, run: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, name: str, size: int, run: Callable[[Any], Any], files: Iterable[Path] = ()
+    ) -> None:
         self.name, self.size, self._run = name, size, run
+        self._files = {file.name: file_sha256(file) for file in files}
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and hashes of files, for provenance."""
+        return {"name": self.name, "files": self._files}
 
     def grid(self, images: Array) -> Array:
         """Return features, n x h x w x d, of images, n x size x size float32 in [0, 1].
@@ -133,7 +141,7 @@ def _inception(source: str) -> Extractor:
         model((batch.expand(-1, 3, -1, -1) * 255).round().to(torch.uint8))
         return seen[-1]
 
-    return _Torch("inception", 299, run)
+    return _Torch("inception", 299, run, [path])
 
 
 def _xrv(source: str) -> Extractor:
@@ -146,7 +154,9 @@ def _xrv(source: str) -> Extractor:
             f"TorchXRayVision's weights '{source or _XRV}' must be loaded; that gave: {error}. "
             f"Use one of {', '.join(getattr(library.models, 'model_urls', {}))}."
         ) from error
-    return _Torch("xrv", 224, lambda batch: model.features((batch * 2 - 1) * 1024))
+    local = getattr(model, "weights_filename_local", None)
+    files = [Path(local)] if local else []
+    return _Torch("xrv", 224, lambda batch: model.features((batch * 2 - 1) * 1024), files)
 
 
 def _rad_dino(source: str) -> Extractor:
@@ -171,7 +181,7 @@ def _rad_dino(source: str) -> Extractor:
         tokens = model(pixel_values=pixels).last_hidden_state[:, 1:]
         return tokens.reshape(len(batch), side, side, -1).permute(0, 3, 1, 2)
 
-    return _Torch("rad-dino", side * patch, run)
+    return _Torch("rad-dino", side * patch, run, sorted(Path(name).glob("*.[js]*")))
 
 
 EXTRACTORS: dict[str, Callable[[str], Extractor]] = {

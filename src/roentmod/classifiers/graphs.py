@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod._optional import open_session
+from roentmod._optional import open_session, require
 from roentmod.errors import ClassifierError, RoentModError, WeightsError
 
-__all__ = ["Graph", "existing", "in_fixed_batches", "opened"]
+__all__ = ["Graph", "existing", "in_fixed_batches", "opened", "tensor_files"]
 
 Array = NDArray[np.float32]
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -25,6 +25,7 @@ class Graph:
         size: side the graph demands, None where it takes any.
         channels: number it demands, None where it takes any.
         width: numbers it answers per image, None where the graph does not say.
+        tensor_files: further files that it consists of.
     """
 
     def __init__(self, path: Path, *, output: str | None = None) -> None:
@@ -35,6 +36,7 @@ class Graph:
             ClassifierError: its inputs or outputs are not those of a classifier of pictures.
             MissingDependencyError: ONNX Runtime is not installed.
         """
+        self.tensor_files = tensor_files(path)
         self._session = opened(path)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _FLOATS:
@@ -122,4 +124,52 @@ def opened(path: Path) -> Any:
     except RoentModError:
         raise
     except Exception as error:  # the runtime's own exceptions share no public base
-        raise WeightsError(f"{path.name} cannot be opened: {error}. Export it again.") from error
+        raise _unopened(path, error) from error
+
+
+def tensor_files(path: Path) -> list[Path]:
+    """Return the files in which the ONNX file `path` keeps tensors (external data), sorted.
+
+    Raises:
+        WeightsError: the file is missing or damaged; or one of these is missing, or elsewhere.
+    """
+    content = existing(path).read_bytes()
+    # The key under which a tensor names its file; most graphs have none, and are not parsed.
+    if b"location" not in content:
+        return []
+    try:
+        names = set(_locations(require("onnx").load_model_from_string(content)))
+    except RoentModError:
+        raise
+    except Exception as error:  # protobuf's exceptions share no public base
+        raise _unopened(path, error) from error
+    folder = path.absolute().parent
+    # A hub's cache holds links: what they lead to stays within the model's own part of the cache.
+    cached = folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--")
+    root = (folder.parents[1] if cached else folder).resolve()
+    files = []
+    for name in sorted(names):
+        place, file = PureWindowsPath(name), folder / name
+        plain = not place.anchor and ".." not in place.parts
+        if not (plain and file.is_file() and file.resolve().is_relative_to(root)):
+            raise WeightsError(
+                f"{path.name} keeps tensors in '{name[:80]}', which must be a file in its folder. "
+                "Put it there, or export the model again, to one file."
+            )
+        files.append(path.parent / name)
+    return files
+
+
+def _locations(message: Any) -> Iterator[str]:
+    """Yield the file of every tensor in a message, wherever it stands in it, that has one."""
+    if message.DESCRIPTOR.name == "TensorProto" and message.data_location == message.EXTERNAL:
+        yield next((e.value for e in message.external_data if e.key == "location"), "")
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for one in [value] if hasattr(value, "DESCRIPTOR") else value:
+                yield from _locations(one)
+
+
+def _unopened(path: Path, error: Exception) -> WeightsError:
+    text = " ".join(str(error).split())[:300]
+    return WeightsError(f"{path.name} cannot be opened: {text}. Export it again.")

@@ -26,6 +26,8 @@ __all__ = ["clip", "declared_input", "image_classifier", "vision_tower"]
 
 Array = NDArray[np.float32]
 _WEIGHTS = ("*.safetensors", "*.bin")
+# Configuration, processor, tokenizer.
+_WORDS = ("*.json", "*.txt", "*.model")
 # Files that should declare what is missing, for messages.
 _WHERE = "config.json, preprocessor_config.json"
 
@@ -259,9 +261,16 @@ def _origin(kind: str, source: str, model: Any, **facts: Any) -> Origin:
         "transformers": transformers.__version__,
     }
     folder = Path(source)
-    files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
-    if len(files) > 1:
-        facts["weights"] = {file.name: file_sha256(file) for file in files}
+    weights, words = (_hashes(folder, patterns) for patterns in (_WEIGHTS, _WORDS))
+    if len(weights) > 1:
+        facts["weights"] = weights
     if folder.is_dir():
         source = folder.resolve().name
-    return Origin(kind, source, file_sha256(files[0]) if len(files) == 1 else None, facts)
+        facts["files"] = words
+    digest = next(iter(weights.values())) if len(weights) == 1 else None
+    return Origin(kind, source, digest, facts)
+
+
+def _hashes(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
+    files = {file for pattern in patterns for file in folder.glob(pattern)}
+    return {file.name: file_sha256(file) for file in sorted(files)}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from roentmod._optional import open_session, require
 from roentmod.classifiers.checks import check_images
-from roentmod.classifiers.graphs import opened
+from roentmod.classifiers.graphs import opened, tensor_files
 from roentmod.classifiers.heads import Head
 from roentmod.errors import WeightsError
 from roentmod.interfaces import Loaded
@@ -67,8 +67,9 @@ class Judge(Loaded):
                 "wrong. Export the judge again."
             ) from error
         self.heads: tuple[Head, ...] = tuple(Head(f, f, "read") for f in self.findings)
-        self._session = _open(folder / "judge.onnx")
         self._weights = folder / "judge.onnx"
+        self._files = [folder / "judge.json", *tensor_files(self._weights)]
+        self._session = _open(self._weights)
         # The bundled one is wherever the package is.
         bundled = folder == WEIGHTS.parent
         self.remember(Judge.load, None if bundled else folder.absolute())
@@ -148,6 +149,7 @@ class Judge(Loaded):
             "kind": "judge",
             "source": self._weights.name,
             "sha256": file_sha256(self._weights),
+            "files": {file.name: file_sha256(file) for file in self._files},
             "size": self.size,
             "input_range": [0.0, 1.0],
             "channels": 1,

@@ -16,7 +16,6 @@ from roentmod.classifiers.heads import Labels
 from roentmod.classifiers.judge import Judge
 from roentmod.errors import ClassifierError
 from roentmod.interfaces import Classifier, anchored
-from roentmod.store import file_sha256
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -223,8 +222,10 @@ class _Order:
     def adapter(self, card: Card, forward: Forward, origin: Origin, **options: Any) -> Adapter:
         return Adapter(card, forward, origin, labels=self.labels, **(options or self.options))
 
-    def of_file(self, card: Card, forward: Forward, kind: str) -> Adapter:
-        return self.adapter(card, forward, Origin(kind, self.path.name, file_sha256(self.path)))
+    def of_file(
+        self, card: Card, forward: Forward, kind: str, others: Sequence[Path] = ()
+    ) -> Adapter:
+        return self.adapter(card, forward, Origin.of_file(kind, self.path, others))
 
     def nothing_declared(self, kind: str, *, labels: bool = False) -> None:
         """Refuse words of a card; and labels, unless they may be given."""
@@ -292,7 +293,7 @@ def _onnx(order: _Order) -> Described:
             f"Each head has one label; {name} has {graph.width} heads and {len(card.labels)} "
             "labels. Correct the sidecar or the option."
         )
-    return order.of_file(card, graph, "onnx")
+    return order.of_file(card, graph, "onnx", graph.tensor_files)
 
 
 def _program(kind: Literal["torchscript", "export"]) -> Build:
@@ -309,13 +310,14 @@ def _program(kind: Literal["torchscript", "export"]) -> Build:
 
 
 def _python(order: _Order) -> Described:
-    from roentmod.classifiers.programs import function, pick
+    from roentmod.classifiers.programs import function, pick, python_origin
 
     name = order.rest
     call = function(name)
     words = {"name": name, "check_outputs": True, **getattr(call, "card", {}), **order.declared}
     card = make_card(words, where=f"the attribute 'card' of {name}")
-    return order.adapter(card, lambda batch: pick(call(batch), card.output), Origin("python", name))
+    origin = python_origin(name)
+    return order.adapter(card, lambda batch: pick(call(batch), card.output), origin)
 
 
 def _http(order: _Order) -> Described:

@@ -22,7 +22,7 @@ from roentmod.classifiers.card import Card, json_object, make_card, sidecar
 from roentmod.classifiers.checks import as_array, check_finite, check_images
 from roentmod.classifiers.graphs import Graph
 from roentmod.classifiers.heads import Labels
-from roentmod.classifiers.programs import function
+from roentmod.classifiers.programs import function, python_origin
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.interfaces import Loaded
 from roentmod.store import atomic, file_sha256, write_json
@@ -117,12 +117,12 @@ def load_embedder(
         fixed = {"size": graph.size, "channels": graph.channels}
         words = {k: v for k, v in fixed.items() if v is not None} | words
         card, forward = _card(words, spec), graph
-        origin = Origin("onnx", path.name, file_sha256(path))
+        origin = Origin.of_file("onnx", path, graph.tensor_files)
         recipe["spec"] = f"onnx:{path.absolute()}"
     elif kind == "python":
         forward = function(rest)
         words = {**getattr(forward, "card", {}), **words}
-        card, origin = _card(words, spec), Origin("python", rest)
+        card, origin = _card(words, spec), python_origin(rest)
     else:
         raise ClassifierError(f"An embedder is {FORMS}; got '{spec}'.")
     made = Embedder(card, forward, origin, recipe=recipe, batch_size=batch_size)
@@ -171,6 +171,7 @@ def fit_probe(
         "labels": list(labels),
         "embedder": embedder.recipe,
         "embedder_sha256": embedder.origin.sha256,
+        "embedder_files": embedder.origin.hashes,
         "fit": {"n": len(images), "positive": counts, "c": c, "scikit_learn": learn.__version__},
     }
     write_json(target / "probe.json", card)
@@ -200,12 +201,7 @@ def load_probe(
                 f"The probe {root.name} was fitted on an embedder made in Python. Give embedder=."
             )
         embedder = load_embedder(**recipe)
-    wanted = stated.get("embedder_sha256")
-    if wanted is not None and embedder.origin.sha256 != wanted:
-        raise WeightsError(
-            f"A probe must run on the embedder it was fitted on, SHA-256 {wanted[:12]}; "
-            f"{embedder.origin.source} has {str(embedder.origin.sha256)[:12]}. Fit it again."
-        )
+    _check_embedder(embedder.origin, stated)
     made = embedder
 
     def forward(batch: Array) -> NDArray[np.float64]:
@@ -220,13 +216,31 @@ def load_probe(
 
     base = {k: getattr(made.card, k) for k in ("size", "range", "channels", "mean", "std")}
     card = Card(labels=names, name=root.name, **base)
-    facts = {"embedder": {"kind": made.origin.kind, "source": made.origin.source, "sha256": wanted}}
-    origin = Origin(
-        "probe", root.name, file_sha256(root / "probe.npz"), {**facts, "fit": stated.get("fit")}
-    )
+    below = made.origin
+    sources = {"kind": below.kind, "source": below.source, "sha256": stated.get("embedder_sha256")}
+    facts = {"embedder": {**sources, "files": below.hashes}, "fit": stated.get("fit")}
+    origin = Origin("probe", root.name, file_sha256(root / "probe.npz"), facts)
     probe = Adapter(card, forward, origin, labels=labels)
     probe.remember(load_probe, root.absolute(), labels=labels, embedder=embedder)
     return probe
+
+
+def _check_embedder(origin: Origin, stated: Mapping[str, Any]) -> None:
+    """Refuse another embedder than the probe was fitted on; code may change, files may not.
+
+    Raises:
+        WeightsError: a file of it has another hash.
+    """
+    wanted: set[str | None] = set((stated.get("embedder_files") or {}).values())
+    got: set[str | None] = set(origin.hashes.values())
+    if not wanted or origin.kind == "python":
+        wanted, got = {stated.get("embedder_sha256")}, {origin.sha256}
+    if wanted != got and wanted != {None}:
+        shown = (", ".join(sorted(str(one)[:12] for one in hashes)) for hashes in (wanted, got))
+        raise WeightsError(
+            f"A probe must run on the embedder it was fitted on, SHA-256 {next(shown)}; "
+            f"{origin.source} has {next(shown)}. Fit it again."
+        )
 
 
 def _card(words: Mapping[str, Any], spec: str) -> Card:

@@ -1,10 +1,8 @@
-"""Classifiers as torch programs in one file (TorchScript, torch.export), and as Python functions.
-
-None of them is a pickle of Python objects: a state dict or a pickled model is refused.
-"""
+"""Classifiers as torch programs (TorchScript, torch.export), and as Python functions."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -14,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod.classifiers.adapter import Origin
 from roentmod.classifiers.graphs import existing, in_fixed_batches
 from roentmod.errors import ClassifierError, WeightsError
+from roentmod.store import file_sha256
 
-__all__ = ["exported", "function", "in_torch", "pick", "torchscript"]
+__all__ = ["exported", "function", "in_torch", "pick", "python_origin", "torchscript"]
 
 Array = NDArray[np.float32]
 
@@ -95,6 +95,13 @@ def function(name: str) -> Callable[[Array], Any]:
             f"A Python classifier must be callable; '{name}' is {type(target).__name__}."
         )
     return target
+
+
+def python_origin(name: str) -> Origin:
+    """Return the origin of an imported ``package.module:function``, with its module's hash."""
+    file = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
+    files = {Path(file).name: file_sha256(file)} if file else {}
+    return Origin("python", name, None, {"files": files})
 
 
 def in_torch(run: Callable[[Any], Any], device: str) -> Callable[[Array], Any]:

@@ -17,6 +17,8 @@ from roentmod.store import write_json
 __all__ = ["check_folder", "made_with", "now", "read_record", "write_record"]
 
 _KEPT = ("started", "finished", "seconds")
+# What a model says of itself since later versions: its answer to one picture, hashes of its files.
+_YOUNG = ("fingerprint", "files")
 
 
 def now() -> str:
@@ -67,14 +69,14 @@ def check_folder(
     record = read_record(path)
     if record:
         other = [
-            key
+            f"{'other' if key.endswith('s') else 'another'} {key}"
             for key, value in identity.items()
             if key not in free and not _same(record.get(key), value)
         ]
         if other:
             raise RunError(
-                f"{folder} holds {article} with another {', '.join(other)}. Give it back, or name "
-                "another folder."
+                f"{folder} holds {article} with {', '.join(other)}. Give it back, or name another "
+                "folder."
             )
     return record
 
@@ -101,9 +103,9 @@ def write_record(
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Compare two parts of a record; a fingerprint that is missing on either side fits any."""
+    """Compare two parts of a record; what older ones lack fits any where a side has none."""
     if isinstance(old, dict) and isinstance(new, dict):
-        unknown = old.get("fingerprint") is None or new.get("fingerprint") is None
-        keys = {*old, *new} - ({"fingerprint"} if unknown else set())
+        unknown = {key for key in _YOUNG if old.get(key) is None or new.get(key) is None}
+        keys = {*old, *new} - unknown
         return all(key in old and key in new and _same(old[key], new[key]) for key in keys)
     return bool(old == new)

@@ -171,10 +171,14 @@ def _part(stage: str, subject: Subject) -> Part:
     return Part(canonical_hash([stage, depends])[:32], (stage, subject))
 
 
+# What a judge or extractor says of the weights it has.
+_NAMED = ("source", "sha256", "weights", "files")
+
+
 def _described(reader: Any) -> dict[str, Any]:
     """Return what identifies a judge or extractor."""
     facts = described(reader)
-    kept: Row = {key: facts[key] for key in ("source", "sha256") if key in facts}
+    kept: Row = {key: facts[key] for key in _NAMED if key in facts}
     name = str(getattr(reader, "name", type(reader).__name__))
     return {"name": name, "size": int(reader.size), **kept}
 
