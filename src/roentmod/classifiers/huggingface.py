@@ -1,8 +1,9 @@
 """Hugging Face models: image classifiers, CLIP-type zero-shot models, vision towers.
 
-Only size and numbers of an image processor are used (`rescale`, mean, standard deviation).
-Its centre crop is not: pictures come padded to a square, and are resized to the cropped size whole,
-so that lung apices and bases stay in the picture.
+Only size and numbers of an image processor are used (`rescale`, mean, standard deviation), and what
+they make of a probe picture is compared with what the processor itself makes of it.
+Its centre crop is not used: pictures come padded to a square, and are resized to the cropped size
+whole, so that lung apices and bases stay in the picture.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from roentmod.classifiers.adapter import Adapter, Origin
 from roentmod.classifiers.card import Card, make_card
@@ -28,6 +30,16 @@ Array = NDArray[np.float32]
 _WEIGHTS = ("*.safetensors", "*.bin")
 # Configuration, processor, tokenizer.
 _WORDS = ("*.json", "*.txt", "*.model")
+# Side of a square that no processor is made for: one that keeps it says no size.
+_PROBE = 517
+# Difference of pixels that is rounding.
+_CLOSE = 1e-4
+# Settings of a processor that are understood, or do nothing to square grey pictures.
+_SETTINGS = {
+    *("image_processor_type", "do_resize", "size", "resample", "do_center_crop", "crop_size"),
+    *("do_rescale", "rescale_factor", "rescale_offset", "do_normalize", "image_mean", "image_std"),
+    *("include_top", "crop_pct", "do_convert_rgb", "do_reduce_labels", "default_to_square"),
+}
 # Files that should declare what is missing, for messages.
 _WHERE = "config.json, preprocessor_config.json"
 
@@ -53,7 +65,10 @@ def image_classifier(
     model, source = _load("AutoModelForImageClassification", name, revision)
     config = model.config
     names = [config.id2label[i] for i in sorted(config.id2label)]
-    words = declared_input(name, revision, config) | {"labels": names, "outputs": "logits"}
+    words = declared_input(name, revision, config, declared) | {
+        "labels": names,
+        "outputs": "logits",
+    }
     if "activation" not in declared:
         words["activation"] = _activation(config, len(names))
     card = make_card(words | dict(declared), where=_WHERE)
@@ -110,7 +125,10 @@ def clip(
             f"Each label needs a positive and a negative prompt; {', '.join(lacking)} has none. "
             "Give prompts={label: (positive, negative)}."
         )
-    words = declared_input(name, revision, model.config) | {"labels": wanted, "outputs": "logits"}
+    words = declared_input(name, revision, model.config, declared) | {
+        "labels": wanted,
+        "outputs": "logits",
+    }
     card = make_card(words | dict(declared), where=_WHERE)
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     used = {label: tuple(pairs[label]) for label in wanted}
@@ -131,7 +149,7 @@ def vision_tower(
         ClassifierError: it does not declare size or range.
     """
     model, source = _load("AutoModel", name, revision, spare="pooler.")
-    words = declared_input(name, revision, model.config)
+    words = declared_input(name, revision, model.config, declared)
     words |= {"labels": ["embedding"], "outputs": "logits"}
     card = make_card(words | dict(declared), where=_WHERE)
 
@@ -217,39 +235,115 @@ def _activation(config: Any, labels: int) -> str:
     )
 
 
-def declared_input(name: str, revision: str | None, config: Any) -> dict[str, Any]:
-    """Return size, range, channels, mean and std as processor and configuration say."""
+def declared_input(
+    name: str, revision: str | None, config: Any, declared: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return size, range, channels, mean and std as processor and configuration say.
+
+    Where all of these are `declared`, the processor is not looked at.
+
+    Raises:
+        ClassifierError: the processor does more with numbers than these words say.
+    """
     if timm := getattr(config, "pretrained_cfg", None):
         channels, side, _ = timm["input_size"]
         words = {word: timm.get(word, ()) for word in ("mean", "std")}
         return {**words, "size": side, "channels": channels, "range": (0, 1)}
-    words = _processor(name, revision)
     vision = getattr(config, "vision_config", config)
-    channels = getattr(vision, "num_channels", None) or len(words.get("mean") or [0] * 3)
+    channels = getattr(vision, "num_channels", None)
+    known = {"size", "range", "mean", "std"} <= set(declared or {})
+    words = {} if known else _processor(name, revision, channels)
+    channels = channels or len(words.get("mean") or [0] * 3)
     size = words.pop("size", None) or getattr(vision, "image_size", None)
     side = size[0] if isinstance(size, list | tuple) else size
     return {**words, "size": side, "channels": channels}
 
 
-def _processor(name: str, revision: str | None) -> dict[str, Any]:
+def _processor(name: str, revision: str | None, channels: int | None) -> dict[str, Any]:
+    """Return size, range, mean and std of an image processor, {} where there is none.
+
+    Raises:
+        ClassifierError: the processor itself makes something else of a picture.
+    """
+    from transformers import AutoImageProcessor
     from transformers.image_processing_utils import BaseImageProcessor
 
     try:
-        settings, _ = BaseImageProcessor.get_image_processor_dict(name, revision=revision)
+        BaseImageProcessor.get_image_processor_dict(name, revision=revision)
     except (OSError, ValueError):
         return {}
-    settings = settings.get("image_processor", settings)
-    scale = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1
+    try:
+        real = AutoImageProcessor.from_pretrained(name, revision=revision, trust_remote_code=False)
+        grey = _pixels(real, np.full((_PROBE, _PROBE), 128, np.uint8), channels)
+        if np.ptp(grey, axis=(1, 2)).max() > _CLOSE:
+            raise ValueError(f"{type(real).__name__} adds a border.")
+        side = grey.shape[-1]
+        words: dict[str, Any] = _numbers(real) | {"size": None if side == _PROBE else side}
+        _compare(real, words, channels)
+    # A processor of any make, with settings of any kind.
+    except Exception as error:
+        text = " ".join(str(error).split())[:240]
+        raise ClassifierError(
+            f"An image processor must scale and shift grey levels, and no more; that of "
+            f"{Path(name).name} gave: {text} Give size=, input_range=, mean= and std=, if the "
+            "model takes such pictures."
+        ) from error
+    return words
+
+
+def _numbers(real: Any) -> dict[str, Any]:
+    """Return range, mean and std as the settings of a processor say."""
+    scale = real.rescale_factor if real.do_rescale else 1
     # 255 x 1/255 in double is 1 within rounding; the range is meant to be exactly that.
     top = round(255 * float(scale), 6)
-    words: dict[str, Any] = {"range": (0, top)}
-    if settings.get("do_normalize", True) and "image_mean" in settings:
-        words |= {"mean": settings["image_mean"], "std": settings["image_std"]}
-    cropped = settings.get("crop_size") if settings.get("do_center_crop") else None
-    size = cropped or settings.get("size")
-    if isinstance(size, Mapping):
-        size = size.get("height", size.get("shortest_edge"))
-    return words | {"size": size}
+    low = -1 if real.do_rescale and getattr(real, "rescale_offset", False) else 0
+    words: dict[str, Any] = {"range": (low, top + low)}
+    normal = bool(getattr(real, "do_normalize", False))
+    # EfficientNet's: divided by the deviation once more.
+    times = normal + bool(getattr(real, "include_top", False))
+    if times:
+        std = [float(value) ** times for value in np.atleast_1d(real.image_std)]
+        mean = list(np.atleast_1d(real.image_mean).tolist()) if normal else [0.0] * len(std)
+        words |= {"mean": mean, "std": std}
+    return words
+
+
+def _pixels(real: Any, levels: NDArray[np.uint8], channels: int | None, **options: Any) -> Array:
+    """Return what a processor makes of one square grey picture, channels x h x w.
+
+    Raises:
+        ValueError: no square of pixels.
+    """
+    grey = Image.fromarray(levels)
+    colour = grey if channels == 1 else grey.convert("RGB")
+    answer = real(colour, return_tensors="np", **options)
+    pixels: Array = np.asarray(answer["pixel_values"], np.float32)
+    if pixels.ndim != 4 or len(pixels) != 1 or pixels.shape[2] != pixels.shape[3]:
+        raise ValueError(f"{type(real).__name__} makes {'x'.join(map(str, pixels.shape))} of it.")
+    return np.ascontiguousarray(pixels[0])
+
+
+def _compare(real: Any, words: Mapping[str, Any], channels: int | None) -> None:
+    """Compare what a card of these words makes of a probe picture with the processor's.
+
+    Raises:
+        ValueError: they differ.
+    """
+    side = words["size"] or 32
+    levels = np.random.default_rng(0).integers(0, 256, (side, side)).astype(np.uint8)
+    theirs = _pixels(real, levels, channels, do_resize=False, do_center_crop=False)
+    count = channels or len(words.get("mean", "rgb"))
+    card = make_card(
+        {"labels": ["probe"], "outputs": "logits", **words, "size": side, "channels": count},
+        where=_WHERE,
+    )
+    ours = card.prepare(levels[None] / np.float32(255))[0]
+    if theirs.shape != ours.shape or not np.allclose(theirs, ours, rtol=_CLOSE, atol=_CLOSE):
+        extra = sorted(set(real.to_dict()) - _SETTINGS)
+        raise ValueError(
+            f"pixels of {type(real).__name__} that differ from what its settings of scale, mean "
+            f"and standard deviation make of a probe picture; others are {', '.join(extra)}."
+        )
 
 
 def _origin(kind: str, source: str, model: Any, **facts: Any) -> Origin:
