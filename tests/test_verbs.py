@@ -1,13 +1,15 @@
 """The verbs in a script: the same shape for all, and results that open again."""
 
 import inspect
+import itertools
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 import roentmod as rm
-from roentmod.errors import AuditError, RunError
+from roentmod.errors import AuditError, RoentModError, RunError
 
 VERBS = ("audit", "augment", "edit", "plant", "retrain", "study", "validate")
 
@@ -68,3 +70,41 @@ def test_an_edit_of_a_file(tmp_path):
     result = rm.edit(tmp_path / "one.png", add="mass", editor="painter", out=tmp_path / "out")
     assert list(result.items["status"]) == ["ok"]
     assert len(rm.open(tmp_path / "out").items) == 1
+
+
+def _edit(folder):
+    rm.write(rm.phantom(3).radiograph, folder.parent / "one.png", provenance=None)
+    return rm.edit(folder.parent / "one.png", add="mass", editor="painter", out=folder)
+
+
+def _plant(folder):
+    return rm.plant("phantoms:2:200", findings=["Edema"], out=folder, prevalence=0.9)
+
+
+def _augment(folder):
+    return rm.augment(
+        "phantoms:1:200", findings="Edema", editor="painter", gate_logit=None, out=folder
+    )
+
+
+@pytest.mark.parametrize("verb", [_edit, _plant, _augment])
+def test_a_damaged_folder_is_mended_or_one_line(verb, tmp_path):
+    whole, copy = tmp_path / "whole", tmp_path / "copy"
+    shown = repr(verb(whole)).replace("whole", "copy")
+    files = [p.relative_to(whole) for p in whole.rglob("*") if p.is_file() and p.suffix != ".png"]
+    messages = []
+    for file, damage in itertools.product(files, (None, b"", b"[]", b"\xff{", 0.5)):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(whole, copy)
+        (copy / file).unlink()
+        if isinstance(damage, float):
+            damage = (whole / file).read_bytes()[: int(damage * (whole / file).stat().st_size)]
+        if damage is not None:
+            (copy / file).write_bytes(damage)
+        for attempt in (lambda: rm.open(copy), lambda: verb(copy)):
+            try:
+                assert repr(attempt()) == shown
+            except RoentModError as error:
+                messages.append(str(error))
+    assert messages
+    assert all(map(str.isprintable, messages))

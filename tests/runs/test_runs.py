@@ -87,6 +87,15 @@ def test_what_failed_spares_the_others_and_is_tried_again(tmp_path, kind):
     assert all_of(tmp_path / "run") == all_of(tmp_path / "clean")
 
 
+@pytest.mark.parametrize("kind", ["unreadable", "bug", "panic"])
+def test_what_fails_in_a_batch_spares_the_others(tmp_path, kind):
+    (tmp_path / "bad2").write_text(kind)
+    job = Squares(4, note=tmp_path / "note")
+    job.at_once = 4
+    run(job, tmp_path / "run")
+    assert pd.read_csv(tmp_path / "run" / "items.csv")["part"].tolist() == ["n2"]
+
+
 def test_a_part_whose_file_is_gone_is_made_again(tmp_path, whole):
     run(Squares(), tmp_path / "run")
     (tmp_path / "run" / "files" / "n3.txt").unlink()

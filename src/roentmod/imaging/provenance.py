@@ -12,16 +12,32 @@ from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from xml.sax.saxutils import escape
 
 import roentmod
 from roentmod.edits import Edit
 from roentmod.radiograph import Radiograph
 
-__all__ = ["STATEMENT", "as_json", "describe", "own", "summary", "title", "without_source"]
+__all__ = ["STATEMENT", "as_json", "describe", "own", "summary", "title", "without_source", "xmp"]
 
 STATEMENT = "Synthetic image made by RoentMod. Not for clinical use."
 _LIBRARIES = ("numpy", "torch", "diffusers", "transformers", "pydicom", "pillow")
 _PARAMETERS = ("strength", "guidance_scale", "seed", "composite")
+_VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+_XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about=""
+    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+    xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    Iptc4xmpExt:DigitalSourceType="{kind}" xmp:CreatorTool="{tool}">
+   <dc:title><rdf:Alt><rdf:li xml:lang="x-default">{title}</rdf:li></rdf:Alt></dc:title>
+   <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{statement}</rdf:li></rdf:Alt>
+   </dc:description>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="r"?>"""
 _CHANGING = ("seconds", "timings", "peak_mb")
 
 
@@ -36,6 +52,7 @@ def describe(baseline: Radiograph, edit: Edit, facts: Mapping[str, Any]) -> dict
     return {
         "synthetic": "YES",
         "statement": STATEMENT,
+        "digital_source_type": _source_type(facts.get("editor") == "painter", baseline.synthetic),
         "baseline_id": baseline.id,
         "source": baseline.source,
         "edit_id": edit.id,
@@ -53,11 +70,34 @@ def own(radiograph: Radiograph) -> dict[str, Any] | None:
     return {
         "synthetic": "YES",
         "statement": STATEMENT,
+        # An array was drawn, as phantoms are; a file may be anyone's composite.
+        "digital_source_type": _source_type(True, not radiograph.origin),
         "baseline_id": radiograph.id,
         "source": radiograph.source,
         "arm": "baseline",
         "versions": {"roentmod": roentmod.__version__},
     }
+
+
+def _source_type(drawn: bool, whole: bool) -> str:
+    """Return IPTC's word for a picture: drawn or by a trained network, whole or in part."""
+    if drawn:
+        return "algorithmicMedia" if whole else "compositeSynthetic"
+    return "trainedAlgorithmicMedia" if whole else "compositeWithTrainedAlgorithmicMedia"
+
+
+def xmp(facts: Mapping[str, Any]) -> str:
+    """Return what facts say in XMP, for programs that look for marks of synthetic pictures.
+
+    The property is IPTC's DigitalSourceType (Photo Metadata Standard 2025.1, IPTC Extension).
+    """
+    kind = facts.get("digital_source_type", "compositeWithTrainedAlgorithmicMedia")
+    return _XMP.format(
+        kind=f"{_VOCABULARY}{kind}",
+        tool=f"RoentMod {roentmod.__version__}",
+        title=escape(title(facts)),
+        statement=escape(str(facts.get("statement", STATEMENT))),
+    )
 
 
 def without_source(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,9 @@ class Plan(BaseModel):
         error: raised, in one line, where values cannot be used.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
+    )
     error: ClassVar[type[RoentModError]] = RoentModError
 
     @model_validator(mode="wrap")

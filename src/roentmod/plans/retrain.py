@@ -83,7 +83,7 @@ class RetrainPlan(Plan):
         "unknown", "State of an unmentioned finding."
     )
     steps: int = parameter(2000, "Optimiser steps of every training.", ge=1)
-    batch: int = parameter(16, "Pictures per step, over all processes.", ge=2)
+    batch: int = parameter(16, "Pictures per step, over all processes.", ge=2, le=65_536)
     learning_rate: float = parameter(1e-3, "The highest.", gt=0, le=1)
     weight_decay: float = parameter(0.01, "Of AdamW.", ge=0, le=1)
     warmup: float = parameter(0.1, "Share of steps in which the learning rate rises.", ge=0, lt=1)

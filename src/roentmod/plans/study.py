@@ -167,8 +167,8 @@ class StudyPlan(Plan):
         if not isinstance(values, Mapping) or "findings" not in values:
             return values
         findings, pairs = values["findings"], values.get("pairs") or ()
-        editor = values.get("editor")
-        point = {n: editor[n] for n in Operating.model_fields if n in editor} if editor else {}
+        editor = _mapping(values.get("editor"))
+        point = {n: editor[n] for n in Operating.model_fields if n in editor}
         common = {
             "plant": {"findings": findings, "pairs": _apart(pairs)},
             "validate": point | {"findings": findings},
@@ -230,8 +230,9 @@ def _merged(name: str, values: Any, common: Mapping[str, Any]) -> Any:
     if not isinstance(values, Mapping):
         return values
     # Older files say a validation's options apart.
-    values = {**values, **values.get("options", {})} if name == "validate" else dict(values)
-    values.pop("options" if name == "validate" else "", None)
+    values = dict(values)
+    if name == "validate" and isinstance(values.get("options"), Mapping):
+        values |= values.pop("options")
     for word in _COMMON:
         if word in values:
             raise StudyError(
@@ -240,13 +241,18 @@ def _merged(name: str, values: Any, common: Mapping[str, Any]) -> Any:
     return {**common, **values}
 
 
-def _apart(pairs: Any) -> list[Any]:
+def _mapping(values: Any) -> Mapping[str, Any]:
+    """Return a mapping as it is, and nothing of what is none: its own field refuses that."""
+    return values if isinstance(values, Mapping) else {}
+
+
+def _apart(pairs: Any) -> Any:
     """Return each pair once, in its first direction, whatever its findings are called."""
     kept: dict[Any, Any] = {}
-    for pair in pairs:
-        try:
-            key = frozenset(finding(name).name for name in pair)
-        except RoentModError:
-            key = frozenset(map(str, pair))
-        kept.setdefault(key, pair)
+    try:
+        for pair in pairs:
+            kept.setdefault(frozenset(finding(name).name for name in pair), pair)
+    # The field of pairs says what is wrong with them.
+    except (RoentModError, TypeError, AttributeError):
+        return pairs
     return list(kept.values())

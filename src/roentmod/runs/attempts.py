@@ -17,6 +17,7 @@ __all__ = ["Results", "Tasks", "attempt", "packed"]
 
 Tasks = Sequence[Task]
 Results = Generator[tuple[Task, Made], None, None]
+_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, UnfinishedError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -30,7 +31,9 @@ def attempt(job: Job[Any], tasks: Tasks) -> list[Made]:
         started = time.perf_counter()
         try:
             made = job.make_all(tasks)
-        except Exception:
+        except _ENDS:
+            raise
+        except BaseException:
             # One bad part must not cost the others: each is tried by itself.
             return [_one(job, task) for task in tasks]
         each = round((time.perf_counter() - started) / len(tasks), 4)
@@ -59,7 +62,7 @@ def _one(job: Job[Any], task: Task) -> Made:
         made = job.make(task)
     except InputError as error:
         made = job.lost(task.part, "unreadable", str(error))
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, UnfinishedError):
+    except _ENDS:
         raise
     # Foreign libraries raise anything; decoders written in Rust even panic past Exception.
     except BaseException as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from roentmod import imaging
 from roentmod.edits import Edit
 from roentmod.imaging import provenance
 from roentmod.interfaces import RadiographEditor, Source
-from roentmod.jobs.audit.judgement import read_table
+from roentmod.jobs.audit.judgement import EXAMPLES, listed, read_table
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult
 from roentmod.plans import AuditPlan
 from roentmod.science import effects
@@ -38,9 +37,9 @@ def illustrate(
     of each, the pairs nearest to the mean effect: typical ones, not the worst. Pictures that show
     them already are kept.
     """
-    folder, path = result.folder / "pictures", result.folder / "pictures" / "examples.json"
+    folder, path = result.folder / "pictures", result.folder / EXAMPLES
     wanted = {one.name: list(_typical(one, result, plan)) for one in result}
-    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["wanted"] == wanted:
+    if listed(result.folder).get("wanted") == wanted:
         return
     folder.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)

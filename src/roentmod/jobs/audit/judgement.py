@@ -9,19 +9,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from roentmod.classifiers import checks
-from roentmod.errors import AuditError
+from roentmod.documents import read_document
+from roentmod.errors import AuditError, InputError
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
 from roentmod.store import atomic, write_json
 
-__all__ = ["RECORD", "TABLES", "assess", "judged", "keep", "kept", "read_table"]
+__all__ = [
+    "EXAMPLES",
+    "RECORD",
+    "TABLES",
+    "assess",
+    "judged",
+    "keep",
+    "kept",
+    "listed",
+    "read_table",
+]
 
-RECORD = "audit.json"
+RECORD, EXAMPLES = "audit.json", "pictures/examples.json"
 _NUMBERS = {"strength": "float64", "seed": "int64"}
 # The tables that grow, with the types of their columns.
 TABLES = {
@@ -52,9 +62,8 @@ def assess(folder: Path, rules: Rules | None = None) -> AuditResult:
         AuditError: no finished audit is there.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return judged(folder, record, rules)
-    except (OSError, json.JSONDecodeError, pa.ArrowInvalid) as error:
+        return judged(folder, read_document(folder / RECORD), rules)
+    except (OSError, InputError, KeyError, TypeError, ValueError) as error:
         raise AuditError(
             f"An audit's folder holds {RECORD} and its tables; {folder} gave {error!r}. "
             "Run the audit to its end first."
@@ -296,12 +305,20 @@ def _heads(described: Mapping[str, Any], constant: list[str]) -> pd.DataFrame:
 
 
 def _examples(folder: Path, name: str) -> tuple[Example, ...]:
-    path = folder / "pictures" / "examples.json"
-    if not path.exists():
-        return ()
-    listed = json.loads(path.read_text(encoding="utf-8"))["pairs"].get(name, [])
     files = ("baseline", "counterfactual", "difference")
-    return tuple(
-        Example(**{key: folder / v if key in files else v for key, v in one.items()})
-        for one in listed
-    )
+    try:
+        return tuple(
+            Example(**{key: folder / v if key in files else v for key, v in one.items()})
+            for one in listed(folder)["pairs"].get(name, ())
+        )
+    # A damaged list is made again by the next call of the audit.
+    except (KeyError, TypeError, AttributeError):
+        return ()
+
+
+def listed(folder: Path) -> dict[str, Any]:
+    """Return the list of an audit's example pictures; nothing where it is missing or damaged."""
+    try:
+        return read_document(folder / EXAMPLES)
+    except (OSError, InputError):
+        return {}

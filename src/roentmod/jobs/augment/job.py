@@ -19,8 +19,9 @@ import pandas as pd
 import roentmod
 from roentmod import imaging
 from roentmod.datasets import Dataset
+from roentmod.documents import read_document
 from roentmod.edits import Arm, Edit
-from roentmod.errors import RunError
+from roentmod.errors import InputError, RunError
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor, described
 from roentmod.jobs.audit.readers import Readers
@@ -274,10 +275,10 @@ class AugmentJob(EditingJob[AugmentResult]):
     def load(self, folder: Path) -> AugmentResult | None:
         """Return the training set as it lies there, None where a file of it is gone."""
         try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            record = read_document(folder / RECORD)
             shards = record.get("shards", ())
             whole = all(file_sha256(folder / one["path"]) == one["sha256"] for one in shards)
-        except (OSError, ValueError):
+        except (OSError, InputError, KeyError, TypeError):
             return None
         same = all(record.get(key) == value for key, value in self.identity().items())
         there = whole and same and (folder / MANIFEST).is_file()

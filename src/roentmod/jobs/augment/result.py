@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from roentmod.errors import DatasetError
+from roentmod.documents import read_document
+from roentmod.errors import DatasetError, InputError
 from roentmod.jobs.augment.manifest import COLUMNS, MANIFEST, check, labelled, tabled
 from roentmod.jobs.augment.matrix import load_cooccurrence
 from roentmod.plans import Labelling
@@ -69,11 +69,13 @@ def load(folder: Path) -> AugmentResult:
     """
     table = check(folder)
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = read_document(folder / RECORD)
+        if not {"plan", "counts", "pictures"} <= record.keys():
+            raise InputError("It is another file.")
+    except (OSError, InputError) as error:
         raise DatasetError(
-            f"A training set's folder holds {RECORD}; reading it gave '{type(error).__name__}'. "
-            "Run roentmod augment again."
+            f"A training set's folder holds {RECORD}; reading it gave '{error}'. Run roentmod "
+            "augment again."
         ) from error
     return AugmentResult(folder, record, table)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from roentmod.errors import RetrainError
+from roentmod.documents import read_document
+from roentmod.errors import InputError, RetrainError
 from roentmod.science.performance import Evaluation, Rules, evaluate
 
 __all__ = ["RECORD", "REGISTERED", "TABLE", "RetrainResult", "load"]
@@ -81,9 +81,9 @@ def load(folder: Path) -> RetrainResult:
         RetrainError: none is there, or it is not finished.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_document(folder / RECORD)
         table = pd.read_parquet(folder / TABLE)
-    except (OSError, ValueError) as error:
+    except (OSError, InputError, ValueError) as error:
         raise RetrainError(
             f"A finished retraining has {RECORD} and {TABLE}; reading them in {folder.name} gave "
             f"'{type(error).__name__}'. Finish roentmod retrain, or check the path."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from roentmod.errors import AuditError
+from roentmod.documents import read_document
+from roentmod.errors import AuditError, InputError
 from roentmod.jobs.validate.result import ValidationResult
+from roentmod.jobs.validate.sheets import drawn
 from roentmod.plans.validate import COMPOSITES, WAYS, ValidatePlan
 from roentmod.science import fidelity, stats
 from roentmod.science.fidelity import LONG
@@ -92,10 +92,10 @@ def assess(folder: Path) -> ValidationResult:
         AuditError: no finished validation is there.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_document(folder / RECORD)
         plan = ValidatePlan(**record["plan"])
         return judged(folder, record, plan)
-    except (OSError, KeyError, json.JSONDecodeError, pa.ArrowInvalid) as error:
+    except (OSError, InputError, KeyError, TypeError, ValueError) as error:
         raise AuditError(
             f"A validation's folder holds {RECORD} and its tables; {folder} gave {error!r}. "
             "Run the validation to its end first."
@@ -113,8 +113,6 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
     )
     tables = Tables(dict(zip(TABLES, rest, strict=True)))
     facts = {key: record[key] for key in ("editor", "data", "judge", "extractor")}
-    listed = folder / "pictures" / "sheets.json"
-    sheets = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
     return ValidationResult(
         plan=record["plan"] | {"n_baselines": len(baselines)},
         provenance=record["provenance"] | facts,
@@ -122,7 +120,7 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
         baselines=baselines,
         items=items,
         counts=record["counts"],
-        pictures={name: folder / "pictures" / file for name, file in sheets.items()},
+        pictures=drawn(folder / "pictures") or {},
         folder=folder,
         **judge(tables, plan, record["absent"]),
     )

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roentmod import imaging
+from roentmod.documents import read_document
 from roentmod.edits import Edit
+from roentmod.errors import InputError
 from roentmod.imaging import provenance
 from roentmod.imaging.pictures import Cell, grid
 from roentmod.interfaces import Counterfactual, RadiographEditor, Source
 from roentmod.plans import ValidatePlan
 from roentmod.store import write_json
 
-__all__ = ["Drawing", "illustrate"]
+__all__ = ["Drawing", "drawn", "illustrate"]
 
 
 class Drawing(NamedTuple):
@@ -25,6 +27,7 @@ class Drawing(NamedTuple):
     baseline: str
 
 
+_LIST = "sheets.json"
 _CELL = 168
 _FACTS = {"synthetic": "YES", "statement": provenance.STATEMENT}
 
@@ -34,8 +37,7 @@ def illustrate(job: Drawing, folder: Path, *, sweep: bool) -> None:
 
     "edits" and, with `sweep`, "sweep" are in ``sheets.json``, as far as there are pictures.
     """
-    listed = folder / "sheets.json"
-    if listed.exists():
+    if drawn(folder) is not None:
         return
     folder.mkdir(exist_ok=True)
     files, plan = {}, job.plan
@@ -61,7 +63,16 @@ def illustrate(job: Drawing, folder: Path, *, sweep: bool) -> None:
         columns = [f"guidance {g:g}" for g in plan.guidances]
         shown = grid(cells, title=f"{plan.first[0]} added", columns=columns, cell=_CELL)
         imaging.save_picture(shown, folder / "sweep.png", _FACTS)
-    write_json(listed, files)
+    write_json(folder / _LIST, files)
+
+
+def drawn(folder: Path) -> dict[str, Path] | None:
+    """Return the pictures that `illustrate` listed by name; None where the list is lost."""
+    try:
+        listed = read_document(folder / _LIST)
+    except (OSError, InputError):
+        return None
+    return {name: folder / str(file) for name, file in listed.items()}
 
 
 def _point(edit: Edit) -> tuple[float, float]:
