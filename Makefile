@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo check test test-extras lint types bench bench-scale docs site train-mini train-anatomy train-judge \
+.PHONY: setup demo check test test-extras lint types bench bench-scale fuzz docs site train-mini train-anatomy train-judge \
 	evaluate-mini prove-audit prove-retrain fidelity clean
 
 setup: .venv/ready
@@ -58,6 +58,11 @@ bench: setup
 # What a run costs per item, from 1,000 to 100,000 radiographs: bench/scale.json (half an hour).
 bench-scale: setup
 	$(BIN)/python -m bench.scale
+
+# Mutated pictures, documents, tables and answers against every door: bench/fuzz.json (an hour).
+SHARE ?= 1
+fuzz: setup
+	$(BIN)/python -m bench.fuzz --share $(SHARE)
 
 docs: setup
 	$(BIN)/python -m tests.cli.help_page > docs/cli.md

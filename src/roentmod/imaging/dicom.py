@@ -199,7 +199,10 @@ def _decode(file: FileDataset) -> NDArray[np.integer]:
     syntax: UID = file.file_meta.TransferSyntaxUID
     try:
         pixels: NDArray[Any] = pixel_array(file)
-    except Exception as error:  # decoders are many and raise what they like
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # Decoders are many and raise what they like; those in Rust panic past Exception.
+    except BaseException as error:
         text = line(error)
         if "missing" in text and ("plugin" in text or "dependencies" in text):
             raise UnreadableError(
