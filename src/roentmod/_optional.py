@@ -20,6 +20,7 @@ OPTIONAL = {
     "torchxrayvision": ("roentmod[xrv]", "a classifier of the form 'xrv:'"),
     "tensorboard": ("roentmod[tensorboard]", "metrics for TensorBoard"),
     "openvino": ("roentmod[openvino]", "the engine 'openvino'"),
+    "openpyxl": ("openpyxl", "a table in an Excel workbook"),
     "ray": ("roentmod[scale]", "runs on a cluster"),
 }
 

@@ -253,3 +253,38 @@ def test_pictures_elsewhere(nih, tmp_path_factory):
         path.rename(other / path.name)
     loaded = datasets.load(nih, images=other)
     assert loaded.table["path"].iloc[0] == str(other / "00000001_000.png")
+
+
+PATIENT = "patient00001/study1/view1_frontal.jpg"
+
+
+@pytest.mark.parametrize("place", ["", "CheXpert-v1.0-small/", "CheXpert-v1.0 batch 1 (valid)/"])
+def test_chexpert_in_the_folders_of_its_releases(tmp_path, place):
+    """The full release lies in four folders, of which the first holds the tables."""
+    names = ["train/" + PATIENT, "valid/" + PATIENT.replace("1/s", "2/s")]
+    for name in names:
+        row = [f"CheXpert-v1.0/{name}", "1.0", ""]
+        table(tmp_path / f"{place}{name[:5]}.csv", "Path,Edema,Cardiomegaly", [row])
+    train = f"{place}{names[0]}"
+    if "batch" in place:
+        train = "CheXpert-v1.0 batch 2 (train 1)/" + PATIENT
+    picture(tmp_path / train)
+    picture(tmp_path / f"{place}{names[1]}", 1)
+    for folder in (tmp_path, tmp_path / place):
+        loaded = datasets.load(folder)
+        assert loaded.name == "chexpert"
+        assert loaded.table["image_id"].tolist() == names
+        assert set(loaded.table["unfit"]) == {""}
+        assert loaded.table["path"].iloc[0] == str(tmp_path / train)
+
+
+@pytest.mark.parametrize("release", ["", "CheXpert/", "CheXpert-v1.0/"])
+def test_chexpert_test_labels_keep_the_first_part_of_their_paths(tmp_path, release):
+    rows = [[f"{release}test/{PATIENT}", "1", "0"]]
+    table(tmp_path / "test_labels.csv", "Path,Edema,Cardiomegaly", rows)
+    picture(tmp_path / "test" / PATIENT)
+    loaded = datasets.load(tmp_path)
+    assert loaded.table["image_id"].tolist() == ["test/" + PATIENT]
+    assert loaded.table["split"].tolist() == ["test"]
+    assert loaded.table["unfit"].tolist() == [""]
+    assert loaded.table["patient_id"].tolist() == ["patient00001"]

@@ -1,8 +1,9 @@
-"""Views, sexes, ages and splits in the spellings of the public sets, and the reading of tables."""
+"""Views, sexes, ages, splits and answers, in the spellings of the public sets and of people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ __all__ = [
     "OLDEST",
     "WORDS",
     "age",
+    "answer",
     "coded",
     "first_of",
     "gather",
-    "read_table",
     "sex",
     "since",
     "split_name",
@@ -64,12 +65,18 @@ _SPLITS = {
 }
 # What a cell of a column of labels says.
 WORDS = {
-    **dict.fromkeys(("1", "1.0", "positive", "yes", "true"), POSITIVE),
-    **dict.fromkeys(("0", "0.0", "negative", "no", "false"), NEGATIVE),
-    **dict.fromkeys(("-1", "-1.0", "uncertain"), UNCERTAIN),
-    **dict.fromkeys(("", "nan", "unmentioned"), UNMENTIONED),
+    **dict.fromkeys(("1", "positive", "pos", "present", "yes", "y", "true", "t"), POSITIVE),
+    **dict.fromkeys(("0", "negative", "neg", "absent", "no", "n", "false", "f"), NEGATIVE),
+    **dict.fromkeys(("-1", "uncertain"), UNCERTAIN),
+    **dict.fromkeys(("", "unmentioned", "unknown"), UNMENTIONED),
+    # Excel writes these in the language of its user.
+    **dict.fromkeys(("wahr", "vrai", "verdadero"), POSITIVE),
+    **dict.fromkeys(("falsch", "faux", "falso"), NEGATIVE),
 }
+# Programs write these where nothing was said.
+_BLANK = ("nan", "none", "null", "n/a", "na", "<na>", "nat", "-", "--")
 _UNITS = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+_YEARS = re.compile(r"\s*(?:YEARS?|YRS?|Y/?O|Y)(?:[ -]?OLD)?\.?$")
 
 
 def view(text: str) -> str:
@@ -94,8 +101,8 @@ def split_name(text: str) -> str:
 
 
 def age(text: str) -> float:
-    """Return years, also from the DICOM form ("058Y", "011M", PS3.5 6.2); NaN where unreadable."""
-    text = text.strip().upper()
+    """Return years from "58", "58,5", "58 years" or DICOM's "011M" (PS3.5 6.2); else NaN."""
+    text = _YEARS.sub("", text.strip().upper()).replace(",", ".")
     unit = _UNITS.get(text[-1:], 0.0)
     try:
         return float(text[:-1]) / unit if unit else float(text)
@@ -106,7 +113,7 @@ def age(text: str) -> float:
 def years(texts: Texts) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return ages in years, n, NaN where unknown, and where a text says something impossible."""
     ages: NDArray[np.float64] = translate(texts, age).astype(np.float64)
-    given = translate(texts, lambda text: text.strip().lower() not in ("", "nan", "none"))
+    given = translate(texts, lambda text: text.strip().lower() not in ("", *_BLANK))
     with np.errstate(invalid="ignore"):
         possible = (ages >= 0) & (ages <= OLDEST)
     return np.where(possible, ages, np.nan), given.astype(np.bool_) & ~possible
@@ -135,32 +142,6 @@ def translate(texts: Texts | pd.Series[str], function: Callable[[str], Any]) -> 
     return answers[places]
 
 
-def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV, compressed or not, as texts; an empty cell is "".
-
-    Raises:
-        DatasetError: it cannot be read, is empty, or lacks a column of `needed`.
-    """
-    try:
-        # utf-8-sig, because spreadsheets put a mark before the first column's name.
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(
-            f"A data set's table is a CSV in UTF-8; reading {path.name} gave "
-            f"'{type(error).__name__}: {str(error).splitlines()[0][:120]}'. Download it again."
-        ) from error
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
-    missing = [name for name in needed if name not in frame.columns]
-    if missing:
-        raise DatasetError(
-            f"{path.name} must have the columns {', '.join(needed)}; it lacks "
-            f"{', '.join(missing)}. Take the file as published, or use a plain folder's index.csv."
-        )
-    if not len(frame):
-        raise DatasetError(f"{path.name} has no rows. Download it again.")
-    return frame
-
-
 def gather(
     frame: pd.DataFrame, table: Path, columns: Mapping[str, str], **more: Texts | str
 ) -> pd.DataFrame:
@@ -173,15 +154,28 @@ def gather(
         more: other facts, n texts or one for all.
     """
     facts = {name: texts_of(frame, column) for name, column in columns.items()}
-    origin = [f"{table.name} row {row + 2}" for row in range(len(frame))]
+    origin = [f"{table.name} row {row + 2}" for row in frame.index]
     return pd.DataFrame({**facts, "origin": origin, **more})
 
 
 def texts_of(frame: pd.DataFrame, column: str, default: str = "") -> Texts:
-    """Return a column as n stripped texts; `default` throughout where the table lacks it."""
+    """Return a column as n stripped texts, "" where it says nothing ("nan", "None", "n/a").
+
+    It is `default` throughout where the table lacks it.
+    """
     if column not in frame.columns:
         return np.full(len(frame), default, dtype=object)
-    return np.asarray(frame[column].str.strip().to_numpy(dtype=object))
+    texts = frame[column].str.strip()
+    return np.asarray(texts.mask(texts.str.lower().isin(_BLANK), "").to_numpy(dtype=object))
+
+
+def answer(text: str, states: Mapping[str, int] = WORDS) -> int:
+    """Return the code of an answer; numbers may be written "1.00" or "1,0"; -1 for no answer."""
+    word = text.lower()
+    try:
+        return states.get(word, states.get(f"{float(word.replace(',', '.')):g}", -1))
+    except ValueError:
+        return states.get(word, -1)
 
 
 def coded(
@@ -193,12 +187,12 @@ def coded(
         DatasetError: `states` lacks a text; without a `table` to name, its code is -1 instead.
     """
     texts = texts_of(frame, column)
-    codes = translate(texts, lambda text: states.get(text.lower(), -1)).astype(np.int8)
+    codes = translate(texts, lambda text: answer(text, states)).astype(np.int8)
     if table is not None and (codes < 0).any():
         row = int(np.argmax(codes < 0))
         raise DatasetError(
             f"{table}: labels are 1, 0, -1 or empty; '{column}' has '{texts[row]}' in row "
-            f"{row + 2}. Correct it."
+            f"{frame.index[row] + 2}. Correct it."
         )
     return np.asarray(codes, dtype=np.int8)
 

@@ -27,17 +27,27 @@ def join(folder: Path, names: Texts) -> Texts:
     return np.array(made, dtype=object)
 
 
-def locate(folder: Path, names: Texts, *, usual: Texts) -> tuple[Texts, list[str]]:
-    """Find n pictures by name anywhere under `folder`, whatever their suffix.
+def locate(folder: Path, usual: Texts, tail: int) -> tuple[Texts, list[str]]:
+    """Find n pictures anywhere under `folder` by the last parts of their paths, of any suffix.
 
-    Returns n absolute paths (`usual` where a name is not found), and the names that lie in several
-    places, of which the first by path is taken.
+    Args:
+        folder: where to look.
+        usual: n absolute paths, which stand where nothing is found; nothing is looked for where
+            all of them are there.
+        tail: how many parts name a picture.
+
+    Returns:
+        n absolute paths, and the names that lie in several places, of which the first by path is
+        taken.
     """
+    if all(_size(path) >= 0 for path in usual):
+        return usual, []
+    names = [_tail(path, tail) for path in usual]
     exact: dict[str, str] = {}
     stems: dict[str, str] = {}
     several: list[str] = []
     for path in _pictures(folder):
-        name = os.path.basename(path)
+        name = _tail(path, tail)
         if name in exact:
             several.append(name)
         exact.setdefault(name, path)
@@ -46,8 +56,12 @@ def locate(folder: Path, names: Texts, *, usual: Texts) -> tuple[Texts, list[str
         exact.get(name) or stems.get(os.path.splitext(name)[0]) or other
         for name, other in zip(names, usual, strict=True)
     ]
-    wanted = set(names.tolist())
+    wanted = set(names)
     return np.array(places, dtype=object), [name for name in several if name in wanted]
+
+
+def _tail(path: str, parts: int) -> str:
+    return "/".join(path.split(os.sep)[-parts:])
 
 
 def _pictures(folder: Path) -> Iterable[str]:
@@ -86,7 +100,7 @@ def copies(paths: Texts, size: NDArray[np.int64]) -> list[tuple[int, ...]]:
     groups: list[tuple[int, ...]] = []
     try:
         for some in _groups(np.flatnonzero(size >= 0), lambda place: int(size[place])):
-            for alike in _groups(some, lambda place: _tail(paths[place], int(size[place]))):
+            for alike in _groups(some, lambda place: _end(paths[place], int(size[place]))):
                 groups += _groups(alike, lambda place: file_sha256(paths[place]))
     except OSError as error:
         raise DatasetError(
@@ -106,7 +120,7 @@ def _groups(
     return [tuple(group) for group in by.values() if len(group) > 1]
 
 
-def _tail(path: str, size: int) -> bytes:
+def _end(path: str, size: int) -> bytes:
     with open_bytes(path) as file:
         file.seek(max(0, size - _PEEK))
         return hashlib.sha256(file.read()).digest()

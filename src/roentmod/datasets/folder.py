@@ -1,49 +1,75 @@
-"""A plain folder of pictures with one CSV: ``index.csv``, or the only one with a path column.
+"""A plain folder of pictures with one table: ``index.csv``, or the only one with a path column.
 
 Columns, by any of their usual names: path (needed; it may lead into an archive, as in
 ``shards/train-00000.tar/NAME.png``), image_id, patient_id, view, age, sex, split, site. Labels come
-as one column ``labels``, joined by "|" (a "?" ends an uncertain one), or as one column per finding
-with 1, 0, -1 and empty (or positive, negative, uncertain, unmentioned).
+as one column ``labels``, joined as people join them ("Edema|Mass", "Edema, Mass",
+"['Edema', 'Mass']"; a "?" ends an uncertain one), or as one column per finding with 1, 0, -1 and
+empty (or yes, no, true, false, positive, ...), or as both, where the columns count and must not
+contradict.
 
 With one column, a finding that is not named is "negative" where its site names it in any picture,
 and "unmentioned" otherwise: what nobody looked for is not absent. A picture without any label says
-nothing.
+nothing, nor does "nan". A finding that a label resembles ("no effusion", "Efusion") is uncertain.
 
 A column ``tier`` marks pictures that need care: anything but "A" makes a picture unfit for
 selections, and where the word contains "label" or "conflict" its labels are not trusted either:
 what they name is uncertain. A column ``conflict`` (1 or 0) does the same.
+
+A picture that does not lie where its path says is looked for by its name, if no other has it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.datasets.fields import WORDS, coded, gather, read_table, texts_of, translate
-from roentmod.datasets.labels import Labels, Texts, Vocabulary, answered, doubted, named
+from roentmod.datasets.fields import WORDS, answer, coded, gather, texts_of, translate
+from roentmod.datasets.labels import (
+    NEGATIVE,
+    NOTHING,
+    POSITIVE,
+    UNMENTIONED,
+    Codes,
+    Labels,
+    Texts,
+    Vocabulary,
+    answered,
+    doubted,
+    named,
+    parted,
+    resembled,
+)
+from roentmod.datasets.sheets import Reading, header, read_table
 from roentmod.datasets.table import Draft, Part, Problem
 from roentmod.errors import DatasetError
 
 __all__ = ["draft", "table_of"]
 
 _COLUMNS = {
-    "path": ("path", "image_path", "file_path", "filepath", "image", "file", "filename",
-             "file_name", "image_index"),
+    "path": ("path", "image_path", "file_path", "image", "file", "filename", "image_index",
+             "image_file", "dicom_path", "dicom"),
     "image_id": ("image_id", "id"),
-    "patient_id": ("patient_id", "patient", "patientid", "subject_id", "subject"),
-    "view": ("view", "view_position", "viewposition", "projection"),
+    "patient_id": ("patient_id", "patient", "subject_id", "subject"),
+    "view": ("view", "view_position", "projection"),
     "age": ("age", "patient_age", "age_years"),
     "sex": ("sex", "gender", "patient_sex", "patient_gender"),
     "split": ("split", "subset", "fold"),
     "site": ("site", "set", "institution", "hospital", "source", "dataset"),
-    "labels": ("labels", "label", "findings", "finding_labels"),
+    "labels": ("labels", "label", "findings", "finding_labels", "finding", "diagnosis",
+               "diagnoses", "pathology", "pathologies"),
     "tier": ("tier",),
     "conflict": ("conflict",),
 }  # fmt: skip
-_YES = {"1", "1.0", "yes", "true"}
+_TABLES = ("*.csv", "*.csv.gz", "*.tsv", "*.xlsx")
+# A label of more words is a sentence of a report.
+_LONGEST = 8
+# What a spreadsheet leaves of a long number.
+_ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d+", re.I)
 
 
 def table_of(folder: Path) -> Path | None:
@@ -52,15 +78,18 @@ def table_of(folder: Path) -> Path | None:
     Raises:
         DatasetError: several could be it.
     """
-    if (folder / "index.csv").is_file():
-        return folder / "index.csv"
-    tables = [p for p in sorted((*folder.glob("*.csv"), *folder.glob("*.csv.gz"))) if _fits(p)]
-    if len(tables) > 1:
+    tables = [path for pattern in _TABLES for path in sorted(folder.glob(pattern))]
+    index = [path for path in tables if path.name.lower().startswith("index.")]
+    fitting = index or [path for path in tables if "path" in _known(header(path))]
+    # Whether a workbook fits cannot be seen where it cannot be read: reading it says so.
+    fitting = fitting or [path for path in tables if path.suffix == ".xlsx"]
+    if len(fitting) > 1:
         raise DatasetError(
-            f"A plain folder has one table; {folder} has {', '.join(p.name for p in tables[:4])}. "
-            "Name the right one index.csv."
+            f"A plain folder has one table; {folder} has "
+            f"{', '.join(path.name for path in fitting[:4])}. Name the right one index.csv, or "
+            "give the table itself."
         )
-    return tables[0] if tables else None
+    return fitting[0] if fitting else None
 
 
 def draft(folder: Path, table: Path) -> Draft:
@@ -70,18 +99,19 @@ def draft(folder: Path, table: Path) -> Draft:
         DatasetError: no column of paths, an empty path, or an answer that is no label.
     """
     frame = read_table(table)
-    known = _known(frame)
+    known = _known(frame.columns)
     if "path" not in known:
         raise DatasetError(
             f"{table.name} must have a column of picture files ({', '.join(_COLUMNS['path'])}); "
             f"it has {', '.join(frame.columns)}. Rename one to 'path'."
         )
     read = frame[list(known.values())].set_axis(list(known), axis="columns")
+    # Windows' paths, which no other system's name would hold.
+    read = read.assign(path=read["path"].str.replace("\\", "/"))
+    _check_ids(read, table)
     places = texts_of(read, "path")
-    if (places == "").any():
-        row = int(np.argmax(places == "")) + 2
-        raise DatasetError(f"Every row names a picture; {table.name} row {row} has no path.")
-    labels, unread = _labels(frame, read, table)
+    findings = [name for name in frame.columns if name not in known.values() and _means(name)]
+    labels, problems = _labels(frame, read, findings, table)
     unfit, mistrusted = _care(read)
     facts = gather(
         read,
@@ -93,74 +123,142 @@ def draft(folder: Path, table: Path) -> Draft:
         site=texts_of(read, "site", folder.name),
         unfit=unfit,
     )
-    part = Part(facts, doubted(labels, mistrusted), _problems(read, unread, mistrusted))
-    return Draft("folder", folder, [part])
+    part = Part(
+        facts,
+        doubted(labels, mistrusted),
+        (*problems, *_problems(read, labels, mistrusted)),
+        Reading.of(frame, table, known | {_means(name)[0]: name for name in findings}),
+    )
+    names = {PurePosixPath(place).name for place in places}
+    return Draft("folder", folder, [part], tail=1 if len(names) == len({*places}) else 0)
 
 
-def _known(frame: pd.DataFrame) -> dict[str, str]:
+def _known(names: Iterable[str]) -> dict[str, str]:
     """Return which column holds each field; of several the first name listed."""
     columns: dict[str, str] = {}
-    for name in map(str, frame.columns):
-        columns.setdefault(name.strip().lower().replace(" ", "_").replace("-", "_"), name)
-    present = {field: [n for n in names if n in columns] for field, names in _COLUMNS.items()}
-    return {field: columns[names[0]] for field, names in present.items() if names}
-
-
-def _fits(path: Path) -> bool:
-    try:
-        return "path" in _known(pd.read_csv(path, nrows=0))
-    except (OSError, ValueError):
-        return False
-
-
-def _labels(frame: pd.DataFrame, read: pd.DataFrame, table: Path) -> tuple[Labels, list[str]]:
-    """Return the labels, and the columns that say nothing known."""
-    rest = [name for name in frame.columns if name not in _known(frame).values()]
-    if "labels" in read:
-        return _by_site(texts_of(read, "labels"), texts_of(read, "site")), rest
-    findings = [name for name in rest if Vocabulary().findings(name)]
-    columns = {
-        name: coded(frame, name, WORDS, table=table.name if name in findings else None)
-        for name in rest
+    for name in names:
+        columns.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), name)
+    present = {
+        field: [plain for name in usual if (plain := name.replace("_", "")) in columns]
+        for field, usual in _COLUMNS.items()
     }
-    if not findings:
+    return {field: columns[found[0]] for field, found in present.items() if found}
+
+
+def _check_ids(read: pd.DataFrame, table: Path) -> None:
+    """Refuse rows without a path, and ids that a spreadsheet rounded."""
+    for name in ("path", "image_id", "patient_id"):
+        texts = texts_of(read, name, "-")
+        wrong = [(not text and name == "path") or bool(_ROUNDED.fullmatch(text)) for text in texts]
+        if any(wrong):
+            row, text = read.index[wrong.index(True)] + 2, texts[wrong.index(True)]
+            raise DatasetError(
+                f"An id has all its digits; {name} of {table.name} row {row} is '{text}', as "
+                "spreadsheets round long numbers. Export that column as text."
+                if text
+                else f"Every row names a picture; {table.name} row {row} has no path."
+            )
+
+
+def _means(name: str) -> list[str]:
+    return Vocabulary().findings(name)
+
+
+def _labels(
+    frame: pd.DataFrame, read: pd.DataFrame, findings: list[str], table: Path
+) -> tuple[Labels, tuple[Problem, ...]]:
+    """Return the labels, and what is wrong with them or said in no known column."""
+    rest = [name for name in frame.columns if name not in _known(frame.columns).values()]
+    if not findings and "labels" not in read:
         raise DatasetError(
             f"{table.name} must have a column 'labels', or one column per finding; it has "
             f"{', '.join(frame.columns)}. Rename them."
         )
-    unread = [name for name, codes in columns.items() if (codes < 0).any()]
-    answers = {name: codes for name, codes in columns.items() if name not in unread}
-    return answered(answers, Vocabulary()), unread
+    columns = {name: coded(frame, name, WORDS, table=table.name) for name in findings}
+    if "labels" in read:
+        unread = [name for name in rest if name not in findings]
+        labels, near = _by_site(read, table)
+        problems = (*Problem.of("unread columns", unread), *near)
+        return _agreeing(labels, columns, frame, table), problems
+    more = {name: coded(frame, name, WORDS, table=None) for name in rest if name not in findings}
+    unread = [name for name, codes in more.items() if (codes < 0).any()]
+    order = {name: (columns | more)[name] for name in rest if name not in unread}
+    return answered(order, Vocabulary()), Problem.of("unread columns", unread)
 
 
-def _by_site(texts: Texts, sites: Texts) -> Labels:
+def _agreeing(
+    labels: Labels, columns: dict[str, Codes], frame: pd.DataFrame, table: Path
+) -> Labels:
+    """Return labels with the answers of columns of findings, which must not contradict them."""
+    if not columns:
+        return labels
+    codes = answered(columns, Vocabulary()).codes
+    wrong = ((labels.codes == POSITIVE) & (codes == NEGATIVE)).any(axis=1)
+    if wrong.any():
+        raise DatasetError(
+            f"Labels and the columns of findings must agree; in {table.name} row "
+            f"{frame.index[int(np.argmax(wrong))] + 2} a finding is named whose column says 0. Correct "
+            "it, or remove one of them."
+        )
+    return Labels(np.where(codes == UNMENTIONED, labels.codes, codes), labels.others)
+
+
+def _by_site(read: pd.DataFrame, table: Path) -> tuple[Labels, tuple[Problem, ...]]:
     """Read joined labels; a site has looked for what it names in any picture."""
+    texts, sites = texts_of(read, "labels"), texts_of(read, "site")
+    split = {text: _parts(text, read, table) for text in dict.fromkeys(texts)}
+    strange = dict.fromkeys(label.rstrip("? ") for parts in split.values() for label in parts)
+    near = {label: resembled(label) for label in strange if not _means(label) and resembled(label)}
+    vocabulary = Vocabulary(either={label.lower(): names for label, names in near.items()})
     parts = {site: np.flatnonzero(sites == site) for site in dict.fromkeys(sites)}
     back = np.argsort(np.concatenate(list(parts.values())))
-    some = [named(texts[rows], Vocabulary()) for rows in parts.values()]
-    return Labels(
+    some = [named(texts[rows], vocabulary, split=split.__getitem__) for rows in parts.values()]
+    labels = Labels(
         np.vstack([one.codes for one in some])[back],
         np.concatenate([one.others for one in some])[back],
     )
+    rows = translate(texts, lambda text: any(one.rstrip("? ") in near for one in split[text]))
+    shown = [f"'{label}' ({' or '.join(names)})" for label, names in near.items()]
+    return labels, Problem.of("labels near a finding", shown, int(rows.sum()))
+
+
+def _parts(text: str, read: pd.DataFrame, table: Path) -> tuple[str, ...]:
+    """Split a cell of labels.
+
+    Raises:
+        DatasetError: it holds an answer or a sentence, which are no names of findings.
+    """
+    parts = (text,) if _means(text) else parted(text)
+    for label in parts:
+        said = label.lower() in (*WORDS, *NOTHING) or ":" in text
+        if said or len(label.split()) > _LONGEST:
+            row = read.index[int(np.argmax(texts_of(read, "labels") == text))] + 2
+            raise DatasetError(
+                f"Labels are names of findings, such as 'Edema|Mass' or 'No Finding'; {table.name} "
+                f"row {row} has '{text[:80]}'. Correct it, or use one column per finding with 1 "
+                "and 0."
+            )
+    return parts
 
 
 def _care(read: pd.DataFrame) -> tuple[Texts, NDArray[np.bool_]]:
     """Return why pictures are unfit, n texts, and whose labels are not trusted, n."""
     tier = translate(texts_of(read, "tier"), lambda word: "" if word in ("A", "a") else word)
-    conflict = translate(texts_of(read, "conflict"), lambda word: word.lower() in _YES)
-    unfit = np.where(conflict & (tier == ""), "labels in conflict", tier).astype(object)
+    conflict = translate(texts_of(read, "conflict"), lambda word: answer(word) == POSITIVE)
+    unfit = np.where(conflict.astype(np.bool_) & (tier == ""), "labels in conflict", tier).astype(
+        object
+    )
     words = translate(tier, lambda word: "label" in word.lower() or "conflict" in word.lower())
     return unfit, (conflict | words).astype(np.bool_)
 
 
 def _problems(
-    read: pd.DataFrame, unread: list[str], mistrusted: NDArray[np.bool_]
+    read: pd.DataFrame, labels: Labels, mistrusted: NDArray[np.bool_]
 ) -> tuple[Problem, ...]:
     places = texts_of(read, "path")
-    silent = places[texts_of(read, "labels", "-") == ""]
+    silent = places[(labels.codes == UNMENTIONED).all(axis=1) & (labels.others == "")]
     advice = "; write 'No Finding' where a reader found nothing"
     return (
-        *Problem.of("unread columns", unread),
         *Problem.of("labels in conflict", places[mistrusted]),
         *Problem.of("no column of views", (), 0 if "view" in read else len(places)),
         *Problem.of("pictures without labels", silent, advice=advice),

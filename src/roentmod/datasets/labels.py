@@ -8,6 +8,8 @@ what the catalogue lacks is kept by its own name.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +18,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from roentmod.domain import words
 from roentmod.errors import UnknownFindingError
 from roentmod.findings import FINDINGS, NO_FINDING, finding
 
 __all__ = [
     "NAMES",
     "NEGATIVE",
+    "NOTHING",
     "POSITIVE",
     "STATES",
     "UNCERTAIN",
@@ -35,6 +39,8 @@ __all__ = [
     "joined",
     "named",
     "others_of",
+    "parted",
+    "resembled",
 ]
 
 Codes = NDArray[np.int8]
@@ -46,6 +52,11 @@ NEGATIVE, UNMENTIONED, UNCERTAIN, POSITIVE = range(4)
 NAMES = tuple(item.name for item in FINDINGS)
 _PLACE = {name: place for place, name in enumerate(NAMES)}
 _NONE = _PLACE[NO_FINDING.name]
+_JOINTS = re.compile(r"[|;,+\n]")
+# Cells that say nothing of any finding.
+NOTHING = ("nan", "none", "null", "n/a", "unknown", "unmentioned")
+# Similarity (difflib) from which a word is taken to be misspelled.
+_NEAR = 0.8
 _SIGNS = {UNCERTAIN: "?", POSITIVE: ""}
 
 
@@ -113,6 +124,30 @@ class Vocabulary:
 def joined(text: str) -> tuple[str, ...]:
     """Split labels joined by "|"."""
     return tuple(part for part in (piece.strip() for piece in text.split("|")) if part)
+
+
+def parted(text: str) -> tuple[str, ...]:
+    """Split labels as people join them: by "|", ";", ",", "+" or lines, or as a printed list."""
+    if text[:1] in "[({" and text[-1:] in "])}":
+        quoted = re.findall(r"""'([^']*)'|"([^"]*)\"""", text)
+        pieces = ["".join(pair) for pair in quoted] or _JOINTS.split(text[1:-1])
+    else:
+        pieces = _JOINTS.split(text)
+    parts = tuple(piece.strip() for piece in pieces if piece.strip())
+    return () if len(parts) == 1 and parts[0].lower() in NOTHING else parts
+
+
+def resembled(label: str) -> tuple[str, ...]:
+    """Return the findings that a label outside the catalogue names inside it, or nearly spells.
+
+    "No effusion", "effusion (left)" and "Efusion" are such labels of Pleural Effusion: they do not
+    say that it is there, and a picture that carries them is no negative of it.
+    """
+    bare = " ".join(re.findall(r"[a-z0-9]+", label.lower()))
+    known = {key: item.name for key, item in words().items() if item != NO_FINDING}
+    inside = [key for key in known if f" {key} " in f" {bare} "]
+    near = inside or difflib.get_close_matches(bare, known, cutoff=_NEAR)
+    return tuple(dict.fromkeys(known[key] for key in near))
 
 
 def named(

@@ -20,7 +20,6 @@ from roentmod.datasets.fields import (
     coded,
     first_of,
     gather,
-    read_table,
     since,
     texts_of,
     translate,
@@ -36,6 +35,7 @@ from roentmod.datasets.labels import (
     answered,
     named,
 )
+from roentmod.datasets.sheets import Reading, header, read_table
 from roentmod.datasets.table import Draft, Part, Problem
 from roentmod.errors import DatasetError
 from roentmod.findings import finding
@@ -69,7 +69,7 @@ class Source(NamedTuple):
         table = first_of(folder, *self.tables)
         if table is None or not self.header:
             return table is not None
-        return {*self.header} <= {*pd.read_csv(table, nrows=0).columns}
+        return {*self.header} <= {*header(table)}
 
 
 def _need(folder: Path, name: str, what: str, *patterns: str) -> Path:
@@ -123,7 +123,8 @@ def _nih(folder: Path) -> Draft:
     names, view = texts_of(frame, "Image Index"), texts_of(frame, "View Position")
     splits = translate(names, lambda name: split.get(name, ""))
     facts = gather(frame, table, _NIH, path=names, view=view, site="nih", split=splits)
-    return Draft("nih", folder, [Part(facts, labels)], below="images", scattered=True)
+    part = Part(facts, labels, reading=Reading.of(frame, table, _NIH))
+    return Draft("nih", folder, [part], below="images", tail=1)
 
 
 # CheXpert ----------------------------------------------------------------------------------------
@@ -134,15 +135,20 @@ _OBSERVATIONS = (
     "Edema", "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion",
     "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
-# The test labels came later, without age, sex and view.
+# The test labels, and those beside segmentations, came later, without age, sex and view.
 _CHEXPERT_SPLITS = {
     "train.csv": "train",
     "valid.csv": "val",
+    "val_labels.csv": "val",
     "test.csv": "test",
     "test_labels.csv": "test",
 }
+_CHEXPERT_TABLES = tuple(f"{place}{name}" for place in ("", "*/") for name in _CHEXPERT_SPLITS)
+# What the parts of the full release are called; their folders lie beside each other.
+_BATCH = "CheXpert-v1.0 batch "
 _NUMBERS = {text: state for text, state in WORDS.items() if not text.isalpha()}
 _PATIENT = re.compile(r"patient\d+|$")
+_RELEASE = re.compile(r"^.*?(?=(?:train|valid|val|test)/)")
 
 
 def _chexpert(folder: Path) -> Draft:
@@ -151,18 +157,24 @@ def _chexpert(folder: Path) -> Draft:
     1 is positive, 0 negative, -1 uncertain and an empty cell unmentioned, as published; labels are
     of the study, so all its views share them. A "Lung Lesion" is a nodule or a mass: where it is
     there, both are uncertain. The labeller says "No Finding" also beside support devices, so such
-    pictures are no baselines. Lateral views stay in the table as "lateral". The folder is usually
-    ``CheXpert-v1.0`` or ``CheXpert-v1.0-small``; pictures lie in it as their paths say.
+    pictures are no baselines. Lateral views stay in the table as "lateral". The folder is
+    ``CheXpert-v1.0``, ``CheXpert-v1.0-small``, one of the full release's "batch" folders, or one
+    that holds them; pictures lie in it as their paths say, or anywhere under their patient, study
+    and name.
     """
-    _need(folder, "CheXpert", "train.csv or valid.csv", *_CHEXPERT_SPLITS)
-    tables = [folder / name for name in _CHEXPERT_SPLITS if (folder / name).is_file()]
-    return Draft("chexpert", folder, [_chexpert_part(table) for table in tables])
+    _need(folder, "CheXpert", "train.csv or valid.csv", *_CHEXPERT_TABLES)
+    found = [first_of(folder, name, f"*/{name}") for name in _CHEXPERT_SPLITS]
+    tables = [table for table in found if table is not None]
+    below = next((table.parent.name for table in tables if table.parent != folder), "")
+    if folder.name.startswith(_BATCH):
+        folder, below = folder.parent, folder.name
+    return Draft("chexpert", folder, [_chexpert_part(t) for t in tables], below, tail=3)
 
 
 def _chexpert_part(table: Path) -> Part:
     frame = read_table(table, ("Path",))
-    # The first part of a path is the name of the release, whatever the folder is called.
-    names = translate(texts_of(frame, "Path"), lambda path: path.partition("/")[2])
+    # Before the split stands the name of the release, whatever the folder is called; or nothing.
+    names = translate(texts_of(frame, "Path"), lambda path: _RELEASE.sub("", path, count=1))
     facts = gather(
         frame,
         table,
@@ -174,7 +186,8 @@ def _chexpert_part(table: Path) -> Part:
         split=_CHEXPERT_SPLITS[table.name],
         site="chexpert",
     )
-    return Part(facts, _observations(frame, table.name))
+    labels = _observations(frame, table.name)
+    return Part(facts, labels, reading=Reading.of(frame, table, {"path": "Path"}))
 
 
 def _chexpert_views(frame: pd.DataFrame, names: Texts) -> Texts:
@@ -257,7 +270,9 @@ def _mimic(folder: Path) -> Draft:
         len(silent),
         advice=": their studies have no row of labels",
     )
-    part = Part(facts, _observations(frame, labelled.name), problem)
+    # Several tables are one frame here: the first names the pictures.
+    reading = Reading.of(frame, table, _MIMIC)
+    part = Part(facts, _observations(frame, labelled.name), problem, reading)
     return Draft("mimic-cxr-jpg", folder, [part], below="files")
 
 
@@ -341,7 +356,8 @@ def _padchest(folder: Path) -> Draft:
         unfit=translate(texts, lambda text: aside if "exclude" in _padchest_labels(text) else ""),
     )
     labels = named(texts, PADCHEST, looked_for=PADCHEST_MEANT, split=_padchest_labels)
-    return Draft("padchest", folder, [Part(facts, labels)], scattered=True)
+    part = Part(facts, labels, reading=Reading.of(frame, table, _PADCHEST | {"labels": "Labels"}))
+    return Draft("padchest", folder, [part], tail=1)
 
 
 def _padchest_labels(text: str) -> Sequence[str]:
@@ -385,7 +401,7 @@ def _vindr(folder: Path) -> Draft:
     _need(folder, "VinDr-CXR", "labels", *SOURCES["vindr-cxr"].tables)
     tables = {split: first_of(folder, *patterns) for split, patterns in _VINDR_TABLES.items()}
     parts = [_vindr_part(table, split) for split, table in tables.items() if table is not None]
-    return Draft("vindr-cxr", folder, parts, scattered=True)
+    return Draft("vindr-cxr", folder, parts, tail=1)
 
 
 def _vindr_part(table: Path, split: str) -> Part:
@@ -402,7 +418,9 @@ def _vindr_part(table: Path, split: str) -> Part:
     always = {"view": "PA", "split": split, "site": "vindr", "origin": table.name}
     labels = answered({str(name): _agreed(shares[name]) for name in shares.columns}, VINDR)
     alone = [*readers.index[readers < 3]] if split == "train" else []
-    return Part(pd.DataFrame(facts | always), labels, Problem.of("readers missing", alone))
+    problem = Problem.of("readers missing", alone)
+    reading = Reading.of(frame, table, {"image_id": "image_id"})
+    return Part(pd.DataFrame(facts | always), labels, problem, reading)
 
 
 def _vindr_votes(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
@@ -430,7 +448,7 @@ def _agreed(share: pd.Series[float]) -> Codes:
 SOURCES = {
     "nih": Source(_nih, _NIH_TABLES),
     # Other sets have a train.csv, too.
-    "chexpert": Source(_chexpert, ("train.csv", "valid.csv"), ("Path", *_OBSERVATIONS[2:4])),
+    "chexpert": Source(_chexpert, _CHEXPERT_TABLES, ("Path", *_OBSERVATIONS[2:3])),
     "mimic-cxr-jpg": Source(_mimic, (_MIMIC_TABLE,)),
     "padchest": Source(_padchest, _PADCHEST_TABLES),
     "vindr-cxr": Source(_vindr, (*_VINDR_TABLES["train"], *_VINDR_TABLES["test"])),

@@ -16,6 +16,7 @@ from roentmod.anatomy import Anatomy
 from roentmod.datasets import fields, files
 from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, others_of
 from roentmod.datasets.phantom import Phantom, phantom
+from roentmod.datasets.sheets import Reading
 from roentmod.errors import DatasetError
 from roentmod.findings import NO_FINDING
 from roentmod.imaging import read
@@ -37,6 +38,8 @@ _REMEDIES = {
     "unknown views": "Whether they are frontal is not known: they are left out of selections.",
     "no column of views": "All pictures are taken to be frontal.",
     "unread columns": "Columns that are no known field and hold no labels: not used.",
+    "labels near a finding": "They hold a finding's name or nearly spell it, and do not say plainly"
+    " that it is there: it counts as uncertain. Correct them.",
     "unknown labels": "The catalogue lacks {lacking} labels of this set: kept in other_labels, and "
     "such pictures are not 'no finding'.",
     "contradicting labels": "They are said to show a finding and none: never chosen as baselines.",
@@ -108,12 +111,14 @@ class Dataset:
             catalogue lacks, joined by "|", a "?" ends an uncertain one); `unfit` (why the picture
             must not be used, "" where it may).
         problems: what was found wrong.
+        readings: how its tables were understood.
     """
 
     name: str
     root: Path
     table: pd.DataFrame
     problems: tuple[Problem, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -181,11 +186,13 @@ class Part:
             (why a picture must not be used) that the source knows.
         labels: what the source says of them.
         problems: what the loader found wrong.
+        reading: how its table was understood.
     """
 
     facts: pd.DataFrame
     labels: Labels
     problems: tuple[Problem, ...] = ()
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,14 +204,15 @@ class Draft:
         root: the folder it came from.
         parts: its tables, in order.
         below: the folder under `root` where relative paths start, if pictures are not elsewhere.
-        scattered: whether pictures may lie in any folder, under their ids.
+        tail: how many last parts of a path name its picture, which may lie in any folder; 0: each
+            lies where its path says.
     """
 
     name: str
     root: Path
     parts: Sequence[Part]
     below: str = ""
-    scattered: bool = False
+    tail: int = 0
 
 
 def build(draft: Draft, images: Path | None = None, *, check_files: bool) -> Dataset:
@@ -235,7 +243,8 @@ def build(draft: Draft, images: Path | None = None, *, check_files: bool) -> Dat
     table.loc[unknown, "patient_id"] = table.loc[unknown, "image_id"]
     problems += [*doubles, *Problem.of("unknown patients", _ids(table, unknown)), *_leaks(table)]
     problems += () if drawn else _file_problems(table, draft.root, check_files)
-    return Dataset(draft.name, draft.root, table, tuple(problems))
+    readings = tuple(part.reading for part in draft.parts if part.reading)
+    return Dataset(draft.name, draft.root, table, tuple(problems), readings)
 
 
 def leaking(table: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
@@ -255,9 +264,8 @@ def _find_files(
     """Make the paths of `facts` absolute; report names that lie in several places."""
     paths = files.join(images or draft.root / draft.below, facts["path"].to_numpy(dtype=object))
     several: list[str] = []
-    if draft.scattered and search:
-        names = facts["image_id"].to_numpy(dtype=object)
-        paths, several = files.locate(images or draft.root, names, usual=paths)
+    if draft.tail and search:
+        paths, several = files.locate(images or draft.root, paths, draft.tail)
     facts["path"] = paths
     return Problem.of("files in several places", several)
 
