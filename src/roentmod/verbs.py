@@ -12,6 +12,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,7 @@ from roentmod.plans.base import Plan, rule
 from roentmod.plans.editing import Files
 from roentmod.plans.options import check_names, fields_of, part
 from roentmod.plans.parts import (
+    Ages,
     Audited,
     EditorChoice,
     Hosts,
@@ -115,11 +117,15 @@ def _help(field: Any) -> str:
     return (field.description or "") + (f" ({bounds})" if bounds else "")
 
 
-def load(spec: str | Path | Dataset, *, images: Path | None = None) -> Dataset:
-    """Return a data set: of a folder, ``KIND:FOLDER`` (nih, chexpert, ...) or ``phantoms:N``."""
+def load(
+    spec: str | Path | Dataset, *, images: Path | None = None, ages: Ages = "adults"
+) -> Dataset:
+    """Return a data set: of a folder, a table, ``KIND:FOLDER`` (nih, ...) or ``phantoms:N``."""
     from roentmod import datasets
 
-    return datasets.load(spec, images=images) if isinstance(spec, str | Path) else spec
+    if isinstance(spec, str | Path):
+        return datasets.load(spec, images=images, ages=ages)
+    return spec if ages == "adults" else replace(spec, ages=ages)
 
 
 @_verb(plans.EditPlan, Files, EditorChoice, OnDevice, InDomain, Running)
@@ -183,7 +189,8 @@ def audit(
     judge = judge or _judge(pack)
     loaded = _editor(editor, options)
     models = load_classifiers(classifiers, device=part(OnDevice, options).device)
-    source, chosen = load(data, images=part(Pictures, options).images), part(Audited, options)
+    chosen = part(Audited, options)
+    source = load(data, images=chosen.images, ages=chosen.ages)
     for problem in source.problems:
         log.warning("%s", problem)
     selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
@@ -226,7 +233,7 @@ def validate(
     pack = _pack(options, data)
     pack.need_chest("A validation")
     loaded, chosen = _editor(editor, options), part(Validated, options)
-    source = load(data, images=chosen.images)
+    source = load(data, images=chosen.images, ages=chosen.ages)
     judge = judge or _judge(pack)
     names = _names(findings, pack) or _fitting({}, loaded, judge)
     hold = options.pop("hold", None) or ()
@@ -267,7 +274,7 @@ def augment(
 
     pack, chosen = _pack(options, data), part(Selection, options)
     plan = part(plans.AugmentPlan, options, findings=_names(findings, pack))
-    source = datasets.with_validation(load(data, images=chosen.images))
+    source = datasets.with_validation(load(data, images=chosen.images, ages=chosen.ages))
     usual = "train" if "train" in set(source.table["split"]) else None
     split = chosen.split or usual
     storage = part(Storage, options)
@@ -307,7 +314,7 @@ def plant(
     from roentmod.jobs import plant as job
 
     plan, chosen = part(plans.PlantPlan, options, findings=findings), part(Hosts, options)
-    source = load(data, images=chosen.images)
+    source = load(data, images=chosen.images, ages=chosen.ages)
     hosts = [
         name
         for split in sorted(set(source.table["split"]))

@@ -7,6 +7,7 @@ training patients to a validation split where a set has none.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from roentmod.datasets import folder, phantoms
@@ -14,6 +15,7 @@ from roentmod.datasets.published import SOURCES
 from roentmod.datasets.select import Selection, baselines, positives, with_validation
 from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build
 from roentmod.errors import DatasetError
+from roentmod.plans.parts import Ages
 
 __all__ = [
     "NAMES",
@@ -29,7 +31,13 @@ __all__ = [
 NAMES = (*SOURCES, "folder", PHANTOMS)
 
 
-def load(spec: str | Path, *, images: Path | None = None, check_files: bool = True) -> Dataset:
+def load(
+    spec: str | Path,
+    *,
+    images: Path | None = None,
+    check_files: bool = True,
+    ages: Ages = "adults",
+) -> Dataset:
     """Load a data set.
 
     Args:
@@ -39,6 +47,7 @@ def load(spec: str | Path, *, images: Path | None = None, check_files: bool = Tr
             ``files/`` of MIMIC-CXR-JPG.
         check_files: look for every file, and for files with the same bytes. Without it, pictures
             are taken to be where the published set has them.
+        ages: whom selections take that ask for adults, see `Dataset`.
 
     Raises:
         DatasetError: no such folder or kind, a malformed table, an id given twice with different
@@ -51,7 +60,7 @@ def load(spec: str | Path, *, images: Path | None = None, check_files: bool = Tr
     pictures = None if images is None else Path(images).expanduser().absolute()
     if not place.exists():
         raise DatasetError(f"A data set is a folder; {place} does not exist. Check the path.")
-    return build(_read(place, name), pictures, check_files=check_files)
+    return replace(build(_read(place, name), pictures, check_files=check_files), ages=ages)
 
 
 def _parts(spec: str | Path) -> tuple[str, str]:

@@ -195,10 +195,10 @@ def _agreeing(
     codes = answered(columns, Vocabulary()).codes
     wrong = ((labels.codes == POSITIVE) & (codes == NEGATIVE)).any(axis=1)
     if wrong.any():
+        row = frame.index[int(np.argmax(wrong))] + 2
         raise DatasetError(
-            f"Labels and the columns of findings must agree; in {table.name} row "
-            f"{frame.index[int(np.argmax(wrong))] + 2} a finding is named whose column says 0. Correct "
-            "it, or remove one of them."
+            f"Labels and the columns of findings must agree; in {table.name} row {row} a finding "
+            "is named whose column says 0. Correct it, or remove one of them."
         )
     return Labels(np.where(codes == UNMENTIONED, labels.codes, codes), labels.others)
 

@@ -23,6 +23,8 @@ from roentmod.findings import NO_FINDING, finding
 __all__ = ["Selection", "baselines", "positives", "with_validation"]
 
 Mask = NDArray[np.bool_]
+_AGELESS = "age unknown"
+_LOOSER = "; --ages unknown takes radiographs of unknown age too"
 _COLUMNS = {"image_id": "baseline_id"} | {
     name: name for name in ("path", "patient_id", "sex", "age", "view", "site")
 }
@@ -65,7 +67,8 @@ def baselines(
         count: how many at most; None for all.
         split: only of this split.
         view: "PA" or "AP" only.
-        adult_age: least age in years, and unknown ages are left out; None asks for no age.
+        adult_age: least age in years, and unknown ages are left out, unless the data set's `ages`
+            takes them; None asks for no age.
         seed: which random order.
 
     Raises:
@@ -173,7 +176,9 @@ def _select(
     table = dataset.table
     report = {"pictures": len(table)}
     left = np.ones(len(table), dtype=np.bool_)
-    for name, kept in (_standing(table, split, view) | criteria | _ages(table, adult_age)).items():
+    for name, kept in (
+        _standing(table, split, view) | criteria | _ages(dataset, adult_age)
+    ).items():
         fallen = int((left & ~kept).sum())
         if fallen:
             report[name] = fallen
@@ -182,7 +187,7 @@ def _select(
         fell = ", ".join(f"{name} {number:,}" for name, number in list(report.items())[1:])
         raise DatasetError(
             f"A selection needs pictures; of {len(table):,} in {dataset.name} none is left "
-            f"({fell}). Loosen what takes most."
+            f"({fell}). Loosen what takes most{_LOOSER if _AGELESS in report else ''}."
         )
     chosen = _one_per_patient(table.loc[left, list(_COLUMNS)], seed)
     if len(chosen) < left.sum():
@@ -208,11 +213,12 @@ def _standing(table: pd.DataFrame, split: str | None, view: str | None) -> dict[
     return {name: mask.to_numpy() for name, mask in masks.items()}
 
 
-def _ages(table: pd.DataFrame, adult_age: float | None) -> dict[str, Mask]:
-    if adult_age is None:
+def _ages(dataset: Dataset, adult_age: float | None) -> dict[str, Mask]:
+    if adult_age is None or dataset.ages == "all":
         return {}
-    ages = table["age"].to_numpy()
-    return {"age unknown": ~np.isnan(ages), f"under {adult_age:g}": ages >= adult_age}
+    ages = dataset.table["age"].to_numpy()
+    known = {} if dataset.ages == "unknown" else {_AGELESS: ~np.isnan(ages)}
+    return {**known, f"under {adult_age:g}": ~(ages < adult_age)}
 
 
 def _one_per_patient(table: pd.DataFrame, seed: int) -> pd.DataFrame:

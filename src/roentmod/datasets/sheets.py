@@ -106,7 +106,8 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
     if blank.all():
         raise DatasetError(f"{path.name} has no rows. Download it again.")
     nameless = np.array([name.startswith("Unnamed:") for name in frame.columns], dtype=np.bool_)
-    kept = frame.loc[~blank.all(axis=1)].loc[:, ~(blank.all(axis=0) & nameless)]
+    kept = frame.iloc[np.flatnonzero(~blank.all(axis=1))]
+    kept = kept.iloc[:, np.flatnonzero(~(blank.all(axis=0) & nameless))]
     kept.attrs = frame.attrs
     return kept
 

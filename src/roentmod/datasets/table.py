@@ -20,6 +20,7 @@ from roentmod.datasets.sheets import Reading
 from roentmod.errors import DatasetError
 from roentmod.findings import NO_FINDING
 from roentmod.imaging import read
+from roentmod.plans.parts import Ages
 from roentmod.radiograph import Radiograph
 
 __all__ = ["PHANTOMS", "Dataset", "Draft", "Part", "Problem", "build", "leaking"]
@@ -112,6 +113,8 @@ class Dataset:
             must not be used, "" where it may).
         problems: what was found wrong.
         readings: how its tables were understood.
+        ages: whom selections take that ask for adults: "adults", those of "unknown" age too, or
+            "all".
     """
 
     name: str
@@ -119,6 +122,7 @@ class Dataset:
     table: pd.DataFrame
     problems: tuple[Problem, ...] = ()
     readings: tuple[Reading, ...] = ()
+    ages: Ages = "adults"
 
     def __len__(self) -> int:
         return len(self.table)
@@ -131,8 +135,9 @@ class Dataset:
         return {name: row for row, name in enumerate(self.table["image_id"])}
 
     def describe(self) -> dict[str, str]:
-        """Return name and root as records state them."""
-        return {"name": self.name, "root": str(self.root)}
+        """Return name and root as records state them, and ages where not adults."""
+        ages = {} if self.ages == "adults" else {"ages": self.ages}
+        return {"name": self.name, "root": str(self.root), **ages}
 
     def radiograph(self, image_id: str) -> Radiograph:
         """Read one picture; a phantom is drawn.

@@ -12,6 +12,7 @@ from roentmod.errors import DatasetError, EditError, RoentModError, RunError, We
 from roentmod.plans.base import Plan, parameter
 
 __all__ = [
+    "Ages",
     "Arithmetic",
     "Audited",
     "Composed",
@@ -31,6 +32,8 @@ __all__ = [
 
 Engine = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 Arithmetic = Literal["float32", "float16", "bfloat16"]
+# Of the radiographs that are edited: known adults, those of unknown age too, or everyone.
+Ages = Literal["adults", "unknown", "all"]
 
 
 class Operating(Plan):
@@ -99,6 +102,9 @@ class Hosts(Pictures):
     """Radiographs that findings are put in."""
 
     baselines: int | None = parameter(None, "Patients; default: all.", ge=1)
+    ages: Ages = parameter(
+        "adults", "Whose radiographs: known adults', also those of unknown age, or all."
+    )
 
 
 class Selection(Hosts):

@@ -13,7 +13,7 @@ from roentmod.findings import finding
 from roentmod.plans.audit import AuditPlan, Rules
 from roentmod.plans.augment import AugmentPlan
 from roentmod.plans.base import WHOLE, Pairs, Plan, located, parameter
-from roentmod.plans.parts import EditorChoice, Operating
+from roentmod.plans.parts import Ages, EditorChoice, Operating
 from roentmod.plans.plant import PlantPlan
 from roentmod.plans.retrain import RetrainPlan, check_test
 from roentmod.plans.validate import ValidatePlan
@@ -61,6 +61,9 @@ class Source(Plan):
     source: str = parameter(..., "Folder, KIND:FOLDER or phantoms:N.")
     images: Path | None = parameter(None, "Where the pictures are, if not there.")
     split: str | None = parameter(None, "Only this split.")
+    ages: Ages = parameter(
+        "adults", "Whose radiographs: known adults', also those of unknown age, or all.", young=True
+    )
     view: Literal["PA", "AP"] | None = parameter(None, "Only this view.")
     count: int | None = parameter(None, "At most so many radiographs, one per patient.", ge=1)
     every: bool = parameter(

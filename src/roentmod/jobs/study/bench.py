@@ -28,17 +28,18 @@ class Bench:
     spec: StudyPlan
     folders: dict[str, Path] = field(default_factory=dict)
     workers: Workers = field(default_factory=Workers)
-    _loaded: dict[tuple[str, Path | None], Dataset] = field(default_factory=dict)
+    _loaded: dict[tuple[str, Path | None, str], Dataset] = field(default_factory=dict)
 
     def data(self, source: Source) -> Dataset:
         """Return a data set before anything is planted; the training's has a validation split.
 
         Only the training's: a test's radiographs are all tested.
         """
-        key = (source.source, source.images)
+        key = (source.source, source.images, source.ages)
         if key not in self._loaded:
-            data = datasets.load(source.source, images=source.images)
-            own = key == (self.spec.train.source, self.spec.train.images)
+            data = datasets.load(source.source, images=source.images, ages=source.ages)
+            train = self.spec.train
+            own = key == (train.source, train.images, train.ages)
             self._loaded[key] = datasets.with_validation(data) if own else data
         return self._loaded[key]
 
