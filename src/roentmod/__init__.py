@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from roentmod.editors import Editor
     from roentmod.editors.transplant import transplant
     from roentmod.imaging import read, write, write_edit
-    from roentmod.verbs import audit, augment, edit, load, open, plant, retrain, study, validate
+    from roentmod.verbs import (
+        audit,
+        augment,
+        edit,
+        load,
+        open,
+        plant,
+        preflight,
+        retrain,
+        study,
+        validate,
+    )
 
 __all__ = [
     "FINDINGS",
@@ -32,6 +43,7 @@ __all__ = [
     "open",
     "phantom",
     "plant",
+    "preflight",
     "read",
     "retrain",
     "study",
@@ -42,7 +54,18 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_VERBS = ("audit", "augment", "edit", "load", "open", "plant", "retrain", "study", "validate")
+_VERBS = (
+    "audit",
+    "augment",
+    "edit",
+    "load",
+    "open",
+    "plant",
+    "preflight",
+    "retrain",
+    "study",
+    "validate",
+)
 # Engines bring heavy libraries; those who only need the words should not wait for them.
 _LATE = {
     "Editor": "roentmod.editors",

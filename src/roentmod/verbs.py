@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from roentmod.jobs.augment import AugmentResult
     from roentmod.jobs.edit import EditResult
     from roentmod.jobs.plant import PlantResult
+    from roentmod.jobs.preflight import Preflight
     from roentmod.jobs.retrain import RetrainResult
     from roentmod.jobs.study import StudyResult
     from roentmod.jobs.validate import ValidationResult
@@ -60,6 +61,7 @@ __all__ = [
     "load_classifiers",
     "open",
     "plant",
+    "preflight",
     "retrain",
     "study",
     "validate",
@@ -128,6 +130,22 @@ def load(
     return spec if ages == "adults" else replace(spec, ages=ages)
 
 
+def preflight(data: str | Path | Dataset, *, images: Path | None = None) -> Preflight:
+    """Return what is understood of a data set, and whether it is enough for an audit."""
+    from roentmod.jobs import preflight as job
+
+    return job.run(load(data, images=images))
+
+
+def _warned(source: Dataset, names: Sequence[str] | None = None) -> Dataset:
+    """Say what is wrong with a data set, and which facts predict its labels, a line each."""
+    from roentmod import datasets
+
+    for problem in (*source.problems, *datasets.telling(datasets.predictors(source, names))):
+        log.warning("%s", problem)
+    return source
+
+
 @_verb(plans.EditPlan, Files, EditorChoice, OnDevice, InDomain, Running)
 def edit(
     images: str | Path | Sequence[str | Path],
@@ -191,10 +209,9 @@ def audit(
     models = load_classifiers(classifiers, device=part(OnDevice, options).device)
     chosen = part(Audited, options)
     source = load(data, images=chosen.images, ages=chosen.ages)
-    for problem in source.problems:
-        log.warning("%s", problem)
-    selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
     names = _names(findings, pack) or _fitting(models, loaded, judge)
+    _warned(source, names)
+    selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
     exact = bool(getattr(loaded, "exact", False))
     return job.run(
         source,
@@ -356,7 +373,7 @@ def retrain(
     from roentmod.jobs import retrain as job
 
     plan = part(plans.RetrainPlan, options, findings=findings)
-    source = load(data, images=part(Pictures, options).images)
+    source = _warned(load(data, images=part(Pictures, options).images), plan.findings)
     made = sets.load(Path(training_set)) if isinstance(training_set, str | Path) else training_set
 
     def test(value: Any) -> tuple[Dataset, str | None, str]:

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 import roentmod
-from roentmod.cli import auditing, editing, installation, training
+from roentmod.cli import auditing, data, editing, installation, training
 from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
 from roentmod.errors import RoentModError, UnfinishedError
 
-__all__ = ["app", "auditing", "editing", "main", "training"]
+__all__ = ["app", "auditing", "data", "editing", "main", "training"]
 
 
 @app.callback()

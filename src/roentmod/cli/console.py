@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 ERRORS = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 log = logging.getLogger("roentmod")
+_PIPED = 160
 FAILED_ITEMS, USAGE, GATE, INTERRUPTED = 3, 2, 4, 130
 
 
@@ -34,6 +38,22 @@ def progress() -> Iterator[Any]:
     finally:
         if bar.tasks:
             bar.stop()
+
+
+def show(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout, columns of numbers to the right; nothing without rows."""
+    listed = list(rows)
+    if not listed:
+        return
+    table = Table(box=None, pad_edge=False, header_style="")
+    for place, name in enumerate(header):
+        numbers = all(row[place][:1].isdigit() and " " not in row[place] for row in listed)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*map(escape, row))
+    # Piped, a row is a line.
+    width = None if sys.stdout.isatty() else _PIPED
+    Console(highlight=False, width=width).print(table)
 
 
 def log_lines() -> None:

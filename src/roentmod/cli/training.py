@@ -1,4 +1,4 @@
-"""``roentmod augment``, ``cooccurrence``, ``plant``, ``retrain`` and ``study``."""
+"""``roentmod augment``, ``plant``, ``retrain`` and ``study``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated, Any, cast
 import typer
 
 from roentmod import verbs
-from roentmod.cli.console import app, progress
+from roentmod.cli.console import progress
 from roentmod.cli.derived import command
 from roentmod.cli.options import Data, Out, test
-from roentmod.errors import EditError, StudyError
+from roentmod.errors import StudyError
 
 
 @command(verbs.augment)
@@ -33,38 +33,6 @@ def augment(
         typer.echo(f"{one}: {making.export(out, cast('making.Form', one))}")
     typer.echo(result.counts().to_string())
     typer.echo(f"{len(result)} pictures with labels are in {out}")
-
-
-@app.command()
-def cooccurrence(
-    out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    data: Annotated[
-        str | None, typer.Option(help="Count a data set's labels; as in audit.")
-    ] = None,
-    readers: Annotated[
-        Path | None, typer.Option(help="Count readings: CSV of reader, case, finding, answer.")
-    ] = None,
-    per_patient: Annotated[
-        bool, typer.Option("--per-patient", help="Count patients, not pictures.")
-    ] = False,
-) -> None:
-    """Count how often findings come together: P(column | row), with intervals."""
-    import pandas as pd
-
-    from roentmod import datasets
-    from roentmod.jobs.augment import save_cooccurrence
-    from roentmod.science import cooccurrence as counting
-
-    if (data is None) == (readers is None):
-        raise EditError("Count either --data or --readers; got both or neither. Give one.")
-    if readers is not None:
-        matrix = counting.from_readings(pd.read_csv(readers), source=str(readers))
-    else:
-        table = datasets.load(str(data), check_files=False).table
-        unit: Any = "patient" if per_patient else "image"
-        matrix = counting.from_labels(table, source=str(data), unit=unit)
-    save_cooccurrence(matrix, out)
-    typer.echo(matrix.table().to_string(index=False))
 
 
 @command(verbs.plant)

@@ -1,8 +1,9 @@
 """Data sets of chest radiographs, each brought to one table.
 
 `load` reads NIH ChestX-ray14, CheXpert, MIMIC-CXR-JPG, PadChest, VinDr-CXR, a plain folder with a
-CSV, or draws phantoms; `baselines` and `positives` choose from it; `with_validation` assigns
-training patients to a validation split where a set has none.
+CSV, or draws phantoms; `baselines` and `positives` choose from it, `match` gives positives
+their negatives; `predictors` says which facts beside the picture tell a label; `with_validation`
+assigns training patients to a validation split where a set has none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from roentmod.datasets import folder, phantoms
+from roentmod.datasets.index import begin_index, write_index
+from roentmod.datasets.matching import match, predictors, sizes, telling
 from roentmod.datasets.published import SOURCES
 from roentmod.datasets.select import Selection, baselines, positives, with_validation
 from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build
@@ -23,9 +26,15 @@ __all__ = [
     "Problem",
     "Selection",
     "baselines",
+    "begin_index",
     "load",
+    "match",
     "positives",
+    "predictors",
+    "sizes",
+    "telling",
     "with_validation",
+    "write_index",
 ]
 
 NAMES = (*SOURCES, "folder", PHANTOMS)
@@ -94,9 +103,11 @@ def _read(place: Path, name: str) -> Draft:
         return folder.draft(place, table)
     if name:
         raise DatasetError(
-            f"A plain folder has an index.csv with a column 'path'; {place} has none. Write one."
+            f"A plain folder has an index.csv with a column 'path'; {place} has none. Write one, "
+            f"or begin it: roentmod data {place} --init"
         )
     raise DatasetError(
         f"A data set's folder holds the published table of {', '.join(SOURCES)}, or an "
-        f"index.csv with a column 'path'; {place} has none. Name the folder with the table."
+        f"index.csv with a column 'path'; {place} has none. Name the folder with the table, or "
+        f"begin one from the pictures' headers: roentmod data {place} --init"
     )

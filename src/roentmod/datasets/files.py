@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from pydicom import dcmread
 
 from roentmod.datasets.labels import Texts
 from roentmod.errors import DatasetError
 from roentmod.store import file_sha256, file_size, open_bytes
 
-__all__ = ["copies", "join", "locate", "named_twice", "sizes"]
+__all__ = ["PICTURES", "copies", "join", "locate", "named_twice", "shape", "sizes"]
 
 _PEEK = 4096
-_PICTURES = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff"}
+PICTURES = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff"}
 
 
 def join(folder: Path, names: Texts) -> Texts:
@@ -68,7 +70,7 @@ def _pictures(folder: Path) -> Iterable[str]:
     for place, folders, names in os.walk(folder.absolute()):
         folders.sort()
         for name in sorted(names):
-            if os.path.splitext(name)[1].lower() in _PICTURES:
+            if os.path.splitext(name)[1].lower() in PICTURES:
                 yield os.path.join(place, name)
 
 
@@ -82,6 +84,22 @@ def _size(path: str) -> int:
         return file_size(path)
     except OSError:
         return -1
+
+
+def shape(path: str) -> str:
+    """Return a picture's size in pixels as "width x height", from its header; "" if unreadable."""
+    try:
+        with open_bytes(path) as file:
+            file.seek(128)
+            is_dicom = file.read(4) == b"DICM"
+            file.seek(0)
+            if is_dicom:
+                header = dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+                return f"{header.Columns} x {header.Rows}"
+            with Image.open(file) as picture:
+                return f"{picture.width} x {picture.height}"
+    except Exception:  # damaged headers raise nearly anything, and have no size
+        return ""
 
 
 def named_twice(paths: Texts) -> list[tuple[int, ...]]:

@@ -123,7 +123,7 @@ def _nih(folder: Path) -> Draft:
     names, view = texts_of(frame, "Image Index"), texts_of(frame, "View Position")
     splits = translate(names, lambda name: split.get(name, ""))
     facts = gather(frame, table, _NIH, path=names, view=view, site="nih", split=splits)
-    part = Part(facts, labels, reading=Reading.of(frame, table, _NIH))
+    part = Part(facts, labels, reading=Reading.of(frame, table, _NIH | {"view": "View Position"}))
     return Draft("nih", folder, [part], below="images", tail=1)
 
 
@@ -143,6 +143,9 @@ _CHEXPERT_SPLITS = {
     "test.csv": "test",
     "test_labels.csv": "test",
 }
+_CHEXPERT = {
+    "path": "Path", "age": "Age", "sex": "Sex", "view": "AP/PA",
+} | {name: name for name in _OBSERVATIONS}  # fmt: skip
 _CHEXPERT_TABLES = tuple(f"{place}{name}" for place in ("", "*/") for name in _CHEXPERT_SPLITS)
 # What the parts of the full release are called; their folders lie beside each other.
 _BATCH = "CheXpert-v1.0 batch "
@@ -187,7 +190,7 @@ def _chexpert_part(table: Path) -> Part:
         site="chexpert",
     )
     labels = _observations(frame, table.name)
-    return Part(facts, labels, reading=Reading.of(frame, table, {"path": "Path"}))
+    return Part(facts, labels, reading=Reading.of(frame, table, _CHEXPERT))
 
 
 def _chexpert_views(frame: pd.DataFrame, names: Texts) -> Texts:

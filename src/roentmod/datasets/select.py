@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roentmod.datasets.fields import split_name, taken, translate
-from roentmod.datasets.labels import NAMES
+from roentmod.datasets.labels import NAMES, Texts
 from roentmod.datasets.table import Dataset, Problem, leaking
 from roentmod.errors import DatasetError
 from roentmod.findings import NO_FINDING, finding
 
-__all__ = ["Selection", "baselines", "positives", "with_validation"]
+__all__ = ["Mask", "Selection", "baselines", "choose", "positives", "shares", "with_validation"]
 
 Mask = NDArray[np.bool_]
 _AGELESS = "age unknown"
@@ -82,7 +82,9 @@ def baselines(
         "no finding, yet another label": ~_any(table, findings, "positive", "uncertain")
         & np.asarray(table["other_labels"] == ""),
     }
-    return _select(dataset, criteria, count, split, view, adult_age, seed)
+    return choose(
+        dataset, criteria, count=count, split=split, view=view, adult_age=adult_age, seed=seed
+    )
 
 
 def positives(
@@ -111,7 +113,9 @@ def positives(
     if without is not None:
         other = finding(without).name
         criteria[f"with {other}"] = ~_any(dataset.table, [other], "positive", "uncertain")
-    return _select(dataset, criteria, count, split, view, adult_age, seed)
+    return choose(
+        dataset, criteria, count=count, split=split, view=view, adult_age=adult_age, seed=seed
+    )
 
 
 def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
@@ -139,8 +143,7 @@ def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
     if "val" in set(table["split"]):
         return dataset
     patients = table["patient_id"].to_numpy(dtype=object)
-    low = translate(patients, lambda name: _chance(name) < share).astype(np.bool_)
-    moved = low & (table["split"] == "train").to_numpy()
+    moved = (shares(patients) < share) & (table["split"] == "train").to_numpy()
     if not moved.any():
         return dataset
     some = pd.unique(patients[moved])
@@ -149,9 +152,10 @@ def with_validation(dataset: Dataset, *, share: float = 0.1) -> Dataset:
     return replace(dataset, table=table, problems=(*dataset.problems, *problem))
 
 
-def _chance(patient: str) -> float:
-    """Return a number in [0, 1) that follows from a patient's id."""
-    return int(_hash("validation", patient).hex()[:13], 16) / 16**13
+def shares(patients: Texts) -> NDArray[np.float64]:
+    """Return n numbers in [0, 1), each of which follows from its patient's id alone."""
+    hashes = translate(patients, lambda name: _hash("validation", name).hex()[:13])
+    return np.array([int(text, 16) / 16**13 for text in hashes], dtype=np.float64)
 
 
 def _hash(salt: str, name: str) -> bytes:
@@ -163,15 +167,30 @@ def _any(table: pd.DataFrame, names: Iterable[str], *states: str) -> Mask:
     return np.asarray(np.any([table[name].isin(states) for name in names], axis=0))
 
 
-def _select(
+def choose(
     dataset: Dataset,
     criteria: dict[str, Mask],
-    count: int | None,
-    split: str | None,
-    view: str | None,
-    adult_age: float | None,
-    seed: int,
+    *,
+    count: int | None = None,
+    split: str | None = None,
+    view: str | None = None,
+    adult_age: float | None = 18,
+    seed: int = 0,
 ) -> Selection:
+    """Choose frontal radiographs of adults that meet criteria, one per patient.
+
+    Args:
+        dataset: where from.
+        criteria: what pictures fall to that do not meet it, to where it is met, n.
+        count: as in `baselines`, like the rest.
+        split: only of this split.
+        view: "PA" or "AP" only.
+        adult_age: least age in years; None asks for no age.
+        seed: which random order.
+
+    Raises:
+        DatasetError: as in `baselines`.
+    """
     _check(dataset, count, split, view)
     table = dataset.table
     report = {"pictures": len(table)}

@@ -65,7 +65,8 @@ class Reading:
     def of(cls, frame: pd.DataFrame, table: Path, columns: Mapping[str, str]) -> Reading:
         """Return what a frame of `read_table` was understood as."""
         encoding, delimiter = frame.attrs.get(_READING, ("", ""))
-        return cls(table.name, encoding, delimiter, len(frame), dict(columns))
+        there = {fact: name for fact, name in columns.items() if name in frame.columns}
+        return cls(table.name, encoding, delimiter, len(frame), there)
 
 
 def header(path: Path) -> list[str]:

@@ -56,6 +56,8 @@ _REMEDIES = {
     "leaking splits": "A patient belongs to one split: selections by these splits are refused.",
     "no validation split": 'A hash chose {share:.0%} of the training patients for "val".',
     "missing files": "Not found under {root}: left out of selections.",
+    "facts that predict labels": "A model can learn them in place of the picture: compare within "
+    "source and view, or match (roentmod.datasets.match).",
     "duplicated files": "The same picture under several ids: count it once, and see that labels "
     "agree.",
 }
@@ -94,7 +96,8 @@ class Problem:
         return (cls(kind, count, shown, _REMEDIES[kind].format(**facts)),) if count else ()
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.count:,} ({', '.join(self.examples)}). {self.remedy}"
+        examples = f" ({', '.join(self.examples)})" if self.examples else ""
+        return f"{self.kind}: {self.count:,}{examples}. {self.remedy}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -399,9 +399,9 @@ def _answers(column: pd.Series[Any], kind: str, threshold: float) -> Floats:
     states = np.full(len(column), np.nan)
     for row, (empty, value) in enumerate(zip(column.isna(), column, strict=True)):
         text = "" if empty else str(value).strip().lower()
-        if not text:
+        if text in ("", "nan"):
             continue
-        number = _number(text) if kind == "probability" else np.nan
+        number = _number(text.replace(",", ".")) if kind == "probability" else np.nan
         if kind == "probability" and 0 <= number <= 1:
             states[row] = number >= threshold
         elif kind == "answer" and text in (*_YES, *_NO):

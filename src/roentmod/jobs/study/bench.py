@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ from roentmod.runs import Workers
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["Bench"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,6 +43,9 @@ class Bench:
             data = datasets.load(source.source, images=source.images, ages=source.ages)
             train = self.spec.train
             own = key == (train.source, train.images, train.ages)
+            names = self.spec.findings
+            for problem in datasets.telling(datasets.predictors(data, names)):
+                log.warning("%s: %s", source.source, problem)
             self._loaded[key] = datasets.with_validation(data) if own else data
         return self._loaded[key]
 
