@@ -5,11 +5,14 @@ import itertools
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import roentmod as rm
-from roentmod.errors import AuditError, RoentModError, RunError
+from roentmod.errors import AuditError, DatasetError, RoentModError, RunError
+from roentmod.jobs.study.bench import Bench
+from roentmod.plans.study import Source
 
 VERBS = ("audit", "augment", "edit", "plant", "retrain", "study", "validate")
 
@@ -108,3 +111,25 @@ def test_a_damaged_folder_is_mended_or_one_line(verb, tmp_path):
                 messages.append(str(error))
     assert messages
     assert all(map(str.isprintable, messages))
+
+
+@pytest.fixture
+def confounded(tmp_path):
+    """A table whose positives come from one source, its negatives from another; no ages."""
+    rows = [f"{n}.png,{'Edema,a' if n % 2 else 'No Finding,b'},p{n}" for n in range(60)]
+    (tmp_path / "index.csv").write_text("\n".join(["path,labels,site,patient_id", *rows]))
+    for n in range(60):
+        (tmp_path / f"{n}.png").write_text(str(n))
+    return tmp_path
+
+
+def test_an_audit_and_a_study_say_which_facts_predict_labels(confounded, caplog):
+    said = "facts that predict labels: 1 (site -> Edema AUC 1.00)"
+    options = {"editor": "painter", "findings": ["Edema"], "out": confounded / "out"}
+    with pytest.raises(DatasetError, match="--ages unknown"):
+        rm.audit(str(confounded), "demo:honest", **options)
+    assert caplog.text.count(said) == 1
+    caplog.clear()
+    source = Source(source=str(confounded))
+    Bench(SimpleNamespace(findings=("Edema",), train=source)).data(source)
+    assert caplog.text.count(said) == 1

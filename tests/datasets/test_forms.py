@@ -4,6 +4,7 @@ import gzip
 import sys
 import zipfile
 
+import pandas as pd
 import pytest
 
 from roentmod import datasets
@@ -199,6 +200,18 @@ def test_a_workbook_is_named_with_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "films.xlsx").write_bytes(b"\xd0\xcf\x11\xe0")
     with pytest.raises(DatasetError, match="Save it as CSV"):
         datasets.load(tmp_path / "films.xlsx")
+
+
+def test_a_workbook_is_read(tmp_path):
+    pytest.importorskip("openpyxl")
+    rows = {"file": ["1.png", "2.png"], "age": [40, 41.5], "Edema": [True, False], "Mass": [0, 1]}
+    pd.DataFrame(rows).to_excel(tmp_path / "films.xlsx", index=False)
+    for seed in (1, 2):
+        picture(tmp_path / f"{seed}.png", seed)
+    loaded = datasets.load(tmp_path)
+    assert loaded.table["Edema"].tolist() == ["positive", "negative"]
+    assert loaded.table["Mass"].tolist() == ["negative", "positive"]
+    assert loaded.table["age"].tolist() == [40, 41.5]
 
 
 def test_pictures_are_looked_for_by_a_name_that_no_other_has(tmp_path):

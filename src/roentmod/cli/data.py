@@ -56,11 +56,9 @@ def _report(found: Any) -> None:
     facts = found.facts()
     typer.echo(f"{facts['name']}: {facts['pictures']:,} pictures of {facts['patients']:,} patients")
     for table in facts["tables"]:
-        form = "workbook" if not table["delimiter"] else f"delimiter {table['delimiter']!r}"
+        form = f", delimiter {table['delimiter']!r}" if table["delimiter"] else ""
         columns = ", ".join(f"{fact} = '{name}'" for fact, name in table["columns"].items())
-        typer.echo(
-            f"{table['file']}: {table['rows']:,} rows, {table['encoding']}, {form}; {columns}"
-        )
+        typer.echo(f"{table['file']}: {table['rows']:,} rows, {table['encoding']}{form}; {columns}")
     rows = [
         (name, *(f"{states[state]:,}" for state in _STATES))
         for name, states in facts["findings"].items()
