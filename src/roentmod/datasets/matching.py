@@ -26,7 +26,7 @@ __all__ = ["Fact", "match", "predictors", "sizes", "telling"]
 Fact = Literal["site", "view", "sex", "age"]
 
 # From this AUC on, a fact alone predicts a label.
-PREDICTS = 0.65
+_PREDICTS = 0.65
 _FEWEST, _FOLDS = 20, 5
 
 
@@ -161,7 +161,7 @@ def sizes(dataset: Dataset, most: int) -> Texts:
 
 def telling(found: pd.DataFrame) -> tuple[Problem, ...]:
     """Return the predictors that predict by themselves as one problem; none where none does."""
-    sure = found[found["auc"] > PREDICTS]
+    sure = found[found["auc"] > _PREDICTS]
     rows = zip(sure["fact"], sure["finding"], sure["auc"], strict=True)
     examples = [f"{fact} -> {name} AUC {value:.2f}" for fact, name, value in rows]
     return Problem.of("facts that predict labels", examples)
