@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,23 @@ def test_a_part_whose_file_is_gone_is_made_again(tmp_path, whole):
     (tmp_path / "run" / "files" / "n3.txt").unlink()
     run(Squares(), tmp_path / "run")
     assert all_of(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("kind", [Squares, Packed])
+def test_a_folder_that_is_removed_meanwhile_is_one_line(tmp_path, kind, replaced, monkeypatch):
+    def make(self, task):
+        if task.part.inputs == 2:
+            shutil.rmtree(tmp_path / "run")
+            if replaced:
+                shutil.copytree(tmp_path / "other", tmp_path / "run")
+        return made(self, task)
+
+    run(kind(4), tmp_path / "other")
+    made = kind.make
+    monkeypatch.setattr(kind, "make", make)
+    with pytest.raises(RunError, match="removed or replaced meanwhile"):
+        run(kind(4), tmp_path / "run")
 
 
 def test_packed_files_are_found_again(tmp_path):

@@ -24,6 +24,8 @@ try:
 except ImportError:  # Windows has no such locks: the heartbeat alone decides there.
     fcntl = None  # type: ignore[assignment]
 
+from roentmod.errors import RunError
+
 __all__ = ["Crew"]
 
 _BEAT = 10.0
@@ -47,6 +49,7 @@ class Crew:
         self.host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())
         self.name = f"{self.host}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         self._file = self._announce()
+        self._began = self._place()
         self._held: dict[str, list[Path]] = {}
         self._stop = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -57,8 +60,28 @@ class Crew:
         """Return itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Leave: claims, heartbeat and unfinished files go."""
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Leave: claims, heartbeat and unfinished files go.
+
+        Raises:
+            RunError: the folder is not the one in which the work began.
+        """
+        lost = self._place() != self._began and (error is None or isinstance(error, OSError))
+        self._leave()
+        if lost:
+            folder = self._members.parent.parent
+            raise RunError(
+                f"A run's folder stays where it is until the run ends; '{folder}' was removed or "
+                "replaced meanwhile. Run again."
+            ) from error
+
+    def _place(self) -> int | None:
+        """Return what tells the folder from another one that takes its name."""
+        with suppress(OSError):
+            return self._members.stat().st_ino
+        return None
+
+    def _leave(self) -> None:
         for name in list(self._held):
             self.release(name)
         self._stop.set()
