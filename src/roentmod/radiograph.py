@@ -1,8 +1,9 @@
 """The radiograph: one frontal chest X-ray with its grey scale, geometry and source.
 
 Range, polarity, spacing and geometry are settled when a `Radiograph` is made. `pixels` are display
-values in [0, 1], bright where the body attenuates (MONOCHROME2). The stored levels of the file stay
-beside them, so that an edit returns to the file's own bits and leaves untouched pixels untouched.
+values in [0, 1], bright where the body attenuates (MONOCHROME2), upright, the patient's right at
+the left, with square pixels. The stored levels of the file stay beside them, so that an edit
+returns to the file's own bits, rows and columns, and leaves untouched pixels untouched.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roentmod.errors import UnsuitableError
 
-__all__ = ["GreyScale", "Radiograph", "Square"]
+__all__ = ["Frame", "GreyScale", "Radiograph", "Square"]
 
 MIN_SIDE = 64
 MAX_SIDE = 16384
+_ASPECTS = (0.2, 5.0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,95 @@ class GreyScale:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """How a file's rows and columns lie to the upright picture with square pixels.
+
+    The file's picture is transposed, then turned over top to bottom, then left to right, then
+    stretched along its coarser axis, so that nothing is lost.
+
+    Attributes:
+        transposed: the file's rows are columns of the upright picture.
+        upside_down: the first row of the transposed picture is the lowest.
+        mirrored: the first column of the transposed picture is the patient's left.
+        aspect: a pixel's height over its width in the upright picture.
+    """
+
+    transposed: bool = False
+    upside_down: bool = False
+    mirrored: bool = False
+    aspect: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the aspect.
+
+        Raises:
+            UnsuitableError: not 1:5 to 5:1.
+        """
+        if not _ASPECTS[0] <= self.aspect <= _ASPECTS[1]:
+            raise UnsuitableError(
+                f"A pixel's height is {_ASPECTS[0]:g} to {_ASPECTS[1]:g} of its width; the header "
+                f"says {self.aspect:g}. Correct its spacing or aspect ratio."
+            )
+
+    def upright(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Turn a picture on the file's rows and columns (h x w) upright."""
+        turned = picture.T if self.transposed else picture
+        return np.ascontiguousarray(turned[:: _step(self.upside_down), :: _step(self.mirrored)])
+
+    def turned_back(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Undo `upright`."""
+        turned = picture[:: _step(self.upside_down), :: _step(self.mirrored)]
+        return np.ascontiguousarray(turned.T if self.transposed else turned)
+
+    def squared(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Interpolate an upright picture (integers or floats) linearly on square pixels.
+
+        Raises:
+            UnsuitableError: more than 16384 pixels per side.
+        """
+        if self.aspect == 1:
+            return picture
+        axis, factor = (0, self.aspect) if self.aspect > 1 else (1, 1 / self.aspect)
+        count = picture.shape[axis]
+        length = round(count * factor)
+        if length > MAX_SIDE:
+            raise UnsuitableError(
+                f"A picture has at most {MAX_SIDE} pixels per side; with square pixels it has "
+                f"{length}. Give a smaller one."
+            )
+        at = np.clip((np.arange(length) + 0.5) * count / length - 0.5, 0, count - 1)
+        low = np.minimum(at.astype(np.int64), count - 2)
+        share = _along(axis, (at - low).astype(np.float32))
+        values = picture.astype(np.float32)
+        mixed = values.take(low, axis) * (1 - share) + values.take(low + 1, axis) * share
+        return (np.rint(mixed) if picture.dtype.kind in "iu" else mixed).astype(picture.dtype)
+
+    def averaged(self, picture: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return a square-pixel picture on the file's pixels, `shape` of them, by area.
+
+        What is 0 throughout a pixel stays exactly 0.
+        """
+        axis = 0 if self.aspect > 1 else 1
+        count, length = shape[axis], picture.shape[axis]
+        edges = np.arange(count + 1) * length / count
+        first = edges[:-1].astype(np.int64)
+        total = np.zeros(shape, dtype=np.float32)
+        for place in (first + k for k in range(int(np.ceil(length / count)) + 1)):
+            share = np.minimum(edges[1:], place + 1) - np.maximum(edges[:-1], place)
+            weight = (np.clip(share, 0, None) * count / length).astype(np.float32)
+            total += _along(axis, weight) * picture.take(np.minimum(place, length - 1), axis)
+        return total
+
+
+def _step(backwards: bool) -> int:
+    return -1 if backwards else 1
+
+
+def _along(axis: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return weights[:, None] if axis == 0 else weights[None, :]
+
+
+@dataclass(frozen=True)
 class Square:
     """Where a picture of height x width pixels lies in the square it is padded to."""
 
@@ -116,7 +208,8 @@ class Radiograph:
     """One frontal chest radiograph.
 
     Attributes:
-        stored: levels as in the file (first sample of the modality pipeline), h x w integers.
+        stored: levels as in the file (first sample of the modality pipeline), h x w integers,
+            upright, with square pixels.
         grey: how stored levels become display values.
         spacing_mm: row and column spacing in mm, or None where unknown.
         bits: bits stored per pixel, 8 to 16.
@@ -124,6 +217,8 @@ class Radiograph:
         synthetic: it was drawn or edited, and not taken of a patient: phantoms, and files that say
             so. Everything written of it says so, too.
         origin: what an output file must carry over (for DICOM, the source data set), opaque here.
+        frame: how the file's own rows and columns lie to these.
+        own: upright levels on the file's own pixels, where those are not square; else None.
     """
 
     stored: NDArray[np.integer]
@@ -133,6 +228,8 @@ class Radiograph:
     source: str = ""
     synthetic: bool = False
     origin: object = field(default=None, repr=False)
+    frame: Frame = field(default=Frame(), repr=False)
+    own: NDArray[np.integer] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check shape and spacing, and lock the stored levels.
@@ -170,6 +267,51 @@ class Radiograph:
     def square(self) -> Square:
         """Geometry of the square that editors work in."""
         return Square(*self.stored.shape)
+
+    @property
+    def native(self) -> NDArray[np.integer]:
+        """Levels on the file's own rows and columns, changed only where the picture was changed.
+
+        Where its pixels are not square, a change is averaged over each of them.
+        """
+        return self.frame.turned_back(self.stored if self.own is None else self._on_own(self.own))
+
+    def _on_own(self, own: NDArray[np.integer]) -> NDArray[np.integer]:
+        before = self.grey.display(self.frame.squared(own))
+        change = self.frame.averaged(self.pixels - before, own.shape)
+        shown = self.grey.display(own)
+        return self.grey.store(np.where(change != 0, np.clip(shown + change, 0, 1), shown), own)
+
+    @classmethod
+    def on_file(
+        cls,
+        levels: NDArray[np.integer],
+        grey: GreyScale,
+        spacing_mm: tuple[float, float] | None,
+        *,
+        frame: Frame,
+        **facts: Any,
+    ) -> Radiograph:
+        """Make a radiograph of a file's levels, h x w on its own rows and columns.
+
+        Args:
+            levels: as in the file.
+            grey: how levels become display values.
+            spacing_mm: of the file's rows and columns.
+            frame: how those lie to the upright picture with square pixels.
+            facts: the other attributes.
+
+        Raises:
+            UnsuitableError: as a `Radiograph`, or too large with square pixels.
+        """
+        upright = frame.upright(levels)
+        if spacing_mm is not None and frame.aspect != 1:
+            spacing_mm = (min(spacing_mm),) * 2
+        elif spacing_mm is not None and frame.transposed:
+            spacing_mm = spacing_mm[::-1]
+        own = None if frame.aspect == 1 else upright
+        picture = frame.squared(upright)
+        return cls(picture, grey, spacing_mm, frame=frame, own=own, **facts)
 
     @classmethod
     def from_array(cls, pixels: NDArray[np.floating], *, source: str = "array") -> Radiograph:

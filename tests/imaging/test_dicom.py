@@ -253,9 +253,10 @@ def test_grey_rgb_becomes_grey(save):
     ("tags", "spacing"),
     [
         ({}, None),
-        ({"PixelSpacing": [0.15, 0.2]}, (0.15, 0.2)),
+        ({"PixelSpacing": [0.15, 0.2]}, (0.15, 0.15)),
         ({"ImagerPixelSpacing": [0.14, 0.14]}, (0.14, 0.14)),
         ({"PixelSpacing": [0.1, 0.1], "ImagerPixelSpacing": [0.2, 0.2]}, (0.1, 0.1)),
+        ({"NominalScannedPixelSpacing": [0.3, 0.3], "ImagerPixelSpacing": [0, 0]}, (0.3, 0.3)),
         ({"PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.2]}, (0.2, 0.2)),
         ({"PixelSpacing": [-1, 1]}, None),
     ],

@@ -64,6 +64,9 @@ def read(path: str | os.PathLike[str]) -> Radiograph:
 def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> NDArray[np.bool_]:
     """Read a region from a PNG or TIFF: h x w, True where brighter than half of its range.
 
+    Of two tones the brighter is inside. A mask lies on the file's own rows and columns where the
+    radiograph came from DICOM, and otherwise on the picture as viewers show it.
+
     Raises:
         UnreadableError: no such file, no image, or damaged.
         UnsuitableError: not one grey picture.
@@ -72,14 +75,20 @@ def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> NDArray[n
     with _opened(Path(path)) as (kind, stream, name):
         if kind == "dicom":
             raise UnsuitableError("A mask is a PNG or TIFF; got DICOM. Convert it.")
-        inside: NDArray[np.bool_] = read_tones(stream) > 0.5
-    if inside.shape != radiograph.stored.shape:
-        shapes = ["x".join(map(str, shape)) for shape in (radiograph.stored.shape, inside.shape)]
+        tones = read_tones(stream)
+    low, high = tones.min(), tones.max()
+    two = low < high and ((tones == low) | (tones == high)).all()
+    inside: NDArray[np.bool_] = tones == high if two else tones > 0.5
+    wanted = radiograph.native.shape
+    if inside.shape != wanted:
+        shapes = ["x".join(map(str, shape)) for shape in (wanted, inside.shape)]
         raise EditError(
             f"{name}: A mask has its radiograph's shape {shapes[0]}; got {shapes[1]}. "
             "Draw it on the radiograph itself."
         )
-    return inside
+    frame = radiograph.frame
+    share: NDArray[np.bool_] = frame.squared(frame.upright(inside).astype(np.float32)) > 0.5
+    return share
 
 
 def native_suffix(radiograph: Radiograph) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import pydicom
@@ -22,28 +23,53 @@ from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.checks import check_size, line, single
 from roentmod.imaging.grey_scale import grey_scale, set_window
+from roentmod.imaging.position import (
+    SPACINGS,
+    dicom_frame,
+    directions,
+    pixel_aspect,
+    plane,
+    spacing,
+)
 from roentmod.radiograph import Radiograph
 
 __all__ = ["missing_decoders", "read_dicom"]
 
 log = logging.getLogger(__name__)
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+# Lossy compression may leave the range of levels by this part of it.
+_OVERSHOOT = 16
 _SIDEWAYS = ("LL", "RL", "LLO", "RLO")
-# Of a slice, by the patient's axis that its normal is nearest to (PS3.3 C.7.6.2.1.1).
-_PLANES = ("sagittal", "coronal", "axial")
+# What names the projection where View Position does not, and how it says so in a few languages.
+_DESCRIPTIONS = (
+    "SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription",
+    "PerformedProcedureStepDescription", "StudyDescription",
+)  # fmt: skip
+_LATERAL = re.compile(r"\b(LAT|LATERAL|LATERALE|PROFIL|PERFIL|SEITLICH)\b")
+_FRONTAL = re.compile(r"\b(AP|PA|FRONTAL|FRONTALE|DECUB\w*|[2-4] ?VIEWS?|TWO VIEWS?)\b")
+# Required of every picture (PS3.3 C.7.6.3).
+_NEEDED = (
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated",
+    "BitsStored", "PixelRepresentation",
+)  # fmt: skip
+# Read below or by the modules that share the work.
+_NUMBERS = (
+    *_NEEDED[2:], *SPACINGS, "NumberOfFrames", "HighBit", "PixelAspectRatio",
+    "ImageOrientationPatient", "PixelPaddingValue", "PixelPaddingRangeLimit", "WindowCenter",
+    "WindowWidth", "RescaleSlope", "RescaleIntercept",
+)  # fmt: skip
 
 
 def read_dicom(stream: BinaryIO, name: str) -> Radiograph:
     """Read one picture of a registered domain from the DICOM file `name`.
 
     Its Modality says which domain it is of; some modalities (for radiographs OT, SC or none) are
-    taken too, as secondary captures often say so, unless another tag contradicts. View Position and
-    View Code of radiographs must not be lateral or oblique; a slice must lie in a plane of its
-    domain. Body Part Examined, where given, must name a part of it. One frame; grey of 8 to 16
+    taken too, as secondary captures often say so, unless another tag contradicts. A radiograph is
+    frontal by View Position, View Code, orientation and descriptions; a slice lies in a plane of
+    its domain. Body Part Examined, where given, must name a part of it. One frame; grey of 8 to 16
     bits, or RGB whose three channels are equal (then grey). Palettes are refused. Bits beyond Bits
-    Stored (old overlays) are cut off by pydicom. Spacing is Pixel Spacing, else Imager Pixel
-    Spacing; one that is not positive counts as unknown. Where the domain has a window it replaces
-    the file's own.
+    Stored (old overlays) are cut off by pydicom. The picture is turned upright and its pixels made
+    square by what `position` reads. Where the domain has a window it replaces the file's own.
 
     Raises:
         UnreadableError: damaged, truncated, or in a transfer syntax that no decoder handles.
@@ -66,32 +92,61 @@ def read_dicom(stream: BinaryIO, name: str) -> Radiograph:
 def _read(stream: BinaryIO, name: str) -> Radiograph:
     file = pydicom.dcmread(stream)
     file.buffer = None  # else a file from inside a tar would be kept whole, pixels and all
-    domain = _domain(file)
+    _check_numbers(file)
+    stated = directions(file)
+    domain = _domain(file, stated)
     _check_pixels(file)
+    colour = file.SamplesPerPixel > 1
     stored = _decode(file)
     del file.PixelData
-    file.SamplesPerPixel = 1
-    if file.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        file.PhotometricInterpretation = "MONOCHROME2"
     if file.file_meta.TransferSyntaxUID in _LOSSY:
         file.LossyImageCompression = "01"
+    if colour:
+        _as_grey(file)
     if domain.window:
         _rewindow(file, domain, domain.window)
     grey = grey_scale(file, stored, little=file.original_encoding[1] is not False)
     if file.get("PresentationIntentType") == "FOR PROCESSING":
         log.warning("%s holds raw detector data (FOR PROCESSING), not a picture", name)
-    return Radiograph(
+    if stated is not None:
+        file.PatientOrientation = list(stated)  # outputs have no Image Orientation (Patient)
+    spacing_mm = spacing(file, name)
+    return Radiograph.on_file(
         stored,
         grey,
-        _spacing(file, name),
-        int(file.BitsStored),
-        name,
+        spacing_mm,
+        frame=dicom_frame(stated, pixel_aspect(file, spacing_mm)),
+        bits=int(file.BitsStored),
+        source=name,
         synthetic=file.get("SyntheticData") == "YES",
         origin=file,
     )
 
 
-def _domain(file: Dataset) -> Domain:
+def _check_numbers(file: Dataset) -> None:
+    """Name the first element that should be numbers and is not."""
+    for keyword in _NUMBERS:
+        try:
+            file.get(keyword)
+        except Exception as error:  # pydicom converts on access, and raises by the damage
+            raw = getattr(file.get_item(keyword), "value", b"") or b""
+            text = line(raw.decode("latin-1") if isinstance(raw, bytes) else raw)
+            raise UnreadableError(
+                f"{keyword} must hold numbers as the standard writes them; got '{text}'. Correct "
+                "the header."
+            ) from error
+
+
+def _as_grey(file: Dataset) -> None:
+    """Make equal colour channels one grey one, which no grey-scale tag applies to (C.11.2.1)."""
+    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+    gone = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "PresentationLUTShape")
+    for keyword in gone:
+        file.pop(keyword, None)
+    set_window(file, 0, (1 << int(file.BitsStored)) - 1)
+
+
+def _domain(file: Dataset, stated: tuple[str, str] | None) -> Domain:
     """Return the domain of a file's picture; refuse what no registered one takes."""
     modality = str(file.get("Modality") or "").strip().upper()
     packs = registered()
@@ -103,11 +158,11 @@ def _domain(file: Dataset) -> Domain:
         )
     for pack in fitting[:-1]:
         try:
-            _check_content(file, pack)
+            _check_content(file, pack, stated)
         except UnsuitableError:
             continue
         return pack
-    _check_content(file, fitting[-1])
+    _check_content(file, fitting[-1], stated)
     return fitting[-1]
 
 
@@ -117,12 +172,16 @@ def _modalities(pack: Domain) -> str:
     return f"A {pack.statement} has Modality {known}"
 
 
-def _check_content(file: Dataset, pack: Domain) -> None:
+def _check_content(file: Dataset, pack: Domain, stated: tuple[str, str] | None) -> None:
     """Refuse what cannot be a picture of the domain."""
-    if "frontal" in pack.views:
+    frontal = "frontal" in pack.views
+    if stated is not None and plane(stated) not in (*pack.views, *(["coronal"] if frontal else [])):
+        raise UnsuitableError(
+            f"A {pack.statement} is {' or '.join(pack.views)}; got a {plane(stated)} one (rows "
+            f"run towards {stated[0]}, columns towards {stated[1]}). Give another."
+        )
+    if frontal:
         _check_projection(file)
-    else:
-        _check_plane(file, pack)
     part = str(file.get("BodyPartExamined") or "").strip().upper()
     if part and pack.body_parts and not any(known in part for known in pack.body_parts):
         raise UnsuitableError(
@@ -138,21 +197,20 @@ def _check_projection(file: Dataset) -> None:
     # A decubitus view is frontal, although its name says which side the patient lies on.
     for name in names:
         if name in _SIDEWAYS or (("LAT" in name or "OBLI" in name) and "DECUB" not in name):
-            raise UnsuitableError(
-                f"The view must be frontal; got '{line(name)}'. Give the PA or AP picture."
-            )
+            _refuse_view(name)
+    for keyword in _DESCRIPTIONS:
+        text = re.sub(r"[\W_]+", " ", str(file.get(keyword) or "")).upper()
+        if not _LATERAL.search(text):
+            continue
+        if not (any(names) or _FRONTAL.search(text)):
+            _refuse_view(text)
+        log.warning("%s says '%s', which names a lateral view, too", keyword, line(text))
 
 
-def _check_plane(file: Dataset, pack: Domain) -> None:
-    cosines = file.get("ImageOrientationPatient")
-    if cosines is None or len(cosines) != 6:
-        return
-    row, column = np.array(cosines, dtype=np.float64).reshape(2, 3)
-    plane = _PLANES[int(np.argmax(np.abs(np.cross(row, column))))]
-    if plane not in pack.views:
-        raise UnsuitableError(
-            f"A {pack.statement} is {' or '.join(pack.views)}; got a {plane} one. Give another."
-        )
+def _refuse_view(name: str) -> NoReturn:
+    raise UnsuitableError(
+        f"The view must be frontal; got '{line(name)}'. Give the PA or AP picture."
+    )
 
 
 def _rewindow(file: Dataset, domain: Domain, window: tuple[float, float]) -> None:
@@ -176,12 +234,21 @@ def _check_pixels(file: FileDataset) -> None:
             raise UnreadableError("Pixel data must be whole; the file ends before. Copy it again.")
         raise UnsuitableError("The file must hold pixel data; got none. Give an image file.")
     check_size(int(file.get("Rows") or 0), int(file.get("Columns") or 0))
+    lacks = [keyword for keyword in _NEEDED if file.get(keyword) in (None, "")]
+    if lacks:
+        raise UnsuitableError(
+            f"The header must hold {', '.join(lacks)}; got none. Export the picture again."
+        )
     frames = int(file.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UnsuitableError(f"One frame is needed; got {frames}. Export one frame as a file.")
-    colour = str(file.get("PhotometricInterpretation") or "")
-    if int(file.get("SamplesPerPixel") or 1) not in (1, 3) or colour.startswith("PALETTE"):
-        raise UnsuitableError(f"The picture must be grey; got {colour}. Export it as grey.")
+    colour = file.PhotometricInterpretation = str(file.PhotometricInterpretation).strip().upper()
+    grey = colour in ("MONOCHROME1", "MONOCHROME2")
+    if grey != (file.SamplesPerPixel == 1) or file.SamplesPerPixel not in (1, 3):
+        raise UnsuitableError(
+            f"The picture must be grey; got {line(colour)} in {file.SamplesPerPixel} samples per "
+            "pixel. Export it as grey."
+        )
     bits, allocated = int(file.BitsStored), int(file.BitsAllocated)
     if not (8 <= bits <= 16 and bits <= allocated and allocated in (8, 16)):
         raise UnsuitableError(
@@ -213,20 +280,25 @@ def _decode(file: FileDataset) -> NDArray[np.integer]:
             f"The pixel data must be whole; decoding {syntax.name} gave '{text}'. Copy the file "
             "again."
         ) from error
-    return single(pixels) if pixels.ndim == 3 else np.ascontiguousarray(pixels)
+    stored = single(pixels) if pixels.ndim == 3 else np.ascontiguousarray(pixels)
+    return _fitted(file, stored)
 
 
-def _spacing(file: Dataset, name: str) -> tuple[float, float] | None:
-    """Return row and column spacing in mm, or None where it is not said or cannot be."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = file.get(keyword)
-        if value is None or isinstance(value, (str, float)) or len(value) != 2:
-            continue
-        pair = float(value[0]), float(value[1])
-        if min(pair) > 0 and np.isfinite(pair).all():
-            return pair
-        log.warning("%s: %s is %g\\%g, which is not positive: unknown", name, keyword, *pair)
-    return None
+def _fitted(file: Dataset, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Clip levels to Bits Stored, which codestreams of more bits overshoot a little."""
+    bits = int(file.BitsStored)
+    lowest = -(1 << (bits - 1)) if file.PixelRepresentation else 0
+    highest = lowest + (1 << bits) - 1
+    found = int(stored.min()), int(stored.max())
+    room = (1 << bits) // _OVERSHOOT
+    if found[0] < lowest - room or found[1] > highest + room:
+        raise UnsuitableError(
+            f"Levels must fit Bits Stored = {bits} ({lowest} to {highest}); got {found[0]} to "
+            f"{found[1]}. Correct the header."
+        )
+    if found[0] < lowest or found[1] > highest:
+        log.warning("levels of %d to %d clipped to %d to %d", *found, lowest, highest)
+    return np.clip(stored, lowest, highest)
 
 
 def missing_decoders() -> list[str]:

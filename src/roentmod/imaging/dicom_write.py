@@ -3,8 +3,9 @@
 Policy. The file is built from an allow-list, never by deleting from a copy of the source:
 
 * Kept: sex, age (90 years and above as 090Y), projection, side, body part (in its domain's words),
-  exposure numbers, spacing, grey scale (rescale, window, LUTs), lossy compression; each only where
-  its value is one that the standard defines, so that free text cannot pass in a coded field.
+  exposure numbers, orientation, spacing or aspect ratio, grey scale (rescale, window, LUTs), lossy
+  compression; each only where its value is one that the standard defines, so that free text cannot
+  pass in a coded field.
 * Dropped: names, identifiers, dates and times, institutions, people, devices, comments and other
   free text, private tags, overlays, Pixel Padding Value (an edit may hit that level by chance).
 * UIDs are replaced by hashes: the pictures of one study stay one study, and the Source Image
@@ -22,6 +23,7 @@ import logging
 import re
 import warnings
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ import roentmod
 from roentmod.domain import registered
 from roentmod.imaging import provenance
 from roentmod.imaging.grey_scale import set_window
+from roentmod.imaging.position import SPACINGS
 from roentmod.radiograph import Radiograph
 
 __all__ = ["encode_dicom"]
@@ -71,6 +74,7 @@ _CODED = {
     "RescaleType": ("OD", "HU", "US"),
     "VOILUTFunction": ("LINEAR", "LINEAR_EXACT", "SIGMOID"),
     "BurnedInAnnotation": ("YES", "NO"),
+    "PixelSpacingCalibrationType": ("GEOMETRY", "FIDUCIAL"),
     "LossyImageCompression": ("00", "01"),
     "LossyImageCompressionMethod": ("ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15"),
 }
@@ -80,7 +84,6 @@ _NUMBERS = (
     "PixelIntensityRelationshipSign", "RescaleSlope", "RescaleIntercept", "WindowCenter",
     "WindowWidth", "LossyImageCompressionRatio",
 )  # fmt: skip
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
 _IDENTITY = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientAge", "StudyDate",
     "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "StudyDescription",
@@ -94,7 +97,7 @@ def encode_dicom(
     keep_identity: bool = False,
     as_original: bool = True,
 ) -> bytes:
-    """Return explicit little-endian DICOM with the radiograph's own rows, columns, bits and levels.
+    """Return explicit little-endian DICOM with the source's own rows, columns, bits and levels.
 
     The same input gives the same bytes: there are no times, and UIDs are hashes of source, edit,
     arm and content.
@@ -212,7 +215,7 @@ def _describe(data: Dataset, source: Dataset, facts: Mapping[str, Any] | None) -
 
 
 def _set_picture(data: Dataset, source: Dataset, radiograph: Radiograph) -> None:
-    stored = radiograph.stored
+    stored = radiograph.native
     signed = bool(source.get("PixelRepresentation", 0))
     allocated = int(source.get("BitsAllocated") or (8 if radiograph.bits <= 8 else 16))
     data.SamplesPerPixel = 1
@@ -228,6 +231,9 @@ def _set_picture(data: Dataset, source: Dataset, radiograph: Radiograph) -> None
         if radiograph.origin == "JPEG":
             data.LossyImageCompression = "01"
             data.LossyImageCompressionMethod = "ISO_10918_1"
+        if radiograph.frame.aspect != 1:
+            ratio = Fraction(radiograph.frame.aspect).limit_denominator(1000)
+            data.PixelAspectRatio = [ratio.numerator, ratio.denominator]
     levels = stored.astype(f"<{'i' if signed else 'u'}{allocated // 8}")
     raw = levels.tobytes()
     data.add_new("PixelData", "OB" if allocated == 8 else "OW", raw + b"\0" * (len(raw) % 2))
@@ -262,8 +268,14 @@ def _keep(source: Dataset, data: Dataset) -> None:
     for name, choices in _CODED.items():
         if source.get(name) in choices:
             setattr(data, name, source.get(name))
-    for name in (*_NUMBERS, *_SPACINGS):
+    for name in (*_NUMBERS, *SPACINGS, "PixelAspectRatio"):
         _copy_numbers(source, data, name)
+    if any(name in data for name in SPACINGS):
+        data.pop("PixelAspectRatio", None)
+    if "PixelSpacing" not in data:
+        data.pop("PixelSpacingCalibrationType", None)
+    elif "PixelSpacingCalibrationType" in data:
+        data.PixelSpacingCalibrationDescription = "As in the source image"
     data.BodyPartExamined = _body_part(source)
     orientation = source.get("PatientOrientation")
     parts = [orientation] if isinstance(orientation, str) else list(orientation or ())
@@ -287,7 +299,9 @@ def _copy_numbers(source: Dataset, data: Dataset, name: str) -> None:
     except (ValueError, TypeError):
         log.warning("%s is not a number and was left out", name)
         return
-    if not np.isfinite(numbers).all() or (name in _SPACINGS and (numbers <= 0).any()):
+    if not np.isfinite(numbers).all() or (
+        numbers.ndim and (numbers <= 0).any() and name not in _NUMBERS
+    ):
         return
     setattr(data, name, value)
 

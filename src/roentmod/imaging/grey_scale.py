@@ -3,9 +3,11 @@
 The chain is the standard's (PS3.3 C.11.1 modality, C.11.2 VOI, then polarity):
 
 * Modality LUT, or rescale slope and intercept.
-* VOI LUT, else the window, the first of several. A window's output is 0 to 1; a LUT's lowest and
-  highest entries become 0 and 1. A window that cannot be (no width) counts as none, with a warning.
-* Without either, the lowest and highest levels that occur, Pixel Padding Value apart, become 0
+* VOI LUT, else the window, the first of several. A window's output is 0 to 1, and so is 0 to
+  2^n - 1 of a LUT whose descriptor says n bits (C.11.2.1.1); n is what the entries need where that
+  is more, or at most 14 where the descriptor says 16, as many do that mean 12. A window that cannot
+  be (no width) counts as none, with a warning.
+* Without either, the lowest and highest levels that occur, padding apart (C.7.5.1.1.2), become 0
   and 1. That window is then written into the data set, so that an edit cannot move it.
 * MONOCHROME1, or Presentation LUT Shape INVERSE, turns the scale over: once, as digital X-ray
   files state both for the same thing.
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.valuerep import DSfloat, format_number_as_ds
 
 from roentmod.errors import UnreadableError, UnsuitableError
@@ -103,16 +106,17 @@ def _voi(data: Dataset, values: Values, occurs: NDArray[np.bool_], little: bool)
     if data.get("VOILUTSequence"):
         item = data.VOILUTSequence[0]
         first, entries = _lut(item, little, signed=bool(values.min() < 0))
-        shown = _look_up(np.rint(values).astype(np.int64), first, entries)
-        low, high = float(entries.min()), float(entries.max())
-        if low == high:
+        if entries.min() == entries.max():
             raise UnsuitableError("A VOI LUT must show a difference; got one value throughout.")
-        # Entries must fill the 8 or 16 bits that the standard allows; a shift keeps their ratios.
-        needed = int(high).bit_length()
-        depth = 8 if needed <= 8 else 16
-        shifted = (entries << (depth - needed)).astype(np.uint16)
-        data.VOILUTSequence = [_clean_lut(first, shifted, depth)]
-        return (shown - low) / (high - low)
+        bits = _depth(int(item.LUTDescriptor[2]), int(entries.max()))
+        # Images may say 8 or 16 bits only; what is shown is what the output file will say.
+        depth = 8 if bits <= 8 else 16
+        scaled = np.rint(entries * (((1 << depth) - 1) / ((1 << bits) - 1))).astype(np.uint16)
+        if _depth(depth, int(scaled.max())) != depth:
+            depth, scaled = bits, entries
+        top = (1 << depth) - 1
+        data.VOILUTSequence = [_clean_lut(first, scaled, depth)]
+        return _look_up(np.rint(values).astype(np.int64), first, scaled) / top
     window = _window(data)
     if window is None:
         used = values[occurs]
@@ -124,6 +128,13 @@ def _voi(data: Dataset, values: Values, occurs: NDArray[np.bool_], little: bool)
     if function == "LINEAR_EXACT":
         return np.clip((values - centre) / width + 0.5, 0, 1)
     return _linear(values, centre, width)
+
+
+def _depth(stated: int, highest: int) -> int:
+    """Return the bits of a LUT's output range: as stated, unless its entries contradict."""
+    needed = max(highest.bit_length(), 8)
+    contradicts = not needed <= stated <= 16 or (stated == 16 and needed <= 14)
+    return needed if contradicts else stated
 
 
 def _linear(values: Values, centre: float, width: float) -> Values:
@@ -161,10 +172,28 @@ def _occurring(
 ) -> NDArray[np.bool_]:
     occurs = np.zeros(count, dtype=bool)
     occurs[stored.astype(np.int64).ravel() - lowest] = True
-    padding = data.get("PixelPaddingValue")
-    if isinstance(padding, int) and 0 <= padding - lowest < count and occurs.sum() > 2:
-        occurs[padding - lowest] = False
+    ends = [_level(data, n) for n in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if ends[0] is not None:
+        known = [end for end in ends if end is not None]
+        rest = occurs.copy()
+        rest[max(min(known) - lowest, 0) : max(max(known) - lowest + 1, 0)] = False
+        # A picture of one level and padding has no other range.
+        occurs = rest if rest.sum() > 1 else occurs
     return occurs
+
+
+def _level(data: Dataset, keyword: str) -> int | None:
+    """Return a level that a file states, in whatever value representation, as pixels hold it."""
+    value = data.get(keyword)
+    if isinstance(value, bytes):  # of unknown representation
+        value = int.from_bytes(value, "little") if value else None
+    elif isinstance(value, (MultiValue, list)):
+        value = value[0] if len(value) else None
+    if value is None or value == "":
+        return None
+    bits = int(data.BitsStored)
+    level = int(value) & ((1 << bits) - 1)
+    return level - (1 << bits) if data.PixelRepresentation and level >> (bits - 1) else level
 
 
 def _lut(item: Dataset, little: bool, *, signed: bool) -> tuple[int, NDArray[np.uint16]]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
+import struct
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -17,23 +21,49 @@ import roentmod
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging import provenance
 from roentmod.imaging.checks import check_size, line, single
-from roentmod.radiograph import MAX_SIDE, GreyScale, Radiograph
+from roentmod.imaging.position import exif_frame, squareness
+from roentmod.radiograph import MAX_SIDE, Frame, GreyScale, Radiograph
 
 __all__ = ["encode_picture", "encode_png", "read_raster", "read_tones"]
 
+log = logging.getLogger(__name__)
 Tones = NDArray[np.generic]
+# What 16 bits hold that are not all used: the least of these that is enough.
+_DEPTHS = (8, 10, 12, 14, 15, 16)
 _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_AFTER_IHDR = 33
+_ORIENTATION = 274
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """The content of a file: h x w tones, unsigned integers or floats, and what it says of them."""
+    """The content of a file and what it says of that.
+
+    Attributes:
+        tones: unsigned integers or floats, h x w, upright.
+        kind: its format.
+        inverted: its lowest tone is white.
+        synthetic: it says so.
+        aspect: height over width of its pixels.
+        bits: of its tones that are in use, as far as it says.
+    """
 
     tones: Tones
     kind: str
     inverted: bool = False
     synthetic: bool = False
+    aspect: float = 1.0
+    bits: int | None = None
+
+    @property
+    def depth(self) -> int:
+        """Bits in use; of 16, fewer where the file says so or no tone needs them."""
+        held = 8 * self.tones.dtype.itemsize
+        if held != 16 or self.bits == 16:
+            return held
+        needed = int(self.tones.max()).bit_length()
+        return next(n for n in _DEPTHS if n >= max(needed, self.bits or 0))
 
 
 def read_raster(stream: BinaryIO, name: str) -> Radiograph:
@@ -41,7 +71,9 @@ def read_raster(stream: BinaryIO, name: str) -> Radiograph:
 
     Grey of 8 or 16 bits, or floats in [0, 1] (TIFF; kept at 16 bits). Colour files are taken when
     red, green and blue are equal, transparent ones when wholly opaque. A TIFF's MINISWHITE is
-    honoured.
+    honoured. The orientation of EXIF, XMP or TIFF turns the picture upright, for good: outputs are
+    upright and state none. A resolution that differs across and down is the shape of its pixels.
+    Of 16 bits, fewer are in use where PNG's sBIT, TIFF's MaxSampleValue or the tones say so.
 
     Raises:
         UnreadableError: damaged or truncated.
@@ -59,19 +91,37 @@ def read_raster(stream: BinaryIO, name: str) -> Radiograph:
                 "Float pixels must be finite; got NaN or infinity. Replace them and save again."
             )
         shown = tones.astype(np.float64)
-        return Radiograph.from_array(1 - shown if picture.inverted else shown, source=name)
-    bits = 8 * tones.dtype.itemsize
-    grey = GreyScale.linear(1 << bits)
-    if picture.inverted:
-        grey = GreyScale(0, 1 - grey.table)
-    stored: NDArray[np.integer] = tones.astype(np.uint8 if bits == 8 else np.uint16)
-    return Radiograph(
-        stored, grey, None, bits, name, synthetic=picture.synthetic, origin=picture.kind
+        whole = Radiograph.from_array(1 - shown if picture.inverted else shown, source=name)
+        stored, grey, bits, kind = whole.stored, whole.grey, whole.bits, None
+    else:
+        bits, kind = picture.depth, picture.kind
+        stored = tones.astype(np.uint8 if tones.dtype.itemsize == 1 else np.uint16)
+        grey = GreyScale.linear(1 << bits)
+        if picture.inverted:
+            grey = GreyScale(0, 1 - grey.table)
+        if picture.bits is None and bits < 8 * tones.dtype.itemsize:
+            log.warning(
+                "%s: no level of 16 bits is above %d, so white is taken to be %d, of %d bits",
+                *(name, stored.max(), (1 << bits) - 1, bits),
+            )
+    if picture.aspect != 1:
+        log.warning(
+            "%s: its resolution says that pixels are %.3g high for 1 wide", name, picture.aspect
+        )
+    return Radiograph.on_file(
+        stored,
+        grey,
+        None,
+        frame=Frame(aspect=picture.aspect),
+        bits=bits,
+        source=name,
+        synthetic=picture.synthetic,
+        origin=kind,
     )
 
 
 def read_tones(stream: BinaryIO) -> NDArray[np.float64]:
-    """Return a PNG's, JPEG's or TIFF's tones, h x w in [0, 1] of what its format can hold.
+    """Return a PNG's, JPEG's or TIFF's tones, upright, h x w in [0, 1] of the bits in use.
 
     Raises:
         UnreadableError: damaged or truncated.
@@ -80,30 +130,51 @@ def read_tones(stream: BinaryIO) -> NDArray[np.float64]:
     picture = _load(stream)
     tones = picture.tones.astype(np.float64)
     if picture.tones.dtype.kind == "u":
-        tones /= (1 << 8 * picture.tones.dtype.itemsize) - 1
+        tones /= (1 << picture.depth) - 1
     return 1 - tones if picture.inverted else tones
 
 
 def encode_png(radiograph: Radiograph, facts: Mapping[str, Any] | None) -> bytes:
     """Return a grey PNG of 8 bits, or 16 where the radiograph has more than 8, with its facts.
 
-    PNG has no window: levels that a plain picture would hold are written as they are, others (a
-    window, MONOCHROME1, 12 bits) as display values. The same input gives the same bytes.
+    PNG has no window: levels of pictures are written as they were read, on their own pixels, those
+    of DICOM files that a plain picture would hold likewise, others (a window, MONOCHROME1, 12 bits)
+    as display values. The picture is upright. The same input gives the same bytes.
     """
-    wide = radiograph.bits > 8
+    wide = radiograph.bits > 8 or radiograph.stored.dtype.itemsize > 1
     plain = GreyScale.linear(1 << (16 if wide else 8))
-    if np.array_equal(radiograph.grey.table, plain.table) and radiograph.grey.lowest == 0:
-        tones = np.asarray(radiograph.stored)
-    else:
-        tones = np.rint(radiograph.pixels.astype(np.float64) * (plain.table.size - 1))
+    picture = radiograph.origin is None or isinstance(radiograph.origin, str)
+    scale = GreyScale.linear(1 << radiograph.bits) if picture else plain
+    aspect = radiograph.frame.aspect if picture else 1.0
+    tones = radiograph.native if picture else radiograph.stored
+    bits = radiograph.bits
+    if not np.array_equal(radiograph.grey.table, scale.table) or radiograph.grey.lowest != 0:
+        bits = 16
+        shown = radiograph.grey.display(tones).astype(np.float64)
+        tones = np.rint(shown * (plain.table.size - 1)).astype(np.uint16)
     image = Image.fromarray(tones.astype(np.uint16 if wide else np.uint8))
-    return encode_picture(image, facts)
+    return encode_picture(image, facts, bits=bits if wide else None, aspect=aspect)
 
 
-def encode_picture(image: Image.Image, facts: Mapping[str, Any] | None) -> bytes:
-    """Return `image` as PNG with text chunks; `facts` None says that nothing in it is synthetic."""
+def encode_picture(
+    image: Image.Image,
+    facts: Mapping[str, Any] | None,
+    *,
+    bits: int | None = None,
+    aspect: float = 1.0,
+) -> bytes:
+    """Return a picture as PNG with text chunks.
+
+    Args:
+        image: the picture.
+        facts: about it; None says that nothing in it is synthetic.
+        bits: of 16, those in use.
+        aspect: height over width of its pixels.
+    """
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("Software", f"RoentMod {roentmod.__version__}")
+    if bits is not None:
+        chunks.add_text("BitsStored", str(bits))
     if facts is not None:
         chunks.add_text("Title", provenance.title(facts))
         chunks.add_text("Description", provenance.summary(facts))
@@ -115,7 +186,14 @@ def encode_picture(image: Image.Image, facts: Mapping[str, Any] | None) -> bytes
     # Higher levels take twice the time for 3 % less: the noise of a radiograph does not compress.
     file = io.BytesIO()
     image.save(file, format="PNG", pnginfo=chunks, compress_level=1)
-    return file.getvalue()
+    data = file.getvalue()
+    return data if aspect == 1 else data[:_AFTER_IHDR] + _physical(aspect) + data[_AFTER_IHDR:]
+
+
+def _physical(aspect: float) -> bytes:
+    """Return PNG's chunk that says how many pixels across are as long as how many down."""
+    body = b"pHYs" + struct.pack(">IIB", round(1000 * aspect), 1000, 0)
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _load(file: BinaryIO) -> _Picture:
@@ -154,10 +232,45 @@ def _load_other(file: BinaryIO, head: bytes) -> _Picture:
         warnings.simplefilter("ignore")
         with Image.open(file) as image:
             check_size(image.height, image.width)
-            kind = image.format or ""
             image.load()
-            synthetic = image.info.get("SyntheticData") == "YES"
-            return _Picture(_grey(image), kind, synthetic=synthetic)
+            tones, info = _grey(image), image.info
+            frame = exif_frame(_orientation(image), _aspect(info))
+            return _Picture(
+                frame.upright(tones),
+                image.format or "",
+                synthetic=info.get("SyntheticData") == "YES",
+                aspect=frame.aspect,
+                bits=_png_bits(file, info) if tones.dtype == np.uint16 else None,
+            )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return what EXIF, or else XMP, says."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception as error:  # of whatever damage; the picture itself is whole
+        log.warning("EXIF cannot be read (%s): taken as upright", line(error))
+        return 1
+
+
+def _aspect(info: Mapping[Any, Any]) -> float:
+    """Return height over width of a pixel from resolutions across and down."""
+    across, down = info.get("jfif_density") or info.get("aspect") or info.get("dpi") or (1, 1)
+    return squareness(float(across), float(down)) or 1.0
+
+
+def _png_bits(file: BinaryIO, info: Mapping[Any, Any]) -> int | None:
+    """Return the bits in use of a 16-bit PNG: our own mark, else its chunk sBIT."""
+    if str(info.get("Software", "")).startswith("RoentMod "):
+        mark = str(info.get("BitsStored", ""))
+        return int(mark) if mark in map(str, _DEPTHS) else 16
+    file.seek(len(_PNG))
+    while (head := file.read(8))[4:] not in (b"IDAT", b"") and len(head) == 8:
+        length = int.from_bytes(head[:4], "big")
+        if head[4:] == b"sBIT":
+            return min(max(file.read(1)[0], 8), 16)
+        file.seek(length + 4, io.SEEK_CUR)
+    return None
 
 
 def _grey(image: Image.Image) -> Tones:
@@ -166,18 +279,25 @@ def _grey(image: Image.Image) -> Tones:
         raise UnsuitableError(f"One picture is needed; got {frames}. Save one of them.")
     if image.mode == "1":
         return np.asarray(image)
-    if image.mode in _WIDE_GREY and "transparency" not in image.info:
-        return np.asarray(image).astype(np.uint16)
-    if image.mode == "L" and "transparency" not in image.info:
+    clear = image.info.get("transparency")
+    if image.mode in _WIDE_GREY:
+        tones = np.asarray(image).astype(np.uint16)
+        _check_opaque(clear is None or not (tones == clear).any())
+        return tones
+    if image.mode == "L" and clear is None:
         return np.asarray(image)
     if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA"):
         raise UnsuitableError(f"The picture must be grey; got mode {image.mode}. Save it as grey.")
     channels = np.asarray(image.convert("RGBA"))
-    if (channels[..., 3] != 255).any():
+    _check_opaque((channels[..., 3] == 255).all())
+    return single(channels[..., :3])
+
+
+def _check_opaque(opaque: np.bool_ | bool) -> None:
+    if not opaque:
         raise UnsuitableError(
             "A radiograph must be opaque; got transparent pixels. Save it without transparency."
         )
-    return single(channels[..., :3])
 
 
 def _load_tiff(stream: BinaryIO) -> _Picture:
@@ -193,7 +313,38 @@ def _load_tiff(stream: BinaryIO) -> _Picture:
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
         if page.samplesperpixel > 1:
             tones = single(tones if page.planarconfig == 1 else np.moveaxis(tones, 0, -1))
-        return _Picture(tones, "TIFF", inverted)
+        across, down = (_number(page, name) for name in ("XResolution", "YResolution"))
+        frame = exif_frame(_tiff_orientation(page), squareness(across, down) or 1.0)
+        return _Picture(
+            frame.upright(tones),
+            "TIFF",
+            inverted,
+            aspect=frame.aspect,
+            bits=_tiff_bits(page, tones),
+        )
+
+
+def _number(page: Any, name: str) -> float:
+    """Return a number of a TIFF, 0 where it has none or one that cannot be."""
+    value = page.tags.valueof(name, default=0)
+    above, below = (*value, 1)[:2] if isinstance(value, tuple) else (value, 1)
+    return float(above) / float(below) if below else 0.0
+
+
+def _tiff_orientation(page: Any) -> int:
+    if _ORIENTATION in page.tags:
+        return int(_number(page, "Orientation"))
+    known = re.search(rb"""tiff:Orientation(?:=["']|>)(\d)""", page.tags.valueof(700, default=b""))
+    return int(known[1]) if known else 1
+
+
+def _tiff_bits(page: Any, tones: Tones) -> int | None:
+    """Return the bits in use of 16 by Bits Per Sample or the highest tone that the file states."""
+    if tones.dtype != np.uint16:
+        return None
+    stated = max(int(_number(page, "MaxSampleValue")), int(_number(page, "SMaxSampleValue")))
+    bits = min(page.bitspersample, stated.bit_length() or 16)
+    return max(bits, 8) if stated or bits < 16 else None
 
 
 def _check_tiff(page: Any) -> None:
