@@ -124,17 +124,19 @@ def _read(stream: BinaryIO, name: str) -> Radiograph:
 
 
 def _check_numbers(file: Dataset) -> None:
-    """Name the first element that should be numbers and is not."""
+    """Name the first element that should hold numbers and holds text (a decimal comma, say)."""
     for keyword in _NUMBERS:
         try:
-            file.get(keyword)
-        except Exception as error:  # pydicom converts on access, and raises by the damage
-            raw = getattr(file.get_item(keyword), "value", b"") or b""
-            text = line(raw.decode("latin-1") if isinstance(raw, bytes) else raw)
+            value = file.get(keyword)
+        except Exception:  # pydicom converts on access, and raises by the damage
+            value = getattr(file.get_item(keyword), "value", b"")
+            value = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        parts = [value] if isinstance(value, (str, bytes)) or value is None else np.ravel(value)
+        if any(isinstance(part, str) and part for part in parts):
             raise UnreadableError(
-                f"{keyword} must hold numbers as the standard writes them; got '{text}'. Correct "
-                "the header."
-            ) from error
+                f"{keyword} must hold numbers as the standard writes them; got "
+                f"'{line(file.get_item(keyword).value)}'. Correct the header."
+            )
 
 
 def _as_grey(file: Dataset) -> None:

@@ -203,9 +203,10 @@ def _lut(item: Dataset, little: bool, *, signed: bool) -> tuple[int, NDArray[np.
         first -= 1 << 16
     raw = item.LUTData
     if isinstance(raw, bytes):
-        # 8-bit entries may be packed two a word; the length tells.
-        kind = "u1" if len(raw) <= count + 1 else ("<u2" if little else ">u2")
-        entries = np.frombuffer(raw, dtype=kind)
+        words = np.frombuffer(raw[: len(raw) // 2 * 2], dtype="<u2" if little else ">u2")
+        # 8-bit entries may be packed two per word; the length tells.
+        packed = len(raw) <= count + 1
+        entries = words.astype("<u2").view("u1") if packed else words
     else:
         entries = np.atleast_1d(np.asarray(raw, dtype=np.int64))
     if entries.size < count:
@@ -228,5 +229,6 @@ def _clean_lut(first: int, entries: NDArray[np.uint16], depth: int) -> Dataset:
         count -= 1 << 16
     kind = "SS" if first < 0 else "US"
     item.add(DataElement("LUTDescriptor", kind, [count, first, depth]))
-    item.add(DataElement("LUTData", "OW", entries.astype("<u2").tobytes()))
+    raw = entries.astype("u1" if depth == 8 else "<u2").tobytes()
+    item.add(DataElement("LUTData", "OW", raw + b"\0" * (len(raw) % 2)))
     return item
