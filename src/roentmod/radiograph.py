@@ -146,7 +146,8 @@ class Frame:
         share = _along(axis, (at - low).astype(np.float32))
         values = picture.astype(np.float32)
         mixed = values.take(low, axis) * (1 - share) + values.take(low + 1, axis) * share
-        return (np.rint(mixed) if picture.dtype.kind in "iu" else mixed).astype(picture.dtype)
+        whole: NDArray[Any] = np.rint(mixed) if picture.dtype.kind in "iu" else mixed
+        return whole.astype(picture.dtype)
 
     def averaged(self, picture: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return a square-pixel picture on the file's pixels, `shape` of them, by area.

@@ -300,7 +300,8 @@ def _fitted(file: Dataset, stored: NDArray[np.integer]) -> NDArray[np.integer]:
         )
     if found[0] < lowest or found[1] > highest:
         log.warning("levels of %d to %d clipped to %d to %d", *found, lowest, highest)
-    return np.clip(stored, lowest, highest)
+    clipped: NDArray[np.integer] = np.clip(stored, lowest, highest)
+    return clipped
 
 
 def missing_decoders() -> list[str]:
