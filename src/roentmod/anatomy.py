@@ -118,6 +118,23 @@ class Anatomy:
         """Width of the heart over inner width of the thorax (Danzer, 1919)."""
         return sum(self.heart_extent) / self.thoracic_width
 
+    def lean(self, pixels: NDArray[np.float32]) -> float:
+        """Return how much denser a picture is left of the midline than right of it, in its SD.
+
+        Taken between hila and right dome, a quarter of the thorax to either side: the heart lies
+        there, more of it left. Below 0, it may lie right, or the picture be mirrored.
+        """
+        rows = np.arange(*sorted(int(p[0]) for p in (self.hilum("right"), self.dome("right"))))
+        reach = np.arange(1, int(self.thoracic_width / 4) + 1)
+        middle = np.rint(self.midline[rows]).astype(np.int64)[:, None]
+        sides = [
+            pixels[rows[:, None], np.clip(middle + step * reach, 0, self.shape[1] - 1)]
+            for step in (1, -1)
+        ]
+        if not sides[0].size:
+            return 0.0
+        return float((sides[0].mean() - sides[1].mean()) / (pixels.std() + 1e-6))
+
     def outer(self, side: LungSide) -> float:
         """Column of the lung's outermost point."""
         columns = np.flatnonzero(self.lung(side).any(0))

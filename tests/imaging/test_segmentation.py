@@ -10,6 +10,7 @@ from roentmod.imaging.segmentation import (
     _largest,
     estimate,
     estimate_all,
+    looks_mirrored,
     require,
 )
 from roentmod.radiograph import Radiograph
@@ -168,3 +169,16 @@ def test_holes_are_filled():
     holed = mask.copy()
     holed[3, 4] = False
     assert (_largest(holed)[0] == mask).all()
+
+
+def test_mirrored_pictures_are_reported(made, pictures, found, caplog):
+    assert not any(map(looks_mirrored, pictures, found))
+    assert sum(f.lean(p) > 0 for p, f in zip(pictures, found, strict=True)) >= 14
+    mirrored = [np.ascontiguousarray(p[:, ::-1]) for p in pictures]
+    seen = list(map(looks_mirrored, mirrored, estimate_all(mirrored)))
+    assert sum(seen) >= 10
+    first = seen.index(True)
+    estimate(made[first].radiograph)
+    assert caplog.text == ""
+    estimate(Radiograph.from_array(mirrored[first], source="turned.png"))
+    assert "turned.png looks mirrored" in caplog.text
