@@ -157,6 +157,7 @@ def test_an_impossible_window_counts_as_none(tags):
         ("MONOCHROME1", None, True),
         ("MONOCHROME1", "INVERSE", True),  # digital X-ray says the same thing twice
         ("MONOCHROME2", "INVERSE", True),
+        ("MONOCHROME1", "IDENTITY", False),  # as dcmtk and dcm4che show it
     ],
 )
 def test_polarity(save, photometric, shape, inverted):

@@ -9,8 +9,8 @@ The chain is the standard's (PS3.3 C.11.1 modality, C.11.2 VOI, then polarity):
   be (no width) counts as none, with a warning.
 * Without either, the lowest and highest levels that occur, padding apart (C.7.5.1.1.2), become 0
   and 1. That window is then written into the data set, so that an edit cannot move it.
-* MONOCHROME1, or Presentation LUT Shape INVERSE, turns the scale over: once, as digital X-ray
-  files state both for the same thing.
+* Presentation LUT Shape INVERSE, or MONOCHROME1 unless that shape is IDENTITY, turns the scale
+  over: once, as digital X-ray files state both for the same thing.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ def grey_scale(data: Dataset, stored: NDArray[np.integer], *, little: bool = Tru
     levels = np.arange(lowest, lowest + (1 << bits), dtype=np.int64)
     values = _modality(data, levels, little)
     shown = _voi(data, values, _occurring(data, stored, lowest, levels.size), little)
-    shape = str(data.get("PresentationLUTShape") or "").upper()
-    if data.PhotometricInterpretation == "MONOCHROME1" or shape == "INVERSE":
+    if _inverse(data):
         shown = 1 - shown
     table = shown.astype(np.float32)
     steps = np.diff(table)
@@ -63,6 +62,14 @@ def grey_scale(data: Dataset, stored: NDArray[np.integer], *, little: bool = Tru
             "Export the picture without it."
         )
     return GreyScale(lowest, table)
+
+
+def _inverse(data: Dataset) -> bool:
+    inverse = data.PhotometricInterpretation == "MONOCHROME1"
+    shape = str(data.get("PresentationLUTShape") or "").upper()
+    if inverse and shape == "IDENTITY":
+        log.warning("MONOCHROME1 and Presentation LUT Shape IDENTITY contradict: not turned over")
+    return shape == "INVERSE" or (inverse and shape != "IDENTITY")
 
 
 def set_window(data: Dataset, low: float, high: float) -> tuple[float, float]:
