@@ -55,8 +55,9 @@ def window_of(file, stored):
     It knows no Pixel Padding Range Limit, and takes every table's number of bits at its word.
     """
     if file.get("VOILUTSequence"):
-        stated, entries = file.VOILUTSequence[0].LUTDescriptor[2], file.VOILUTSequence[0].LUTData
-        needed = int(np.frombuffer(entries, "<u2").max()).bit_length()
+        stated, data = file.VOILUTSequence[0].LUTDescriptor[2], file.VOILUTSequence[0].LUTData
+        entries = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.array(data)
+        needed = int(entries.max()).bit_length()
         lies = needed > stated or (stated == 16 and needed <= 14)
         return ["+Wl", "1", *(["+Mv"] if lies else [])]
     if file.get("WindowWidth") is not None:

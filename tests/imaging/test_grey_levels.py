@@ -226,6 +226,7 @@ def test_levels_far_beyond_bits_stored_are_refused(save):
         "BitsAllocated",
         "PixelRepresentation",
         "SamplesPerPixel",
+        "Rows",
     ],
 )
 def test_what_a_header_lacks_is_named(save, keyword):

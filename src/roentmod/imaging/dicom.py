@@ -235,12 +235,12 @@ def _check_pixels(file: FileDataset) -> None:
         if not len(file) or "Rows" in file:
             raise UnreadableError("Pixel data must be whole; the file ends before. Copy it again.")
         raise UnsuitableError("The file must hold pixel data; got none. Give an image file.")
-    check_size(int(file.get("Rows") or 0), int(file.get("Columns") or 0))
     lacks = [keyword for keyword in _NEEDED if file.get(keyword) in (None, "")]
     if lacks:
         raise UnsuitableError(
             f"The header must hold {', '.join(lacks)}; got none. Export the picture again."
         )
+    check_size(int(file.Rows), int(file.Columns))
     frames = int(file.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UnsuitableError(f"One frame is needed; got {frames}. Export one frame as a file.")
