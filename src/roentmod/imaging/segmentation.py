@@ -137,8 +137,9 @@ def looks_mirrored(pixels: Array, anatomy: Anatomy) -> bool:
     """
     seen = prepare(Square(*pixels.shape).pad(pixels))
     both = _run(np.stack([seen, seen[:, ::-1]]))
-    surer = np.subtract(*(np.mean([_certainty(part) for part in look]) for look in both))
-    return bool(_MIRROR[0] * surer + _MIRROR[1] * anatomy.lean(pixels) < _MIRRORED)
+    sure, turned = (float(np.mean([_certainty(part) for part in look])) for look in both)
+    signs = (sure - turned, anatomy.lean(pixels))
+    return sum(weight * sign for weight, sign in zip(_MIRROR, signs, strict=True)) < _MIRRORED
 
 
 def estimate_all(pictures: Sequence[Array] | Array) -> list[Anatomy]:
