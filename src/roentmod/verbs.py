@@ -33,6 +33,7 @@ from roentmod.plans.parts import (
     Matrix,
     OnDevice,
     Pictures,
+    PlanterChoice,
     Running,
     Selection,
     Storage,
@@ -80,6 +81,7 @@ _RECORDS = {
     "retrain.json": "retrain",
     "planted.json": "plant",
     "edits.json": "edit",
+    "study.json": "study",
 }
 
 
@@ -310,7 +312,7 @@ def augment(
     )
 
 
-@_verb(plans.PlantPlan, Hosts, Running)
+@_verb(plans.PlantPlan, Hosts, PlanterChoice, OnDevice, InDomain, Running)
 def plant(
     data: str | Path | Dataset,
     *,
@@ -330,7 +332,8 @@ def plant(
     from roentmod import datasets
     from roentmod.jobs import plant as job
 
-    plan, chosen = part(plans.PlantPlan, options, findings=findings), part(Hosts, options)
+    pack, chosen = _pack(options, data), part(Hosts, options)
+    plan = part(plans.PlantPlan, options, findings=_names(findings, pack))
     source = load(data, images=chosen.images, ages=chosen.ages)
     hosts = [
         name

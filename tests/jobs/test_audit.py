@@ -448,9 +448,9 @@ def test_many_cases_are_in_the_record_as_number_and_hash(source, chosen, whole):
     job = AuditJob(
         source, PAINTER, Readers({"judge": Judge.load()}), AuditPlan(findings=PAIR), QUICK
     )
-    job.cases = [Case(f"b{n}", f"p{n}") for n in range(1001)]
+    job.cases = pd.DataFrame([Case(f"b{n}", f"p{n}") for n in range(1001)])
     cases = job.identity()["cases"]
     assert cases["count"] == 1001
-    job.cases[3] = Case("b3", "another")
+    job.cases.loc[3, "patient_id"] = "another"
     assert job.identity()["cases"]["sha256"] != cases["sha256"]
     assert len(json.loads((whole.folder / "audit.json").read_text())["cases"]) == 6

@@ -3,11 +3,12 @@
 import pytest
 
 from roentmod import datasets
-from roentmod.jobs import augment
+from roentmod.jobs import audit, augment, validate
 from roentmod.jobs import edit as editing
 from roentmod.jobs import plant as planting
 from tests.jobs.augment.conftest import PLAN
 from tests.jobs.augment.parts import FINDINGS, Dabber, Eye, chosen, write_source
+from tests.jobs.validate.fake import SMALL, Blocks
 from tests.runs.kill import contents
 
 
@@ -47,14 +48,24 @@ def _plant(data, editor, folder):
     planting.run(data, hosts, editor, planting.PlantPlan(findings=FINDINGS), folder)
 
 
-@pytest.mark.parametrize("job", [_augment, _edit, _plant])
+def _audit(data, editor, folder):
+    plan, rules = audit.AuditPlan(findings=FINDINGS[:2]), audit.Rules(resamples=200, flips=199)
+    audit.run(data, chosen(data), editor, {"eye": Eye()}, plan, folder, rules=rules, judge=Eye())
+
+
+def _validate(data, editor, folder):
+    plan = validate.ValidatePlan(findings=FINDINGS[:1], **(SMALL | {"swept": 0, "worded": 0}))
+    validate.run(data, chosen(data), editor, plan, folder, extractor=Blocks(), classifier=Eye())
+
+
+@pytest.mark.parametrize("job", [_augment, _audit, _edit, _plant, _validate])
 @pytest.mark.parametrize("refused", [0, 2])
 @pytest.mark.slow
 def test_batches_give_what_single_ones_give(data, tmp_path, job, refused):
     together = Together(refused)
     job(data, together, tmp_path / "together")
     job(data, Dabber(), tmp_path / "singly")
-    assert together.batches == [3, 3, 2]
+    assert together.batches[:3] == [3, 3, 2]
     timed = ("edits.json",)
     assert contents(tmp_path / "together", timed) == contents(tmp_path / "singly", timed)
 

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from roentmod.edits import Edit
 from roentmod.interfaces import Counterfactual, RadiographEditor
-from roentmod.radiograph import Radiograph
-from roentmod.runs import Job, Made, Part, Task
+from roentmod.runs import Job, Made, Task
 
 __all__ = ["EditingJob", "Wanted"]
 
@@ -17,10 +16,13 @@ R = TypeVar("R")
 
 
 class Wanted(NamedTuple):
-    """A radiograph, its edits, and where it may change (h x w bool; None: everywhere)."""
+    """A radiograph, its edits, and where it may change (h x w bool; None: everywhere).
 
-    radiograph: Radiograph
-    edits: Sequence[Edit]
+    Without edits nothing is edited, and the radiograph may be None.
+    """
+
+    radiograph: Any = None
+    edits: Sequence[Edit] = ()
     mask: Any = None
 
 
@@ -38,7 +40,7 @@ class EditingJob(Job[R]):
         self.at_once = getattr(self.editor, "at_once", 1)
 
     @abstractmethod
-    def wanted(self, part: Part) -> Wanted:
+    def wanted(self, task: Task) -> Wanted:
         """Return what is edited for a part.
 
         Raises:
@@ -46,21 +48,25 @@ class EditingJob(Job[R]):
         """
 
     @abstractmethod
-    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+    def made(self, task: Task, radiograph: Any, edited: Sequence[Counterfactual]) -> Made:
         """Return what is kept of a part."""
 
     def make(self, task: Task) -> Made:
         """Edit one radiograph."""
-        radiograph, edits, mask = self.wanted(task.part)
+        radiograph, edits, mask = self.wanted(task)
         edited = self.editor.edit([radiograph], edits, masks=[mask]) if edits else []
-        return self.made(task.part, radiograph, edited)
+        return self.made(task, radiograph, edited)
 
     def make_all(self, tasks: Sequence[Task]) -> list[Made]:
         """Edit several radiographs in one go."""
         edit_each = getattr(self.editor, "edit_each", None)
-        if edit_each is None:
+        wanted = [self.wanted(task) for task in tasks] if edit_each else []
+        some = [one for one in wanted if one.edits]
+        if edit_each is None or not some:
             return super().make_all(tasks)
-        radiographs, edits, masks = zip(*(self.wanted(task.part) for task in tasks), strict=True)
-        each = edit_each(radiographs, edits, masks=masks)
-        rows = zip(tasks, radiographs, each, strict=True)
-        return [self.made(task.part, radiograph, edited) for task, radiograph, edited in rows]
+        radiographs, edits, masks = zip(*some, strict=True)
+        each = iter(edit_each(radiographs, edits, masks=masks))
+        return [
+            self.made(task, one.radiograph, next(each) if one.edits else [])
+            for task, one in zip(tasks, wanted, strict=True)
+        ]

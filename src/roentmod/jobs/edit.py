@@ -33,7 +33,7 @@ from roentmod.imaging import provenance
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
 from roentmod.jobs.batches import EditingJob, Wanted
 from roentmod.radiograph import Radiograph
-from roentmod.runs import Done, Made, Part, Stage, Workers
+from roentmod.runs import Done, Made, Part, Stage, Task, Workers
 from roentmod.runs import run as carry_out
 from roentmod.store import canonical_hash, file_sha256, write_json
 
@@ -244,15 +244,15 @@ class EditJob(EditingJob[EditResult]):
             parts.append(Part(key, (path.absolute(), name, digest)))
         yield Stage.of("editing", parts)
 
-    def wanted(self, part: Part) -> Wanted:
+    def wanted(self, task: Task) -> Wanted:
         """Return a file's radiograph, and the edits."""
-        radiograph = imaging.read(part.inputs[0])
+        radiograph = imaging.read(task.part.inputs[0])
         mask = imaging.read_mask(self.mask, radiograph) if self.mask is not None else None
         return Wanted(radiograph, self.edits, mask)
 
-    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+    def made(self, task: Task, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
         """Encode the pictures of a file's edits."""
-        path, name, digest = part.inputs
+        path, name, digest = task.part.inputs
         made = Made()
         source = {"input": path.name, "input_sha256": digest, "baseline_id": radiograph.id}
         for label, result in zip(_labels(self.edits), edited, strict=True):

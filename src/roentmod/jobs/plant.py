@@ -22,7 +22,7 @@ import pandas as pd
 
 from roentmod import imaging
 from roentmod.datasets import Dataset
-from roentmod.edits import Edit, Severity
+from roentmod.edits import Severity
 from roentmod.errors import DatasetError, RunError
 from roentmod.findings import NO_FINDING
 from roentmod.imaging.provenance import STATEMENT
@@ -30,7 +30,7 @@ from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, desc
 from roentmod.jobs.batches import EditingJob, Wanted
 from roentmod.plans import PlantPlan
 from roentmod.radiograph import Radiograph
-from roentmod.runs import Done, Made, Part, Row, Stage, Workers, read_record
+from roentmod.runs import Done, Made, Part, Row, Stage, Task, Workers, read_record
 from roentmod.runs import run as carry_out
 from roentmod.store import atomic, canonical_hash
 
@@ -114,7 +114,7 @@ def run(
     if not len(hosts) or (rows < 0).any():
         strange = hosts[int(np.argmax(rows < 0))] if len(hosts) else "none"
         raise DatasetError(f"Hosts are pictures of {data.name}; got {strange}. Choose them there.")
-    editor.edit([], [Edit((name,)) for name in plan.findings])
+    editor.edit([], [plan.edit(name) for name in plan.findings])
     facts = data.table[list(_FACTS)].iloc[rows].assign(host=list(map(str, hosts)))
     facts["split"] = [
         str(split) or _split_of(str(patient), plan)
@@ -181,21 +181,21 @@ class PlantJob(EditingJob[PlantResult]):
         for host in zip(self.facts["host"], self.facts["split"], strict=True):
             yield Part(canonical_hash(host)[:32], host)
 
-    def wanted(self, part: Part) -> Wanted:
+    def wanted(self, task: Task) -> Wanted:
         """Return a host and its edit; one is tried where nothing is shown, too.
 
         Hosts without a finding must be of the same kind as the others: ones that can be edited.
         """
-        host, split = part.inputs
+        host, split = task.part.inputs
         shown, severity = draw(host, split, self.plan)
         names = tuple(name for name, on in shown.items() if on)
         seed = int(_stream(host, self.plan, "edit").integers(2**31))
-        edit = Edit(names or self.plan.findings[:1], severity=severity, seed=seed)
+        edit = self.plan.edit(*(names or self.plan.findings[:1]), severity=severity, seed=seed)
         return Wanted(self.data.radiograph(host), [edit])
 
-    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+    def made(self, task: Task, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
         """Encode a host's picture."""
-        host, split = part.inputs
+        host, split = task.part.inputs
         made = Made()
         path = f"images/{_name(host)}.png"
         if edited[0].status != "ok":

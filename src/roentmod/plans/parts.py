@@ -24,6 +24,7 @@ __all__ = [
     "OnDevice",
     "Operating",
     "Pictures",
+    "PlanterChoice",
     "Running",
     "Selection",
     "Storage",
@@ -89,6 +90,12 @@ class EditorChoice(Plan):
     deterministic: bool = parameter(False, "Same bits in any company; slower.")
     batch_size: int = parameter(8, "Most rows in a batch of the model.", ge=1)
     allow_pickle: bool = parameter(False, "Load .bin weights, which can run code.")
+
+
+class PlanterChoice(EditorChoice):
+    """An editor that puts true findings in, by name, and how it runs."""
+
+    editor: str = parameter("painter", "painter, mini, a diffusers folder, or a hub id.")
 
 
 class Pictures(Plan):

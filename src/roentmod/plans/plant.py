@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import model_validator
 
 from roentmod.edits import Severity
 from roentmod.errors import DatasetError, RoentModError
-from roentmod.plans.base import Commas, Findings, Pairs, Plan, parameter
+from roentmod.plans.base import Commas, Findings, Pairs, parameter
+from roentmod.plans.parts import Composed
 
 __all__ = ["PlantPlan"]
 
 
-class PlantPlan(Plan):
+class PlantPlan(Composed):
     """Everything a planted data set depends on besides its hosts and the editor.
 
     Where planted, the second finding of a pair is a copy of the first with the chance
@@ -59,3 +60,8 @@ class PlantPlan(Plan):
                 f"{pairs or 'no finding'}. Correct the pairs."
             )
         return self
+
+    def facts(self) -> dict[str, Any]:
+        """Return what records hold; older ones have no operating point, which was the usual one."""
+        usual = Composed().model_dump(mode="json")
+        return {n: v for n, v in super().facts().items() if n not in usual or v != usual[n]}

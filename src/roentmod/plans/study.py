@@ -31,6 +31,7 @@ __all__ = [
 
 # Fields of stages that the study says for them.
 _COMMON = ("findings", "pairs")
+_STAGES = ("plant", "validate", "audit", "augment", "retrain")
 
 
 def _stage_schema(schema: dict[str, Any], kind: type[Plan]) -> None:
@@ -87,6 +88,7 @@ class StudyPlanting(PlantPlan):
     """Known truth: findings are painted into the training source's radiographs without finding."""
 
     model_config = _STAGE
+    editor: str = parameter("painter", "Puts the findings in; labels are as true as it is exact.")
 
 
 class StudyValidation(ValidatePlan):
@@ -211,6 +213,13 @@ class StudyPlan(Plan):
             return cls.model_validate(values, context=WHOLE)
         except ValidationError as error:
             raise StudyError(located(error.errors()[0], cls)) from error
+
+    def facts(self) -> dict[str, Any]:
+        """Return what records hold, which `of` takes again."""
+        facts = super().facts()
+        stages = {name: value for name, value in facts.items() if name in _STAGES and value}
+        own = {s: {n: v for n, v in of.items() if n not in _COMMON} for s, of in stages.items()}
+        return facts | own
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,16 @@ class Done:
         schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in columns.items()])
         path = self.folder / f"{name}.parquet"
         with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
-            piece: list[Row] = []
-            for row in self.rows(name) if rows is None else rows:
-                piece.append(row)
-                if len(piece) == _ROWS:
-                    writer.write_table(pa.Table.from_pylist(piece, schema))
-                    piece = []
-            writer.write_table(pa.Table.from_pylist(piece, schema))
+            source = iter(self.rows(name) if rows is None else rows)
+            while True:
+                # Columns, as so many rows by themselves are ten times as large.
+                piece: dict[str, list[Any]] = {column: [] for column in columns}
+                for row in islice(source, _ROWS):
+                    for column, values in piece.items():
+                        values.append(row.get(column))
+                writer.write_table(pa.Table.from_pydict(piece, schema))
+                if len(piece[next(iter(columns))]) < _ROWS:
+                    break
         return path
 
     def files(self, part: Part) -> list[str]:

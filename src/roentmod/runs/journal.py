@@ -28,10 +28,20 @@ _TRY_AGAIN, _LOOSE = 1, 2
 class _Entry(NamedTuple):
     """Where the last line about a part stands, and its flags: `_TRY_AGAIN`, `_LOOSE` files."""
 
+    flags: int
+    length: int
     log: int
     offset: int
-    length: int
-    flags: int
+
+    def packed(self) -> int:
+        """Return it as one number, a third as large: a run may have millions."""
+        return self.offset << 64 | self.log << 40 | self.length << 2 | self.flags
+
+    @staticmethod
+    def of(number: int) -> _Entry:
+        """Return what `packed` was called on."""
+        length, log = number >> 2 & (1 << 38) - 1, number >> 40 & (1 << 24) - 1
+        return _Entry(number & 3, length, log, number >> 64)
 
 
 class Journal:
@@ -49,12 +59,12 @@ class Journal:
         self._root, self._folder, self._name, self._scratch = root, folder, name, scratch
         self._logs: list[Path] = []
         self._read: list[int] = []
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, int] = {}
         self._written: dict[Path, IO[bytes]] = {}
         self._readers: dict[Path, IO[bytes]] = {}
         self._old: set[str] = set()
         self.refresh()
-        self._old = {key for key, entry in self._entries.items() if entry.flags & _TRY_AGAIN}
+        self._old = {key for key, entry in self._entries.items() if entry & _TRY_AGAIN}
 
     def __enter__(self) -> Journal:
         """Return itself."""
@@ -96,7 +106,7 @@ class Journal:
         name = key.decode("utf-8", "replace")
         self._old.discard(name)
         start = self._read[log] + len(line) - 1 - len(text)
-        self._entries[name] = _Entry(log, start, len(text), int(flags))
+        self._entries[name] = _Entry(int(flags), len(text), log, start).packed()
 
     def settled(self, key: str, *, hashed: bool = False) -> bool:
         """Tell whether nothing is left to do for a part in this run.
@@ -106,10 +116,9 @@ class Journal:
         """
         if key not in self._entries or key in self._old:
             return False
-        entry = self._entries[key]
-        if not entry.flags & _LOOSE:
+        if not self._entries[key] & _LOOSE:
             return True
-        stored = self._stored(entry)["files"]
+        stored = self._stored(key)["files"]
         return all(self._whole(path, sha, size, hashed) for path, sha, size, _ in stored)
 
     def __contains__(self, key: str) -> bool:
@@ -122,13 +131,13 @@ class Journal:
         Raises:
             KeyError: nothing was made of it.
         """
-        stored = self._stored(self._entries[key])
+        stored = self._stored(key)
         stored.pop("files", None)
         return Made(**stored)
 
     def files(self, key: str) -> list[str]:
         """Return the paths of a part's files."""
-        return [path for path, *_ in self._stored(self._entries[key]).get("files", ())]
+        return [path for path, *_ in self._stored(key).get("files", ())]
 
     def content(self, key: str, path: str) -> bytes:
         """Return the bytes of a part's file, packed or loose.
@@ -137,7 +146,7 @@ class Journal:
             KeyError: the part has no such file.
             OSError: it cannot be read.
         """
-        for name, _, size, place in self._stored(self._entries[key]).get("files", ()):
+        for name, _, size, place in self._stored(key).get("files", ()):
             if name == path:
                 if place is None:
                     return (self._root / path).read_bytes()
@@ -196,7 +205,8 @@ class Journal:
             return False
         return not hashed or file_sha256(file) == digest
 
-    def _stored(self, entry: _Entry) -> dict[str, Any]:
+    def _stored(self, key: str) -> dict[str, Any]:
+        entry = _Entry.of(self._entries[key])
         stored: dict[str, Any] = json.loads(
             self._at(self._logs[entry.log], entry.offset, entry.length)
         )

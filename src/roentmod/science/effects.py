@@ -88,16 +88,21 @@ def _numbered(table: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.int64]:
 
 def _on_target(nets: pd.DataFrame) -> NDArray[np.bool_]:
     """Return whether each row reads the edited finding, n; columns may be categorical."""
-    read, edited = (nets[name].to_numpy(object) for name in ("read_finding", "edited_finding"))
+    read, edited = nets["read_finding"], nets["edited_finding"]
+    if read.dtype != edited.dtype:
+        read, edited = read.astype(object), edited.astype(object)
     return np.asarray(read == edited, np.bool_)
 
 
-def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
+def gate(
+    nets: pd.DataFrame, rules: Rules, *, judge: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the pairs in which the judge sees the edit, and a table of how many there are.
 
     Args:
-        nets: net effects of all readers; those of `JUDGE` decide.
+        nets: net effects of all readers.
         rules: `gate_logit` is the limit.
+        judge: those of the judge, which decide; None: of `JUDGE` among `nets`.
 
     Returns:
         baseline_id and pair_id of every pair that counts; and, one row per edited finding: edited,
@@ -106,7 +111,8 @@ def gate(nets: pd.DataFrame, rules: Rules) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     pairs = nets[["baseline_id", "pair_id", "patient_id", "edited_finding", "action"]]
     pairs = pairs.drop_duplicates(["baseline_id", "pair_id"])
-    own = nets[(nets["classifier"] == JUDGE).to_numpy() & _on_target(nets)]
+    judge = nets[nets["classifier"] == JUDGE] if judge is None else judge
+    own = judge[_on_target(judge)]
     seen = pairs.merge(own[["baseline_id", "pair_id", "net"]], how="left")
     towards = np.where(seen["action"] == "remove", -1.0, 1.0) * seen["net"].to_numpy(float)
     known = set(own["edited_finding"])
@@ -244,17 +250,20 @@ def _by_patient(
 ) -> tuple[list[tuple[str, str]], Array]:
     """Return the cells' keys, sorted, and the mean of `column` per patient and cell (NaN: none)."""
     sign = np.where(nets["action"] == "remove", -1.0, 1.0)
-    table = nets.assign(value=nets[column] * sign).pivot_table(
-        index="patient_id",
-        columns=["edited_finding", "read_finding"],
-        values="value",
-        aggfunc="mean",
-        observed=True,
-    )
-    table = table.reindex(list(patients))
-    keys = [(str(key[0]), str(key[1])) for key in table.columns]
+    value = nets[column].to_numpy(float) * sign
+    edited, first = pd.factorize(nets["edited_finding"])
+    read, second = pd.factorize(nets["read_finding"])
+    # Arrays of the size of the table, and no copies of it: there may be millions of rows.
+    cell, codes = pd.factorize(edited * len(second) + read)
+    pairs = (divmod(int(code), len(second)) for code in codes)
+    keys = [(str(first[one]), str(second[other])) for one, other in pairs]
+    row = pd.Index(patients).get_indexer(pd.Index(nets["patient_id"]))
+    known, size = row >= 0, len(patients) * len(keys)
+    place = (row * len(keys) + cell)[known]
+    count = np.bincount(place, minlength=size).astype(float)
+    means = stats.ratio(np.bincount(place, value[known], minlength=size), count)
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    return [keys[j] for j in order], table.to_numpy(float)[:, order]
+    return [keys[j] for j in order], means.reshape(len(patients), -1)[:, order]
 
 
 def _patients_mean(table: pd.DataFrame, column: str) -> Array:

@@ -225,12 +225,14 @@ def resampled_means(values: ArrayLike, count: int, seed: int) -> Floats:
 
 
 def _means_of(table: Floats, blocks: Iterable[NDArray[Any]]) -> Floats:
-    here = (~np.isnan(table)).astype(np.float64)
-    filled, means = np.where(here, table, 0), []
+    missing = np.isnan(table)
+    # Where nothing is missing, every column's mass is how many were drawn.
+    here = (~missing).astype(np.float64) if missing.any() else np.ones((len(table), 1))
+    filled, means = np.where(missing, 0, table) if missing.any() else table, []
     for block in blocks:
         drawn = block.astype(np.float64)
-        total, mass = drawn @ filled, drawn @ here
-        means.append(ratio(total, mass))
+        total = drawn @ filled
+        means.append(ratio(total, np.broadcast_to(drawn @ here, total.shape)))
     return np.concatenate(means)
 
 

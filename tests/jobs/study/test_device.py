@@ -39,7 +39,7 @@ def devices(monkeypatch):
 def test_the_device_reaches_editors_and_training(devices, tmp_path):
     spec = StudyPlan.of(ON)
     study.run(spec, tmp_path)
-    assert devices.count("editor: cpu:0") == 2
+    assert devices.count("editor: cpu:0") == 3
     assert "retrain: cpu:0" in devices
     timing.rates(Bench(spec))
     assert "timing: cpu:0" in devices

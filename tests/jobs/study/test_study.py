@@ -44,21 +44,30 @@ def write(path, **changes):
     return path
 
 
+def silent(*_):
+    """Show no progress."""
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """The study, run once, and what was published."""
+    """The study, run once, and the stages that showed their progress."""
     folder = tmp_path_factory.mktemp("study")
     spec = study.read(write(folder / "tiny.yaml"))
-    published = {}
-    result = study.run(spec, folder / "out", publish=published.__setitem__)
-    return spec, folder / "out", result, published
+    shown = []
+
+    def stages(title):
+        shown.append(title.partition(":")[0])
+        return lambda *_: None
+
+    result = study.run(spec, folder / "out", stages=stages)
+    return spec, folder / "out", result, list(dict.fromkeys(shown))
 
 
 @pytest.mark.slow
 def test_every_stage_is_done_in_order(done):
-    _, _, result, published = done
+    _, _, result, shown = done
     assert [one.name for one in result.stages] == ORDER
-    assert list(published) == ORDER
+    assert shown == ORDER
     assert set(result.figures("audit after")["classifiers"]) == {"erm-0", "isolated-0"}
     compared = result.figures("retrain")["comparisons"]
     assert {row["test"] for row in compared} == {"own", "other"}
@@ -81,10 +90,23 @@ def test_tests_are_of_other_patients_and_not_confounded(done):
 def test_a_finished_study_does_nothing_again(done):
     spec, folder, result, _ = done
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-    again = study.run(spec, folder, publish=lambda *_: pytest.fail("a stage was done again"))
+    again = study.run(
+        spec, folder, stages=lambda title: pytest.fail(title) if ":" in title else silent
+    )
     assert again.stages == result.stages
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
     assert [one.state for one in study.plan(spec, folder)] == ["done"] * len(ORDER)
+
+
+@pytest.mark.slow
+def test_a_finished_study_opens_again(done, tmp_path):
+    spec, folder, result, _ = done
+    again = study.load(folder)
+    assert again == result
+    assert StudyPlan.of(spec.facts()) == spec
+    assert again.report().is_file()
+    with pytest.raises(StudyError, match="no study was finished there"):
+        study.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +132,15 @@ def test_a_change_does_anew_what_depends_on_it(done, tmp_path, change, anew):
 def test_a_stopped_study_goes_on(done, tmp_path):
     spec, _, result, _ = done
 
-    def stop(name, _):
-        if name == "augment":
-            raise KeyboardInterrupt
+    def stages(title):
+        def stop(done, _):
+            if title == "augment: editing" and done == 3:
+                raise KeyboardInterrupt
+
+        return stop
 
     with pytest.raises(KeyboardInterrupt):
-        study.run(spec, tmp_path, publish=stop)
+        study.run(spec, tmp_path, stages=stages)
     states = [one.state for one in study.plan(spec, tmp_path)]
     assert states == ["done", "done", "begun", "to do", "to do"]
     again = study.run(spec, tmp_path)

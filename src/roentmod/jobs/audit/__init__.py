@@ -21,7 +21,7 @@ from roentmod.datasets import Dataset
 from roentmod.errors import AuditError
 from roentmod.findings import finding
 from roentmod.interfaces import Classifier, RadiographEditor
-from roentmod.jobs.audit.job import AuditJob, Case
+from roentmod.jobs.audit.job import AuditJob
 from roentmod.jobs.audit.judgement import RECORD, assess, kept
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
@@ -76,7 +76,7 @@ def run(
     """
     _check(baselines, classifiers, plan, judge)
     removed = {name: _carrying(data, name, plan.removals, plan.split) for name in plan.findings}
-    cases = _cases(baselines) + [case for n, table in removed.items() for case in _cases(table, n)]
+    cases = [_cases(baselines), *(_cases(table, name) for name, table in removed.items())]
     shown = pd.concat([baselines, *removed.values()])
     labelled, states = _labelled(data, plan)
     job = AuditJob(
@@ -85,13 +85,13 @@ def run(
         Readers({**classifiers, JUDGE: judge or Judge.load()}),
         plan,
         rules or Rules(exact=bool(getattr(editor, "exact", False))),
-        cases=cases,
+        cases=pd.concat(cases, ignore_index=True),
         labelled=labelled,
         baselines=shown.drop_duplicates("baseline_id").reset_index(drop=True),
         states=states,
     )
     # What the editor cannot do is said before anything is done.
-    editor.edit([], [e for name in {case.removed for case in cases} for e in job.edits[name]])
+    editor.edit([], [e for name in set(job.cases["removed"]) for e in job.edits[name]])
     return runs.run(job, folder, workers=workers, stages=stages)
 
 
@@ -130,9 +130,10 @@ def _check(
         )
 
 
-def _cases(table: pd.DataFrame, removed: str = "") -> list[Case]:
-    names = table[["baseline_id", "patient_id"]].astype(str) if len(table) else table
-    return [Case(one, patient, removed) for one, patient in names.itertuples(index=False)]
+def _cases(table: pd.DataFrame, removed: str = "") -> pd.DataFrame:
+    """Return one row per `Case`."""
+    ids = table.reindex(columns=["baseline_id", "patient_id"]).astype(str)
+    return ids.assign(removed=removed)
 
 
 def _carrying(data: Dataset, name: str, count: int, split: str | None) -> pd.DataFrame:

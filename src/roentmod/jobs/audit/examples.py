@@ -2,98 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from roentmod import imaging
+from roentmod.documents import read_document
 from roentmod.edits import Edit
+from roentmod.errors import InputError
 from roentmod.imaging import provenance
 from roentmod.interfaces import RadiographEditor, Source
-from roentmod.jobs.audit.judgement import EXAMPLES, listed, read_table
-from roentmod.jobs.audit.result import AuditResult, ClassifierResult
+from roentmod.jobs.audit.predictions import Numbers, logits_of
+from roentmod.jobs.audit.result import ClassifierResult, Example
 from roentmod.plans import AuditPlan
-from roentmod.science import effects
-from roentmod.science.effects import JUDGE, Rules
 from roentmod.store import write_json
 
-__all__ = ["illustrate"]
+__all__ = ["examples_of", "illustrate", "typical"]
 
+EXAMPLES = "pictures/examples.json"
 CELLS_SHOWN = 4
 PAIRS_SHOWN = 2
 _LONGEST = 512
 Row = dict[str, Any]
 
 
+def typical(one: ClassifierResult, nets: pd.DataFrame, numbers: Numbers) -> list[Row]:
+    """Return the pairs that show a classifier's habits: edited, read, baseline_id, pair_id.
+
+    They are of its shortcuts, largest first, or without any of the largest off-target effect; of
+    each, the pairs nearest to the mean effect: typical ones, not the worst.
+
+    Args:
+        one: tables of the classifier.
+        nets: net effects of the pairs of its matrix.
+        numbers: what stands for ids in them.
+    """
+    chosen: list[Row] = []
+    for edited, read in _shown(one):
+        own = nets[(nets["edited_finding"] == edited) & (nets["read_finding"] == read)]
+        own = own.sort_values(["baseline_id", "pair_id"])
+        away = (own["net"] - own["net"].mean()).abs().to_numpy()
+        nearest = own.iloc[np.argsort(away, kind="stable")[:PAIRS_SHOWN]]
+        for place, pair in zip(nearest["baseline_id"], nearest["pair_id"], strict=True):
+            names = {"baseline_id": numbers.names[place], "pair_id": str(pair)}
+            chosen.append({"edited": edited, "read": read, **names})
+    return chosen
+
+
 def illustrate(
-    result: AuditResult, plan: AuditPlan, source: Source, editor: RadiographEditor
+    folder: Path,
+    chosen: Mapping[str, Sequence[Row]],
+    plan: AuditPlan,
+    source: Source,
+    editor: RadiographEditor,
 ) -> None:
     """Make again, and save, the pairs that the report shows; edits are deterministic.
 
-    For each classifier the shortcuts, largest first, or without any the largest off-target effect;
-    of each, the pairs nearest to the mean effect: typical ones, not the worst. Pictures that show
-    them already are kept.
+    Pictures that show them already are kept.
+
+    Args:
+        folder: of the audit.
+        chosen: what `typical` chose, by classifier.
+        plan: of the audit.
+        source: of the radiographs.
+        editor: of the audit.
     """
-    folder, path = result.folder / "pictures", result.folder / EXAMPLES
-    wanted = {one.name: list(_typical(one, result, plan)) for one in result}
-    if listed(result.folder).get("wanted") == wanted:
+    place, path = folder / "pictures", folder / EXAMPLES
+    wanted = {name: _read(folder, name, rows) for name, rows in chosen.items()}
+    if _listed(folder).get("wanted") == wanted:
         return
-    folder.mkdir(exist_ok=True)
+    place.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
-    for old in folder.glob("*.png"):
+    for old in place.glob("*.png"):
         old.unlink()
     edits = {edit.id: edit for edit in plan.edits()}
     pairs: dict[str, list[Row]] = {name: [] for name in wanted}
     for name, rows in wanted.items():
         for row in rows:
             facts = {key: value for key, value in row.items() if key != "pair_id"}
-            files = _save(row["baseline_id"], edits[row["pair_id"]], source, editor, folder)
+            files = _save(row["baseline_id"], edits[row["pair_id"]], source, editor, place)
             pairs[name] += [facts | files] if files else []
     write_json(path, {"wanted": wanted, "pairs": pairs})
 
 
 def _shown(one: ClassifierResult) -> list[tuple[str, str]]:
-    found = one.shortcuts()[:CELLS_SHOWN]
+    shortcuts = one.shortcuts()[:CELLS_SHOWN]
     off = one.cells[~one.cells["on_target"].astype(bool)].dropna(subset=["corrected"])
-    if found or off.empty:
-        return found
+    if shortcuts or off.empty:
+        return shortcuts
     largest = off.sort_values("corrected", ascending=False, kind="stable").iloc[0]
     return [(str(largest["edited"]), str(largest["read"]))]
 
 
-def _typical(one: ClassifierResult, result: AuditResult, plan: AuditPlan) -> Iterator[Row]:
-    """Yield what the list of examples says of a classifier's pairs, less their files."""
-    cells = _shown(one)
-    if not cells:
-        return
-    rules = Rules(**{name: result.plan[name] for name in Rules.model_fields})
-    seen = effects.net_effects(read_table(result.folder, "predictions", JUDGE))
-    counted, _ = effects.gate(seen, rules)
-    rows = read_table(result.folder, "predictions", one.name)
-    usual = [edit.id for edit in plan.edits()[: len(plan.findings) * len(plan.seeds)]]
-    rows = rows.merge(counted) if len(counted) else rows
-    rows = rows[rows["pair_id"].isin(usual)]
-    for edited, read in cells:
-        own = rows[(rows["edited_finding"] == edited) & (rows["read_finding"] == read)]
-        arms = own.pivot_table(
-            index=["baseline_id", "pair_id"], columns="arm", values="logit_edited", observed=True
-        ).dropna()
-        if arms.empty:
-            continue
-        net = arms["counterfactual"] - arms["sham"]
-        order = np.argsort((net - net.mean()).abs().to_numpy(), kind="stable")[:PAIRS_SHOWN]
-        for row in arms.iloc[order].reset_index().to_dict("records"):
-            yield {
-                "edited": edited,
-                "read": read,
-                "baseline_id": str(row["baseline_id"]),
-                "pair_id": str(row["pair_id"]),
-                "logit_sham": float(row["sham"]),
-                "logit_counterfactual": float(row["counterfactual"]),
-            }
+def _read(folder: Path, classifier: str, rows: Sequence[Row]) -> list[Row]:
+    """Return rows with what the classifier read in sham and counterfactual."""
+    if not rows:
+        return []
+    places = ("baseline_id", "read")
+    table = logits_of(folder, classifier, *([row[name] for row in rows] for name in places))
+    keys = ["baseline_id", "pair_id", "read_finding", "arm"]
+    logits = table.drop_duplicates(keys).set_index(keys)["logit_edited"]
+
+    def read(row: Row, arm: str) -> float:
+        return float(logits[row["baseline_id"], row["pair_id"], row["read"], arm])
+
+    arms = ("sham", "counterfactual")
+    return [row | {f"logit_{arm}": read(row, arm) for arm in arms} for row in rows]
 
 
 def _save(baseline: str, edit: Edit, source: Source, editor: RadiographEditor, folder: Path) -> Row:
@@ -123,3 +141,24 @@ def _save(baseline: str, edit: Edit, source: Source, editor: RadiographEditor, f
         files[kind] = f"pictures/{stem}-{kind}.png"
         imaging.save_picture(picture, folder.parent / files[kind], text)
     return files
+
+
+def examples_of(folder: Path, name: str) -> tuple[Example, ...]:
+    """Return the pictures of a classifier's pairs that lie in an audit's folder."""
+    files = ("baseline", "counterfactual", "difference")
+    try:
+        return tuple(
+            Example(**{key: folder / v if key in files else v for key, v in one.items()})
+            for one in _listed(folder)["pairs"].get(name, ())
+        )
+    # A damaged list is made again by the next call of the audit.
+    except (KeyError, TypeError, AttributeError):
+        return ()
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    """Return the list of an audit's example pictures; nothing where it is missing or damaged."""
+    try:
+        return read_document(folder / EXAMPLES)
+    except (OSError, InputError):
+        return {}

@@ -23,12 +23,14 @@ from roentmod.edits import Edit
 from roentmod.errors import InputError
 from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor, described
 from roentmod.jobs.audit.examples import illustrate
-from roentmod.jobs.audit.judgement import RECORD, TABLES, judged, keep, kept
+from roentmod.jobs.audit.judgement import RECORD, judged, keep, kept
+from roentmod.jobs.audit.predictions import TABLES
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult
+from roentmod.jobs.batches import EditingJob, Wanted
 from roentmod.plans import AuditPlan, Rules
 from roentmod.radiograph import Radiograph
-from roentmod.runs import AGAIN, Done, Job, Made, Part, Row, Stage, Task, read_record
+from roentmod.runs import AGAIN, Done, Made, Part, Row, Stage, Task, read_record
 from roentmod.science.effects import JUDGE
 from roentmod.store import atomic, canonical_hash
 
@@ -57,7 +59,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(eq=False)
-class AuditJob(Job[AuditResult]):
+class AuditJob(EditingJob[AuditResult]):
     """Readings of edited and of labelled radiographs; the result judges them.
 
     Attributes:
@@ -66,7 +68,7 @@ class AuditJob(Job[AuditResult]):
         readers: classifiers and judge.
         plan: edits and numbers.
         rules: how to judge.
-        cases: what is edited.
+        cases: what is edited, one row per `Case`.
         labelled: image and patient of the unedited radiographs to read.
         baselines: what is known of each case.
         states: what is known of each labelled radiograph.
@@ -77,7 +79,7 @@ class AuditJob(Job[AuditResult]):
     readers: Readers
     plan: AuditPlan
     rules: Rules
-    cases: Sequence[Case] = ()
+    cases: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(Case._fields)))
     labelled: Sequence[tuple[str, str]] = ()
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     states: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -94,7 +96,7 @@ class AuditJob(Job[AuditResult]):
     def identity(self) -> Mapping[str, Any]:
         """Return what ``audit.json`` holds; rules may change."""
         readers = {name: _described(one) for name, one in self.readers.by_name.items()}
-        cases = [[case.baseline_id, case.patient_id] for case in self.cases]
+        cases = self.cases[["baseline_id", "patient_id"]].to_numpy().tolist()
         labelled = [self.labelled, self.states.to_csv()]
         return {
             "plan": self.plan.facts(),
@@ -104,7 +106,7 @@ class AuditJob(Job[AuditResult]):
             "classifiers": readers,
             "version": roentmod.__version__,
             "cases": cases if len(cases) <= _LISTED else _summary(cases),
-            "pairs": sum(len(self.edits[case.removed]) for case in self.cases),
+            "pairs": sum(len(self.edits[name]) for name in self.cases["removed"]),
             "levels": self.plan.levels(),
             "stress_findings": self.plan.findings,
             "rules": self.rules.facts(),
@@ -123,29 +125,37 @@ class AuditJob(Job[AuditResult]):
 
     def stages(self) -> Iterator[Stage]:
         """Yield a part per case, then a part per batch of labelled radiographs."""
-        yield Stage(EDITING, len(self.cases), lambda: map(self._part, self.cases))
+        yield Stage(EDITING, len(self.cases), self._parts)
         starts = range(0, len(self.labelled), _BATCH)
         batches = [Batch(tuple(self.labelled[start : start + _BATCH])) for start in starts]
         yield Stage.of(READING, [Part(canonical_hash(["labelled", b.images]), b) for b in batches])
 
-    def _part(self, case: Case) -> Part:
-        key = canonical_hash([case.baseline_id, case.patient_id, self._hashes[case.removed]])
-        return Part(key[:32], case)
+    def _parts(self) -> Iterator[Part]:
+        for case in map(Case._make, self.cases.itertuples(index=False)):
+            key = canonical_hash([case.baseline_id, case.patient_id, self._hashes[case.removed]])
+            yield Part(key[:32], case)
 
-    def make(self, task: Task) -> Made:
-        """Edit and read, or read; readers that answered earlier are not asked again."""
-        names = self._silent(task)
-        if task.earlier is not None and all(map(self.readers.given_up, names)):
+    def wanted(self, task: Task) -> Wanted:
+        """Return a case's radiograph and edits; nothing where nobody is left to read them."""
+        case = task.part.inputs
+        if isinstance(case, Batch) or self._given_up(task):
+            return Wanted()
+        return Wanted(self.data.radiograph(case.baseline_id), self.edits[case.removed])
+
+    def made(self, task: Task, radiograph: Any, edited: Sequence[Counterfactual]) -> Made:
+        """Read a case or batch; readers that answered earlier are not asked again."""
+        case, names, made = task.part.inputs, self._silent(task), Made()
+        if task.earlier is not None and self._given_up(task):
             return task.earlier
-        made = Made()
-        if isinstance(task.part.inputs, Batch):
-            self._read_batch(task.part.inputs, names, made)
+        if isinstance(case, Batch):
+            self._read_batch(case, names, made)
         else:
-            case: Case = task.part.inputs
-            radiograph = self.data.radiograph(case.baseline_id)
-            edited = self.editor.edit([radiograph], self.edits[case.removed])
             self._read_case(case, radiograph, edited, names, made)
         return made if task.earlier is None else self._joined(task.earlier, made, names)
+
+    def _given_up(self, task: Task) -> bool:
+        """Tell whether an earlier run made all of a part that can be made now."""
+        return task.earlier is not None and all(map(self.readers.given_up, self._silent(task)))
 
     def _silent(self, task: Task) -> list[str]:
         """Return the readers that a part has yet to be read by."""
@@ -247,8 +257,8 @@ class AuditJob(Job[AuditResult]):
         for name, table in tables.items():
             with atomic(done.folder / f"{name}.parquet") as part:
                 table.to_parquet(part)
-        result = judged(done.folder, done.record)
-        illustrate(result, self.plan, self.data, self.editor)
+        result, chosen = judged(done.folder, done.record)
+        illustrate(done.folder, chosen, self.plan, self.data, self.editor)
         return keep(result, done.record)
 
     def _predictions(self, done: Done) -> Iterator[Row]:

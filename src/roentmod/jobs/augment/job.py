@@ -132,9 +132,10 @@ class AugmentJob(EditingJob[AugmentResult]):
         edits = [_columns(edit)["edit_id"] for edit in case.edits]
         return Part(canonical_hash([case.baseline_id, edits])[:32], case)
 
-    def wanted(self, part: Part) -> Wanted:
+    def wanted(self, task: Task) -> Wanted:
         """Return a baseline and its edits."""
-        return Wanted(self.data.radiograph(part.inputs.baseline_id), part.inputs.edits)
+        case: Case = task.part.inputs
+        return Wanted(self.data.radiograph(case.baseline_id), case.edits)
 
     def lost(self, part: Part, status: str, message: str) -> Made:
         """Return the rows of a case of which nothing was made."""
@@ -147,9 +148,9 @@ class AugmentJob(EditingJob[AugmentResult]):
             _add(made, row | why)
         return made
 
-    def made(self, part: Part, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
+    def made(self, task: Task, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
         """Let the judge see the edits of a baseline, and encode what passes."""
-        case: Case = part.inputs
+        case: Case = task.part.inputs
         made = Made()
         verdicts = self._verdicts(edited)
         if self.plan.with_baselines:

@@ -3,13 +3,14 @@
 Every stage has a folder whose name ends in a hash of all that its result depends on: its settings,
 the data, the editor, the stages before it. So a stage is done once, a changed setting makes again
 what depends on it and nothing else, and two studies in one folder share what they have in common.
-A study is a job whose parts are jobs: one that was stopped goes on where it was.
+A study is a job whose parts are jobs: one that was stopped goes on where it was. ``study.json``
+names the stages of the study that was finished last, which `load` returns.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,13 +34,14 @@ __all__ = [
     "StudyJob",
     "StudyPlan",
     "StudyResult",
+    "load",
     "plan",
     "read",
     "run",
     "spec_of",
 ]
 
-Publish = Callable[[str, Any], None]
+RECORD = "study.json"
 State = Literal["done", "begun", "to do"]
 
 
@@ -72,7 +74,7 @@ class Finished:
     figures: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """A finished study.
 
@@ -85,6 +87,11 @@ class StudyResult:
     spec: StudyPlan
     folder: Path
     stages: tuple[Finished, ...]
+
+    def __repr__(self) -> str:
+        """Return stages and folder."""
+        names = ", ".join(one.name for one in self.stages)
+        return f"<StudyResult: {names}, in '{self.folder}'>"
 
     def figures(self, stage: str) -> dict[str, Any]:
         """Return the figures of a stage; none of one that the study leaves out."""
@@ -152,7 +159,6 @@ def run(
     spec: StudyPlan,
     folder: Path,
     *,
-    publish: Publish | None = None,
     workers: str | Workers = "serial",
     stages: Stages | None = None,
 ) -> StudyResult:
@@ -163,8 +169,6 @@ def run(
     Args:
         spec: the study.
         folder: where stages are kept; several studies may share it.
-        publish: called with a stage's name and result (an `AuditResult`, `ValidationResult`,
-            `AugmentResult`, `RetrainResult` or path) before the stage counts as done.
         workers: who makes the parts of each stage.
         stages: called with the name of a part of a stage, returns what shows its progress.
 
@@ -178,7 +182,7 @@ def run(
             "A study's stages follow each other, so that it has no shards; got "
             f"{team.shard[0]}/{team.shard[1]}. Start it several times in one folder instead."
         )
-    job = StudyJob(spec, Bench(spec, workers=team), publish, stages)
+    job = StudyJob(spec, Bench(spec, workers=team), stages)
     return runs.run(job, folder, stages=stages)
 
 
@@ -188,13 +192,12 @@ class StudyJob(runs.Job[StudyResult]):
 
     spec: StudyPlan
     bench: Bench
-    publish: Publish | None = None
     shown: Stages | None = None
     _made: list[tuple[Stage, Part]] = field(default_factory=list)
     _error: Exception | None = None
     kind = "study"
     article = "studies"
-    record = "study.json"
+    record = RECORD
 
     def __post_init__(self) -> None:
         """Plan all stages, so that what does not fit is said first."""
@@ -232,8 +235,6 @@ class StudyJob(runs.Job[StudyResult]):
             result, figures = stage.run(self.bench, place, self._named(stage.name))
             if isinstance(result, AuditResult | ValidationResult):
                 result.report()
-            if self.publish:
-                self.publish(stage.name, result)
         except (RoentModError, OSError) as error:
             self._error = error
             raise
@@ -251,18 +252,52 @@ class StudyJob(runs.Job[StudyResult]):
         return lambda part: shown(f"{name}: {part}")
 
     def finish(self, done: runs.Done) -> StudyResult:
-        """Return the figures of all stages."""
+        """Return the figures of all stages, and name them in the record."""
         stages = []
         for stage, part in self._made:
             made = done.get(part)
             assert made is not None
-            place = self.bench.folders[stage.name]
-            stages.append(Finished(stage.name, place, made.seconds, made.facts["figures"]))
-        return StudyResult(self.spec, done.folder, tuple(stages))
+            place = self.bench.folders[stage.name].name
+            facts = {"name": stage.name, "folder": place, "seconds": made.seconds}
+            stages.append(facts | {"figures": made.facts["figures"]})
+        done.record |= {"study": self.spec.facts(), "stages": stages}
+        return _result(done.record, done.folder)
 
-    def load(self, folder: Path) -> StudyResult:
-        """Return the same again."""
-        return self.finish(self._done)
+    def load(self, folder: Path) -> StudyResult | None:
+        """Return the result as it lies there; None where that is another study's."""
+        record = runs.read_record(folder / RECORD)
+        same = record.get("study") == self.spec.facts()
+        return _result(record, folder) if same and self._places(record) else None
+
+    def _places(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether the stages of a record are those of this run."""
+        own = [self.bench.folders[stage.name].name for stage, _ in self._made]
+        return own == [stage["folder"] for stage in record["stages"]]
+
+
+def load(folder: Path) -> StudyResult:
+    """Return the study that was finished last in a folder.
+
+    Raises:
+        StudyError: none was, or a stage's folder is gone.
+    """
+    try:
+        result = _result(runs.read_record(folder / RECORD), folder)
+        gone = [one.folder.name for one in result.stages if not one.folder.is_dir()]
+        what = f"the folder '{gone[0]}' is gone" if gone else ""
+    except (KeyError, TypeError, AttributeError):
+        what = "no study was finished there"
+    if what:
+        raise StudyError(
+            f"A study's folder has {RECORD} and the folders of its stages; in {folder.name} "
+            f"{what}. Finish roentmod study."
+        )
+    return result
+
+
+def _result(record: Mapping[str, Any], folder: Path) -> StudyResult:
+    stages = [Finished(**one | {"folder": folder / one["folder"]}) for one in record["stages"]]
+    return StudyResult(StudyPlan.of(record["study"]), folder, tuple(stages))
 
 
 def _place(folder: Path, stage: Stage) -> Path:

@@ -102,6 +102,12 @@ class Bench:
         return Editor.load(choice.editor, device=self.spec.device, **loading)
 
     @cached_property
+    def planter(self) -> RadiographEditor:
+        """The editor that plants findings."""
+        assert self.spec.plant is not None
+        return Editor.load(self.spec.plant.editor, device=self.spec.device)
+
+    @cached_property
     def corrector(self) -> RadiographEditor:
         """The editor that makes the training set."""
         other = self.spec.augment.editor if self.spec.augment else None

@@ -14,7 +14,7 @@ from roentmod import classifiers, datasets
 from roentmod.classifiers.extractors import load_extractor
 from roentmod.datasets import Dataset
 from roentmod.datasets.fields import taken
-from roentmod.editors import Editor
+from roentmod.editors import Painter
 from roentmod.errors import StudyError
 from roentmod.interfaces import Classifier, described
 from roentmod.jobs import audit, augment, retrain
@@ -23,6 +23,7 @@ from roentmod.jobs import validate as validation
 from roentmod.jobs.augment import AugmentResult
 from roentmod.jobs.study.bench import Bench
 from roentmod.plans import AuditPlan, PlantPlan, Rules, ValidatePlan
+from roentmod.plans.parts import Composed
 from roentmod.plans.study import Source, StudyAudit
 from roentmod.runs import Stages
 from roentmod.science import performance as evaluation
@@ -30,8 +31,8 @@ from roentmod.store import canonical_hash
 
 __all__ = ["Stage", "stages_of"]
 
-# What says how findings are planted, besides which.
-_PLANTED = {"correlation", "prevalence", "severities", "seed"}
+# What says how findings are planted, besides which; and what older studies did not.
+_PLANTED = ("correlation", "prevalence", "severities", "seed", *Composed.model_fields)
 Outcome = tuple[Any, dict[str, Any]]
 Run = Callable[[Bench, Path, Stages], Outcome]
 
@@ -162,8 +163,11 @@ def _data_key(bench: Bench) -> str:
         (source.model_dump(), _pictures(bench, source))
         for source in (spec.train, *spec.tests.values())
     ]
-    planted = spec.plant.model_dump(include=_PLANTED) if spec.plant else None
-    return _key("data", own, list(spec.tests), planted, spec.findings, spec.pairs)
+    facts = spec.plant.facts() if spec.plant else {}
+    planted = {name: facts[name] for name in _PLANTED if name in facts} or None
+    other = spec.plant is not None and spec.plant.editor != Painter.name
+    more = [described(bench.planter)] if other else []
+    return _key("data", own, list(spec.tests), planted, spec.findings, spec.pairs, *more)
 
 
 def _edited_key(bench: Bench) -> str:
@@ -237,13 +241,12 @@ def _choice(
 def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     assert bench.spec.plant is not None
     plan = bench.spec.plant.part(PlantPlan)
-    painter = Editor.load("painter")
     counts = {}
     for name, source in bench.hosting.items():
         planting.run(
             bench.data(source),
             _hosts(bench, source),
-            painter,
+            bench.planter,
             plan if name == "train" else plan.but(planted=()),
             folder / name,
             workers=bench.workers,

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 
 from roentmod.datasets.phantom import phantom
-from roentmod.editors import Editor
 from roentmod.edits import Edit
 from roentmod.interfaces import RadiographEditor
 from roentmod.jobs import retrain
@@ -21,20 +20,22 @@ _MODEL = 10.0
 
 
 def rates(bench: Bench) -> dict[str, float]:
-    """Return seconds a unit of work on this machine: "edits", "made", "painted", "steps", "models".
+    """Return seconds per unit of work here: "edits", "made", "painted", "steps", "models".
 
     A phantom is edited, after once to warm up, and a few steps of the planned training are made.
     """
     findings = bench.spec.findings
     plan = bench.spec.retrain
-    painted = 1 + len(findings) * (bench.spec.plant.prevalence if bench.spec.plant else 0)
-    return {
+    rates = {
         "edits": _AROUND * _an_edit(bench.editor, findings),
         "made": _AROUND * _an_edit(bench.corrector, findings),
-        "painted": _AROUND * painted * _an_edit(Editor.load("painter"), findings[:1]),
         "steps": retrain.seconds_per_step(plan, bench.spec.device),
         "models": _MODEL,
     }
+    if bench.spec.plant is not None:
+        painted = 1 + len(findings) * bench.spec.plant.prevalence
+        rates["painted"] = _AROUND * painted * _an_edit(bench.planter, findings[:1])
+    return rates
 
 
 def seconds(work: Mapping[str, float], rates: Mapping[str, float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from roentmod.datasets import Dataset
 from roentmod.edits import Edit
 from roentmod.errors import EditError, InputError
 from roentmod.interfaces import Counterfactual, RadiographEditor, described
+from roentmod.jobs.batches import EditingJob, Wanted
 from roentmod.jobs.validate.judgement import RECORD, TABLES, assess, judged
 from roentmod.jobs.validate.measure import Look, Readers, against, change, fine, moved
 from roentmod.jobs.validate.prompts import wordings
@@ -21,13 +23,14 @@ from roentmod.jobs.validate.result import ValidationResult
 from roentmod.jobs.validate.sheets import Drawing, illustrate
 from roentmod.plans.validate import COMPOSITES, ValidatePlan
 from roentmod.radiograph import Radiograph
-from roentmod.runs import Done, Job, Made, Part, Row, Stage, Task
+from roentmod.runs import Done, Made, Part, Row, Stage, Task
 from roentmod.science import fidelity
 from roentmod.science.fidelity import GROUPS
 from roentmod.store import atomic, canonical_hash
 
 __all__ = ["Subject", "ValidateJob"]
 
+Edited = Sequence[Counterfactual]
 ITEMS = ("stage", "baseline_id", "edit", "status", "message")
 # What each stage is called while it runs.
 _TITLES = {
@@ -54,7 +57,7 @@ class Subject(NamedTuple):
 
 
 @dataclass(eq=False)
-class ValidateJob(Job[ValidationResult]):
+class ValidateJob(EditingJob[ValidationResult]):
     """Measurements of edits; the result judges them.
 
     Attributes:
@@ -122,12 +125,39 @@ class ValidateJob(Job[ValidationResult]):
             absent["reversal"] = "The plan asks for no removals."
         return absent
 
-    def make(self, task: Task) -> Made:
+    @cached_property
+    def edits(self) -> dict[str, Sequence[Edit]]:
+        """What every subject of a stage is edited by, first."""
+        plan = self.plan
+        wordy = [
+            plan.edit(name, prompt=prompt, seed=seed)
+            for name in plan.first
+            for prompt in wordings(name)
+            for seed in range(plan.seeds)
+        ]
+        plain = [plan.edit(name) for name in plan.first]
+        return {"edits": plan.edits(), "sweep": plan.sweep(), "prompts": wordy, "reversal": plain}
+
+    def wanted(self, task: Task) -> Wanted:
+        """Return a subject's radiograph, and the edits of the stage."""
+        stage, subject = task.part.inputs
+        return Wanted(self.data.radiograph(subject.baseline_id), self.edits.get(stage, ()))
+
+    def made(self, task: Task, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
         """Measure one subject in one stage."""
         stage, subject = task.part.inputs
-        sitting = _Sitting(self, stage, subject)
-        getattr(sitting, stage)()
+        sitting = _Sitting(self, stage, subject, radiograph)
+        getattr(sitting, stage)(edited)
         return sitting.made
+
+    def make(self, task: Task) -> Made:
+        """Measure one subject; an editor that takes no prompts has no wordings."""
+        try:
+            return super().make(task)
+        except EditError as error:
+            if task.part.inputs[0] != "prompts":
+                raise
+            return Made(facts={"planned": 0, "ok": 0, "absent": {"wording": str(error)}})
 
     def lost(self, part: Part, status: str, message: str) -> Made:
         """Return the item of a subject that could not be measured."""
@@ -184,17 +214,18 @@ def _described(reader: Any) -> dict[str, Any]:
 
 
 class _Sitting:
-    """One subject in one stage: a method per stage, and what is kept of it."""
+    """One subject in one stage: a method per stage, called with the edits of its radiograph."""
 
-    def __init__(self, job: ValidateJob, stage: str, subject: Subject) -> None:
+    def __init__(
+        self, job: ValidateJob, stage: str, subject: Subject, radiograph: Radiograph
+    ) -> None:
         self._job, self._plan, self._readers = job, job.plan, job.readers
         self._stage, self._subject = stage, subject
         self.made = Made(facts={"planned": 0, "ok": 0, "absent": {}})
-        self._picture = job.data.radiograph(subject.baseline_id)
-        self._before = Look(self._picture, job.readers)
+        self._before = Look(radiograph, job.readers)
         self._shams: dict[tuple[str, str], Look] = {}
 
-    def radiographs(self) -> None:
+    def radiographs(self, _: Edited) -> None:
         """Look at a baseline, and compare it with its patient's other visit and with strangers."""
         own = self._before
         self._add("vectors", {"vector": own.vector})
@@ -209,13 +240,13 @@ class _Sitting:
                 continue
             self._pair(group, image, "", fidelity.pfid(own.gaussian, other.gaussian))
 
-    def known(self) -> None:
+    def known(self, _: Edited) -> None:
         """Look at a picture of another patient, for memorisation."""
         self._add("known", {"vector": self._before.vector})
 
-    def edits(self) -> None:
+    def edits(self, edited: Edited) -> None:
         """Edit a baseline at the operating point and measure everything."""
-        made = list(self._looks(self._plan.edits()))
+        made = list(self._looks(edited))
         self._fine("", "untouched", self._before)
         for one, after, sham in made:
             name, way = _own(one.edit), _way(one.edit)
@@ -226,9 +257,9 @@ class _Sitting:
                 self._fine(one.edit.composite, "edited", after, row)
         self._measure_shams()
 
-    def sweep(self) -> None:
+    def sweep(self, edited: Edited) -> None:
         """Edit a baseline at every point of the grid."""
-        for one, after, sham in self._looks(self._plan.sweep()):
+        for one, after, sham in self._looks(edited):
             row: Row = {
                 "strength": one.edit.strength,
                 "guidance_scale": one.edit.guidance_scale,
@@ -242,20 +273,9 @@ class _Sitting:
             for look in (after, sham):
                 look.release()
 
-    def prompts(self) -> None:
+    def prompts(self, edited: Edited) -> None:
         """Word every finding in many ways, at several seeds."""
-        edits = [
-            self._plan.edit(name, prompt=prompt, seed=seed)
-            for name in self._plan.first
-            for prompt in wordings(name)
-            for seed in range(self._plan.seeds)
-        ]
-        try:
-            made = list(self._looks(edits))
-        except EditError as error:
-            self.made.facts["absent"]["wording"] = str(error)
-            return
-        for one, after, sham in made:
+        for one, after, sham in self._looks(edited):
             name = _own(one.edit)
             row = {
                 "edited": name,
@@ -266,15 +286,14 @@ class _Sitting:
             }
             self._add("prompts", row)
 
-    def reversal(self) -> None:
+    def reversal(self, edited: Edited) -> None:
         """Remove what was added, and edit shams into shams."""
-        edits = [self._plan.edit(name) for name in self._plan.first]
-        made = list(self._edited(self._picture, edits))
+        made = list(self._well(edited))
         self._cycle(made)
         for one, added, _ in made:
             undo = replace(one.edit, action="remove")
             try:
-                removed = list(self._edited(added, [undo]))
+                removed = list(self._well(self._edited(added, undo)))
             except EditError as error:
                 self.made.facts["absent"]["reversal"] = str(error)
                 return
@@ -296,7 +315,7 @@ class _Sitting:
             if not made:
                 return
             one, _, sham = made[0]
-            made = list(self._edited(sham, [one.edit]))
+            made = list(self._well(self._edited(sham, one.edit)))
             if made:
                 row = {"composite": COMPOSITES[0], "cycle": cycle}
                 look = Look(made[0][2], self._readers)
@@ -329,24 +348,25 @@ class _Sitting:
                 self._pair(GROUPS[1], "sham", "", measured["pfid"])
             self._add("shams", row)
 
-    def _looks(self, edits: Sequence[Edit]) -> Iterator[tuple[Counterfactual, Look, Look]]:
+    def _looks(self, edited: Edited) -> Iterator[tuple[Counterfactual, Look, Look]]:
         """Yield the edits that came out well, with looks at counterfactual and sham."""
-        for one, image, control in self._edited(self._picture, edits):
+        for one, image, control in self._well(edited):
             after, sham = self._readers.look([image, control], self._before)
             key = (one.edit.composite, control.id)
             yield one, after, self._shams.setdefault(key, sham)
 
-    def _edited(
-        self, picture: Radiograph, edits: Sequence[Edit]
-    ) -> Iterator[tuple[Counterfactual, Radiograph, Radiograph]]:
-        """Yield the edits that came out well, with image and sham; note which did not.
+    def _edited(self, picture: Radiograph, edit: Edit) -> Edited:
+        """Edit a picture that was made.
 
         Raises:
             EditError: the editor does not make such edits.
         """
-        done = self._job.editor.edit([picture], edits)
-        self.made.facts["planned"] += len(done)
-        for one in done:
+        return self._job.editor.edit([picture], [edit])
+
+    def _well(self, edited: Edited) -> Iterator[tuple[Counterfactual, Radiograph, Radiograph]]:
+        """Yield the edits that came out well, with image and sham; note which did not."""
+        self.made.facts["planned"] += len(edited)
+        for one in edited:
             if one.status == "ok" and one.image is not None and one.sham is not None:
                 self.made.facts["ok"] += 1
                 yield one, one.image, one.sham
