@@ -7,6 +7,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from roentmod.editors import sampling
+
 WORDS = ("no</w>", "finding</w>", "pleural</w>", "effusion</w>", "left</w>", "severe</w>")
 
 
@@ -23,6 +25,31 @@ def write_tokenizer(folder):
     config |= {"tokenizer_class": "CLIPTokenizer", "model_max_length": 40}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return len(vocab)
+
+
+def write_unet(folder, **changes):
+    config = {
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "cross_attention_dim": 16,
+        "attention_head_dim": 8,
+        "norm_num_groups": 8,
+    }
+    UNet2DConditionModel(**config | changes).save_pretrained(folder)
+
+
+def pipeline_draws(monkeypatch, key, seed, shape):
+    """Let diffusers' image-to-image pipeline draw the noise of our edit."""
+    draws = iter(sampling.draw(key, seed, shape))
+    replay = lambda *args, **kwargs: next(draws)[None]  # noqa: E731
+    pipelines = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img"
+    for module in ("diffusers.models.autoencoders.vae", pipelines):
+        monkeypatch.setattr(f"{module}.randn_tensor", replay)
 
 
 def write_generator(
@@ -42,18 +69,7 @@ def write_generator(
         pad_token_id=1,
     )
     CLIPTextModel(text).save_pretrained(root / "text_encoder")
-    UNet2DConditionModel(
-        sample_size=8,
-        in_channels=latents,
-        out_channels=latents,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        cross_attention_dim=width,
-        attention_head_dim=8,
-        norm_num_groups=8,
-    ).save_pretrained(root / "unet")
+    write_unet(root / "unet", in_channels=latents, out_channels=latents, cross_attention_dim=width)
     AutoencoderKL(
         in_channels=channels,
         out_channels=channels,

@@ -197,6 +197,7 @@ class DiffusionEditor(Loaded):
         return {
             "name": self.name,
             "weights": self.parts.weights_hash,
+            "configuration": self.parts.settings_hash,
             "engine": self.engine.name,
             "deterministic": self.deterministic,
             "batch_size": self.batch_size,
@@ -361,8 +362,9 @@ class DiffusionEditor(Loaded):
         if not rows:
             return {}
         posteriors = self._encode({row.number: row.baseline for row in rows})
-        factor = self.parts.vae.config.scaling_factor
-        latents: dict[_Key, Tensor] = {(n,): mean * factor for n, (mean, _) in posteriors.items()}
+        latents: dict[_Key, Tensor] = {
+            (n,): self.parts.scaled(mean) for n, (mean, _) in posteriors.items()
+        }
         for batch in self._batches(rows):
             made = self._denoise(batch, [posteriors[row.number] for row in batch])
             latents |= {row.key: one for row, one in zip(batch, made, strict=True)}
@@ -376,11 +378,10 @@ class DiffusionEditor(Loaded):
         return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
 
     def _denoise(self, batch: list[_Row], posteriors: list[tuple[Tensor, Tensor]]) -> Tensor:
-        factor = self.parts.vae.config.scaling_factor
         clean, noise = [], []
         for row, (mean, deviation) in zip(batch, posteriors, strict=True):
             first, second = sampling.draw(row.baseline.id, row.edit.seed, tuple(mean.shape))
-            clean.append((mean + deviation * first.to(mean)) * factor)
+            clean.append(self.parts.scaled(mean + deviation * first.to(mean)))
             noise.append(second.to(mean))
         start = torch.stack(clean)
         return sampling.denoise(
@@ -419,9 +420,8 @@ class DiffusionEditor(Loaded):
 
     def _decode(self, latents: Tensor) -> list[Array]:
         """Return pictures, size x size in [0, 1], of scaled latents."""
-        unscaled = latents / self.parts.vae.config.scaling_factor
         pictures: list[Array] = []
-        for part in unscaled.split(self.batch_size):
+        for part in self.parts.unscaled(latents).split(self.batch_size):
             # A channel mean, because a grey picture may come from an RGB autoencoder.
             grey = self.engine.decode(part).float().mean(1)
             pictures += list((grey / 2 + 0.5).clamp(0, 1).cpu().numpy())
@@ -430,22 +430,7 @@ class DiffusionEditor(Loaded):
     def _text(self, prompt: str) -> Tensor:
         """Return the text states of a prompt, tokens x width; each prompt is encoded once."""
         if prompt not in self._states:
-            tokenizer, encoder = self.parts.tokenizer, self.parts.text_encoder
-            length = self.parts.text_length
-            tokens = tokenizer(
-                [prompt],
-                padding="max_length",
-                max_length=length,
-                truncation=True,
-                return_tensors="pt",
-            )
-            if len(tokenizer(prompt).input_ids) > length:
-                log.warning("prompt cut to %d tokens: %s", length, prompt)
-            mask = {}
-            if getattr(encoder.config, "use_attention_mask", False):
-                mask = {"attention_mask": tokens.attention_mask.to(encoder.device)}
-            ids = tokens.input_ids.to(encoder.device)
-            self._states[prompt] = encoder(ids, **mask).last_hidden_state[0]
+            self._states[prompt] = self.parts.text_states(prompt)
         return self._states[prompt]
 
     def _facts(self, row: _Row) -> dict[str, Any]:

@@ -154,9 +154,9 @@ def _arrays(feed: Sequence[Tensor]) -> list[NDArray[Any]]:
 
 
 def _stem(parts: Components) -> str:
-    """Name what an export depends on: weights, size, opset and the exporter's version."""
-    side = parts.size // parts.downsampling
-    return f"{parts.weights_hash}-{side}-{_OPSET}-{torch.__version__.split('+')[0]}"
+    """Name what an export depends on: weights, settings, size, opset, the exporter's version."""
+    side, exporter = parts.size // parts.downsampling, torch.__version__.split("+")[0]
+    return f"{parts.weights_hash}-{parts.settings_hash}-{side}-{_OPSET}-{exporter}"
 
 
 def _inputs(parts: Components, rows: int) -> dict[str, Tensor]:

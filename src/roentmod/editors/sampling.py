@@ -13,12 +13,27 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from torch import Tensor
 
 from roentmod.edits import Scheduler
-from roentmod.errors import NoEffectiveStepsError
+from roentmod.errors import NoEffectiveStepsError, WeightsError
 
-__all__ = ["Guidance", "Schedule", "build", "denoise", "draw", "levels", "make_schedule", "spare"]
+__all__ = [
+    "Guidance",
+    "Schedule",
+    "build",
+    "check",
+    "denoise",
+    "draw",
+    "levels",
+    "make_schedule",
+    "spare",
+]
 
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 _SWEEPS = 64
+_PREDICTIONS = ("epsilon", "v_prediction", "sample")
+# What diffusers' pipelines put in place of whatever a configuration has or lacks.
+_PIPELINE = {"clip_sample": False, "steps_offset": 1}
+# Ways of spacing noise levels that leave no choice of times.
+_SPACINGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
 
 
 @dataclass(frozen=True)
@@ -76,9 +91,30 @@ def build(
     does. ``dpmsolver++-logsnr`` spaces its steps evenly in log signal-to-noise ratio from the
     strength's own noise level down to the least (Lu et al., NeurIPS 2022, section 3.4): with few
     steps that is several times nearer to the limit of many (``make bench``).
+
+    Latents are never clipped and ``steps_offset`` is 1, whatever the configuration has or lacks:
+    so do diffusers' pipelines.
+
+    Raises:
+        WeightsError: the sampler cannot run the schedule.
     """
+    config = config | _PIPELINE
+    _check_sampler(schedule, config)
+    try:
+        return _built(schedule, config, device)
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"The sampler {schedule.scheduler} must take the generator's schedule; it gave: "
+            f"{error}. Correct scheduler_config.json, or choose another sampler."
+        ) from error
+
+
+def _built(
+    schedule: Schedule, config: dict[str, Any], device: torch.device | None
+) -> tuple[Any, Tensor]:
     if schedule.scheduler == "dpmsolver++-logsnr":
-        made = _multistep(config, final_sigmas_type="sigma_min")
+        free = dict.fromkeys(_SPACINGS, False)
+        made = _multistep(config, final_sigmas_type="sigma_min", **free)
         made.set_timesteps(timesteps=_even_in_log_snr(schedule, made), device=device)
         made.set_begin_index(0)
         return made, made.timesteps
@@ -94,6 +130,51 @@ def build(
     if hasattr(made, "set_begin_index"):
         made.set_begin_index(start * made.order)
     return made, times
+
+
+def check(config: dict[str, Any]) -> None:
+    """Refuse a schedule that is none of denoising from discrete, variance-preserving noise.
+
+    Raises:
+        WeightsError: naming what it has instead.
+    """
+    name = str(config.get("_class_name", ""))
+    flow = "a flow's (use_flow_sigmas)" if config.get("use_flow_sigmas") else ""
+    if flow or name.startswith(("FlowMatch", "EDM", "CM")):
+        raise WeightsError(
+            f"A schedule has betas of discrete times; that of the model is {flow or name}. "
+            "Use a generator of the Stable Diffusion 1 or 2 kind."
+        )
+    predicted = config.get("prediction_type", "epsilon")
+    if predicted not in _PREDICTIONS:
+        raise WeightsError(
+            f"A U-Net predicts {', '.join(_PREDICTIONS)}; the schedule's prediction_type is "
+            f"'{predicted}'. Correct scheduler_config.json."
+        )
+
+
+def _check_sampler(schedule: Schedule, config: dict[str, Any]) -> None:
+    """Refuse a schedule that a sampler cannot run, or would run by other noise levels.
+
+    Raises:
+        WeightsError: naming the samplers to use.
+    """
+    most = config.get("num_train_timesteps", 1000)
+    if schedule.num_inference_steps > most:
+        raise WeightsError(
+            f"Steps are at most those of training, {most}; got {schedule.num_inference_steps}. "
+            "Lower --steps."
+        )
+    foreign = [
+        field
+        for field, plain in (("rescale_betas_zero_snr", False), ("prediction_type", "epsilon"))
+        if config.get(field, plain) not in (plain, "v_prediction")
+    ]
+    if schedule.scheduler == "pndm" and foreign:
+        raise WeightsError(
+            f"The sampler pndm knows no {foreign[0]} {config[foreign[0]]}, which this generator "
+            "has. Use ddim or dpmsolver++."
+        )
 
 
 def _multistep(config: dict[str, Any], **options: Any) -> Any:

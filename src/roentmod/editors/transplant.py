@@ -7,8 +7,8 @@ before any picture is made.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,23 +16,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from torch import Tensor
 
 from roentmod.domain import check_profile, words
+from roentmod.editors import sampling
+from roentmod.editors.weights import BUNDLED, Loader, Source, quoted, read_json, resolve
 from roentmod.errors import InputError, MismatchError, WeightsError
 from roentmod.prompts import PROFILES, Profile
 
 __all__ = ["BUNDLED", "Components", "transplant"]
 
-BUNDLED = {"mini": Path(__file__).parent / "mini"}
-_TEXT_FOLDERS = ("text_encoder", "text_encoder_and_tokenizer")
-_TOKENIZER_FOLDERS = ("tokenizer", "text_encoder_and_tokenizer")
-# Classes published outside transformers whose weights a transformers class holds unchanged.
-_SAME_WEIGHTS = {"CXRBertModel": "BertModel"}
-_PATTERNS = ["*/*.json", "*/*.txt", "*.json", "*/*.safetensors", "*/*.model"]
+log = logging.getLogger(__name__)
+# Fields of a U-Net by which it asks for more than latents, time and text states, and the values
+# with which it does not.
+_CALL = {
+    "addition_embed_type": (None, "text"),
+    "class_embed_type": (None,),
+    "num_class_embeds": (None,),
+    "encoder_hid_dim_type": (None, "text_proj"),
+    "time_cond_proj_dim": (None,),
+}
+_ASKED = "Use a text-to-image generator of the Stable Diffusion 1 or 2 kind."
+# Fields that must be the same in the schedules of host and generator where both state them.
+_SCHEDULE = ("rescale_betas_zero_snr", "beta_schedule", "beta_start", "beta_end")
+# Older U-Nets of 512 px state 32 or 64 cells; diffusers' pipelines take 64.
+_OLD, _OLD_CELLS = (0, 9), 64
+# Tokens that a text encoder without a table of positions gets at most.
+_POSITIONS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +58,7 @@ class Components:
         scheduler_config: of the host.
         profile: how the generator is spoken to.
         files: the weight files, for the hash.
+        settings: their configurations and vocabularies, for theirs.
     """
 
     vae: Any
@@ -56,6 +68,7 @@ class Components:
     scheduler_config: dict[str, Any]
     profile: Profile
     files: tuple[Path, ...] = ()
+    settings: tuple[Path, ...] = ()
 
     @property
     def downsampling(self) -> int:
@@ -65,13 +78,41 @@ class Components:
     @property
     def size(self) -> int:
         """Side of the working picture in pixels."""
-        return self.profile.size or int(self.unet.config.sample_size) * self.downsampling
+        return self.profile.size or _cells(self.unet.config) * self.downsampling
 
     @property
     def text_length(self) -> int:
         """Tokens of a prompt, padded or cut."""
-        positions = int(self.text_encoder.config.max_position_embeddings)
-        return min(int(self.tokenizer.model_max_length), positions)
+        positions = getattr(self.text_encoder.config, "max_position_embeddings", _POSITIONS)
+        return min(int(self.tokenizer.model_max_length), int(positions))
+
+    def text_states(self, prompt: str) -> Tensor:
+        """Return the text states of a prompt, tokens x width; what is too long is cut."""
+        encoder, length = self.text_encoder, self.text_length
+        tokens = self.tokenizer(
+            [prompt],
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        if len(self.tokenizer(prompt).input_ids) > length:
+            log.warning("prompt cut to %d tokens: %s", length, prompt)
+        mask = {}
+        if getattr(encoder.config, "use_attention_mask", False):
+            mask = {"attention_mask": tokens.attention_mask.to(encoder.device)}
+        states: Tensor = encoder(tokens.input_ids.to(encoder.device), **mask).last_hidden_state
+        return states[0]
+
+    def scaled(self, latents: Tensor) -> Tensor:
+        """Return the autoencoder's latents as the U-Net takes them."""
+        shift = self.vae.config.get("shift_factor") or 0
+        return ((latents - shift) if shift else latents) * self.vae.config.scaling_factor  # type: ignore[no-any-return]
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """Return latents as the autoencoder takes them."""
+        plain = latents / self.vae.config.scaling_factor
+        return plain + (self.vae.config.get("shift_factor") or 0)  # type: ignore[no-any-return]
 
     def float32(self) -> Components:
         """Return these parts in float32 (the same object where they are)."""
@@ -83,12 +124,12 @@ class Components:
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 over the weight files, 16 hex digits."""
-        digest = hashlib.sha256()
-        for path in sorted(self.files):
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()[:16]
+        return _digest(self.files)
+
+    @cached_property
+    def settings_hash(self) -> str:
+        """SHA-256 over configurations and vocabularies, 16 hex digits."""
+        return _digest(self.settings)
 
 
 def transplant(
@@ -114,165 +155,127 @@ def transplant(
         WeightsError: a folder or part is missing, unreadable, or pickled.
         MismatchError: host and generator do not speak the same latents or prompts.
     """
-    body = _resolve(generator)
-    frame = _resolve(host) if host is not None else body
-    load = _Loader(allow_pickle, dtype, device)
+    body = resolve(generator, allow_pickle=allow_pickle)
+    frame = resolve(host, allow_pickle=allow_pickle) if host is not None else body
+    load = Loader(allow_pickle, dtype, device)
     parts = Components(
         vae=load.diffusers(AutoencoderKL, frame, "vae"),
         unet=load.diffusers(UNet2DConditionModel, body, "unet"),
         text_encoder=load.text_encoder(body),
         tokenizer=load.tokenizer(body),
-        scheduler_config=_json(frame / "scheduler" / "scheduler_config.json"),
+        scheduler_config=load.scheduler(frame),
         profile=_profile(body, profile),
         files=tuple(load.files),
+        settings=tuple(load.settings),
     )
-    problems = list(_problems(parts, body))
-    if problems:
+    _check_call(parts, body)
+    if problems := list(_problems(parts, body)):
         raise MismatchError(
             f"Host {frame.name} and generator {body.name} do not fit: {'; '.join(problems)}. "
             "Name the host that the generator was trained with."
         )
+    _try(parts, body)
     return parts
 
 
-def _resolve(name: str | Path) -> Path:
-    if str(name) in BUNDLED:
-        folder = BUNDLED[str(name)]
-        if not (folder / "unet").is_dir():
-            raise WeightsError(f"The bundled generator '{name}' is not in this installation.")
-        return folder
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    looks_like_path = path.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1
-    if path.exists() or looks_like_path:
-        raise WeightsError(
-            f"A model is a diffusers folder, a hub id (owner/name) or 'mini'; got '{name}', "
-            "which is no folder. Check the path."
-        )
-    return _from_hub(str(name))
+def _digest(files: Iterable[Path]) -> str:
+    """Return 16 hex digits of files in the order of their own names, wherever they lie."""
+    digest = hashlib.sha256()
+    for path in sorted(files, key=lambda p: (p.parent.name, p.name)):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_PATTERNS))
-    except Exception as error:
-        raise WeightsError(
-            f"A hub id must be reachable or already downloaded; '{name}' gave "
-            f"{type(error).__name__}. Download it to a folder and name that folder."
-        ) from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"A diffusers folder has {path.parent.name}/{path.name}; it is missing or no JSON in "
-            f"'{path.parent.parent}'. Copy the whole model folder."
-        ) from error
-    return content
-
-
-class _Loader:
-    """Loads parts the safe way and remembers which files they came from."""
-
-    def __init__(self, allow_pickle: bool, dtype: torch.dtype, device: str) -> None:
-        self.allow_pickle = allow_pickle
-        self.device = device
-        self.dtype = dtype
-        self.files: list[Path] = []
-
-    def diffusers(self, kind: Any, root: Path, part: str) -> Any:
-        folder = self._checked(root, (part,))
-        # Stated, because diffusers' own default depends on whether accelerate is installed.
-        return self._guarded(folder, kind, low_cpu_mem_usage=False)
-
-    def text_encoder(self, root: Path) -> Any:
-        folder = self._checked(root, _TEXT_FOLDERS)
-        declared = (_json(folder / "config.json").get("architectures") or ["CLIPTextModel"])[0]
-        kind = getattr(transformers, _SAME_WEIGHTS.get(declared, declared), None)
-        if kind is None:
-            raise WeightsError(
-                f"A text encoder must be a class of transformers; {folder} declares '{declared}'. "
-                "Convert it to the class it derives from."
-            )
-        return self._guarded(folder, kind)
-
-    def tokenizer(self, root: Path) -> Any:
-        folder = next((root / n for n in _TOKENIZER_FOLDERS if (root / n).is_dir()), None)
-        if folder is None:
-            raise WeightsError(f"A generator has a tokenizer folder; '{root}' has none.")
-        try:
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise WeightsError(f"The tokenizer in '{folder}' cannot be read: {error}") from error
-
-    def _checked(self, root: Path, names: tuple[str, ...]) -> Path:
-        folder = next((root / n for n in names if (root / n).is_dir()), None)
-        if folder is None:
-            raise WeightsError(
-                f"A diffusers folder has the part '{names[0]}'; '{root}' has not. "
-                "Copy the whole model folder."
-            )
-        safe = sorted(folder.glob("*.safetensors"))
-        pickled = sorted(folder.glob("*.bin"))
-        if not safe and pickled and not self.allow_pickle:
-            raise WeightsError(
-                f"Weights must be safetensors, because pickles can run code; {folder} has only "
-                f"{pickled[0].name}. Convert it, or pass --allow-pickle if you trust its source."
-            )
-        if not safe and not pickled:
-            raise WeightsError(f"'{folder}' has no weights (*.safetensors). Copy the whole folder.")
-        self.files += safe or pickled
-        return folder
-
-    def _guarded(self, folder: Path, kind: Any, **options: Any) -> Any:
-        safe = any(folder.glob("*.safetensors"))
-        shown = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
-        try:
-            model = kind.from_pretrained(
-                folder,
-                torch_dtype=self.dtype,
-                use_safetensors=safe,
-                local_files_only=True,
-                **options,
-            )
-        except Exception as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            raise WeightsError(
-                f"'{folder}' cannot be loaded as {kind.__name__}: {type(error).__name__} {first}"
-            ) from error
-        finally:
-            if shown:
-                transformers_logging.enable_progress_bar()
-        return model.eval().requires_grad_(False).to(self.device)
-
-
-def _profile(folder: Path, name: str | None) -> Profile:
+def _profile(source: Source, name: str | None) -> Profile:
     if name is not None:
         if name not in PROFILES:
             raise WeightsError(f"Profiles are {', '.join(PROFILES)}; got '{name}'.")
         return PROFILES[name]
-    own = folder / "profile.json"
+    own = source.path / "profile.json"
     if own.exists():
-        fields = _json(own)
+        fields = read_json(own)
         try:
             base = PROFILES.get(str(fields.get("name")), PROFILES["generic"])
             named: Any = {w: str(fields.pop(w)) for w in ("name", "domain") if w in fields}
             check_profile(base.name, fields, (item.name for item in words().values()))
             return replace(base, **fields, **named)
         except InputError as error:
-            raise WeightsError(f"{own}: {error}") from error
-    lower = folder.name.lower()
+            raise WeightsError(f"{source.place}/profile.json: {error}") from error
+    lower = source.name.lower()
     known = sorted((n for n in PROFILES if n in lower), key=len)
     return PROFILES[known[-1]] if known else PROFILES["generic"]
 
 
-def _problems(parts: Components, generator: Path) -> Iterator[str]:
+def _cells(config: Any) -> int:
+    """Return the side of a U-Net's latents.
+
+    Raises:
+        WeightsError: they are not square, or not stated.
+    """
+    stated = config.sample_size
+    sides = set(stated) if isinstance(stated, list | tuple) else {stated}
+    if len(sides) != 1 or not isinstance(side := sides.pop(), int):
+        raise WeightsError(
+            f"A U-Net draws squares; its sample_size is {stated}. State the picture's side as "
+            "'size' in a profile.json in the generator's folder."
+        )
+    version = str(config.get("_diffusers_version") or "1.0").split(".")
+    old = tuple(int(n) if n.isdigit() else 0 for n in version[:2]) < _OLD
+    return max(side, _OLD_CELLS) if old else side
+
+
+def _check_call(parts: Components, source: Source) -> None:
+    """Refuse a generator that needs other inputs than an edit gives it.
+
+    Raises:
+        WeightsError: naming the field of its configuration.
+    """
+    config = parts.unet.config
+    for field, plain in _CALL.items():
+        if (value := config.get(field)) not in plain:
+            raise WeightsError(
+                f"A U-Net takes latents, a time and text alone; that of {source.name} has {field} "
+                f"{value}. {_ASKED}"
+            )
+    sampling.check(parts.scheduler_config)
+    profile = parts.profile
+    plan = sampling.make_schedule(profile.scheduler, profile.steps, 1)
+    sampling.build(plan, parts.scheduler_config)
+    if parts.size % parts.downsampling:
+        raise WeightsError(
+            f"Pictures of {source.name} have sides in steps of {parts.downsampling} pixels; got "
+            f"{parts.size}. Correct the size in its profile."
+        )
+
+
+@torch.inference_mode()
+def _try(parts: Components, source: Source) -> None:
+    """Run each part once on the smallest picture that it takes.
+
+    Raises:
+        WeightsError: naming the part that fails.
+    """
+    part = "text encoder"
+    try:
+        text = parts.text_states("")[None]
+        part = "autoencoder"
+        vae, levels = parts.vae, len(parts.unet.config.block_out_channels)
+        side = parts.downsampling * 2 ** (levels - 1)
+        blank = torch.zeros(1, vae.config.in_channels, side, side).to(vae.device, vae.dtype)
+        latents = vae.encode(blank).latent_dist.mean
+        vae.decode(latents)
+        part = "U-Net"
+        parts.unet(latents, torch.tensor(1, device=latents.device), text)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"The {part} of {source.name} must run as Stable Diffusion's; one call gave "
+            f"{type(error).__name__} {quoted(error)}. {_ASKED}"
+        ) from error
+
+
+def _problems(parts: Components, generator: Source) -> Iterator[str]:
     vae, unet, text = parts.vae.config, parts.unet.config, parts.text_encoder.config
     if vae.latent_channels != unet.in_channels:
         yield (
@@ -284,28 +287,43 @@ def _problems(parts: Components, generator: Path) -> Iterator[str]:
             f"the generator's U-Net takes {unet.in_channels} and gives {unet.out_channels} "
             "channels (an inpainting model)"
         )
-    if text.hidden_size != unet.cross_attention_dim:
-        yield (
-            f"the text encoder gives width {text.hidden_size}, "
-            f"the U-Net's cross-attention takes {unet.cross_attention_dim}"
-        )
-    if len(parts.tokenizer) > text.vocab_size:
+    width, taken = getattr(text, "hidden_size", None), _width(unet)
+    if {width} != taken:
+        shown = ", ".join(map(str, sorted(taken)))
+        yield f"the text encoder gives width {width}, the U-Net's cross-attention takes {shown}"
+    if len(parts.tokenizer) > getattr(text, "vocab_size", 0):
         yield (
             f"the tokenizer has {len(parts.tokenizer)} tokens, "
-            f"the text encoder knows {text.vocab_size}"
+            f"the text encoder knows {getattr(text, 'vocab_size', 0)}"
         )
     yield from _schedule_problems(parts, generator)
+    yield from _scale_problems(parts, generator)
 
 
-def _schedule_problems(parts: Components, generator: Path) -> Iterator[str]:
-    own_schedule = generator / "scheduler" / "scheduler_config.json"
-    if own_schedule.exists():
-        ours = parts.scheduler_config.get("prediction_type", "epsilon")
-        theirs = _json(own_schedule).get("prediction_type", "epsilon")
-        if ours != theirs:
-            yield f"the host's schedule predicts {ours}, the generator was trained on {theirs}"
-    own_vae = generator / "vae" / "config.json"
-    if own_vae.exists():
-        factor, theirs = parts.vae.config.scaling_factor, _json(own_vae).get("scaling_factor")
-        if theirs is not None and abs(factor - theirs) > 1e-4 * abs(theirs):
-            yield f"the host's latents are scaled by {factor:g}, the generator's by {theirs:g}"
+def _width(unet: Any) -> set[int]:
+    """Return the widths of text states that a U-Net takes; its blocks may differ."""
+    stated = unet.encoder_hid_dim or unet.cross_attention_dim
+    return set(stated) if isinstance(stated, list | tuple) else {stated}
+
+
+def _schedule_problems(parts: Components, generator: Source) -> Iterator[str]:
+    own_schedule = generator.path / "scheduler" / "scheduler_config.json"
+    if not own_schedule.exists():
+        return
+    host, own = parts.scheduler_config, read_json(own_schedule)
+    ours, theirs = (one.get("prediction_type", "epsilon") for one in (host, own))
+    if ours != theirs:
+        yield f"the host's schedule predicts {ours}, the generator was trained on {theirs}"
+    for field in _SCHEDULE:
+        if field in host and field in own and host[field] != own[field]:
+            yield f"the host's schedule has {field} {host[field]}, the generator's {own[field]}"
+
+
+def _scale_problems(parts: Components, generator: Source) -> Iterator[str]:
+    own_vae = generator.path / "vae" / "config.json"
+    if not own_vae.exists():
+        return
+    for field, word in (("scaling_factor", "scaled"), ("shift_factor", "shifted")):
+        ours, theirs = parts.vae.config.get(field) or 0, read_json(own_vae).get(field)
+        if theirs is not None and abs(ours - theirs) > 1e-4 * abs(theirs):
+            yield f"the host's latents are {word} by {ours:g}, the generator's by {theirs:g}"

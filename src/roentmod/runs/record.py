@@ -18,7 +18,7 @@ __all__ = ["check_folder", "made_with", "now", "read_record", "write_record"]
 
 _KEPT = ("started", "finished", "seconds")
 # What a model says of itself since later versions: its answer to one picture, hashes of its files.
-_YOUNG = ("fingerprint", "files")
+_YOUNG = ("fingerprint", "files", "configuration")
 
 
 def now() -> str:
