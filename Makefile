@@ -37,10 +37,11 @@ test: lint types
 	$(PYTEST)
 
 # Adapters of libraries that need torchvision, which replaces torch (6 GB, five minutes): tested in
-# an environment of their own.
+# an environment of their own. DICOM is compared with dcmtk, which is installed where apt-get may.
 test-extras:
+	which dcmj2pnm || apt-get install -y dcmtk || echo "without dcmtk: its tests are skipped"
 	$(PYTHON) -m venv .venv-extras
-	.venv-extras/bin/python -m pip install -q -e '.[xrv]' pytest hypothesis
+	.venv-extras/bin/python -m pip install -q -e '.[xrv]' pytest hypothesis pydicom-data
 	.venv-extras/bin/python -m pytest tests/extras
 
 # The documentation as a site: site/index.html, with an API reference; loads nothing from elsewhere.
