@@ -21,12 +21,16 @@ from .test_dicom import lut
 # Padding -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("kind", ["US", "SS", "OW", "UN", "bytes in order"])
-@pytest.mark.parametrize("ends", [(20, 24), (24, 20), (20, None), (-2040, -2048), (-2048, None)])
+@pytest.mark.parametrize("kind", ["US", "SS", "OW", "UN"])
+@pytest.mark.parametrize(
+    ("signed", "ends"),
+    [
+        *((signed, ends) for signed in (False, True) for ends in ((20, 24), (24, 20), (20, None))),
+        (True, (-2040, -2048)),
+        (True, (-2048, None)),
+    ],
+)
 def test_the_whole_range_of_padding_is_left_out(kind, signed, ends):
-    if min(end for end in ends if end is not None) < 0 and not signed:
-        pytest.skip("levels below zero are signed")
     base = -2000 if signed else 60
     stored = (levels(12).clip(100, 4000).astype(int) + base).astype("i2" if signed else "u2")
     low, high = min(e for e in ends if e is not None), max(e for e in ends if e is not None)
