@@ -81,7 +81,7 @@ def test_a_label_near_a_finding_is_no_negative_of_it(plain, label):
     loaded = datasets.load(plain(*rows))
     assert loaded.table["Pleural Effusion"].tolist() == ["positive", "uncertain"]
     problem = kinds(loaded)["labels near a finding"]
-    assert (problem.count, problem.examples) == (1, (f"'{label}' (Pleural Effusion)",))
+    assert (problem.count, problem.examples) == (1, (f"'{label.lower()}' (Pleural Effusion)",))
 
 
 def test_a_label_far_from_all_findings_is_kept(plain):

@@ -288,3 +288,14 @@ def test_chexpert_test_labels_keep_the_first_part_of_their_paths(tmp_path, relea
     assert loaded.table["split"].tolist() == ["test"]
     assert loaded.table["unfit"].tolist() == [""]
     assert loaded.table["patient_id"].tolist() == ["patient00001"]
+
+
+@pytest.mark.parametrize("labels", ["Cardiomegaly, Mass", "Cardiomegaly;Mass", "Efusion|Mass"])
+def test_edited_nih_labels_are_no_negatives(tmp_path, labels):
+    table(tmp_path / "Data_Entry_2017.csv", NIH, [nih_row("1.png", labels, "1")])
+    loaded = datasets.load(tmp_path, check_files=False)
+    expected = {"Cardiomegaly": "positive", "Mass": "positive"}
+    if "Ef" in labels:
+        expected = {"Pleural Effusion": "uncertain", "Mass": "positive"}
+        assert kinds(loaded)["labels near a finding"].count == 1
+    assert states(loaded, 0) == expected

@@ -42,10 +42,10 @@ from roentmod.datasets.labels import (
     doubted,
     named,
     parted,
-    resembled,
+    wary,
 )
 from roentmod.datasets.sheets import Reading, header, read_table
-from roentmod.datasets.table import Draft, Part, Problem
+from roentmod.datasets.table import Draft, Part, Problem, near_findings
 from roentmod.errors import DatasetError
 
 __all__ = ["draft", "table_of"]
@@ -207,9 +207,7 @@ def _by_site(read: pd.DataFrame, table: Path) -> tuple[Labels, tuple[Problem, ..
     """Read joined labels; a site has looked for what it names in any picture."""
     texts, sites = texts_of(read, "labels"), texts_of(read, "site")
     split = {text: _parts(text, read, table) for text in dict.fromkeys(texts)}
-    strange = dict.fromkeys(label.rstrip("? ") for parts in split.values() for label in parts)
-    near = {label: resembled(label) for label in strange if not _means(label) and resembled(label)}
-    vocabulary = Vocabulary(either={label.lower(): names for label, names in near.items()})
+    vocabulary = wary(label for parts in split.values() for label in parts)
     parts = {site: np.flatnonzero(sites == site) for site in dict.fromkeys(sites)}
     back = np.argsort(np.concatenate(list(parts.values())))
     some = [named(texts[rows], vocabulary, split=split.__getitem__) for rows in parts.values()]
@@ -217,9 +215,7 @@ def _by_site(read: pd.DataFrame, table: Path) -> tuple[Labels, tuple[Problem, ..
         np.vstack([one.codes for one in some])[back],
         np.concatenate([one.others for one in some])[back],
     )
-    rows = translate(texts, lambda text: any(one.rstrip("? ") in near for one in split[text]))
-    shown = [f"'{label}' ({' or '.join(names)})" for label, names in near.items()]
-    return labels, Problem.of("labels near a finding", shown, int(rows.sum()))
+    return labels, near_findings(labels, vocabulary)
 
 
 def _parts(text: str, read: pd.DataFrame, table: Path) -> tuple[str, ...]:

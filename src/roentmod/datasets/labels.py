@@ -40,7 +40,7 @@ __all__ = [
     "named",
     "others_of",
     "parted",
-    "resembled",
+    "wary",
 ]
 
 Codes = NDArray[np.int8]
@@ -137,12 +137,20 @@ def parted(text: str) -> tuple[str, ...]:
     return () if len(parts) == 1 and parts[0].lower() in NOTHING else parts
 
 
-def resembled(label: str) -> tuple[str, ...]:
-    """Return the findings that a label outside the catalogue names inside it, or nearly spells.
+def wary(labels: Iterable[str]) -> Vocabulary:
+    """Return the vocabulary in which labels that resemble findings say that these are uncertain.
 
-    "No effusion", "effusion (left)" and "Efusion" are such labels of Pleural Effusion: they do not
-    say that it is there, and a picture that carries them is no negative of it.
+    A label outside the catalogue resembles a finding that it names inside itself, or nearly spells:
+    "no effusion", "effusion (left)" and "Efusion" do not say plainly that there is one, and a
+    picture that carries them is no negative of it.
     """
+    bare = {_bare(label)[0] for label in labels}
+    strange = {label for label in bare if not Vocabulary().findings(label)}
+    near = {label.lower(): _resembled(label) for label in sorted(strange)}
+    return Vocabulary(either={label: names for label, names in near.items() if names})
+
+
+def _resembled(label: str) -> tuple[str, ...]:
     bare = " ".join(re.findall(r"[a-z0-9]+", label.lower()))
     known = {key: item.name for key, item in words().items() if item != NO_FINDING}
     inside = [key for key in known if f" {key} " in f" {bare} "]

@@ -34,9 +34,11 @@ from roentmod.datasets.labels import (
     Vocabulary,
     answered,
     named,
+    parted,
+    wary,
 )
 from roentmod.datasets.sheets import Reading, header, read_table
-from roentmod.datasets.table import Draft, Part, Problem
+from roentmod.datasets.table import Draft, Part, Problem, near_findings
 from roentmod.errors import DatasetError
 from roentmod.findings import finding
 
@@ -115,7 +117,9 @@ def _nih(folder: Path) -> Draft:
     """
     table = _need(folder, "NIH ChestX-ray14", "Data_Entry_2017", *_NIH_TABLES)
     frame = read_table(table, list(_NIH.values()))
-    labels = named(texts_of(frame, "Finding Labels"), Vocabulary(), looked_for=NIH_SEARCHED)
+    texts = texts_of(frame, "Finding Labels")
+    vocabulary = wary(label for text in set(texts) for label in parted(text))
+    labels = named(texts, vocabulary, looked_for=NIH_SEARCHED, split=parted)
     split: dict[str, str] = {}
     for name, value in _NIH_LISTS.items():
         if (folder / name).is_file():
@@ -123,7 +127,8 @@ def _nih(folder: Path) -> Draft:
     names, view = texts_of(frame, "Image Index"), texts_of(frame, "View Position")
     splits = translate(names, lambda name: split.get(name, ""))
     facts = gather(frame, table, _NIH, path=names, view=view, site="nih", split=splits)
-    part = Part(facts, labels, reading=Reading.of(frame, table, _NIH | {"view": "View Position"}))
+    reading = Reading.of(frame, table, _NIH | {"view": "View Position"})
+    part = Part(facts, labels, near_findings(labels, vocabulary), reading)
     return Draft("nih", folder, [part], below="images", tail=1)
 
 

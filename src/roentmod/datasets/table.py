@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from roentmod.anatomy import Anatomy
 from roentmod.datasets import fields, files
-from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, others_of
+from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, Vocabulary, joined, others_of
 from roentmod.datasets.phantom import Phantom, phantom
 from roentmod.datasets.sheets import Reading
 from roentmod.errors import DatasetError
@@ -23,7 +23,7 @@ from roentmod.imaging import read
 from roentmod.plans.parts import Ages
 from roentmod.radiograph import Radiograph
 
-__all__ = ["PHANTOMS", "Dataset", "Draft", "Part", "Problem", "build", "leaking"]
+__all__ = ["PHANTOMS", "Dataset", "Draft", "Part", "Problem", "build", "leaking", "near_findings"]
 
 PHANTOMS = "phantoms"
 _SHOWN = 3
@@ -255,6 +255,16 @@ def build(draft: Draft, images: Path | None = None, *, check_files: bool) -> Dat
     return Dataset(draft.name, draft.root, table, tuple(problems), readings)
 
 
+def near_findings(labels: Labels, vocabulary: Vocabulary) -> tuple[Problem, ...]:
+    """Return as a problem the labels that a `labels.wary` vocabulary found to resemble findings."""
+    rows = [
+        {label.rstrip("?").lower() for label in joined(text)} & vocabulary.either.keys()
+        for text in labels.others
+    ]
+    shown = [f"'{label}' ({' or '.join(names)})" for label, names in vocabulary.either.items()]
+    return Problem.of("labels near a finding", shown, sum(map(bool, rows)))
+
+
 def leaking(table: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
     """Return the rows of patients who are in several splits (one of them `split`, if given)."""
     inside = table[table["split"] != ""]
@@ -355,7 +365,7 @@ def _file_problems(table: pd.DataFrame, root: Path, check_files: bool) -> tuple[
     if gone.all():
         raise DatasetError(
             f"Pictures lie where the table says; none of {len(table):,} was found, the first "
-            f"being {paths[0]}. Give the pictures' folder as `images`, or check_files=False."
+            f"being {paths[0]}. Name the pictures' folder: --images, or images=... in Python."
         )
     table.loc[gone, "unfit"] = "missing file"
     copies = files.copies(paths, sizes) if check_files else files.named_twice(paths)
