@@ -1,0 +1,207 @@
+"""Does removal work on real findings? ``bench/removal.json``, and the table in `mini`'s profile.
+
+``python -m bench.removal --data DIR`` removes each finding from radiographs whose labels have it,
+and from "No Finding" ones of the same sets, at default settings, and lets the judge read before and
+after. Validation decides what works; the test split must confirm it, and gives the figures that are
+shown. The table goes into the profile of the editor's folder, by which removals are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roentmod import imaging
+from roentmod.classifiers import Judge
+from roentmod.editors import BUNDLED, Editor, compose
+from roentmod.edits import Edit
+from roentmod.errors import EditError
+from roentmod.findings import NO_FINDING, finding
+from roentmod.science.stats import auc
+from roentmod.store import write_json
+
+EDITORS = ("mini", "painter")
+SPLITS = ("val", "test")
+JSON = Path("bench/removal.json")
+ADULT = 18
+# A removal works where each holds, on both splits.
+RULES: dict[str, tuple[str, float]] = {
+    "positives": ("at least", 5),
+    # Otherwise the judge cannot tell whether the finding is there.
+    "auroc_before": ("at least", 0.7),
+    # Share of the way from the positives' mean logit to that of radiographs without a finding.
+    "removed": ("at least", 0.5),
+    # Largest mean rise of another finding's logit, as a share of the fall.
+    "off_target": ("at most", 0.25),
+    # Change of radiographs that have nothing to remove, as a share of the positives'.
+    "healthy_change": ("at most", 0.5),
+}
+Array = NDArray[np.float32]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """The removal of one finding from one radiograph, as the judge reads it.
+
+    Attributes:
+        finding: what was removed.
+        carried: whether the radiograph's labels have it.
+        before: logits of the radiograph, k.
+        after: logits of the edited picture, k.
+        change: mean size of the difference in pixels, of the display range.
+    """
+
+    finding: str
+    carried: bool
+    before: Array
+    after: Array
+    change: float
+
+
+def chosen(data: Path, split: str, findings: Sequence[str]) -> list[tuple[Path, tuple[str, ...]]]:
+    """Return radiographs and the findings that each carries; none: labelled "No Finding".
+
+    Adults with trusted labels, one picture per patient and set of findings, only of sets that have
+    both, as sets differ in sharpness.
+    """
+    with (data / "index.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    # The native set repeats radiographs of another.
+    rows = [r for r in rows if "conflict" not in r["tier"] and r["set"] != "nih_native_1024"]
+    rows = [row for row in rows if row["age"] and float(row["age"]) >= ADULT]
+    known = {name.name: name.name for name in map(finding, findings)}
+    found: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
+    for row in sorted(rows, key=lambda row: row["path"]):
+        labels = row["labels"].replace("_", " ").split("|")
+        own = tuple(sorted({finding(n).name for n in labels if _known(n)} & known.keys()))
+        if own or row["labels"] == NO_FINDING.name:
+            found.setdefault((row["patient_id"], own), (row["set"], row["path"]))
+    positive = {place for (_, own), (place, _) in found.items() if own}
+    healthy = {place for (_, own), (place, _) in found.items() if not own}
+    both = positive & healthy
+    return [(data / path, own) for (_, own), (place, path) in found.items() if place in both]
+
+
+def _known(name: str) -> bool:
+    try:
+        return bool(finding(name))
+    except EditError:
+        return False
+
+
+def remove(editor: Any, judge: Judge, path: Path, own: Sequence[str]) -> list[Removal]:
+    """Return the removals of one radiograph: of what it carries; of all findings if of none."""
+    names = own or judge.findings
+    radiograph = imaging.read(path)
+    edits = [Edit((name,), action="remove") for name in names]
+    done = [one for one in editor.edit([radiograph], edits) if one.image is not None]
+    shown = [compose.shrink(one, judge.size) for one in (radiograph, *(d.image for d in done))]
+    before, *after = judge.logits(np.stack(shown))
+    return [
+        Removal(one.edit.findings[0], bool(own), before, logits, float(np.abs(one.difference).mean()))
+        for one, logits in zip(done, after, strict=True)
+    ]
+
+
+def figures(removals: Sequence[Removal], name: str, findings: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of one finding (the keys of `RULES` and more), None where unknown."""
+    k = list(findings).index(name)
+    own = [one for one in removals if one.finding == name]
+    carried, healthy = ([one for one in own if one.carried is kind] for kind in (True, False))
+    if not carried or not healthy:
+        return {"positives": len(carried), "healthy": len(healthy)}
+    before, after = (np.stack([getattr(one, w) for one in carried]) for w in ("before", "after"))
+    normal = np.stack([one.before for one in healthy])[:, k]
+    fall = float((before[:, k] - after[:, k]).mean())
+    rises = (after - before).mean(0)
+    rises[k] = -np.inf
+    worst = int(rises.argmax())
+    gap = float(before[:, k].mean() - normal.mean())
+    changes = [float(np.mean([one.change for one in kind])) for kind in (healthy, carried)]
+    return {
+        "positives": len(carried),
+        "healthy": len(healthy),
+        "auroc_before": _round(auc(before[:, k], normal)),
+        "auroc_after": _round(auc(after[:, k], normal)),
+        "logit_before": _round(before[:, k].mean()),
+        "logit_after": _round(after[:, k].mean()),
+        "logit_healthy": _round(normal.mean()),
+        "removed": _round(fall / gap) if gap > 0 else None,
+        "off_target": _round(max(0.0, float(rises[worst])) / fall) if fall > 0 else None,
+        "off_target_finding": findings[worst],
+        "healthy_change": _round(changes[0] / changes[1]) if changes[1] else None,
+    }
+
+
+def _round(value: Any) -> float:
+    return round(float(value), 3)
+
+
+def failing(one: dict[str, Any]) -> list[str]:
+    """Return the rules that figures of one split do not meet."""
+    return [
+        name
+        for name, (side, limit) in RULES.items()
+        if (value := one.get(name)) is None
+        or (value < limit if side == "at least" else value > limit)
+    ]
+
+
+def measure(name: str, data: Path) -> dict[str, Any]:
+    """Return figures, failed rules and the verdict of each finding, for one editor."""
+    editor, judge = Editor.load(name), Judge.load()
+    try:
+        editor.edit([], [Edit((judge.findings[0],), action="remove")])
+    except EditError as error:
+        return {"reason": str(error), "findings": {}}
+    table: dict[str, dict[str, Any]] = {one: {} for one in judge.findings}
+    for split in SPLITS:
+        pictures = chosen(data, split, judge.findings)
+        done: list[Removal] = []
+        for number, (path, own) in enumerate(pictures):
+            done += remove(editor, judge, path, own)
+            if number % 20 == 0:
+                log.info("%s: %s: %d of %d", name, split, number + 1, len(pictures))
+        for one in judge.findings:
+            table[one][split] = figures(done, one, judge.findings)
+    for row in table.values():
+        row["failed"] = {split: failing(row[split]) for split in SPLITS}
+        row["works"] = not any(row["failed"].values())
+    return {"editor": editor.describe(), "judge": judge.describe()["sha256"], "findings": table}
+
+
+def profile_table(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return what an editor's profile holds: whether each removal works, with its test figures."""
+    shown = ("positives", "removed", "auroc_before", "auroc_after", "healthy_change")
+    return {
+        name: {"works": row["works"], **{key: row["test"].get(key) for key in shown}}
+        for name, row in figures["findings"].items()
+    }
+
+
+def main() -> None:
+    """Measure the editors; write figures, and the profiles of those that lie in a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    result = {name: measure(name, args.data) for name in EDITORS}
+    write_json(JSON, {"rules": RULES, "editors": result})
+    for name in set(BUNDLED) & set(result):
+        path = BUNDLED[name] / "profile.json"
+        profile = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, profile | {"removal": profile_table(result[name])})
+
+
+if __name__ == "__main__":
+    main()
