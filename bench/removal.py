@@ -108,7 +108,9 @@ def remove(editor: Any, judge: Judge, path: Path, own: Sequence[str]) -> list[Re
     shown = [compose.shrink(one, judge.size) for one in (radiograph, *(d.image for d in done))]
     before, *after = judge.logits(np.stack(shown))
     return [
-        Removal(one.edit.findings[0], bool(own), before, logits, float(np.abs(one.difference).mean()))
+        Removal(
+            one.edit.findings[0], bool(own), before, logits, float(np.abs(one.difference).mean())
+        )
         for one, logits in zip(done, after, strict=True)
     ]
 
@@ -183,10 +185,11 @@ def measure(name: str, data: Path) -> dict[str, Any]:
 def profile_table(figures: dict[str, Any]) -> dict[str, Any]:
     """Return what an editor's profile holds: whether each removal works, with its test figures."""
     shown = ("positives", "removed", "auroc_before", "auroc_after", "healthy_change")
-    return {
+    rows = {
         name: {"works": row["works"], **{key: row["test"].get(key) for key in shown}}
         for name, row in figures["findings"].items()
     }
+    return {"weights": figures["editor"]["weights"], "findings": rows}
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
+import errno
 import hashlib
 import io
 import os
 import stat
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from roentmod import store
 from roentmod.store import (
     atomic,
     canonical_hash,
+    check_writable,
     file_sha256,
     file_size,
     open_bytes,
@@ -242,3 +245,26 @@ def test_names_of_files():
     for bad in ("", ".", "..", ".hidden", "a/b", "a\\b", "a b", "a\n", "x" * 129, "nul\0"):
         assert not store.is_name(bad)
     assert store.as_name("a/b") != store.as_name("a_b")
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.png'") as caught:
+        write_bytes(tmp_path / "a.png", b"new")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+
+
+def test_whether_a_folder_can_be_written_is_found_without_a_trace(tmp_path, monkeypatch):
+    check_writable(tmp_path / "a" / "b")
+    (tmp_path / "file").write_bytes(b"")
+    for place in ("file", "file/b"):
+        with pytest.raises(NotADirectoryError, match="file"):
+            check_writable(tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="denied"):
+        check_writable(tmp_path / "a")

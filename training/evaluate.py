@@ -2,7 +2,8 @@
 
 ``python -m training.evaluate --data DIR --editor mini --out bench/mini.json --pictures docs/mini``
 writes the figures, the picture sheets and, beside the folder of pictures, the page (docs/mini.md).
-Baselines are adult "No Finding" radiographs of the test split, one a patient.
+Baselines are adult "No Finding" radiographs of the test split, one per patient. Data that lack a
+part of what is needed are refused at the start; figures are written as they come.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -272,34 +274,61 @@ def _every(bench: Bench, what: str, count: int, edits: Any) -> list[Result]:
     return results
 
 
-def measure(bench: Bench, data: Path, pictures: Path, count: int) -> dict[str, Any]:
-    """Return all figures and write the sheets."""
+def check(data: Path) -> None:
+    """Refuse data of which a part would be missing later.
+
+    Raises:
+        SystemExit: no index, no radiograph for one of the parts, or a picture that is not there.
+    """
+    if not (data / "index.csv").is_file():
+        raise SystemExit(f"The data are a folder with index.csv; {data} has none. Check the path.")
+    needed = {
+        "adult No Finding of the test split (baselines)": choose(rows_of(data), 1, 0),
+        "training pictures of the generator (memorisation)": list(
+            filter(cohort.keep, _index(data))
+        ),
+    }
+    lacking = [what for what, rows in needed.items() if not rows]
+    if lacking:
+        raise SystemExit(f"An evaluation needs {' and '.join(lacking)}; got none. Add them.")
+    used = [r for r in _index(data) if r["split"] == "test" or cohort.keep(r)]
+    absent = [row["path"] for row in used if not (data / row["path"]).is_file()]
+    if absent:
+        raise SystemExit(
+            f"The pictures of index.csv must be there; {len(absent)} of {len(used)} are not, such "
+            f"as {absent[0]}. Copy them."
+        )
+
+
+def measure(bench: Bench, data: Path, pictures: Path, count: int) -> Iterator[dict[str, Any]]:
+    """Yield the figures, each part as it is done, and write the sheets."""
     rows = rows_of(data)
     results = _every(bench, "edits", len(bench.rows), bench.asked)
+    yield success(bench, results) | leakage(bench, results)
+    pages.findings_sheet(bench, results, pictures / "findings.png")
+    pages.failures_sheet(bench, results, pictures / "failures.png")
     graded = _every(
         bench,
         "severity",
         min(GRADED, len(bench.rows)),
         lambda i: [replace(e, severity=level) for e in bench.asked(i) for level in SEVERITIES],
     )
+    yield {"severity_spearman": severity(bench, graded)}
     test = [r for r in rows if r["split"] == "test"]
     normal = _pictures(data, [r for r in test if r["labels"] == cohort.NO_FINDING])
-    figures = success(bench, results) | {"severity_spearman": severity(bench, graded)}
-    figures |= leakage(bench, results) | identity(bench, results, normal)
-    figures |= {"seconds_per_counterfactual": seconds(bench), "n_baselines": len(bench.rows)}
-    pages.findings_sheet(bench, results, pictures / "findings.png")
-    pages.failures_sheet(bench, results, pictures / "failures.png")
+    yield identity(bench, results, normal)
+    yield {"seconds_per_counterfactual": seconds(bench), "n_baselines": len(bench.rows)}
     # A painter has neither noise to weigh against the baseline nor training pictures.
     if hasattr(bench.editor, "parts"):
         log.info("trade-off, memorisation")
-        figures["tradeoff"], shown = tradeoff(bench)
-        pages.tradeoff_sheet(figures["tradeoff"], shown, pictures / "tradeoff.png")
+        traded, shown = tradeoff(bench)
+        pages.tradeoff_sheet(traded, shown, pictures / "tradeoff.png")
+        yield {"tradeoff": traded}
         trained = _pictures(data, [r for r in _index(data) if cohort.keep(r)])
         groups = samples(bench, results, count)
-        figures["memorisation"] = memorisation(bench, groups, trained, _pictures(data, test))
+        yield {"memorisation": memorisation(bench, groups, trained, _pictures(data, test))}
     else:
-        figures["memorisation"] = {}
-    return figures
+        yield {"memorisation": {}}
 
 
 def _index(data: Path) -> list[dict[str, str]]:
@@ -343,10 +372,15 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(2)
+    check(args.data)
     args.pictures.mkdir(parents=True, exist_ok=True)
     chosen = choose(rows_of(args.data), args.limit, args.seed)
     bench = Bench(Editor.load(args.editor), Judge.load(args.judge), args.data, chosen)
-    figures = measure(bench, args.data, args.pictures, args.samples) | details(bench)
+    figures: dict[str, Any] = {}
+    for figure in measure(bench, args.data, args.pictures, args.samples):
+        figures |= figure
+        write_json(args.out, figures | {"unfinished": True})
+    figures |= details(bench)
     write_json(args.out, figures)
     page = args.pictures.with_suffix(".md")
     page.write_text(pages.page(figures, args.pictures.name), encoding="utf-8")

@@ -90,6 +90,7 @@ _TABLES = {
         "licence": "text",
         "severity": "a table",
         "unsaid": "a table",
+        "removal": "a table",
     },
 }
 _RANGES = {"size": (8, 4096), "steps": (1, 1000), "guidance_scale": (0, 100)}

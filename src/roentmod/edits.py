@@ -110,7 +110,7 @@ class Edit:
         words = self._usual() if self.region == USUAL else self.region
         object.__setattr__(self, "region", canonical(words))
         touched = sides(words)
-        if self.side is None and len(touched) == 1 and self._sided:
+        if self.side is None and len(touched) == 1 and self.sided:
             object.__setattr__(self, "side", touched[0])
         if self.side is not None and len(touched) == 1 and self.side != touched[0]:
             raise EditError(
@@ -138,10 +138,6 @@ class Edit:
                 f"{', '.join(both)}. Leave it out."
             )
 
-    @property
-    def _sided(self) -> bool:
-        return any(finding(name).sided for name in self.findings)
-
     def _check_choices(self) -> None:
         for name, choices in (
             ("action", get_args(Action)),
@@ -155,7 +151,7 @@ class Edit:
             if value not in choices:
                 known = ", ".join(str(c) for c in choices if c is not None)
                 raise EditError(f"{name} must be one of {known}; got '{value}'.")
-        if self.side and not self._sided:
+        if self.side and not self.sided:
             named = ", ".join(self.findings) or "a free prompt"
             raise EditError(f"side needs a finding that has sides; got {named}. Leave side out.")
 
@@ -176,6 +172,21 @@ class Edit:
         parts += [where if where.startswith("around") else f"in {where}"] if where else []
         parts += [f"holding {'+'.join(self.hold)}"] if self.hold else []
         return "-".join(p.lower().replace(" + ", "+").replace(" ", "-") for p in parts if p)
+
+    @property
+    def control(self) -> Literal["baseline", "sham"]:
+        """The picture that the counterfactual is compared with.
+
+        In composite "sham" the counterfactual already lacks what the sham changed: its control is
+        the baseline, and the sham beside it shows what was left out. So is a removal's, as a sham
+        goes towards the normal prompt, too.
+        """
+        return "baseline" if self.composite == "sham" or self.action == "remove" else "sham"
+
+    @property
+    def sided(self) -> bool:
+        """Whether one of the findings has sides."""
+        return any(item.sided for item in self.as_findings())
 
     def sham(self) -> Edit:
         """Return the control arm of this edit: same noise, strength and steps, normal prompt."""

@@ -34,6 +34,8 @@ class Profile:
         severity: factors on guidance_scale by the edit's severity, where the word alone does not
             say enough, for all findings or for those that have a table; what is not there has 1.
         unsaid: the severity in the prompt where the edit has none, by finding; others get no word.
+        removal: how well removals work: `weights` (the hash of those measured) and `findings`, a
+            row of figures for each (``bench/removal.py``); empty: nobody has measured it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Profile:
     domain: str = "cxr"
     severity: Mapping[str, Any] = field(default_factory=dict)
     unsaid: Mapping[str, str] = field(default_factory=dict)
+    removal: Mapping[str, Any] = field(default_factory=dict)
 
     def prompt(self, edit: Edit) -> str:
         """Return the prompt of the edit's finding (never the normal one).

@@ -27,11 +27,13 @@ __all__ = [
     "as_name",
     "atomic",
     "canonical_hash",
+    "check_writable",
     "file_sha256",
     "file_size",
     "inside",
     "is_name",
     "members",
+    "naming",
     "open_bytes",
     "read_bytes",
     "remove_unfinished",
@@ -71,6 +73,36 @@ def inside(folder: AnyPath, path: str) -> bool:
     return Path(os.path.realpath(os.path.join(root, path))).is_relative_to(root)
 
 
+def check_writable(folder: AnyPath) -> None:
+    """Find out, without a trace, whether files can be written into a folder that may not be there.
+
+    Raises:
+        OSError: it is a file or lies in one, or may not be written.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+
+@contextmanager
+def naming(path: AnyPath) -> Iterator[None]:
+    """Let errors of the block that name no file, such as that of a full disk, name `path`.
+
+    Raises:
+        OSError: the same, with the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
 @contextmanager
 def atomic(path: AnyPath) -> Iterator[Path]:
     """Give a new empty file beside `path` to write to; it becomes `path` when the block ends well.
@@ -86,11 +118,12 @@ def atomic(path: AnyPath) -> Iterator[Path]:
     # Not tempfile: its files are readable by their owner only, and would stay so after the rename.
     part.open("xb").close()
     try:
-        yield part
-        # Without this a crash of the machine could leave the new name on an empty file.
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
+        with naming(target):
+            yield part
+            # Without this a crash of the machine could leave the new name on an empty file.
+            with part.open("r+b") as file:
+                os.fsync(file.fileno())
+            part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -39,6 +39,7 @@ from roentmod.plans.parts import (
     Storage,
     Validated,
 )
+from roentmod.store import check_writable
 
 if TYPE_CHECKING:
     from roentmod.datasets import Dataset
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "audit",
     "augment",
+    "check_out",
     "edit",
     "load",
     "load_classifiers",
@@ -96,6 +98,8 @@ def _verb(*kinds: type[Plan]) -> Callable[[Callable[..., R]], Callable[..., R]]:
         @functools.wraps(function)
         def verb(*arguments: Any, **options: Any) -> R:
             check_names(function.__name__, kinds, options.keys() - own.parameters)
+            if "out" in options:
+                check_out(options["out"])
             return function(*arguments, **options)
 
         more = [
@@ -114,6 +118,21 @@ def _verb(*kinds: type[Plan]) -> Callable[[Callable[..., R]], Callable[..., R]]:
         return verb
 
     return decorate
+
+
+def check_out(folder: str | Path) -> None:
+    """Refuse a folder for results that cannot be written, before anything is loaded.
+
+    Raises:
+        RunError: it is a file, lies in one, or may not be written.
+    """
+    try:
+        check_writable(folder)
+    except OSError as error:
+        what = f"'{Path(folder).name}' is a file" if Path(folder).is_file() else f"got {error}"
+        raise RunError(
+            f"--out names a folder that can be written; {what}. Name another."
+        ) from error
 
 
 def _help(field: Any) -> str:
@@ -154,13 +173,16 @@ def edit(
     *,
     out: str | Path,
     editor: str | Path | RadiographEditor = "mini",
+    judge: Classifier | None = None,
     progress: Stages | None = None,
     **options: Any,
 ) -> EditResult:
     """Add or remove findings in the radiographs of files.
 
+    The judge (None: the domain's) reads every picture: does it see what was requested?
+
     Raises:
-        EditError: nothing to do, or an edit that cannot be made.
+        EditError: nothing to do, an edit that cannot be made, or a removal that does not work.
     """
     from roentmod.jobs import edit as job
 
@@ -171,12 +193,15 @@ def edit(
     for one in edits:
         pack.own(map(finding, (*one.findings, *one.hold)))
     paths = [images] if isinstance(images, str | Path) else images
+    kept = not files.deidentify
     return job.run(
         [Path(path) for path in paths],
         edits,
-        _editor(editor, options),
-        job.Output(Path(out), files.format, not files.deidentify, files.secondary_capture),
+        # Loaded once files and folder have been checked.
+        functools.partial(_editor, editor, options),
+        job.Output(Path(out), files.format, kept, files.secondary_capture, files.burn_in),
         mask=files.mask,
+        judge=None if files.no_judge else judge or pack.judge,
         workers=part(Running, options).workers,
         progress=progress and progress("editing"),
     )
@@ -206,15 +231,17 @@ def audit(
     from roentmod.jobs import audit as job
 
     pack = _pack(options, data)
+    chosen = part(Audited, options)
+    source = load(data, images=chosen.images, ages=chosen.ages)
     judge = judge or _judge(pack)
     loaded = _editor(editor, options)
     models = load_classifiers(classifiers, device=part(OnDevice, options).device)
-    chosen = part(Audited, options)
-    source = load(data, images=chosen.images, ages=chosen.ages)
     names = _names(findings, pack) or _fitting(models, loaded, judge)
     _warned(source, names)
     selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
     exact = bool(getattr(loaded, "exact", False))
+    rules = part(plans.Rules, {"exact": exact} | options)
+    _say_needs(len(selection.table), rules.fewest, names, models)
     return job.run(
         source,
         selection.table,
@@ -222,7 +249,7 @@ def audit(
         models,
         part(plans.AuditPlan, options, findings=names),
         Path(out),
-        rules=part(plans.Rules, {"exact": exact} | options),
+        rules=rules,
         judge=judge,
         workers=part(Running, options).workers,
         stages=progress,
@@ -251,8 +278,9 @@ def validate(
 
     pack = _pack(options, data)
     pack.need_chest("A validation")
-    loaded, chosen = _editor(editor, options), part(Validated, options)
+    chosen = part(Validated, options)
     source = load(data, images=chosen.images, ages=chosen.ages)
+    loaded = _editor(editor, options)
     judge = judge or _judge(pack)
     names = _names(findings, pack) or _fitting({}, loaded, judge)
     hold = options.pop("hold", None) or ()
@@ -522,6 +550,26 @@ def _fitting(models: Mapping[str, Any], editor: Any, judge: Any) -> tuple[str, .
     able = getattr(editor, "findings", None)
     common = [f for f in judge.findings if able is None or f in able]
     return tuple(f for f in common if all(f in model.findings for model in models.values()))
+
+
+def _say_needs(patients: int, fewest: int, names: Sequence[str], models: Mapping[str, Any]) -> None:
+    """Warn of what keeps an audit from a verdict."""
+    if patients < fewest:
+        log.warning(
+            "a pair of findings is judged from %d patients on (--fewest); got %d baselines: "
+            "nothing can be judged. Give more data, or more --baselines",
+            fewest,
+            patients,
+        )
+    for name, model in models.items():
+        if len(names) < 2 or not set(names) & set(model.findings):
+            log.warning(
+                "%s: a head's reaction to another finding is measured by that to its own, so two "
+                "findings at least are edited, one of which it reads; got %s: nothing can be "
+                "judged",
+                name,
+                ", ".join(names) or "none",
+            )
 
 
 def _held(hold: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:

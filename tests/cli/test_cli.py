@@ -169,3 +169,58 @@ def test_the_painter_states_what_it_painted(tmp_path):
     changed = np.argwhere(edited.stored != imaging.read(tmp_path / "body.png").stored)
     # The patient's left is the picture's right.
     assert changed[:, 1].min() > 112
+
+
+def test_success_may_be_required(tmp_path):
+    """Exit code 5: unread by the judge, or a mask off the lungs leaves nothing."""
+    imaging.write(phantom(5).radiograph, tmp_path / "body.png", provenance=None)
+    mask = np.zeros((224, 224), np.uint8)
+    mask[:3, :3] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+
+    def edit(out, *more):
+        arguments = ("edit", tmp_path / "body.png", "--editor", "painter", "--out", tmp_path / out)
+        return run(*arguments, *more, cache=tmp_path / "c")
+
+    seen = edit("a", "--add", "mass", "--severity", "severe", "--require-success")
+    assert seen.returncode == 0, seen.stderr
+    assert "judge: sees it (+" in seen.stdout
+    unread = edit("b", "--add", "text marker", "--require-success")
+    assert unread.returncode == 5
+    assert "cannot say: does not read Text Marker" in unread.stdout
+    nothing = ("--add", "mass", "--mask", tmp_path / "mask.png")
+    done = edit("c", *nothing)
+    assert done.returncode == 3
+    assert "no_visible_change" in done.stderr
+    assert edit("c", *nothing, "--require-success").returncode == 5
+    blind = edit("d", "--add", "mass", "--no-judge")
+    assert blind.returncode == 0
+    assert "judge" not in blind.stdout
+    both = edit("e", "--add", "mass", "--no-judge", "--require-success")
+    assert both.returncode == 2
+    assert "needs the judge" in both.stderr
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper"])
+@pytest.mark.parametrize("verb", ["edit", "audit", "augment", "validate", "plant"])
+def test_a_folder_that_cannot_be_written_is_found_first(verb, place, tmp_path, monkeypatch):
+    from roentmod import verbs
+
+    (tmp_path / "file").write_bytes(b"")
+    options = {
+        "edit": (SOURCE, "--add", "edema"),
+        "audit": ("--classifier", "demo:honest", "--data", "phantoms:2"),
+        "augment": ("--data", "phantoms:2", "--findings", "edema"),
+        "validate": ("--data", "phantoms:2"),
+        "plant": ("--data", "phantoms:2", "--findings", "edema"),
+    }
+
+    def load(*_, **__):
+        raise AssertionError("loaded")
+
+    for name in ("_editor", "load", "load_classifiers", "_judge"):
+        monkeypatch.setattr(verbs, name, load)
+    done = run(verb, *options[verb], "--out", tmp_path / place, cache=tmp_path / "c")
+    assert done.returncode == 2
+    assert done.stderr.startswith("roentmod: --out names a folder")
+    assert done.stderr.count("\n") == 1

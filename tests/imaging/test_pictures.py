@@ -40,7 +40,7 @@ def test_where_nothing_changed_the_dimmed_baseline_shows():
 
 
 @pytest.mark.parametrize(
-    ("amount", "limit"), [(0.0, 0.01), (0.006, 0.01), (0.07, 0.1), (-0.15, 0.2), (1.0, 1.0)]
+    ("amount", "limit"), [(0.0, 0.1), (0.006, 0.1), (0.07, 0.1), (-0.15, 0.2), (1.0, 1.0)]
 )
 def test_limits_are_round_and_hold_the_change(amount, limit):
     assert colour_limit([change(amount)]) == limit
@@ -50,6 +50,39 @@ def test_a_few_extreme_pixels_do_not_set_the_limit():
     difference = change(0.09)
     difference[0, :7] = 1
     assert colour_limit([difference]) == 0.1
+
+
+def test_a_change_is_visible_from_two_percent_in_some_pixels():
+    assert pictures.visible(change(0.03))
+    assert pictures.visible(change(-0.03))
+    assert not pictures.visible(change(0.015))
+    assert not pictures.visible(change(0.0))
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (300, 200)])
+def test_a_burned_in_word_is_bright_on_dark_at_the_lower_left_alone(shape):
+    grey = Radiograph.from_array(np.full(shape, 0.5))
+    burned = pictures.burned(grey)
+    changed = np.argwhere(burned.pixels != grey.pixels)
+    assert changed[:, 0].min() > 0.7 * shape[0]
+    assert changed[:, 1].min() < 0.1 * shape[1]
+    word = burned.pixels[burned.pixels != grey.pixels]
+    assert word.min() == 0
+    assert word.max() == 1
+    assert burned.synthetic
+    assert not grey.synthetic
+
+
+def test_a_note_stands_on_the_row_and_alarms_in_colour():
+    row = Row("Edema added", GREY, GREY, change(0.1))
+    plain, calm, alarm = (
+        np.asarray(sheet([one]))
+        for one in (row, row._replace(note="judge: sees it"), row._replace(note="x", alarm=True))
+    )
+    assert (plain != calm).any()
+    assert (calm != alarm).any()
+    # Only in the band above the pictures.
+    assert not (plain != calm)[46 + 34 :].any()
 
 
 def test_sizes():
@@ -98,7 +131,8 @@ def test_pictures_repeat_and_are_saved_with_their_facts(tmp_path):
     [
         (Edit(("Edema",)), "SYNTHETIC with Edema"),
         (Edit(("Edema",), action="remove"), "SYNTHETIC without Edema"),
-        (Edit(("Edema",)).sham(), "SYNTHETIC sham (control arm)"),
+        (Edit(("Edema",)).sham(), "SYNTHETIC sham (not the control)"),
+        (Edit(("Edema",), composite="none").sham(), "SYNTHETIC sham (control arm)"),
         (Edit(prompt="a name that must not be here"), "SYNTHETIC with free prompt"),
     ],
 )

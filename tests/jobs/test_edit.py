@@ -128,7 +128,8 @@ def test_a_record_of_something_else_is_not_overwritten(editor, picture, tmp_path
     out.mkdir()
     with pytest.raises(EditError, match=r"has no edits\.json"):
         editing.load(out)
-    for text in ('{"mine": 1}', "[]", "notes"):
+    theirs = '{"settings": {}, "edits": [], "items": []}'
+    for text in ('{"mine": 1}', "[]", "notes", theirs, '{"settings": 1, "edits": 2, "items": 3}'):
         (out / "edits.json").write_text(text)
         with pytest.raises(RunError, match="something else"):
             editing.run([picture], EDITS, editor, editing.Output(out))
@@ -187,8 +188,205 @@ def test_wrong_requests_are_refused(editor, picture, tmp_path):
         editing.run([picture], [], editor, output)
     with pytest.raises(EditError, match="one radiograph; got 2"):
         editing.run([picture] * 2, EDITS, editor, output, mask=picture)
+    Image.fromarray(np.zeros((96, 80), np.uint8)).save(tmp_path / "dark.png")
+    with pytest.raises(EditError, match=r"at least one pixel; dark\.png has none"):
+        editing.run([picture], EDITS, editor, output, mask=tmp_path / "dark.png")
     with pytest.raises(EditError, match="is a file"):
         editing.Output(picture)
     with pytest.raises(EditError, match="got 'gif'"):
         editing.Output(tmp_path, ("gif",))
     assert not output.folder.exists()
+
+
+class Seeing:
+    """A judge by rule: a finding's logit is a fixed one, and more by the brightness added."""
+
+    name, size = "rule", 64
+    findings = ("Mass", "Edema", "Pleural Effusion")
+    sided = ("Mass", "Pleural Effusion")
+
+    def __init__(self, base=(-4, -4, -4), gain=(0, 0, 0)):
+        self.base, self.gain = np.float32(base), np.float32(gain)
+
+    def logits(self, images):
+        return self.base + images.mean((1, 2))[:, None] * self.gain
+
+    def sides(self, images):
+        half = self.size // 2
+        # The patient's right is the picture's left.
+        parts = np.stack([images[:, :, :half].mean((1, 2)), images[:, :, half:].mean((1, 2))], 1)
+        return np.repeat(parts[:, None], len(self.sided), 1)
+
+
+class Brush:
+    """An editor that changes one half of the picture by `amount`."""
+
+    name = "brush"
+    removals = None
+
+    def __init__(self, amount=0.3, left=True, sham=0.0):
+        self.amount, self.left, self.sham = amount, left, sham
+
+    def edit(self, radiographs, edits, *, masks=None, progress=None):
+        return [self._one(r, e) for r in radiographs for e in edits]
+
+    def _one(self, radiograph, edit):
+        half = radiograph.pixels.shape[1] // 2
+        where = np.s_[:, half:] if self.left else np.s_[:, :half]
+        pixels, sham = radiograph.pixels.copy(), np.clip(radiograph.pixels + self.sham, 0, 1)
+        pixels[where] = np.clip(pixels[where] + self.amount, 0, 1)
+        image, control = radiograph.with_pixels(pixels), radiograph.with_pixels(sham)
+        difference = image.pixels - radiograph.pixels
+        facts = {"seconds": 0.01}
+        return Counterfactual(
+            radiograph, edit, "ok", image, control, difference, difference != 0, facts
+        )
+
+
+def judged(picture, out, edit, judge, **brush):
+    output = editing.Output(out)
+    return editing.run([picture], [edit], Brush(**brush), output, judge=judge).record["items"][0]
+
+
+def test_the_judge_says_whether_it_sees_the_edit_and_what_else_rose(picture, tmp_path):
+    mass = Edit(("mass",))
+    item = judged(picture, tmp_path / "a", mass, Seeing(gain=(30, 20, 0)))
+    assert item["judge"]["sees"] is True
+    assert item["judge"]["control"] == item["control"] == "baseline"
+    assert item["judge"]["requested"]["Mass"]["net"] > 1
+    assert list(item["judge"]["rose"]) == ["Edema"]
+    assert "also rose: Edema +" in item["judge"]["words"]
+    assert "Pleural" not in item["judge"]["words"]
+    item = judged(picture, tmp_path / "b", mass, Seeing(gain=(1, 0, 0)))
+    assert item["judge"]["sees"] is False
+    assert item["status"] == "ok"
+    # What the judge does not read it cannot deny.
+    item = judged(picture, tmp_path / "c", Edit(("hernia",)), Seeing())
+    assert item["judge"]["sees"] is None
+    assert "does not read Hernia" in item["judge"]["words"]
+    item = judged(picture, tmp_path / "d", Edit(prompt="big heart"), Seeing())
+    assert item["judge"]["sees"] is None
+    item = judged(picture, tmp_path / "e", mass, None)
+    assert "judge" not in item
+    assert "baseline_shows" not in item
+
+
+def test_a_removal_is_seen_where_the_logit_falls(picture, tmp_path):
+    mass = Edit(("mass",), action="remove")
+    for gain, sees in ((-30, True), (30, False)):
+        item = judged(picture, tmp_path / str(gain), mass, Seeing(gain=(gain, 0, 0)))
+        assert item["judge"]["sees"] is sees
+
+
+def test_the_side_is_part_of_what_was_requested(picture, tmp_path):
+    for left in (True, False):
+        item = judged(
+            picture,
+            tmp_path / str(left),
+            Edit(("mass",), side="left"),
+            Seeing(gain=(30, 0, 0)),
+            left=left,
+        )
+        assert item["judge"]["sees"] is left
+        assert item["judge"]["requested"]["Mass"]["side"] == ("left" if left else "right")
+    assert "on the right" in item["judge"]["words"]
+
+
+def test_the_control_of_other_composites_is_the_sham(picture, tmp_path):
+    """The sham brings what the edit brings: nothing is left of it."""
+    judge, brush = Seeing(gain=(30, 0, 0)), {"amount": 0.2, "sham": 0.2}
+    item = judged(picture, tmp_path / "a", Edit(("mass",), composite="none"), judge, **brush)
+    assert item["control"] == "sham"
+    assert item["judge"]["sees"] is False
+    item = judged(picture, tmp_path / "b", Edit(("mass",)), judge, **brush)
+    assert item["judge"]["sees"] is True
+
+
+def test_a_baseline_that_is_not_normal_is_named_once(picture, tmp_path, caplog):
+    edits = [Edit(("mass",)), Edit(("edema",))]
+    judge = Seeing(base=(-4, 3, -4))
+    items = editing.run(
+        [picture], edits, Brush(), editing.Output(tmp_path / "a"), judge=judge
+    ).record["items"]
+    assert [item["baseline_shows"] for item in items] == [{"Edema": 0.953}] * 2
+    lines = [r.message for r in caplog.records if "disturb" in r.message]
+    assert lines == [
+        "chest.png: the judge reads Edema (0.95) in the baseline; edits disturb what is there"
+    ]
+    # What is there is to be removed: nothing to warn of.
+    item = judged(picture, tmp_path / "b", Edit(("edema",), action="remove"), judge)
+    assert item["baseline_shows"] == {}
+
+
+def test_an_edit_that_leaves_nothing_says_so(picture, tmp_path, monkeypatch):
+    captions = []
+    drawn = imaging.sheet
+
+    def sheet(rows, title=""):
+        captions.extend(row.label for row in rows)
+        return drawn(rows, title=title)
+
+    monkeypatch.setattr(imaging, "sheet", sheet)
+    item = judged(picture, tmp_path / "a", Edit(("mass",)), None, amount=0.004)
+    assert item["status"] == "no_visible_change"
+    assert item["files"]
+    judged(picture, tmp_path / "b", Edit(("mass",)), Seeing(gain=(30, 0, 0)))
+    judged(picture, tmp_path / "c", Edit(("mass",)), Seeing())
+    judged(picture, tmp_path / "d", Edit(("mass",), action="remove"), None)
+    assert captions == [
+        "Mass requested: no visible change",
+        "Mass added",
+        "Mass requested",
+        "Mass removal requested",
+    ]
+
+
+def test_removals_that_are_measured_not_to_work_are_refused(picture, tmp_path, caplog):
+    output, brush = editing.Output(tmp_path / "out"), Brush()
+    figures = {"positives": 9, "removed": 0.12, "auroc_before": 0.9, "auroc_after": 0.85}
+    figures |= {"healthy_change": 0.97}
+    brush.removals = {"Mass": {"works": False, **figures}, "Edema": {"works": True, **figures}}
+    for name, figure in (("mass", "of 9 real radiographs.* 12%"), ("hernia", "nobody")):
+        with pytest.raises(EditError, match=f"brush does not remove .*{figure}"):
+            editing.run([picture], [Edit((name,), action="remove")], brush, output)
+    assert not output.folder.exists()
+    for edit in (Edit(("edema",), action="remove"), Edit(("mass",))):
+        assert editing.run([picture], [edit], brush, output).record["items"][0]["status"] == "ok"
+    assert not caplog.records
+    brush.removals = None
+    editing.run([picture], [Edit(("mass",), action="remove")], brush, output)
+    assert [r.message for r in caplog.records] == ["nobody has measured whether brush removes Mass"]
+
+
+def test_nothing_is_loaded_before_files_and_folder_are_checked(picture, tmp_path):
+    def load():
+        raise AssertionError("loaded")
+
+    out = tmp_path / "out"
+    record = editing.run([tmp_path / "absent.png"], EDITS, load, editing.Output(out)).record
+    assert [item["status"] for item in record["items"]] == ["unreadable"]
+    out.mkdir()
+    (out / "edits.json").write_text("notes")
+    with pytest.raises(RunError):
+        editing.run([picture], EDITS, load, editing.Output(out))
+    with pytest.raises(AssertionError):
+        editing.run([picture], EDITS, load, editing.Output(tmp_path / "other"))
+
+
+def test_the_word_is_burned_into_files_alone(picture, tmp_path):
+    def run(name, **options):
+        output = editing.Output(tmp_path / name, ("png", "dicom"), **options)
+        return editing.run([picture], [Edit(("mass",))], Brush(0.1), output).record["items"][0]
+
+    plain, marked = run("plain"), run("marked", burn_in=True)
+    assert plain["changed_fraction"] == marked["changed_fraction"]
+    for kind in ("counterfactual.png", "sham.png", "counterfactual.dcm"):
+        one, other = (
+            imaging.read(tmp_path / name / item["files"][kind]["path"]).stored
+            for name, item in (("plain", plain), ("marked", marked))
+        )
+        rows = np.argwhere(one != other)[:, 0]
+        assert rows.size
+        assert rows.min() > 60
+    text = Image.open(tmp_path / "marked" / marked["files"]["sham.png"]["path"]).text["roentmod"]
+    assert json.loads(text)["model"]["burned_in"] == "SYNTHETIC"

@@ -170,3 +170,16 @@ def test_removal_swaps_the_prompts_and_a_sham_is_normal():
     edit = Edit(("effusion",), action="remove")
     assert PROFILES["mini"].pair(edit) == ("", "pleural effusion")
     assert PROFILES["mini"].pair(edit.sham()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "control"),
+    [
+        ({}, "baseline"),
+        ({"composite": "baseline"}, "sham"),
+        ({"composite": "none"}, "sham"),
+        ({"composite": "none", "action": "remove"}, "baseline"),
+    ],
+)
+def test_the_control_is_what_lacks_only_the_finding(change, control):
+    assert Edit(("mass",), **change).control == control

@@ -96,3 +96,13 @@ def test_a_study_may_say_all_that_its_stages_take():
     }
     assert study.augmenting.gate_logit is None
     assert study.retrain.findings == ("Edema", "Mass")
+
+
+def test_a_side_is_that_of_the_findings_that_have_sides():
+    plan = plans.EditPlan(add=("edema", "effusion", "mass + cardiomegaly"), side="left")
+    assert [edit.side for edit in plan.edits()] == [None, "left", "left"]
+    removals = plans.EditPlan(add=("edema",), remove=("mass",), side="right").edits()
+    assert [edit.side for edit in removals] == [None, "right"]
+    for words in ({"add": ("edema", "cardiomegaly")}, {"prompt": "big heart"}):
+        with pytest.raises(EditError, match="side needs a finding that has sides"):
+            plans.EditPlan(side="left", **words).edits()

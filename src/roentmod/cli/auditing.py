@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from roentmod import verbs
-from roentmod.cli.console import FAILED_ITEMS, GATE, progress
+from roentmod.cli.console import FAILED_ITEMS, GATE, UNJUDGED, progress
 from roentmod.cli.derived import command
 from roentmod.cli.options import Data, Out
 
@@ -25,7 +25,10 @@ def audit(
     ] = None,
     fail_on: Annotated[
         Literal["never", "shortcut", "suppression", "undecided"],
-        typer.Option(help="Exit with 4 on a shortcut; also on a suppression; also if undecided."),
+        typer.Option(
+            help="Exit with 4 on a shortcut; also on a suppression; also if undecided. Exit with 6 "
+            "if nothing could be judged."
+        ),
     ] = "never",
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
     **options: Any,
@@ -33,6 +36,7 @@ def audit(
     """Audit classifiers: do they react to findings that they should ignore?"""
     from roentmod import classifiers
 
+    verbs.check_out(out)
     models = verbs.load_classifiers(classifier, labels=labels, device=options["device"])
     for name, model in models.items():
         heads = getattr(model, "heads", None)
@@ -51,7 +55,10 @@ def audit(
 def _summary(result: Any, page: Path) -> None:
     """Print what was found, a line a classifier and a line a shortcut."""
     for one in result:
-        typer.echo(f"{one.name}: {one.verdict} (score {one.score:.2f})")
+        score = "" if one.score is None else f" (score {one.score:.2f})"
+        typer.echo(f"{one.name}: {one.verdict}{score}")
+        if not one.judged:
+            typer.echo(f"  Nothing could be judged. {one.obstacle}")
         for cell in one.cells[one.cells["verdict"] == "shortcut"].itertuples():
             typer.echo(
                 f"  {cell.reason} Net effect {cell.effect:+.2f} logits "
@@ -71,11 +78,11 @@ def _audit_code(result: Any, fail_on: str) -> int:
     asked = levels.index(fail_on)
     fallen = any(one.cells["verdict"].eq("suppression").any() for one in result)
     verdicts = [one.verdict for one in result]
-    if (
-        (asked >= 1 and "shortcuts found" in verdicts)
-        or (asked >= 2 and fallen)
-        or (asked >= 3 and "undecided" in verdicts)
-    ):
+    if (asked >= 1 and "shortcuts found" in verdicts) or (asked >= 2 and fallen):
+        return GATE
+    if asked and not all(one.judged for one in result):
+        return UNJUDGED
+    if asked >= 3 and "undecided" in verdicts:
         return GATE
     again = ["classifier_failed", "not_finite", "editor_failed", "unreadable"]
     broken = result.items["status"].isin(again).any()

@@ -18,7 +18,7 @@ ERRORS = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 log = logging.getLogger("roentmod")
 _PIPED = 160
-FAILED_ITEMS, USAGE, GATE, INTERRUPTED = 3, 2, 4, 130
+FAILED_ITEMS, USAGE, GATE, UNSEEN, UNJUDGED, INTERRUPTED = 3, 2, 4, 5, 6, 130
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,6 +93,12 @@ class _Row:
         """Rows with one key can be denoised in one batch."""
         guided = self.guidance > 1 or bool(self.held)
         return self.schedule, guided, len(self.held)
+
+    @property
+    def cost(self) -> int:
+        """Calls of the U-Net on one picture."""
+        calls = (2 if self.batch_key[1] else 1) + len(self.held)
+        return self.schedule.effective_steps * calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +219,14 @@ class DiffusionEditor(Loaded):
             "licence": profile.licence,
         }
 
+    @property
+    def removals(self) -> Mapping[str, Any] | None:
+        """How well each finding is removed, a row of figures for each; None: nobody measured it."""
+        table = self.parts.profile.removal
+        if not table or table.get("weights") != self.parts.weights_hash:
+            return None
+        return dict(table.get("findings", {}))
+
     def schedule(self, edit: Edit) -> sampling.Schedule:
         """Return the part of the schedule that `edit` runs through.
 
@@ -271,12 +286,11 @@ class DiffusionEditor(Loaded):
             sources = ", ".join(dict.fromkeys(rows[key].baseline.source for key in spoilt))
             log.warning("%d pictures of %s redone in float32", len(spoilt), sources)
             pictures |= exact._render([rows[key] for key in spoilt])
-        seconds = time.perf_counter() - started
-        facts = {"seconds": round(seconds / max(1, sum(len(case.edits) for case in cases)), 4)}
-        return [self._composed(case, pictures, spoilt, facts) for case in cases]
+        spent = _spent(time.perf_counter() - started, cases)
+        return [self._composed(case, pictures, spoilt, spent) for case in cases]
 
     def _composed(
-        self, case: _Case, pictures: Pictures, spoilt: list[_Key], facts: dict[str, Any]
+        self, case: _Case, pictures: Pictures, spoilt: list[_Key], spent: dict[_Key, float]
     ) -> list[Counterfactual]:
         results = []
         for edit, pair in zip(case.edits, case.pairs, strict=True):
@@ -284,10 +298,12 @@ class DiffusionEditor(Loaded):
                 results.append(Counterfactual(case.baseline, edit, pair))
                 continue
             row, sham = pair
+            started = time.perf_counter() - spent[row.key] - spent[sham.key]
             shown = compose.Decoded(pictures[row.key], pictures[sham.key], pictures[(row.number,)])
             redone = {"redone_in_float32": any(one.key in spoilt for one in pair)}
-            own = self._facts(row) | redone | facts
+            own = self._facts(row) | redone
             results.append(_finish(case.baseline, edit, shown, row.area.mask, own))
+            own["seconds"] = round(time.perf_counter() - started, 4)
         return results
 
     def _case(
@@ -463,6 +479,18 @@ def _weights(batch: list[_Row], like: Tensor) -> Tensor | None:
     whole = torch.ones_like(like[0, :1])
     rows = [whole if row.area.weights is None else row.area.weights.to(whole) for row in batch]
     return torch.stack(rows)
+
+
+def _spent(seconds: float, cases: Sequence[_Case]) -> dict[_Key, float]:
+    """Return each edit's part of the seconds for the rows it needs, by their keys.
+
+    A row costs as many calls of the U-Net as it needs; edits share what they have in common.
+    """
+    pairs = [pair for case in cases for pair in case.pairs if not isinstance(pair, str)]
+    users = Counter(row.key for pair in pairs for row in pair)
+    rows = {row.key: row.cost for pair in pairs for row in pair}
+    whole = max(1, sum(rows.values()))
+    return {key: seconds * cost / whole / users[key] for key, cost in rows.items()}
 
 
 def _check(

@@ -15,7 +15,14 @@ from roentmod.edits import Arm
 from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.dicom import read_dicom
 from roentmod.imaging.dicom_write import encode_dicom
-from roentmod.imaging.pictures import Row, difference_picture, grey_picture, sheet
+from roentmod.imaging.pictures import (
+    Row,
+    burned,
+    difference_picture,
+    grey_picture,
+    sheet,
+    visible,
+)
 from roentmod.imaging.provenance import describe, own, without_source
 from roentmod.imaging.raster import encode_picture, encode_png, read_raster, read_tones
 from roentmod.interfaces import Counterfactual
@@ -24,6 +31,7 @@ from roentmod.store import open_bytes, write_bytes
 
 __all__ = [
     "Row",
+    "burned",
     "difference_picture",
     "encode",
     "encode_edit",
@@ -34,6 +42,7 @@ __all__ = [
     "read_mask",
     "save_picture",
     "sheet",
+    "visible",
     "write",
     "write_edit",
 ]

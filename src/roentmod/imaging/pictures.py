@@ -13,20 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from roentmod.radiograph import Radiograph
+
 __all__ = [
     "Cell",
     "Row",
+    "burned",
     "colour_limit",
     "difference_picture",
     "grey_picture",
     "grid",
     "sheet",
+    "visible",
 ]
 
 Array = NDArray[np.float32]
 _BACKGROUND, _INK, _FAINT, _ALARM = (16, 17, 20), (236, 238, 242), (150, 155, 163), (255, 178, 44)
 _DIM = 0.5
-_LIMITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+# A shorter range would show jitter in strong colours.
+_LIMITS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+# A change that people can see, of the display range, and the least share of pixels that have it.
+_VISIBLE, _LEAST = 0.02, 1e-5
 # Stops at 0, 1/2 and 1 of the limit.
 _WARM = np.array([(150, 24, 24), (226, 72, 40), (255, 214, 102)], dtype=np.float32)
 _COLD = np.array([(22, 50, 150), (40, 120, 226), (128, 226, 255)], dtype=np.float32)
@@ -42,12 +49,16 @@ class Row(NamedTuple):
         baseline: display values in [0, 1].
         counterfactual: display values in [0, 1].
         difference: counterfactual minus baseline, in [-1, 1].
+        note: what the judge sees of it, shown at the right.
+        alarm: whether the note says that something is not as requested.
     """
 
     label: str
     baseline: Array
     counterfactual: Array
     difference: Array
+    note: str = ""
+    alarm: bool = False
 
 
 class Cell(NamedTuple):
@@ -65,10 +76,30 @@ class Cell(NamedTuple):
 
 
 def colour_limit(differences: Sequence[Array]) -> float:
-    """Return a round limit in (0, 1] that holds 99.5 % of the visible changes of all pictures."""
+    """Return a round limit in [0.1, 1] that holds 99.5 % of the visible changes of all pictures."""
     changed = np.concatenate([np.abs(d[np.abs(d) > 0.004]).ravel()[::7] for d in differences])
     wanted = float(np.quantile(changed, 0.995)) if changed.size else 0.0
     return next(limit for limit in _LIMITS if limit >= min(wanted, 1.0))
+
+
+def visible(difference: Array) -> bool:
+    """Tell whether a difference, in [-1, 1], shows: by 2 % in one pixel of 100,000 at least."""
+    return bool(np.mean(np.abs(difference) > _VISIBLE) >= _LEAST)
+
+
+def burned(radiograph: Radiograph) -> Radiograph:
+    """Return a radiograph with the word SYNTHETIC in its pixels, at the lower left."""
+    height, width = radiograph.stored.shape
+    font = _font(max(9, round(0.03 * min(height, width))))
+    canvas = Image.new("L", (width, height))
+    draw, gap = ImageDraw.Draw(canvas), max(2, round(0.01 * min(height, width)))
+    place = (2 * gap, height - 2 * gap)
+    left, top, right, bottom = (round(v) for v in draw.textbbox(place, _MARK, font, anchor="lb"))
+    plate = np.s_[max(0, top - gap) : bottom + gap, max(0, left - gap) : right + gap]
+    draw.text(place, _MARK, 255, font, anchor="lb")
+    pixels = radiograph.pixels.copy()
+    pixels[plate] = (np.asarray(canvas, dtype=np.float32) / 255)[plate]
+    return radiograph.with_pixels(pixels)
 
 
 def difference_picture(
@@ -128,6 +159,8 @@ def sheet(rows: Sequence[Row], *, title: str = "", cell: int = 420) -> Image.Ima
     for index, row in enumerate(rows):
         upper = head + index * (side + band)
         _text(canvas, (_MARGIN, upper + band // 2), row.label, 18)
+        ink = _ALARM if row.alarm else _FAINT
+        _text(canvas, (columns[2] + side, upper + band // 2), row.note, 16, ink, anchor="rm")
         size = _fitted(row.baseline.shape, side)
         pictures = (
             _grey(row.baseline, size),

@@ -115,7 +115,9 @@ def title(facts: Mapping[str, Any]) -> str:
     edit = facts.get("edit", {})
     what = ", ".join(edit.get("findings", ())) or "free prompt"
     verb = "without" if edit.get("action") == "remove" else "with"
-    named = {"sham": "sham (control arm)", "baseline": "radiograph, not edited again"}
+    # In composite sham the counterfactual's control is the baseline.
+    arm = "not the control" if edit.get("composite") == "sham" else "control arm"
+    named = {"sham": f"sham ({arm})", "baseline": "radiograph, not edited again"}
     text = named.get(str(facts.get("arm")), f"{verb} {what}")
     return f"SYNTHETIC {text}"[:64]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from roentmod.edits import Edit
+from roentmod.errors import EditError
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.runs import Job, Made, Task
 
-__all__ = ["EditingJob", "Wanted"]
+__all__ = ["EditingJob", "Wanted", "check_removals"]
 
+log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
@@ -70,3 +73,37 @@ class EditingJob(Job[R]):
             self.made(task, one.radiograph, next(each) if one.edits else [])
             for task, one in zip(tasks, wanted, strict=True)
         ]
+
+
+def check_removals(editor: RadiographEditor, edits: Sequence[Edit]) -> None:
+    """Refuse removals that were measured not to work; warn of those that nobody has measured.
+
+    An editor's `removals` has a row of figures per finding (``bench/removal.py``): `works`, and the
+    share `removed` of the way to a radiograph without the finding; None: nobody has measured it.
+
+    Raises:
+        EditError: a removal that does not work.
+    """
+    wanted = dict.fromkeys(n for e in edits if e.action == "remove" for n in e.findings)
+    table = getattr(editor, "removals", None)
+    if table is None:
+        if wanted:
+            log.warning("nobody has measured whether %s removes %s", editor.name, ", ".join(wanted))
+        return
+    for name in wanted:
+        row = table.get(name, {})
+        if not row.get("works"):
+            raise EditError(
+                f"{editor.name} does not remove {name}: {_figure(row)}. Use another generator."
+            )
+
+
+def _figure(row: Mapping[str, Any]) -> str:
+    if row.get("removed") is None:
+        return "nobody has measured that it does"
+    return (
+        f"of {row['positives']} real radiographs with it, edits went {row['removed']:.0%} of the "
+        f"way to normal by the judge (AUROC against normal ones {row['auroc_before']:.2f} before, "
+        f"{row['auroc_after']:.2f} after), and changed normal ones {row['healthy_change']:.2f} "
+        "times as much"
+    )

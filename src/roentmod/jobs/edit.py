@@ -5,6 +5,10 @@ The directory holds one folder per radiograph (``NAME/add-edema.png``, ``.sham.p
 and timing, written at the end, and the engine's ``run.json`` and ``parts/``. An interrupted run
 keeps the radiographs it finished; the same command does what is left, and makes again what was
 changed since.
+
+A counterfactual is compared with its ``control``: in composite "sham" (the default), and of a
+removal, with the baseline; otherwise with the sham beside it. A judge says whether it sees what was
+requested (``judge``), and what it reads in the baseline (``baseline_shows``).
 """
 
 from __future__ import annotations
@@ -15,8 +19,8 @@ import logging
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import chain, count
@@ -26,12 +30,20 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 import roentmod
-from roentmod import imaging
+from roentmod import classifiers, imaging
+from roentmod.documents import read_document
 from roentmod.edits import Arm, Edit
 from roentmod.errors import EditError, InputError, RunError
 from roentmod.imaging import provenance
-from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
-from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.interfaces import (
+    Classifier,
+    Counterfactual,
+    Progress,
+    RadiographEditor,
+    described,
+)
+from roentmod.jobs.batches import EditingJob, Wanted, check_removals
+from roentmod.jobs.witness import Sight, Witness
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Stage, Task, Workers
 from roentmod.runs import run as carry_out
@@ -42,6 +54,7 @@ __all__ = ["EditJob", "EditResult", "Format", "Output", "load", "run"]
 log = logging.getLogger(__name__)
 Format = Literal["png", "dicom", "same"]
 RECORD = "edits.json"
+NO_CHANGE = "no_visible_change"
 _ITEMS = "items"
 
 
@@ -55,12 +68,14 @@ class Output:
         keep_identity: carry patient and study over into DICOM; by default nothing names the
             patient.
         secondary_capture: write DICOM as secondary capture even where the source's class would do.
+        burn_in: write the word SYNTHETIC into the pixels of counterfactuals and shams.
     """
 
     folder: Path
     formats: tuple[Format, ...] = ("same",)
     keep_identity: bool = False
     secondary_capture: bool = False
+    burn_in: bool = False
 
     def __post_init__(self) -> None:
         """Check the choices.
@@ -106,10 +121,11 @@ class EditResult:
 def run(
     paths: Sequence[Path],
     edits: Sequence[Edit],
-    editor: RadiographEditor,
+    editor: RadiographEditor | Callable[[], RadiographEditor],
     output: Output,
     *,
     mask: Path | None = None,
+    judge: Classifier | str | None = None,
     workers: str | Workers = "serial",
     progress: Progress | None = None,
 ) -> EditResult:
@@ -121,27 +137,31 @@ def run(
     Args:
         paths: the files.
         edits: what is done to each.
-        editor: does it.
+        editor: does it; or what loads it, which is called once all else has been checked.
         output: where to, and in which formats.
         mask: where the one radiograph may change; None: everywhere.
+        judge: reads every picture; a form of `roentmod.classifiers.load` is loaded when it is
+            needed. None: nobody does.
         workers: who makes the parts, a form of `roentmod.runs.workers`.
         progress: called with radiographs done and in all.
 
     Raises:
-        EditError: no edit, edits that the editor cannot make, a mask for several files, or one that
-            does not fit.
+        EditError: no edit, edits that the editor cannot make, removals that are measured not to
+            work, a mask for several files, or one that does not fit or is empty.
         RunError: the folder belongs to something else.
     """
     if not edits or not paths:
         raise EditError("An edit run needs a radiograph and an edit; got none. Give --add.")
     if mask is not None and len(paths) != 1:
         raise EditError(f"A mask belongs to one radiograph; got {len(paths)}. Edit them singly.")
-    editor.edit([], edits)
     _read(output.folder)
-    job = EditJob(paths, edits, editor, output, mask)
     unreadable = _unreadable(paths, mask)
     if len(unreadable) == len(paths):
-        return EditResult(output.folder, job.content(unreadable))
+        return EditResult(output.folder, _content(unreadable, {}, edits))
+    loaded = editor() if callable(editor) else editor
+    loaded.edit([], edits)
+    check_removals(loaded, edits)
+    job = EditJob(paths, edits, loaded, output, mask, judge)
     stages = None if progress is None else lambda _: progress
     return carry_out(job, output.folder, workers=workers, stages=stages)
 
@@ -166,12 +186,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
         RunError: the file is something else.
     """
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if {"settings", "edits", "items"} <= record.keys():
+        record: dict[str, Any] = read_document(folder / RECORD)
+        kinds = [type(record.get(name)) for name in ("settings", "edits", "items")]
+        if kinds == [dict, list, list] and "RoentMod" in str(record.get("statement")):
             return record
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError):
+    except InputError:
         pass
     raise RunError(
         f"{RECORD} is what roentmod edit writes; that in {folder.name} is something else. Name "
@@ -180,7 +201,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 
 def _unreadable(paths: Sequence[Path], mask: Path | None) -> list[dict[str, Any]]:
-    """Return items of the files before the first that can be read, and check the mask with it."""
+    """Return items of the files before the first that can be read, and check the mask with it.
+
+    Raises:
+        EditError: the mask does not fit, or marks nothing.
+    """
     items = []
     for path in paths:
         try:
@@ -188,8 +213,11 @@ def _unreadable(paths: Sequence[Path], mask: Path | None) -> list[dict[str, Any]
         except InputError as error:
             items.append(_lost(path, "unreadable", str(error)))
         else:
-            if mask is not None:
-                imaging.read_mask(mask, radiograph)
+            if mask is not None and not imaging.read_mask(mask, radiograph).any():
+                raise EditError(
+                    f"A mask must mark at least one pixel; {mask.name} has none brighter than half "
+                    "of its range. Draw what may change in white."
+                )
             break
     return items
 
@@ -207,6 +235,7 @@ class EditJob(EditingJob[EditResult]):
     editor: RadiographEditor
     output: Output
     mask: Path | None
+    judge: Classifier | str | None = None
     kind = "edit"
     article = "a run"
     record = "run.json"
@@ -220,8 +249,12 @@ class EditJob(EditingJob[EditResult]):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What all results depend on besides file and edit."""
-        mask = self.mask
-        return {
+        mask, witness = self.mask, self.witness
+        young: dict[str, Any] = {"burn_in": True} if self.output.burn_in else {}
+        if witness is not None:
+            facts = described(witness.judge)
+            young["judge"] = {key: facts[key] for key in ("name", "sha256") if key in facts}
+        return young | {
             "editor": described(self.editor),
             "formats": list(self.output.formats),
             "keep_identity": self.output.keep_identity,
@@ -233,6 +266,12 @@ class EditJob(EditingJob[EditResult]):
                 **{name: version(name) for name in self.libraries},
             },
         }
+
+    @cached_property
+    def witness(self) -> Witness | None:
+        """The judge, loaded."""
+        judge = classifiers.load(self.judge) if isinstance(self.judge, str) else self.judge
+        return None if judge is None else Witness(judge)
 
     def stages(self) -> Iterator[Stage]:
         """Yield the only stage."""
@@ -251,18 +290,52 @@ class EditJob(EditingJob[EditResult]):
         return Wanted(radiograph, self.edits, mask)
 
     def made(self, task: Task, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
-        """Encode the pictures of a file's edits."""
+        """Encode the pictures of a file's edits, and let the judge read them."""
         path, name, digest = task.part.inputs
         made = Made()
         source = {"input": path.name, "input_sha256": digest, "baseline_id": radiograph.id}
+        shows = self._shows(radiograph)
+        if shows is not None:
+            source["baseline_shows"] = shows
+        rows = []
         for label, result in zip(_labels(self.edits), edited, strict=True):
             edit = result.edit
             item = {"key": f"{digest[:16]}-{edit.id}-{name}", **source, "label": label}
-            item |= {"edit_id": edit.id, "edit": asdict(edit)}
+            item |= {"edit_id": edit.id, "edit": asdict(edit), "control": edit.control}
             item |= {"status": result.status, "facts": result.facts}
+            if result.image is not None and result.difference is not None:
+                sight = self.witness.look(result) if self.witness else None
+                item |= {"judge": sight.facts | {"words": sight.words}} if sight else {}
+                if not imaging.visible(result.difference):
+                    item["status"] = NO_CHANGE
+                rows.append(self._row(result, item["status"], sight))
             made.add(_ITEMS, item | self._encode(made, result, f"{name}/{label}"))
-        _add_sheet(made, radiograph, edited, f"{name}/edits.png")
+        if rows:
+            facts = {"synthetic": "YES", "statement": provenance.STATEMENT}
+            picture = imaging.sheet(rows, title=_heading(self.edits, shows))
+            made.files[f"{name}/edits.png"] = imaging.encode_picture(picture, facts)
         return made
+
+    def _shows(self, radiograph: Radiograph) -> dict[str, float] | None:
+        """Return what the judge reads in a baseline besides what is removed; None without one."""
+        if self.witness is None:
+            return None
+        removed = {name for e in self.edits if e.action == "remove" for name in e.findings}
+        present = self.witness.present(radiograph).items()
+        return {name: chance for name, chance in present if name not in removed}
+
+    def _row(self, result: Counterfactual, status: str, sight: Sight | None) -> imaging.Row:
+        """Return a row of the sheet; the caption says no more than is known."""
+        assert result.image is not None
+        assert result.difference is not None
+        sure = bool(sight and sight.sees) or bool(getattr(self.editor, "exact", False))
+        note = f"judge: {sight.words}" if sight else ""
+        title = _title(result.edit, done=sure and status == "ok")
+        if status == NO_CHANGE:
+            title, note = f"{title}: no visible change", ""
+        alarm = status == NO_CHANGE or bool(sight and not sight.sees)
+        pixels = (result.baseline.pixels, result.image.pixels)
+        return imaging.Row(title, *pixels, result.difference, note, alarm)
 
     def lost(self, part: Part, status: str, message: str) -> Made:
         """Return the item of a file that could not be edited."""
@@ -276,6 +349,10 @@ class EditJob(EditingJob[EditResult]):
             return {"files": {}}
         started = time.perf_counter()
         base, output = result.baseline, self.output
+        if output.burn_in and result.sham is not None:
+            images = {"image": imaging.burned(result.image), "sham": imaging.burned(result.sham)}
+            marked = result.facts | {"burned_in": "SYNTHETIC"}
+            result = replace(result, facts=marked, **images)
         options = {"keep_identity": output.keep_identity}
         options["as_original"] = not output.secondary_capture
         files: dict[str, dict[str, str]] = {}
@@ -303,22 +380,28 @@ class EditJob(EditingJob[EditResult]):
 
     def finish(self, done: Done) -> EditResult:
         """Write the record."""
-        record = self.content(list(done.rows(_ITEMS)))
+        record = _content(list(done.rows(_ITEMS)), self.settings, self.edits)
         write_json(done.folder / RECORD, record)
         return EditResult(done.folder, record)
 
-    def content(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return what the record holds, with these items."""
-        for item in items:
-            if "message" in item:
-                log.error("%s", item["message"])
-        return {
-            "synthetic": "YES",
-            "statement": provenance.STATEMENT,
-            "settings": self.settings,
-            "edits": json.loads(json.dumps(list(map(asdict, self.edits)))),
-            "items": list(items),
-        }
+
+def _content(
+    items: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], edits: Sequence[Edit]
+) -> dict[str, Any]:
+    """Return what the record holds, and log what people must know of the items."""
+    for item in items:
+        if "message" in item:
+            log.error("%s", item["message"])
+    shown = {item["input"]: item["baseline_shows"] for item in items if item.get("baseline_shows")}
+    for name, shows in shown.items():
+        log.warning("%s: %s; edits disturb what is there", name, _baseline(shows))
+    return {
+        "synthetic": "YES",
+        "statement": provenance.STATEMENT,
+        "settings": dict(settings),
+        "edits": json.loads(json.dumps(list(map(asdict, edits)))),
+        "items": list(items),
+    }
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -337,22 +420,21 @@ def _labels(edits: Sequence[Edit]) -> list[str]:
     return [e.label if labels[e.label] == 1 else f"{e.label}-{e.id}" for e in edits]
 
 
-def _add_sheet(
-    made: Made, radiograph: Radiograph, results: Sequence[Counterfactual], path: str
-) -> None:
-    rows = [
-        imaging.Row(_title(r.edit), radiograph.pixels, r.image.pixels, r.difference)
-        for r in results
-        if r.image is not None and r.difference is not None
-    ]
-    if rows:
-        facts = {"synthetic": "YES", "statement": provenance.STATEMENT}
-        made.files[path] = imaging.encode_picture(imaging.sheet(rows), facts)
+def _heading(edits: Sequence[Edit], shows: Mapping[str, float] | None) -> str:
+    """Return the sheet's title: what to compare with, and what is no normal baseline."""
+    controls = dict.fromkeys(edit.control for edit in edits)
+    return "; ".join([f"Control: {' or '.join(controls)}", *([_baseline(shows)] if shows else [])])
 
 
-def _title(edit: Edit) -> str:
+def _baseline(shows: Mapping[str, float]) -> str:
+    read = ", ".join(f"{name} ({chance:.2f})" for name, chance in shows.items())
+    return f"the judge reads {read} in the baseline"
+
+
+def _title(edit: Edit, *, done: bool) -> str:
     what = " + ".join(edit.findings) or f"'{edit.prompt}'"
     held = f"holding {' and '.join(edit.hold)}" if edit.hold else None
     details = ", ".join(w for w in (edit.side, edit.severity, edit.region, held) if w)
-    done = "added" if edit.action == "add" else "removed"
-    return f"{what} {done}" + (f" ({details})" if details else "")
+    made = "added" if edit.action == "add" else "removed"
+    wanted = "requested" if edit.action == "add" else "removal requested"
+    return f"{what} {made if done else wanted}" + (f" ({details})" if details else "")

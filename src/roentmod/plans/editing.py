@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from roentmod.edits import Action, Edit, Scheduler, Severity, Side
 from roentmod.errors import EditError, RoentModError
+from roentmod.findings import finding
 from roentmod.plans.base import Plan, parameter
 from roentmod.plans.parts import Composed
 
@@ -37,7 +38,7 @@ class EditPlan(Composed):
     )
     remove: Listed = parameter((), "Finding to remove; as --add.", form="repeat")
     prompt: str | None = parameter(None, "Free prompt, instead of our wording.")
-    side: Side | None = parameter(None, "The patient's side.")
+    side: Side | None = parameter(None, "The patient's side, of the findings that have sides.")
     severity: Severity | None = parameter(None, "How much of it.")
     region: str | None = parameter(
         None,
@@ -71,17 +72,28 @@ class EditPlan(Composed):
     def edits(self, held: Held = lambda hold, _: hold) -> list[Edit]:
         """Return one edit per finding to add or remove, or one of the free prompt alone.
 
+        The side is that of the edits whose findings have sides.
+
         Args:
             held: called with `hold` and an edit's findings, returns what it holds.
 
         Raises:
-            EditError: nothing to do, one prompt for several edits, or an edit that cannot be made.
+            EditError: nothing to do, one prompt for several edits, an edit that cannot be made, or
+                a side where nothing has sides.
         """
-        fixed = ("prompt", "side", "severity", "region", "scheduler", "seed")
+        fixed = ("prompt", "severity", "region", "scheduler", "seed")
         common = {name: getattr(self, name) for name in fixed}
+        wanted = self.wanted()
+        sided = [any(finding(name).sided for name in names) for _, names in wanted]
         return [
-            self.edit(*names, action=action, hold=held(self.hold, names), **common)
-            for action, names in self.wanted()
+            self.edit(
+                *names,
+                action=action,
+                hold=held(self.hold, names),
+                side=self.side if has or not any(sided) else None,
+                **common,
+            )
+            for (action, names), has in zip(wanted, sided, strict=True)
         ]
 
 
@@ -101,3 +113,5 @@ class Files(Plan):
     )
     secondary_capture: bool = parameter(False, "Write DICOM as secondary capture.")
     deidentify: bool = parameter(True, "Keep nothing that names the patient.")
+    burn_in: bool = parameter(False, "Write SYNTHETIC into the pixels of the files, too.")
+    no_judge: bool = parameter(False, "Do not let the judge read the results.")

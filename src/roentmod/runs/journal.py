@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from roentmod.runs.parts import Made
-from roentmod.store import file_sha256
+from roentmod.store import file_sha256, naming
 
 __all__ = ["Journal"]
 
@@ -180,11 +180,12 @@ class Journal:
         target, part = self._root / path, self._scratch / digest
         self._scratch.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        with naming(target):
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
         return path, digest, len(data), None
 
     def _append(self, suffix: str, data: bytes) -> int:
@@ -195,8 +196,9 @@ class Journal:
             self._written[path] = path.open("ab", buffering=0)
         file = self._written[path]
         start, view = file.tell(), memoryview(data)
-        while view:
-            view = view[file.write(view) :]
+        with naming(path):
+            while view:
+                view = view[file.write(view) :]
         return start
 
     def _whole(self, path: str, digest: str, size: int, hashed: bool) -> bool:

@@ -358,11 +358,11 @@ def verdict(table: pd.DataFrame) -> Verdict:
     return "no shortcut beyond the margin" if len(off) and settled.all() else "undecided"
 
 
-def score(table: pd.DataFrame) -> float:
-    """Return the shortcut score: the largest corrected off-target ratio, at least 0, or NaN."""
+def score(table: pd.DataFrame) -> float | None:
+    """Return the shortcut score: the largest corrected off-target ratio, at least 0, or None."""
     off = table[~table["on_target"].astype(bool) & (table["verdict"] != "too few")]
     known = off["corrected"].dropna()
-    return float(max(0.0, known.max())) if len(known) else float("nan")
+    return float(max(0.0, known.max())) if len(known) else None
 
 
 def doses(nets: pd.DataFrame, levels: Sequence[tuple[str, float]], rules: Rules) -> pd.DataFrame:

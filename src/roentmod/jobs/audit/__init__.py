@@ -25,6 +25,7 @@ from roentmod.jobs.audit.job import AuditJob
 from roentmod.jobs.audit.judgement import RECORD, assess, kept
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
+from roentmod.jobs.batches import check_removals
 from roentmod.plans import AuditPlan, Doses, Rules
 from roentmod.runs import Stages, Workers
 from roentmod.science.effects import JUDGE
@@ -91,7 +92,9 @@ def run(
         states=states,
     )
     # What the editor cannot do is said before anything is done.
-    editor.edit([], [e for name in set(job.cases["removed"]) for e in job.edits[name]])
+    edits = [e for name in set(job.cases["removed"]) for e in job.edits[name]]
+    editor.edit([], edits)
+    check_removals(editor, edits)
     return runs.run(job, folder, workers=workers, stages=stages)
 
 

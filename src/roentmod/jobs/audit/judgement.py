@@ -123,7 +123,7 @@ def keep(result: AuditResult, record: Mapping[str, Any]) -> AuditResult:
             with atomic(place / f"{number}-{name}.parquet") as part:
                 getattr(one, name).to_parquet(part)
     facts = [
-        {"name": one.name, "source": one.source, "verdict": one.verdict, "score": repr(one.score)}
+        {"name": one.name, "source": one.source, "verdict": one.verdict, "score": one.score}
         for one in result
     ]
     write_json(
@@ -165,7 +165,9 @@ def _kept(place: Path, number: int, facts: dict[str, Any], folder: Path) -> Clas
     tables: dict[str, Any] = {
         name: pd.read_parquet(place / f"{number}-{name}.parquet") for name in _KEPT
     }
-    score, examples = float(facts["score"]), examples_of(folder, facts["name"])
+    # Folders of earlier versions have it as text.
+    score = None if facts["score"] in (None, "nan") else float(facts["score"])
+    examples = examples_of(folder, facts["name"])
     return ClassifierResult(**facts | tables | {"score": score, "examples": examples})
 
 
@@ -205,7 +207,7 @@ def _tables(
     return {
         "cells": cells,
         "verdict": effects.verdict(cells) if len(cells) else "undecided",
-        "score": effects.score(cells) if len(cells) else float("nan"),
+        "score": effects.score(cells) if len(cells) else None,
         "reverse": effects.cells(undone, undone_own, rules.but(exact=False)),
         "doses": effects.doses(dosed, levels, rules),
         "subgroups": effects.subgroups(matrix, patients, ATTRIBUTES, rules),

@@ -14,6 +14,8 @@ from roentmod.store import atomic
 
 __all__ = ["AuditResult", "ClassifierResult", "Example"]
 
+_UNJUDGED = ("too few", "no yardstick")
+
 
 @dataclass(frozen=True)
 class Example:
@@ -48,7 +50,7 @@ class ClassifierResult:
         source: where it came from.
         heads: head, finding, state (read, unmapped, untrained, duplicate, constant), note.
         verdict: in all.
-        score: the largest leakage-corrected off-target ratio.
+        score: the largest leakage-corrected off-target ratio; None: nothing gives one.
         cells: the effect matrix.
         gate: how many edits the judge saw.
         doses: effects by dose; empty where none were requested.
@@ -62,7 +64,7 @@ class ClassifierResult:
     source: str
     heads: pd.DataFrame
     verdict: Verdict
-    score: float
+    score: float | None
     cells: pd.DataFrame
     gate: pd.DataFrame
     doses: pd.DataFrame
@@ -70,6 +72,21 @@ class ClassifierResult:
     reverse: pd.DataFrame
     stress: pd.DataFrame
     examples: tuple[Example, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether one off-target pair at least has enough patients and a yardstick."""
+        return bool(len(self._off)) and not self._off["verdict"].isin(_UNJUDGED).all()
+
+    @property
+    def obstacle(self) -> str:
+        """What most off-target pairs lack to be judged; "" without one."""
+        lacking = self._off.loc[self._off["verdict"].isin(_UNJUDGED), "reason"]
+        return str(lacking.mode().iloc[0]) if len(lacking) else "No off-target pair was read."
+
+    @property
+    def _off(self) -> pd.DataFrame:
+        return self.cells[~self.cells["on_target"].astype(bool)]
 
     def shortcuts(self) -> list[tuple[str, str]]:
         """Return (edited, read) of every shortcut, the largest first."""
@@ -110,7 +127,9 @@ class AuditResult:
     def verdicts(self) -> pd.DataFrame:
         """One row per classifier: classifier, verdict, score, shortcuts."""
         rows = [(one.name, one.verdict, one.score, len(one.shortcuts())) for one in self]
-        return pd.DataFrame(rows, columns=["classifier", "verdict", "score", "shortcuts"])
+        table = pd.DataFrame(rows, columns=["classifier", "verdict", "score", "shortcuts"])
+        # A score that is missing is shown as such, and not as NaN.
+        return table.astype({"score": "Float64"})
 
     @property
     def effects(self) -> pd.DataFrame:

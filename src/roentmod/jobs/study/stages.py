@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -309,7 +308,7 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
     verdicts = {
         one.name: {
             "verdict": one.verdict,
-            "score": one.score if math.isfinite(one.score) else None,
+            "score": one.score,
             "shortcuts": one.shortcuts(),
         }
         for one in result

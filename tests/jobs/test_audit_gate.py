@@ -1,0 +1,78 @@
+"""A gate that could judge nothing is no gate that was passed, and no NaN is ever shown."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from roentmod.cli import auditing
+from roentmod.jobs.audit import AuditResult, ClassifierResult
+from roentmod.science import effects
+from tests.cli.running import run
+
+
+def result(*verdicts):
+    rows = [("Edema", "Mass", False, verdict, f"reason: {verdict}") for verdict in verdicts]
+    rows.append(("Mass", "Mass", True, "on target", ""))
+    cells = pd.DataFrame(rows, columns=["edited", "read", "on_target", "verdict", "reason"])
+    cells["n"], cells["corrected"] = 12, 0.1
+    empty = pd.DataFrame()
+    score = effects.score(cells[cells["verdict"] != "no yardstick"])
+    one = ClassifierResult(
+        *("ours", "ours.onnx", empty, effects.verdict(cells), score, cells),
+        *[empty] * 5,
+    )
+    items = pd.DataFrame(columns=["classifier", "status", "message"])
+    counts = {"planned": 1, "ok": 1, "missing": 0}
+    return AuditResult({}, {}, empty, items, counts, (one,), folder=None)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "codes"),
+    [
+        # never, shortcut, suppression, undecided
+        (("too few", "no yardstick"), (0, 6, 6, 6)),
+        ((), (0, 6, 6, 6)),
+        (("undecided", "too few"), (0, 0, 0, 4)),
+        (("within margin", "no yardstick"), (0, 0, 0, 4)),
+        (("within margin",), (0, 0, 0, 0)),
+        (("shortcut", "too few"), (0, 4, 4, 4)),
+        (("suppression",), (0, 0, 4, 4)),
+    ],
+)
+def test_the_gate_fails_closed(verdicts, codes):
+    one = result(*verdicts)
+    levels = ("never", "shortcut", "suppression", "undecided")
+    assert tuple(auditing._audit_code(one, level) for level in levels) == codes
+    assert one.classifiers[0].judged is (codes[1] != 6)
+
+
+def test_a_missing_score_is_no_nan():
+    one = result("too few")
+    assert one.classifiers[0].score is None
+    assert "nan" not in str(one.verdicts).lower()
+    assert "reason: too few" in one.classifiers[0].obstacle
+
+
+@pytest.mark.parametrize(
+    ("findings", "count", "need"),
+    [("Pleural Effusion,Cardiomegaly", 3, "10 patients on"), ("Cardiomegaly", 10, "two findings")],
+)
+def test_what_an_audit_needs_is_said_at_its_start(findings, count, need, tmp_path):
+    done = run(
+        *("audit", "--classifier", "demo:honest", "--data", f"phantoms:{count}"),
+        *("--editor", "painter", "--findings", findings, "--fail-on", "shortcut"),
+        *("--resamples", 200, "--flips", 199, "--out", tmp_path / "run"),
+        cache=tmp_path,
+    )
+    assert done.returncode == 6, done.stderr
+    assert need in " ".join(done.stderr.split())
+    assert "Nothing could be judged." in done.stdout
+    page = re.sub(r"data:[^\"]*", "", (tmp_path / "run" / "report.html").read_text())
+    report = (tmp_path / "run" / "report.json").read_text()
+    for text in (done.stdout, done.stderr, page, report):
+        assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+    assert json.loads(report)["classifiers"][0]["score"] is None
+    kept = (tmp_path / "run" / "judged" / "judged.json").read_text()
+    assert json.loads(kept)["classifiers"][0]["score"] is None
