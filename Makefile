@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo check test test-extras lint types bench bench-scale fuzz docs site train-mini train-anatomy train-judge \
-	evaluate-mini prove-audit prove-retrain fidelity clean
+	evaluate-mini prove-audit prove-retrain fidelity removal clean
 
 setup: .venv/ready
 
@@ -105,6 +105,10 @@ prove-retrain: setup
 # How faithful are the bundled editors? bench/fidelity.json, docs/fidelity.md (a quarter of an hour).
 fidelity: setup
 	$(BIN)/python -m bench.fidelity --data $(DATA) --run $(RUN)/fidelity
+
+# Are real findings removed? bench/removal.json, docs/removal.md, the profile of mini (ten minutes).
+removal: setup
+	$(BIN)/python -m bench.removal --data $(DATA)
 
 clean:
 	rm -rf .venv .venv-extras demo site

@@ -203,7 +203,7 @@ def edit(
         mask=files.mask,
         judge=None if files.no_judge else judge or pack.judge,
         workers=part(Running, options).workers,
-        progress=progress and progress("editing"),
+        stages=progress,
     )
 
 

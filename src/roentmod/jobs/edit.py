@@ -38,14 +38,13 @@ from roentmod.imaging import provenance
 from roentmod.interfaces import (
     Classifier,
     Counterfactual,
-    Progress,
     RadiographEditor,
     described,
 )
 from roentmod.jobs.batches import EditingJob, Wanted, check_removals
 from roentmod.jobs.witness import Sight, Witness
 from roentmod.radiograph import Radiograph
-from roentmod.runs import Done, Made, Part, Stage, Task, Workers
+from roentmod.runs import Done, Made, Part, Stage, Stages, Task, Workers
 from roentmod.runs import run as carry_out
 from roentmod.store import canonical_hash, file_sha256, write_json
 
@@ -127,7 +126,7 @@ def run(
     mask: Path | None = None,
     judge: Classifier | str | None = None,
     workers: str | Workers = "serial",
-    progress: Progress | None = None,
+    stages: Stages | None = None,
 ) -> EditResult:
     """Edit every file; a folder may be used again, with other edits and settings too.
 
@@ -143,7 +142,7 @@ def run(
         judge: reads every picture; a form of `roentmod.classifiers.load` is loaded when it is
             needed. None: nobody does.
         workers: who makes the parts, a form of `roentmod.runs.workers`.
-        progress: called with radiographs done and in all.
+        stages: called with "editing", returns what is called with radiographs done and in all.
 
     Raises:
         EditError: no edit, edits that the editor cannot make, removals that are measured not to
@@ -162,7 +161,6 @@ def run(
     loaded.edit([], edits)
     check_removals(loaded, edits)
     job = EditJob(paths, edits, loaded, output, mask, judge)
-    stages = None if progress is None else lambda _: progress
     return carry_out(job, output.folder, workers=workers, stages=stages)
 
 
