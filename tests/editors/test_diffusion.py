@@ -1,5 +1,7 @@
 import json
 import logging
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,3 +191,23 @@ def test_few_even_log_snr_steps_come_nearer_the_limit_than_ddim(parts, radiograp
     limit = shown("ddim", 1000)
     near, far = (np.abs(shown(s, 15) - limit).mean() for s in ("dpmsolver++-logsnr", "ddim"))
     assert near < 0.5 * far
+
+
+def test_the_seconds_of_an_edit_are_its_own(parts, radiograph):
+    """Ten times the steps take more; all together no more than was spent."""
+    edits = [Edit(("mass",), num_inference_steps=n, composite="none") for n in (10, 100)]
+    started = time.perf_counter()
+    few, many = (one.facts["seconds"] for one in DiffusionEditor(parts).edit([radiograph], edits))
+    assert few + many <= time.perf_counter() - started + 1e-3
+    assert many > 2 * few > 0
+
+
+def test_removals_are_those_of_these_weights(parts):
+    table = {"weights": parts.weights_hash, "findings": {"Mass": {"works": True}}}
+    for removal, known in (
+        ({}, None),
+        (table, table["findings"]),
+        (table | {"weights": "x"}, None),
+    ):
+        own = replace(parts, profile=replace(parts.profile, removal=removal))
+        assert DiffusionEditor(own).removals == known

@@ -68,7 +68,7 @@ def test_a_burned_in_word_is_bright_on_dark_at_the_lower_left_alone(shape):
     assert changed[:, 1].min() < 0.1 * shape[1]
     word = burned.pixels[burned.pixels != grey.pixels]
     assert word.min() == 0
-    assert word.max() == 1
+    assert word.max() > 0.9
     assert burned.synthetic
     assert not grey.synthetic
 

@@ -6,6 +6,7 @@ import re
 import pandas as pd
 import pytest
 
+from roentmod import verbs
 from roentmod.cli import auditing
 from roentmod.jobs.audit import AuditResult, ClassifierResult
 from roentmod.science import effects
@@ -55,19 +56,34 @@ def test_a_missing_score_is_no_nan():
     assert "reason: too few" in one.classifiers[0].obstacle
 
 
+class Reader:
+    findings = ("Edema", "Mass")
+
+
 @pytest.mark.parametrize(
-    ("findings", "count", "need"),
-    [("Pleural Effusion,Cardiomegaly", 3, "10 patients on"), ("Cardiomegaly", 10, "two findings")],
+    ("patients", "names", "need"),
+    [
+        (9, ("Edema", "Mass"), "from 10 patients on"),
+        (10, ("Edema",), "ours: .*two findings at least are edited.*got Edema"),
+        (10, ("Hernia", "Nodule"), "one of which it reads"),
+        (10, ("Hernia", "Mass"), None),
+    ],
 )
-def test_what_an_audit_needs_is_said_at_its_start(findings, count, need, tmp_path):
+def test_what_an_audit_needs_is_found_before_it_begins(patients, names, need, caplog):
+    verbs._say_needs(patients, 10, names, {"ours": Reader()})
+    assert len(caplog.messages) == (need is not None)
+    assert need is None or re.search(need, caplog.text)
+
+
+def test_an_audit_of_too_few_says_so_at_its_start_and_end(tmp_path):
     done = run(
-        *("audit", "--classifier", "demo:honest", "--data", f"phantoms:{count}"),
-        *("--editor", "painter", "--findings", findings, "--fail-on", "shortcut"),
-        *("--resamples", 200, "--flips", 199, "--out", tmp_path / "run"),
+        *("audit", "--classifier", "demo:honest", "--data", "phantoms:3"),
+        *("--editor", "painter", "--findings", "Pleural Effusion,Cardiomegaly"),
+        *("--fail-on", "shortcut", "--resamples", 200, "--flips", 199, "--out", tmp_path / "run"),
         cache=tmp_path,
     )
     assert done.returncode == 6, done.stderr
-    assert need in " ".join(done.stderr.split())
+    assert "from 10 patients on" in " ".join(done.stderr.split())
     assert "Nothing could be judged." in done.stdout
     page = re.sub(r"data:[^\"]*", "", (tmp_path / "run" / "report.html").read_text())
     report = (tmp_path / "run" / "report.json").read_text()

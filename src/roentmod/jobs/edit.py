@@ -20,6 +20,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -207,7 +208,8 @@ def _unreadable(paths: Sequence[Path], mask: Path | None) -> list[dict[str, Any]
     items = []
     for path in paths:
         try:
-            radiograph = imaging.read(path)
+            with _quietly():
+                radiograph = imaging.read(path)
         except InputError as error:
             items.append(_lost(path, "unreadable", str(error)))
         else:
@@ -218,6 +220,18 @@ def _unreadable(paths: Sequence[Path], mask: Path | None) -> list[dict[str, Any]
                 )
             break
     return items
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Leave out warnings of reading: the same file is read again to be edited."""
+    reading = logging.getLogger(imaging.__name__)
+    level = reading.level
+    reading.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        reading.setLevel(level)
 
 
 def _lost(path: Path, status: str, message: str) -> dict[str, Any]:
