@@ -26,6 +26,7 @@ from roentmod.editors import BUNDLED, Editor, compose
 from roentmod.edits import Edit
 from roentmod.errors import EditError
 from roentmod.findings import NO_FINDING, finding
+from roentmod.interfaces import described
 from roentmod.science.stats import auc
 from roentmod.store import write_json
 
@@ -179,7 +180,7 @@ def measure(name: str, data: Path) -> dict[str, Any]:
     for row in table.values():
         row["failed"] = {split: failing(row[split]) for split in SPLITS}
         row["works"] = not any(row["failed"].values())
-    return {"editor": editor.describe(), "judge": judge.describe()["sha256"], "findings": table}
+    return {"editor": described(editor), "judge": judge.describe()["sha256"], "findings": table}
 
 
 def profile_table(figures: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,10 @@ def edit(
     as_json: Annotated[bool, typer.Option("--json", help="Print edits.json.")] = False,
     require_success: Annotated[
         bool,
-        typer.Option(help="Exit with 5 unless the judge sees in every picture what was requested."),
+        typer.Option(
+            "--require-success",
+            help="Exit with 5 unless the judge sees in every picture what was requested.",
+        ),
     ] = False,
     **options: Any,
 ) -> None:

@@ -361,10 +361,7 @@ class EditJob(EditingJob[EditResult]):
             return {"files": {}}
         started = time.perf_counter()
         base, output = result.baseline, self.output
-        if output.burn_in and result.sham is not None:
-            images = {"image": imaging.burned(result.image), "sham": imaging.burned(result.sham)}
-            marked = result.facts | {"burned_in": "SYNTHETIC"}
-            result = replace(result, facts=marked, **images)
+        written = _burned(result) if output.burn_in else result
         options = {"keep_identity": output.keep_identity}
         options["as_original"] = not output.secondary_capture
         files: dict[str, dict[str, str]] = {}
@@ -377,7 +374,7 @@ class EditJob(EditingJob[EditResult]):
         for arm, mark in arms:
             for suffix in output.suffixes(base):
                 path = f"{stem}{mark}{suffix}"
-                data = imaging.encode_edit(result, path, arm=arm, **options)
+                data = imaging.encode_edit(written, path, arm=arm, **options)
                 add(f"{arm}{suffix}", path, data)
         shown = imaging.difference_picture(result.difference, base.pixels)
         facts = provenance.describe(base, result.edit, result.facts)
@@ -430,6 +427,12 @@ def _labels(edits: Sequence[Edit]) -> list[str]:
     """Return one label per edit; the edit's id is added where labels repeat."""
     labels = Counter(edit.label for edit in edits)
     return [e.label if labels[e.label] == 1 else f"{e.label}-{e.id}" for e in edits]
+
+
+def _burned(one: Counterfactual) -> Counterfactual:
+    """Return a counterfactual with SYNTHETIC in the pixels of both arms, and in its facts."""
+    image, sham = (None if p is None else imaging.burned(p) for p in (one.image, one.sham))
+    return replace(one, image=image, sham=sham, facts=one.facts | {"burned_in": "SYNTHETIC"})
 
 
 def _heading(edits: Sequence[Edit], shows: Mapping[str, float] | None) -> str:
