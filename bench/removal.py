@@ -185,7 +185,7 @@ def measure(name: str, data: Path) -> dict[str, Any]:
 
 def profile_table(figures: dict[str, Any]) -> dict[str, Any]:
     """Return what an editor's profile holds: whether each removal works, with its test figures."""
-    shown = ("positives", "removed", "auroc_before", "auroc_after", "healthy_change")
+    shown = ("positives", "removed", "off_target", "healthy_change")
     rows = {
         name: {"works": row["works"], **{key: row["test"].get(key) for key in shown}}
         for name, row in figures["findings"].items()

@@ -343,10 +343,12 @@ def test_an_edit_that_leaves_nothing_says_so(picture, tmp_path, monkeypatch):
 
 def test_removals_that_are_measured_not_to_work_are_refused(picture, tmp_path, caplog):
     output, brush = editing.Output(tmp_path / "out"), Brush()
-    figures = {"positives": 9, "removed": 0.12, "auroc_before": 0.9, "auroc_after": 0.85}
-    figures |= {"healthy_change": 0.97}
+    figures = {"positives": 9, "removed": 0.12, "off_target": None, "healthy_change": 0.97}
     brush.removals = {"Mass": {"works": False, **figures}, "Edema": {"works": True, **figures}}
-    for name, figure in (("mass", "of 9 real radiographs.* 12%"), ("hernia", "nobody")):
+    for name, figure in (
+        ("mass", "on 9 real radiographs.* 12% of the way to normal, the logit did not"),
+        ("hernia", "nobody"),
+    ):
         with pytest.raises(EditError, match=f"brush does not remove .*{figure}"):
             editing.run([picture], [Edit((name,), action="remove")], brush, output)
     assert not output.folder.exists()

@@ -101,9 +101,10 @@ def check_removals(editor: RadiographEditor, edits: Sequence[Edit]) -> None:
 def _figure(row: Mapping[str, Any]) -> str:
     if row.get("removed") is None:
         return "nobody has measured that it does"
+    rise = row.get("off_target")
+    other = "the logit did not fall" if rise is None else f"another rose by {rise:.0%} of the fall"
     return (
-        f"of {row['positives']} real radiographs with it, edits went {row['removed']:.0%} of the "
-        f"way to normal by the judge (AUROC against normal ones {row['auroc_before']:.2f} before, "
-        f"{row['auroc_after']:.2f} after), and changed normal ones {row['healthy_change']:.2f} "
-        "times as much"
+        f"on {row['positives']} real radiographs with it, the judge's logit went "
+        f"{row['removed']:.0%} of the way to normal, {other}, and normal radiographs changed "
+        f"{row['healthy_change']:.2f} times as much (docs/removal.md)"
     )

@@ -259,7 +259,7 @@ def _check(edit: Edit) -> None:
     if edit.action == "remove" or edit.prompt:
         raise EditError(
             "The painter only adds findings of its catalogue; got "
-            f"{'a removal' if edit.action == 'remove' else 'a free prompt'}. Use --editor mini."
+            f"{'a removal' if edit.action == 'remove' else 'a free prompt'}. Use a generator."
         )
     unknown = [n for n in edit.findings if n not in (*PAINTABLE, NO_FINDING.name)]
     if unknown:

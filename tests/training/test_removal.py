@@ -1,0 +1,76 @@
+"""Which removals work is what was measured: figures, page and profile say the same."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import removal
+from bench.removal import Removal, failing, figures
+from roentmod import imaging
+from roentmod.datasets.phantom import phantom
+from roentmod.editors import BUNDLED, Editor
+from tests.cli.running import run
+
+ROOT = Path(__file__).parents[2]
+FINDINGS = ("Mass", "Edema")
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return json.loads((ROOT / removal.JSON).read_text(encoding="utf-8"))["editors"]
+
+
+def test_page_and_profile_follow_from_the_figures(measured):
+    assert removal.page(measured) == (ROOT / removal.PAGE).read_text(encoding="utf-8")
+    profile = json.loads((BUNDLED["mini"] / "profile.json").read_text(encoding="utf-8"))
+    assert profile["removal"] == removal.profile_table(measured["mini"])
+    for row in measured["mini"]["findings"].values():
+        assert row["works"] is not any(failing(row[split]) for split in removal.SPLITS)
+
+
+def removals(fall, rise, healthy):
+    """Five radiographs with a mass, read at 2, and five normal ones, at -2."""
+    carried, normal = np.float32([2, -3]), np.float32([-2, -3])
+    after = np.float32([2 - fall, -3 + rise])
+    noise = np.linspace(-0.1, 0.1, 5, dtype=np.float32)
+    return [Removal("Mass", True, carried + e, after + e, 0.1) for e in noise] + [
+        Removal("Mass", False, normal + e, normal + e, 0.1 * healthy) for e in noise
+    ]
+
+
+@pytest.mark.parametrize(
+    ("made", "failed"),
+    [
+        ((4, 0.5, 0.2), []),
+        ((1, 0.1, 0.2), ["removed"]),
+        ((4, 2, 0.2), ["off_target"]),
+        # The lung is blackened wherever it is.
+        ((4, 0, 1), ["healthy_change"]),
+        ((-1, 0, 0.2), ["removed", "off_target"]),
+    ],
+)
+def test_a_removal_works_where_the_finding_goes_and_nothing_else_does(made, failed):
+    one = figures(removals(*made), "Mass", FINDINGS)
+    assert one["removed"] == pytest.approx(made[0] / 4, abs=0.01)
+    assert one["auroc_before"] == 1
+    assert failing(one) == failed
+    few = figures(removals(*made)[2:], "Mass", FINDINGS)
+    assert "positives" in failing(few)
+    assert failing(figures([], "Mass", FINDINGS)) == list(removal.RULES)
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_bundled_weights_are_those_measured_and_are_refused_by_it(measured, tmp_path):
+    assert Editor.load("mini", engine="torch").removals, "run make removal"
+    refused = [name for name, row in measured["mini"]["findings"].items() if not row["works"]]
+    imaging.write(phantom(5).radiograph, tmp_path / "body.png", provenance=None)
+    arguments = ("edit", tmp_path / "body.png", "--engine", "torch", "--out", tmp_path / "out")
+    for name in refused[:1]:
+        done = run(*arguments, "--remove", name, cache=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"roentmod: mini does not remove {name}: on ")
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
