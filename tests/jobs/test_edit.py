@@ -346,7 +346,7 @@ def test_removals_that_are_measured_not_to_work_are_refused(picture, tmp_path, c
     figures = {"positives": 9, "removed": 0.12, "off_target": None, "healthy_change": 0.97}
     brush.removals = {"Mass": {"works": False, **figures}, "Edema": {"works": True, **figures}}
     for name, figure in (
-        ("mass", "on 9 real radiographs.* 12% of the way to normal, the logit did not"),
+        ("mass", "on 9 real radiographs.* 12% of the way to normal, it did not fall"),
         ("hernia", "nobody"),
     ):
         with pytest.raises(EditError, match=f"brush does not remove .*{figure}"):

@@ -154,7 +154,9 @@ def sheet(rows: Sequence[Row], *, title: str = "", cell: int = 420) -> Image.Ima
     canvas = Image.new("RGB", (width, height), _BACKGROUND)
     _text(canvas, (_MARGIN, 26), title, 22)
     columns = [_MARGIN + i * (side + _GAP) for i in range(3)]
-    for left, name in zip(columns, ("Baseline", "Counterfactual", "Difference"), strict=True):
+    for left, name in zip(
+        columns, ("Baseline", "Counterfactual", "Difference from baseline"), strict=True
+    ):
         _text(canvas, (left + side // 2, head - 18), name, 18, anchor="mm")
     for index, row in enumerate(rows):
         upper = head + index * (side + band)

@@ -102,7 +102,10 @@ def _figure(row: Mapping[str, Any]) -> str:
     if row.get("removed") is None:
         return "nobody has measured that it does"
     rise = row.get("off_target")
-    other = "the logit did not fall" if rise is None else f"another rose by {rise:.0%} of the fall"
+    other = "it did not fall"
+    if rise is not None:
+        much = f"by {rise:.0%} of its fall" if rise <= 1 else "by more than it fell"
+        other = f"that of another finding rose {much}"
     return (
         f"on {row['positives']} real radiographs with it, the judge's logit went "
         f"{row['removed']:.0%} of the way to normal, {other}, and normal radiographs changed "

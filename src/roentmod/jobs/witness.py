@@ -114,7 +114,7 @@ def _words(edit: Edit, sees: bool | None, facts: dict[str, Any]) -> str:
         nets = ", ".join(_net(edit, one) for one in facts["requested"].values())
         words = f"{'sees it' if sees else 'does not see it'} ({nets})"
     rose = sorted(facts["rose"].items(), key=lambda item: -item[1]["net"])
-    named = [f"{name} {one['net']:+.1f}" for name, one in rose[:_NAMED]]
+    named = [f"{name} {one['net']:+.1f} (to {one['edited']:.2f})" for name, one in rose[:_NAMED]]
     named += [f"{len(rose) - _NAMED} more"] if len(rose) > _NAMED else []
     return f"{words}; also rose: {', '.join(named)}" if named else words
 
