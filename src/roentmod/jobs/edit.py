@@ -437,7 +437,7 @@ def _burned(one: Counterfactual) -> Counterfactual:
 
 def _heading(edits: Sequence[Edit], shows: Mapping[str, float] | None) -> str:
     """Return the sheet's title: what to compare with, and what is no normal baseline."""
-    words = {"baseline": "the baseline", "sham": "the sham, in a file of its own"}
+    words = {"baseline": "the baseline", "sham": "the sham, in its file"}
     controls = dict.fromkeys(words[edit.control] for edit in edits)
     parts = [f"Control: {' or '.join(controls)}", *([_baseline(shows)] if shows else [])]
     return "; ".join(parts)
