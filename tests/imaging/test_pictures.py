@@ -6,7 +6,7 @@ from roentmod import imaging
 from roentmod.edits import Edit
 from roentmod.imaging import pictures, provenance
 from roentmod.imaging.pictures import Cell, Row, colour_limit, difference_picture, grid, sheet
-from roentmod.radiograph import Radiograph
+from roentmod.radiograph import Frame, GreyScale, Radiograph
 
 from .conftest import facts_of
 
@@ -62,7 +62,9 @@ def test_a_change_is_visible_from_two_percent_in_some_pixels():
 @pytest.mark.parametrize("shape", [(64, 80), (300, 200)])
 def test_a_burned_in_word_is_bright_on_dark_at_the_lower_left_alone(shape):
     grey = Radiograph.from_array(np.full(shape, 0.5))
+    before = grey.stored.copy()
     burned = pictures.burned(grey)
+    assert np.array_equal(grey.stored, before)
     changed = np.argwhere(burned.pixels != grey.pixels)
     assert changed[:, 0].min() > 0.7 * shape[0]
     assert changed[:, 1].min() < 0.1 * shape[1]
@@ -71,6 +73,15 @@ def test_a_burned_in_word_is_bright_on_dark_at_the_lower_left_alone(shape):
     assert word.max() > 0.9
     assert burned.synthetic
     assert not grey.synthetic
+
+
+def test_the_word_is_burned_in_as_the_file_lies():
+    levels = np.full((96, 80), 128, np.uint8)
+    plain, turned = (
+        Radiograph.on_file(levels, GreyScale.linear(256), None, frame=frame)
+        for frame in (Frame(), Frame(transposed=True, mirrored=True))
+    )
+    assert np.array_equal(pictures.burned(plain).native, pictures.burned(turned).native)
 
 
 def test_a_note_stands_on_the_row_and_alarms_in_colour():

@@ -88,8 +88,12 @@ def visible(difference: Array) -> bool:
 
 
 def burned(radiograph: Radiograph) -> Radiograph:
-    """Return a radiograph with the word SYNTHETIC in its pixels, at the lower left."""
-    height, width = radiograph.stored.shape
+    """Return a radiograph with the word SYNTHETIC in its pixels, at the lower left.
+
+    It lies as the file's own rows and columns do, which is how files are shown.
+    """
+    pixels = radiograph.frame.turned_back(radiograph.pixels)
+    height, width = pixels.shape
     font = _font(max(9, round(0.03 * min(height, width))))
     canvas = Image.new("L", (width, height))
     draw, gap = ImageDraw.Draw(canvas), max(2, round(0.01 * min(height, width)))
@@ -97,9 +101,8 @@ def burned(radiograph: Radiograph) -> Radiograph:
     left, top, right, bottom = (round(v) for v in draw.textbbox(place, _MARK, font, anchor="lb"))
     plate = np.s_[max(0, top - gap) : bottom + gap, max(0, left - gap) : right + gap]
     draw.text(place, _MARK, 255, font, anchor="lb")
-    pixels = radiograph.pixels.copy()
     pixels[plate] = (np.asarray(canvas, dtype=np.float32) / 255)[plate]
-    return radiograph.with_pixels(pixels)
+    return radiograph.with_pixels(radiograph.frame.upright(pixels))
 
 
 def difference_picture(
