@@ -92,7 +92,7 @@ def burned(radiograph: Radiograph) -> Radiograph:
 
     It lies as the file's own rows and columns do, which is how files are shown.
     """
-    pixels = radiograph.frame.turned_back(radiograph.pixels)
+    pixels = radiograph.frame.turned_back(radiograph.pixels).copy()
     height, width = pixels.shape
     font = _font(max(9, round(0.03 * min(height, width))))
     canvas = Image.new("L", (width, height))
