@@ -62,12 +62,16 @@ def test_pictures_are_turned_upright_and_back(save, tmp_path, letters, stated):
 PHANTOM = phantom(3, size=128)
 
 
+@pytest.mark.parametrize("high", [1, 2])
 @pytest.mark.parametrize("letters", LETTERS)
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_an_edit_lands_on_the_patients_side_in_the_files_own_pixels(save, tmp_path, letters, side):
-    drawn = (PHANTOM.radiograph.stored >> 4).astype(np.uint16)
-    own = laid(drawn, *letters)
+def test_an_edit_lands_on_the_patients_side_in_the_files_own_pixels(
+    save, tmp_path, letters, side, high
+):
+    drawn = (PHANTOM.radiograph.stored >> 4).reshape(128 // high, high, 128).mean(1)
+    own = laid(drawn.astype(np.uint16), *letters)
     tags = {"WindowCenter": 2048, "WindowWidth": 4096, "PatientOrientation": list(letters)}
+    tags["PixelAspectRatio"] = [high, 1] if letters[0] in "LR" else [1, high]
     baseline = imaging.read(save(dataset(own, **tags)))
     painter = Painter(anatomies={baseline.id: PHANTOM.anatomy})
     edit = Edit(("Pleural Effusion",), side=side, severity="severe")

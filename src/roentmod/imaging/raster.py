@@ -141,19 +141,20 @@ def encode_png(radiograph: Radiograph, facts: Mapping[str, Any] | None) -> bytes
     of DICOM files that a plain picture would hold likewise, others (a window, MONOCHROME1, 12 bits)
     as display values. The picture is upright. The same input gives the same bytes.
     """
-    wide = radiograph.bits > 8 or radiograph.stored.dtype.itemsize > 1
-    plain = GreyScale.linear(1 << (16 if wide else 8))
     picture = radiograph.origin is None or isinstance(radiograph.origin, str)
-    scale = GreyScale.linear(1 << radiograph.bits) if picture else plain
-    aspect = radiograph.frame.aspect if picture else 1.0
     tones = radiograph.native if picture else radiograph.stored
-    bits = radiograph.bits
-    if not np.array_equal(radiograph.grey.table, scale.table) or radiograph.grey.lowest != 0:
-        bits = 16
-        shown = radiograph.grey.display(tones).astype(np.float64)
-        tones = np.rint(shown * (plain.table.size - 1)).astype(np.uint16)
-    image = Image.fromarray(tones.astype(np.uint16 if wide else np.uint8))
-    return encode_picture(image, facts, bits=bits if wide else None, aspect=aspect)
+    held = 8 if radiograph.bits <= 8 else 16
+    bits = radiograph.bits if picture else held
+    grey = radiograph.grey
+    if grey.lowest != 0 or not np.array_equal(grey.table, GreyScale.linear(1 << bits).table):
+        bits = held
+        tones = np.rint(grey.display(tones).astype(np.float64) * ((1 << held) - 1))
+    return encode_picture(
+        Image.fromarray(tones.astype(f"u{held // 8}")),
+        facts,
+        bits=bits if held == 16 else None,
+        aspect=radiograph.frame.aspect if picture else 1.0,
+    )
 
 
 def encode_picture(
