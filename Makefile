@@ -68,6 +68,7 @@ fuzz: setup
 docs: setup
 	$(BIN)/python -m tests.cli.help_page > docs/cli.md
 	$(BIN)/roentmod study --schema > docs/study.schema.json
+	$(BIN)/python -m tests.classifiers.schema > docs/classifiers.schema.json
 
 # DATA names the folder of radiographs with index.csv; RUN keeps checkpoints, and training resumes
 # there. Run in this order: each stands on the one before.

@@ -28,6 +28,7 @@ from roentmod.plans.parts import (
     Ages,
     Audited,
     EditorChoice,
+    Foreign,
     Hosts,
     InDomain,
     Matrix,
@@ -37,6 +38,7 @@ from roentmod.plans.parts import (
     Running,
     Selection,
     Storage,
+    Trusting,
     Validated,
 )
 from roentmod.store import check_writable
@@ -97,6 +99,9 @@ def _verb(*kinds: type[Plan]) -> Callable[[Callable[..., R]], Callable[..., R]]:
 
         @functools.wraps(function)
         def verb(*arguments: Any, **options: Any) -> R:
+            if "allow_pickle" in options and "trust" in fields:
+                # Its older name.
+                options["trust"] = options.pop("allow_pickle") or options.get("trust", False)
             check_names(function.__name__, kinds, options.keys() - own.parameters)
             if "out" in options:
                 check_out(options["out"])
@@ -207,7 +212,7 @@ def edit(
     )
 
 
-@_verb(plans.AuditPlan, plans.Rules, Audited, EditorChoice, OnDevice, InDomain, Running)
+@_verb(plans.AuditPlan, plans.Rules, Audited, Foreign, EditorChoice, OnDevice, InDomain, Running)
 def audit(
     data: str | Path | Dataset,
     classifiers: str | Sequence[str] | Mapping[str, str | Path | Classifier],
@@ -233,9 +238,10 @@ def audit(
     pack = _pack(options, data)
     chosen = part(Audited, options)
     source = load(data, images=chosen.images, ages=chosen.ages)
-    judge = judge or _judge(pack)
+    judge = judge or _judge(pack, options)
     loaded = _editor(editor, options)
-    models = load_classifiers(classifiers, device=part(OnDevice, options).device)
+    words = [part(kind, options).model_dump() for kind in (Foreign, Trusting, OnDevice)]
+    models = load_classifiers(classifiers, **{k: v for one in words for k, v in one.items()})
     names = _names(findings, pack) or _fitting(models, loaded, judge)
     _warned(source, names)
     selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
@@ -281,7 +287,7 @@ def validate(
     chosen = part(Validated, options)
     source = load(data, images=chosen.images, ages=chosen.ages)
     loaded = _editor(editor, options)
-    judge = judge or _judge(pack)
+    judge = judge or _judge(pack, options)
     names = _names(findings, pack) or _fitting({}, loaded, judge)
     hold = options.pop("hold", None) or ()
     hold = (hold,) if isinstance(hold, str) else tuple(hold)
@@ -331,7 +337,7 @@ def augment(
         _editor(editor, options),
         plan,
         Path(out),
-        judge=judge or _judge(pack),
+        judge=judge or _judge(pack, options),
         rates=_rates(options),
         pictures=storage.pictures,
         store=storage.store,
@@ -381,7 +387,7 @@ def plant(
     )
 
 
-@_verb(plans.RetrainPlan, Pictures, Matrix, OnDevice, Running)
+@_verb(plans.RetrainPlan, Pictures, Matrix, OnDevice, Trusting, Running)
 def retrain(
     data: str | Path | Dataset,
     *,
@@ -402,8 +408,10 @@ def retrain(
     """
     from roentmod.jobs import augment as sets
     from roentmod.jobs import retrain as job
+    from roentmod.learning.networks import check_trust
 
     plan = part(plans.RetrainPlan, options, findings=findings)
+    check_trust(plan.model, part(Trusting, options).trust)
     source = _warned(load(data, images=part(Pictures, options).images), plan.findings)
     made = sets.load(Path(training_set)) if isinstance(training_set, str | Path) else training_set
 
@@ -426,7 +434,7 @@ def retrain(
     )
 
 
-@_verb(Running)
+@_verb(Trusting, Running)
 def study(
     plan: str | Path | Mapping[str, Any] | StudyPlan,
     *,
@@ -442,7 +450,8 @@ def study(
     from roentmod.jobs import study as job
 
     workers = part(Running, options).workers
-    return job.run(job.spec_of(plan), Path(out), workers=workers, stages=progress)
+    trust = part(Trusting, options).trust
+    return job.run(job.spec_of(plan), Path(out), workers=workers, stages=progress, trust=trust)
 
 
 def open(folder: str | Path) -> Any:
@@ -465,7 +474,11 @@ def open(folder: str | Path) -> Any:
 
 
 def load_classifiers(
-    given: str | Sequence[str] | Mapping[str, Any], *, labels: Any = None, device: str = "cpu"
+    given: str | Sequence[str] | Mapping[str, Any],
+    *,
+    labels: Any = None,
+    device: str = "cpu",
+    **options: Any,
 ) -> dict[str, Classifier]:
     """Return classifiers by name.
 
@@ -473,6 +486,7 @@ def load_classifiers(
         given: name to object or form of `roentmod.classifiers.load`; or forms, ``[NAME=]FORM``.
         labels: head to finding, or a JSON file of that.
         device: of what torch runs.
+        options: those of `roentmod.classifiers.load`, for all.
 
     Raises:
         EditError: two of one name.
@@ -482,7 +496,8 @@ def load_classifiers(
     def read(form: Any) -> Classifier:
         if not isinstance(form, str | Path):
             return form  # type: ignore[no-any-return]
-        return classifiers.load(form, labels=labels, device=None if device == "cpu" else device)
+        where = None if device == "cpu" else device
+        return classifiers.load(form, labels=labels, device=where, **options)
 
     if isinstance(given, Mapping):
         return {name: read(form) for name, form in given.items()}
@@ -506,20 +521,26 @@ def _pack(options: Mapping[str, Any], data: Any = None) -> Domain:
     return pack
 
 
-def _judge(pack: Domain) -> Classifier:
+def _judge(pack: Domain, options: Mapping[str, Any]) -> Classifier:
     """Return the judge that a pack names.
 
     Raises:
         EditError: it names none.
+        WeightsError: it names a program or a server, which a file may not choose.
     """
     from roentmod import classifiers
+    from roentmod.classifiers.programs import need_trust
 
     if pack.judge is None:
         raise EditError(
             f"Edits are gated by a judge; the domain {pack.name} names none. Give its pack a "
             "'judge', in a form of --classifier."
         )
-    return classifiers.load(pack.judge)
+    trust, form = part(Trusting, options).trust, pack.judge
+    if form != "judge" and not form.startswith(("onnx:", "demo:")) and not form.endswith(".onnx"):
+        why = f"a file chooses '{form[:80]}', and may choose onnx:FILE or a bundled one alone."
+        need_trust(f"The judge of domain {pack.name}", trust, why)
+    return classifiers.load(form, trust=trust)
 
 
 def _editor(editor: Any, options: Mapping[str, Any]) -> RadiographEditor:
@@ -528,8 +549,8 @@ def _editor(editor: Any, options: Mapping[str, Any]) -> RadiographEditor:
         return editor  # type: ignore[no-any-return]
     from roentmod.editors import Editor
 
-    choice = part(EditorChoice, options, editor=str(editor)).model_dump(exclude={"editor"})
-    return Editor.load(editor, device=part(OnDevice, options).device, **choice)
+    choice = part(EditorChoice, options, editor=str(editor))
+    return Editor.load(editor, device=part(OnDevice, options).device, **choice.loading())
 
 
 def _rates(options: Mapping[str, Any]) -> Any:

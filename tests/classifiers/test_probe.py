@@ -49,7 +49,7 @@ def test_it_is_scikit_learns_regression_and_comes_back(cohort, embedder, tmp_pat
         pipeline.fit(embedded[known], np.asarray(labels[name], float)[known])
         expected = pipeline.decision_function(embedded)
         np.testing.assert_allclose(fitted.logits(images)[:, column], expected, atol=1e-4)
-    again = classifiers.load(f"probe:{tmp_path / 'probe'}", labels={"Weird": "Mass"})
+    again = classifiers.load(f"probe:{tmp_path / 'probe'}", labels={"Weird": "Mass"}, trust=True)
     assert again.findings == ("Pleural Effusion", "Edema", "Mass")
     np.testing.assert_array_equal(again.logits(images)[:, :2], fitted.logits(images))
     said = again.describe()

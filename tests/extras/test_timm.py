@@ -74,7 +74,7 @@ def test_wrapped_by_transformers(tmp_path, images):
 
 
 def test_as_a_python_function(images):
-    model = classifiers.load("python:tests.extras.test_timm:function")
+    model = classifiers.load("python:tests.extras.test_timm:function", trust=True)
     np.testing.assert_allclose(model.logits(images), truth(images), atol=1e-4)
 
 

@@ -101,7 +101,7 @@ def test_files(tmp_path, picture):
     spec = f"xrv:{tmp_path / 'whole.pt'}"
     with pytest.raises(WeightsError, match="can run any code"):
         classifiers.load(spec)
-    whole = classifiers.load(spec, allow_pickle=True)
+    whole = classifiers.load(spec, trust=True)
     np.testing.assert_array_equal(whole.logits(picture), model.logits(picture))
     with pytest.raises(WeightsError, match="must fit the library's DenseNet"):
         classifiers.load(f"xrv:{tmp_path / 'net.pt'}", labels=["Edema"])

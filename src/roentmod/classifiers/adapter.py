@@ -194,5 +194,6 @@ class _Unit:
         if not self._left and self._images >= _IMAGES and self._values >= _VALUES:
             raise ClassifierError(
                 f"Logits take any sign; all {self._values} so far are in [0, 1], as probabilities "
-                "are. Declare outputs='probabilities', or check_outputs=False if they are logits."
+                "are. Declare outputs='probabilities', or check_outputs=False if they are logits; "
+                'in a card, "outputs": "probabilities", or "check_outputs": false.'
             )

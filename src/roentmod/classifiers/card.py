@@ -1,13 +1,6 @@
-"""Labels, input and outputs of a model, as a sidecar file declares them.
+"""Labels, input and outputs of a model, as its card declares them (``docs/classifiers.md``).
 
-A sidecar is a JSON file beside the weights, ``model.onnx.json`` or ``model.json``::
-
-    {"labels": ["Effusion", "Edema"], "size": 224, "range": [0, 1], "channels": 3,
-     "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
-     "outputs": "logits", "activation": "sigmoid", "name": "our model"}
-
-`range` is what display values 0 and 1 become; `mean` and `std` are taken off after that. Nothing of
-this is guessed from the numbers a model answers.
+Nothing of this is guessed from the numbers a model answers.
 """
 
 from __future__ import annotations
@@ -15,21 +8,34 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from roentmod.classifiers.heads import Labels
-from roentmod.errors import ClassifierError
+from roentmod.documents import read_document
+from roentmod.errors import ClassifierError, InputError
 
 __all__ = ["Card", "json_object", "make_card", "sidecar"]
 
 Array = NDArray[np.float32]
+# No text and no yes or no stands for a number.
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+# What must be declared, as an example.
+_EXAMPLE: dict[str, Any] = {
+    "labels": ["Edema", "..."],
+    "size": 224,
+    "range": [0, 1],
+    "outputs": "probabilities",
+}
+_SHOWN = 20
 # Probabilities are kept this far from 0 and 1 before they become logits (at most 13.8).
 CLIP = 1e-6
+# Name of the card in a folder of Hugging Face's.
+FOLDER_CARD = "roentmod.json"
 
 
 class Card(BaseModel):
@@ -54,14 +60,14 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: tuple[str, ...]
-    size: int = Field(ge=8, le=4096)
-    range: tuple[FiniteFloat, FiniteFloat]
+    size: StrictInt = Field(ge=8, le=4096)
+    range: tuple[_Number, _Number]
     channels: Literal[1, 3] = 1
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    mean: tuple[_Number, ...] = ()
+    std: tuple[_Number, ...] = ()
     outputs: Literal["logits", "probabilities"] = "logits"
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
-    check_outputs: bool = False
+    check_outputs: StrictBool = False
     name: str = ""
     mapping: Labels = {}
     output: str | None = None
@@ -69,15 +75,16 @@ class Card(BaseModel):
     @pydantic.field_validator("labels", mode="before")
     @classmethod
     def _names(cls, value: Any) -> tuple[str, ...]:
-        if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        if not listed or not value or not all(isinstance(name, str) for name in value):
             raise ValueError(f"labels must be a list of names, got {value!r}")
-        return tuple(str(name) for name in value)
+        return tuple(value)
 
     @pydantic.field_validator("mean", "std", mode="before")
     @classmethod
     def _per_channel(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         values = [value] if isinstance(value, int | float) else value
-        alike = isinstance(values, Sequence) and len(values) == 1
+        alike = isinstance(values, list | tuple) and len(values) == 1
         return list(values) * info.data.get("channels", 1) if alike else values
 
     @pydantic.model_validator(mode="after")
@@ -135,12 +142,14 @@ def _one_against_rest(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sidecar(path: Path) -> dict[str, Any]:
-    """Return the content of the sidecar of the weights `path`, {} where there is none.
+    """Return the card beside the weights `path`, or in a model's folder; {} where there is none.
 
     Raises:
         ClassifierError: it is no JSON object.
     """
-    for file in (path.with_name(path.name + ".json"), path.with_suffix(".json")):
+    inside = path.is_dir()
+    names = (FOLDER_CARD,) if inside else (f"{path.name}.json", f"{path.stem}.json")
+    for file in ((path if inside else path.parent) / name for name in names):
         if file.is_file():
             return json_object(file)
     return {}
@@ -153,12 +162,9 @@ def json_object(path: Path) -> dict[str, Any]:
         ClassifierError: it cannot be read, or holds something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ClassifierError(f"{path} must be a JSON file; reading it gave: {error}.") from error
-    if not isinstance(data, dict):
-        raise ClassifierError(f"{path} must be one JSON object; got {type(data).__name__}.")
-    return data
+        return read_document(path)
+    except (OSError, InputError) as error:
+        raise ClassifierError(str(error)) from error
 
 
 def make_card(declared: Mapping[str, Any], *, where: str) -> Card:
@@ -173,19 +179,32 @@ def make_card(declared: Mapping[str, Any], *, where: str) -> Card:
             f"A classifier is declared by {', '.join(sorted(Card.model_fields))}; got "
             f"{', '.join(strange)} ({where}). Take it out, or correct its spelling."
         )
-    for word in ("labels", "size", "range", "outputs"):
-        if declared.get(word) is None:
-            option = "input_range" if word == "range" else word
-            raise ClassifierError(
-                f"A classifier must declare labels, size, range and outputs; '{word}' is missing. "
-                f"Add it to {where}, or give {option}=."
-            )
+    missing = [word for word in _EXAMPLE if declared.get(word) is None]
+    if missing:
+        raise ClassifierError(_incomplete(declared, missing, where))
     try:
         return Card(**{key: value for key, value in declared.items() if value is not None})
     except ValidationError as error:
         raise ClassifierError(
             f"The classifier is declared wrongly ({where}): {_first(error)}."
         ) from error
+
+
+def _incomplete(declared: Mapping[str, Any], missing: Sequence[str], where: str) -> str:
+    """Return what is missing, and a whole card to be corrected and kept."""
+    first, *others = missing
+    also = f", as {'are' if len(others) > 1 else 'is'} {' and '.join(others)}" if others else ""
+    example = {k: declared.get(k) or value for k, value in _EXAMPLE.items()}
+    if len(example["labels"]) > _SHOWN:
+        example["labels"] = [*example["labels"][:2], "..."]
+    shown = json.dumps(example, default=str)
+    options = ", ".join("input_range=" if word == "range" else f"{word}=" for word in missing)
+    return (
+        f"A classifier must declare labels, size, range and outputs; '{first}' is missing{also}. "
+        f"Write {where}, such as {shown}: labels in the order of the outputs, range what black and "
+        "white become, outputs logits or probabilities (docs/classifiers.md). Or, in Python, give "
+        f"{options}."
+    )
 
 
 def _first(error: ValidationError) -> str:

@@ -164,7 +164,9 @@ def _rad_dino(source: str) -> Extractor:
     transformers = _library("transformers", "transformers")
     name = source or _RAD_DINO
     try:
-        model = transformers.AutoModel.from_pretrained(name, local_files_only=True).eval()
+        model = transformers.AutoModel.from_pretrained(
+            name, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        ).eval()
         config = model.config
         patch, size = int(config.patch_size), int(config.image_size)
     except Exception as error:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from roentmod.classifiers.adapter import Adapter, Origin
-from roentmod.classifiers.card import Card, make_card
+from roentmod.classifiers.card import FOLDER_CARD, Card, json_object, make_card
 from roentmod.classifiers.heads import Labels
-from roentmod.classifiers.programs import in_torch
+from roentmod.classifiers.programs import in_torch, need_trust
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.findings import FINDINGS, NO_FINDING
 from roentmod.store import file_sha256
@@ -40,8 +40,8 @@ _SETTINGS = {
     *("do_rescale", "rescale_factor", "rescale_offset", "do_normalize", "image_mean", "image_std"),
     *("include_top", "crop_pct", "do_convert_rgb", "do_reduce_labels", "default_to_square"),
 }
-# Files that should declare what is missing, for messages.
-_WHERE = "config.json, preprocessor_config.json"
+# File that may declare what the others do not.
+_WHERE = f"{FOLDER_CARD} in its folder"
 
 
 def image_classifier(
@@ -50,6 +50,7 @@ def image_classifier(
     *,
     labels: Labels | None = None,
     revision: str | None = None,
+    trust: bool = False,
     device: str = "cpu",
     batch_size: int = 16,
 ) -> Adapter:
@@ -62,9 +63,9 @@ def image_classifier(
         WeightsError: nothing can be loaded from there, or the head has no weights.
         ClassifierError: it does not declare size, range or kind of labels.
     """
-    model, source = _load("AutoModelForImageClassification", name, revision)
+    model, source = _load("AutoModelForImageClassification", name, revision, trust=trust)
     config = model.config
-    names = [config.id2label[i] for i in sorted(config.id2label)]
+    names = [str(config.id2label[i]) for i in sorted(config.id2label)]
     words = declared_input(name, revision, config, declared) | {
         "labels": names,
         "outputs": "logits",
@@ -86,6 +87,7 @@ def clip(
     labels: Labels | None = None,
     prompts: Mapping[str, tuple[str, str]] | None = None,
     revision: str | None = None,
+    trust: bool = False,
     device: str = "cpu",
     batch_size: int = 16,
 ) -> Adapter:
@@ -101,6 +103,7 @@ def clip(
         labels: head -> finding, over and above the aliases.
         prompts: head -> (positive, negative), over the default ones, or for other heads.
         revision: of a hub id.
+        trust: whether ``.bin`` weights, which are pickles, may be loaded.
         device: of torch.
         batch_size: pictures per forward pass.
 
@@ -110,7 +113,7 @@ def clip(
     """
     from transformers import AutoTokenizer
 
-    model, source = _load("AutoModel", name, revision)
+    model, source = _load("AutoModel", name, revision, trust=trust)
     if not (hasattr(model, "get_text_features") and hasattr(model, "logit_scale")):
         raise ClassifierError(
             f"A clip: model needs image and text towers; {name} is a {type(model).__name__}. "
@@ -130,7 +133,7 @@ def clip(
         "outputs": "logits",
     }
     card = make_card(words | dict(declared), where=_WHERE)
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     used = {label: tuple(pairs[label]) for label in wanted}
     forward = in_torch(_zero_shot(model, tokenizer, list(used.values()), device), device)
     origin = _origin("clip", source, model, prompts={k: list(v) for k, v in used.items()})
@@ -194,14 +197,24 @@ def _unit(features: Any) -> Any:
 
 
 def _load(
-    auto: str, name: str, revision: str | None, *, spare: str = "no key starts like this"
+    auto: str,
+    name: str,
+    revision: str | None,
+    *,
+    spare: str = "no key starts like this",
+    trust: bool = False,
 ) -> tuple[Any, str]:
     """Return model and source; a part whose keys start with `spare` may lack, and is then off."""
     import transformers
 
+    _check_folder(Path(name), trust)
     try:
         model, info = getattr(transformers, auto).from_pretrained(
-            name, revision=revision, output_loading_info=True
+            name,
+            revision=revision,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=None if trust else True,
         )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split())[:300]
@@ -222,6 +235,25 @@ def _load(
     return model, str(Path(name)) if Path(name).is_dir() else name
 
 
+def _check_folder(folder: Path, trust: bool) -> None:
+    """Refuse a folder whose weights are pickles, or lie elsewhere.
+
+    Raises:
+        WeightsError: with the file in question.
+    """
+    pickles = sorted(folder.glob("*.bin"))
+    if pickles and not list(folder.glob("*.safetensors")):
+        why = "weights as a pickle, which is a list of calls; safetensors are none."
+        need_trust(pickles[0].name, trust, why)
+    for index in folder.glob("*.index.json"):
+        for name in set(json_object(index).get("weight_map", {}).values()):
+            if Path(str(name)).name != name:
+                raise WeightsError(
+                    f"Weights lie in the model's folder; {index.name} names '{name}'. Save the "
+                    "model again."
+                )
+
+
 def _activation(config: Any, labels: int) -> str:
     kind = getattr(config, "problem_type", None)
     if labels == 1 or kind == "multi_label_classification":
@@ -230,8 +262,8 @@ def _activation(config: Any, labels: int) -> str:
         return "softmax"
     raise ClassifierError(
         f"A classifier of {labels} labels must say whether one or several apply at once "
-        f"(problem_type in config.json); got {kind}. Give activation='sigmoid' (several) or "
-        "'softmax' (one)."
+        f"(problem_type in config.json); got {kind}. Give --activation sigmoid (several) or "
+        "softmax (one); in Python, activation='sigmoid' or 'softmax'."
     )
 
 
@@ -337,7 +369,7 @@ def _compare(real: Any, words: Mapping[str, Any], channels: int | None) -> None:
         {"labels": ["probe"], "outputs": "logits", **words, "size": side, "channels": count},
         where=_WHERE,
     )
-    ours = card.prepare(levels[None] / np.float32(255))[0]
+    ours = card.prepare((levels[None] / 255).astype(np.float32))[0]
     if theirs.shape != ours.shape or not np.allclose(theirs, ours, rtol=_CLOSE, atol=_CLOSE):
         extra = sorted(set(real.to_dict()) - _SETTINGS)
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -48,7 +49,8 @@ _SUFFIX = {".onnx": "onnx", ".pt": "torchscript", ".pth": "torchscript", ".pt2":
 class Options(TypedDict, total=False):
     """Further arguments of `load`; None is the same as not given.
 
-    The first eight stand for words of a sidecar (see `roentmod.classifiers.card`).
+    The first eight stand for words of a card (see `roentmod.classifiers.card`). `trust` lets
+    programs be loaded, which can run any code; `allow_pickle` is its older name.
     """
 
     channels: int | None
@@ -63,6 +65,7 @@ class Options(TypedDict, total=False):
     device: str | None
     revision: str | None
     prompts: Mapping[str, tuple[str, str]] | None
+    trust: bool | None
     allow_pickle: bool | None
     embedder: Embedder | None
     timeout: float | None
@@ -76,7 +79,7 @@ _CARD = {"channels", "mean", "std", "outputs", "activation", "check_outputs", "n
 _TORCH = {"batch_size", "device"}
 _ALLOWED: dict[str, set[str]] = {
     "judge": set(),
-    "xrv": {"name", "allow_pickle"} | _TORCH,
+    "xrv": {"name"} | _TORCH,
     "hf": _CARD - {"outputs", "output"} | {"revision"} | _TORCH,
     "clip": {"name", "channels", "mean", "std", "prompts", "revision"} | _TORCH,
     "onnx": _CARD | {"batch_size"},
@@ -111,16 +114,18 @@ def load(
 
     Raises:
         ClassifierError: no such form, or something that is not or wrongly declared.
-        WeightsError: files that are missing, damaged or unsafe.
+        WeightsError: files that are missing or damaged, or a program without `trust`.
         MissingDependencyError: a library that the form needs is not installed.
     """
     kind, rest = _kind(str(spec))
     given = {key: value for key, value in options.items() if value is not None}
+    # All forms take it, so that one word does for models of several.
+    trust = any([given.pop("trust", False), given.pop("allow_pickle", False)])
     if "device" in given and "device" not in _ALLOWED[kind]:
         # Runtimes, servers and functions choose where they run.
         device = given.pop("device")
         if device != "cpu":
-            log.warning("%s: device '%s' is ignored", spec, device)
+            log.warning("%s: device '%s' is ignored", kind, device)
     strange = sorted(set(given) - _ALLOWED[kind])
     if strange:
         may = ", ".join(sorted(_ALLOWED[kind])) or "none"
@@ -131,7 +136,7 @@ def load(
     declared = {key: given.pop(key) for key in _CARD & set(given)}
     declared |= {"labels": names, "size": size, "range": input_range}
     declared = {key: value for key, value in declared.items() if value is not None}
-    made = _BUILD[kind](_Order(rest, declared, mapping, dict(given)))
+    made = _BUILD[kind](_Order(rest, declared, mapping, dict(given), trust))
     if isinstance(made, Adapter):
         form, colon, place = str(spec).partition(":")
         again = f"{form}:{anchored(place)}" if colon else anchored(spec)
@@ -162,7 +167,9 @@ def _kind(spec: str) -> tuple[str, str]:
     suffix = Path(spec).suffix.lower()
     if suffix in _SUFFIX:
         return _SUFFIX[suffix], spec
-    raise ClassifierError(f"A classifier is one of: {'; '.join(FORMS)}. Got '{spec}'.")
+    # An address, mistyped, may hold a password.
+    shown = re.sub(r"://.*", "://...", spec, flags=re.S)
+    raise ClassifierError(f"A classifier is one of: {'; '.join(FORMS)}. Got '{shown}'.")
 
 
 def _labels(
@@ -175,7 +182,7 @@ def _labels(
             content = json.loads(Path(labels).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ClassifierError(
-                f"A labels file is JSON; reading {labels} gave: {error}. Correct it."
+                f"A labels file is JSON; reading {Path(labels).name} gave: {error}. Correct it."
             ) from error
     if content is None:
         return None, None
@@ -198,12 +205,14 @@ class _Order:
         declared: words of a card.
         labels: head -> finding.
         options: the form's others.
+        trust: whether programs may be loaded.
     """
 
     rest: str
     declared: dict[str, Any]
     labels: Labels | None
     options: dict[str, Any]
+    trust: bool
 
     @property
     def path(self) -> Path:
@@ -259,7 +268,8 @@ def _entry_point(order: _Order) -> Described:
 def _xrv(order: _Order) -> Described:
     from roentmod.classifiers import xrv
 
-    return xrv.load(order.rest, order.declared, labels=order.labels, **order.options)
+    words: dict[str, Any] = {"labels": order.labels, "trust": order.trust, **order.options}
+    return xrv.load(order.rest, order.declared, **words)
 
 
 def _huggingface(kind: Literal["image_classifier", "clip"]) -> Build:
@@ -267,9 +277,11 @@ def _huggingface(kind: Literal["image_classifier", "clip"]) -> Build:
         from roentmod.classifiers import huggingface
 
         last = order.rest.rstrip("/").rpartition("/")[2] or order.rest
-        words = {"name": last} | order.declared
+        beside = sidecar(order.path) if order.path.is_dir() else {}
+        words = {"name": last} | beside | order.declared
         opener = getattr(huggingface, kind)
-        return cast(Described, opener(order.rest, words, labels=order.labels, **order.options))
+        options = {"labels": order.labels, "trust": order.trust, **order.options}
+        return cast(Described, opener(order.rest, words, **options))
 
     return build
 
@@ -303,16 +315,18 @@ def _program(kind: Literal["torchscript", "export"]) -> Build:
         opener = programs.torchscript if kind == "torchscript" else programs.exported
         words = order.words()
         device = order.options.pop("device", "cpu")
-        forward = opener(order.path, device=device, output=words.get("output"))
+        output = words.get("output")
+        forward = opener(order.path, device=device, output=output, trust=order.trust)
         return order.of_file(make_card(words, where=order.where), forward, kind)
 
     return build
 
 
 def _python(order: _Order) -> Described:
-    from roentmod.classifiers.programs import function, pick, python_origin
+    from roentmod.classifiers.programs import function, need_trust, pick, python_origin
 
     name = order.rest
+    need_trust(f"python:{name}", order.trust, "importing a module runs it.")
     call = function(name)
     words = {"name": name, "check_outputs": True, **getattr(call, "card", {}), **order.declared}
     card = make_card(words, where=f"the attribute 'card' of {name}")
@@ -345,7 +359,7 @@ def _probe(order: _Order) -> Described:
     from roentmod.classifiers.probe import load_probe
 
     order.nothing_declared("probe", labels=True)
-    return load_probe(order.path, labels=order.labels, **order.options)
+    return load_probe(order.path, labels=order.labels, trust=order.trust, **order.options)
 
 
 Build = Callable[[_Order], Described]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, ValidationError
 
 from roentmod._optional import require
 from roentmod.classifiers.adapter import Adapter, Origin
@@ -22,7 +23,7 @@ from roentmod.classifiers.card import Card, json_object, make_card, sidecar
 from roentmod.classifiers.checks import as_array, check_finite, check_images
 from roentmod.classifiers.graphs import Graph
 from roentmod.classifiers.heads import Labels
-from roentmod.classifiers.programs import function, python_origin
+from roentmod.classifiers.programs import function, need_trust, python_origin
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.interfaces import Loaded
 from roentmod.store import atomic, file_sha256, write_json
@@ -32,6 +33,21 @@ __all__ = ["Embedder", "fit_probe", "load_embedder", "load_probe"]
 Array = NDArray[np.float32]
 FORMAT = "roentmod-probe-1"
 FORMS = "python:package.module:function, onnx:FILE, hf:FOLDER_OR_HUB_ID"
+
+
+class _Recipe(BaseModel):
+    """Arguments of `load_embedder` as a file holds them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    spec: str = ""
+    size: StrictInt | None = None
+    input_range: tuple[StrictFloat, StrictFloat] | None = None
+    channels: StrictInt | None = None
+    mean: StrictFloat | tuple[StrictFloat, ...] | None = None
+    std: StrictFloat | tuple[StrictFloat, ...] | None = None
+    output: str | None = None
+    name: str | None = None
 
 
 class Embedder(Loaded):
@@ -179,12 +195,19 @@ def fit_probe(
 
 
 def load_probe(
-    folder: str | Path, *, labels: Labels | None = None, embedder: Embedder | None = None
+    folder: str | Path,
+    *,
+    labels: Labels | None = None,
+    embedder: Embedder | None = None,
+    trust: bool = False,
 ) -> Adapter:
     """Return the probe in `folder` as a classifier; `embedder` stands for the one it names.
 
+    Without `trust`, the file may name an ``onnx:`` embedder alone.
+
     Raises:
-        WeightsError: a file is missing or damaged, or the embedder is not the one it was fitted on.
+        WeightsError: a file is missing or damaged, the embedder is not the one it was fitted on, or
+            another form than the file may choose.
         ClassifierError: the embedder cannot be made again from the probe's words.
     """
     root = Path(folder)
@@ -195,12 +218,7 @@ def load_probe(
     stated = json_object(root / "probe.json")
     weight, bias, names = _coefficients(root / "probe.npz", stated)
     if embedder is None:
-        recipe = dict(stated.get("embedder") or {})
-        if "spec" not in recipe:
-            raise ClassifierError(
-                f"The probe {root.name} was fitted on an embedder made in Python. Give embedder=."
-            )
-        embedder = load_embedder(**recipe)
+        embedder = _named_embedder(stated, root.name, trust)
     _check_embedder(embedder.origin, stated)
     made = embedder
 
@@ -223,6 +241,26 @@ def load_probe(
     probe = Adapter(card, forward, origin, labels=labels)
     probe.remember(load_probe, root.absolute(), labels=labels, embedder=embedder)
     return probe
+
+
+def _named_embedder(stated: Mapping[str, Any], name: str, trust: bool) -> Embedder:
+    """Return the embedder that a probe's file names; errors as `load_probe`."""
+    try:
+        recipe = _Recipe.model_validate(stated.get("embedder") or {})
+    except ValidationError as error:
+        word = ".".join(map(str, error.errors()[0]["loc"]))
+        raise WeightsError(
+            f"{name} must be a whole probe ({FORMAT}); its embedder's '{word}' is wrong. Fit it "
+            "again."
+        ) from error
+    if not recipe.spec:
+        raise ClassifierError(
+            f"The probe {name} was fitted on an embedder made in Python. Give embedder=."
+        )
+    if not recipe.spec.startswith("onnx:"):
+        why = f"a file chooses '{recipe.spec[:80]}', and may choose onnx:FILE alone."
+        need_trust(f"The embedder of probe {name}", trust, why, "In Python, give embedder=. ")
+    return load_embedder(**recipe.model_dump(exclude_none=True))
 
 
 def _check_embedder(origin: Origin, stated: Mapping[str, Any]) -> None:

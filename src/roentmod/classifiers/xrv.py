@@ -22,7 +22,7 @@ from roentmod.classifiers.adapter import Adapter, Origin
 from roentmod.classifiers.card import make_card, sidecar
 from roentmod.classifiers.graphs import existing
 from roentmod.classifiers.heads import Labels
-from roentmod.classifiers.programs import in_torch
+from roentmod.classifiers.programs import in_torch, need_trust
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.store import file_sha256
 
@@ -36,14 +36,14 @@ def load(
     declared: Mapping[str, Any],
     *,
     labels: Labels | None = None,
-    allow_pickle: bool = False,
+    trust: bool = False,
     device: str = "cpu",
     batch_size: int = 16,
 ) -> Adapter:
     """Return the model of that name (its weights are downloaded once), or in that file.
 
     A file is a state dict of the library's DenseNet, with the names of its targets in a sidecar, or
-    (`allow_pickle`, which can run any code) a whole pickled model, as the library publishes them.
+    (`trust`, as it can run any code) a whole pickled model, as the library publishes them.
 
     Raises:
         WeightsError: no such model, or a file that does not fit.
@@ -53,7 +53,7 @@ def load(
     path = Path(source).expanduser()
     digest: str | None = None
     if path.suffix in (".pt", ".pth") or path.is_file():
-        model = _file(path, declared, allow_pickle)
+        model = _file(path, declared, trust)
         digest, source = file_sha256(path), path.name
     else:
         model, digest = _named(source)
@@ -144,19 +144,17 @@ def _named(name: str) -> tuple[Any, str | None]:
     return model, file_sha256(file) if file else None
 
 
-def _file(path: Path, declared: Mapping[str, Any], allow_pickle: bool) -> Any:
+def _file(path: Path, declared: Mapping[str, Any], trust: bool) -> Any:
     import pickle
 
     import torch
 
     library = _library()
     try:
-        content = torch.load(existing(path), map_location="cpu", weights_only=not allow_pickle)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path.name} must be a state dict; it is a pickled model, which can run any code. "
-            "Give allow_pickle=True if you trust it."
-        ) from error
+        content = torch.load(existing(path), map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError:
+        need_trust(path.name, trust, "a pickled model, and no state dict.")
+        raise WeightsError(f"{path.name} is a damaged pickle. Save it again.") from None
     except (RuntimeError, EOFError, OSError) as error:
         raise WeightsError(f"{path.name} cannot be read: {error}. Save it again.") from error
     if not isinstance(content, Mapping):

@@ -12,6 +12,7 @@ import sys
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import roentmod
 from roentmod.cli import auditing, data, editing, installation, training
@@ -38,7 +39,8 @@ def doctor() -> None:
     table = Table("part", "state", "found", "remedy", box=None)
     found = installation.examine()
     for check in found:
-        table.add_row(*check)
+        # A table takes [xrv] for a style.
+        table.add_row(*map(Text, check))
     Console().print(table)
     raise typer.Exit(1 if any(check.state == "missing" for check in found) else 0)
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from roentmod import verbs
-from roentmod.cli.console import FAILED_ITEMS, GATE, UNJUDGED, progress
+from roentmod.cli.console import FAILED_ITEMS, GATE, UNJUDGED, app, progress
 from roentmod.cli.derived import command
 from roentmod.cli.options import Data, Out
+from roentmod.plans.parts import Foreign
 
 
 @command(verbs.audit)
@@ -37,7 +38,10 @@ def audit(
     from roentmod import classifiers
 
     verbs.check_out(out)
-    models = verbs.load_classifiers(classifier, labels=labels, device=options["device"])
+    words: dict[str, Any] = {
+        name: options.get(name) for name in ("device", "trust", *Foreign.model_fields)
+    }
+    models = verbs.load_classifiers(classifier, labels=labels, **words)
     for name, model in models.items():
         heads = getattr(model, "heads", None)
         if heads is not None:
@@ -104,3 +108,19 @@ def validate(
         result = verbs.validate(data, out=out, extractor=extractor, progress=stages, **options)
     typer.echo(f"The report is {result.report()}")
     raise typer.Exit(FAILED_ITEMS if result.counts["missing"] else 0)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="TorchScript or torch.export program.")],
+    out: Annotated[
+        Path | None, typer.Option(help="ONNX file to write; default: beside the program.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the program, which can run any code.")
+    ] = False,
+) -> None:
+    """Write a program as an ONNX file, which is none: it needs no --trust wherever it is read."""
+    from roentmod.classifiers.programs import to_onnx
+
+    typer.echo(f"The ONNX file is {to_onnx(model, out, trust=trust)}")

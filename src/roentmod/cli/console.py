@@ -24,7 +24,8 @@ FAILED_ITEMS, USAGE, GATE, UNSEEN, UNJUDGED, INTERRUPTED = 3, 2, 4, 5, 6, 130
 @contextmanager
 def progress() -> Iterator[Any]:
     """Give a function that opens a progress bar for a stage of a long run."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    title = TextColumn("{task.description}", markup=False)
+    columns = (title, BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, TimeElapsedColumn(), console=ERRORS)
 
     def stages(name: str) -> Any:

@@ -18,6 +18,8 @@ __all__ = ["command"]
 
 # `--shard I/N` stands for the form of workers.
 _SHARD = "one_shard"
+# `--allow-pickle` is the older name of `--trust`.
+_OLDER = "allow_pickle"
 
 
 def command(verb: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -42,6 +44,8 @@ def command(verb: Callable[..., Any]) -> Callable[[Callable[..., None]], Callabl
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
+            if given.pop(_OLDER, False):
+                given["trust"] = True
             shard = given.pop(_SHARD, None)
             if shard:
                 first = given["workers"]
@@ -51,6 +55,9 @@ def command(verb: Callable[..., Any]) -> Callable[[Callable[..., None]], Callabl
             function(**{k: v for k, v in given.items() if v is not None or k in own.parameters})
 
         more = [_option(name, field) for name, field in fields.items()]
+        if "trust" in fields:
+            older = Annotated[bool, typer.Option("--allow-pickle", hidden=True)]
+            more.append(_parameter(_OLDER, older, False))
         if "workers" in fields:
             help = "I/N: make the I-th of N shares only, I from 0; a plain run then finishes."
             option = Annotated[str | None, typer.Option("--shard", help=help)]

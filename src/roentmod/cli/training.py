@@ -106,7 +106,7 @@ def study(
         raise StudyError("A study needs a file and --out; got one or none. Give both.")
     spec = studies.read(file)
     if dry_run:
-        planned = studies.plan(spec, out)
+        planned = studies.plan(spec, out, trust=options.get("trust", False))
         for one in planned:
             took = "" if one.state == "done" else f"about {one.seconds / 60:.1f} min"
             typer.echo(f"{one.name:13} {one.state:6} {took:16} {one.what}")

@@ -14,7 +14,7 @@ from roentmod.classifiers import huggingface, programs
 from roentmod.errors import ClassifierError, RetrainError
 from roentmod.store import file_sha256
 
-__all__ = ["FORMS", "Small", "build", "described"]
+__all__ = ["FORMS", "Small", "build", "check_trust", "described"]
 
 FORMS = (
     "densenet121",
@@ -107,6 +107,16 @@ def build(spec: str, heads: int, seed: int, size: int) -> nn.Module:
     return network
 
 
+def check_trust(spec: str, trust: bool) -> None:
+    """Refuse a network that is a program, unless it is trusted.
+
+    Raises:
+        WeightsError: it is one.
+    """
+    if spec.startswith("python:"):
+        programs.need_trust(spec, trust, "importing a module runs it.")
+
+
 def described(spec: str) -> dict[str, Any]:
     """Return what provenance records of a network: the spec, and hashes of the files it names."""
     kind, _, rest = spec.partition(":")
@@ -146,6 +156,8 @@ def _hugging_face(folder: Path, heads: int) -> nn.Module:
             problem_type="multi_label_classification",
             ignore_mismatched_sizes=True,
             local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split())[:300]

@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import AliasChoices
 
 from roentmod.edits import GUIDANCE_SCALE, STRENGTH, Composite, Edit
-from roentmod.errors import DatasetError, EditError, RoentModError, RunError, WeightsError
+from roentmod.errors import (
+    ClassifierError,
+    DatasetError,
+    EditError,
+    RoentModError,
+    RunError,
+    WeightsError,
+)
 from roentmod.plans.base import Plan, parameter
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "Composed",
     "EditorChoice",
     "Engine",
+    "Foreign",
     "Hosts",
     "InDomain",
     "Matrix",
@@ -28,6 +36,7 @@ __all__ = [
     "Running",
     "Selection",
     "Storage",
+    "Trusting",
     "Validated",
 ]
 
@@ -74,7 +83,18 @@ class OnDevice(Plan):
     device: str = parameter("cpu", "torch device, such as cuda; others ignore it.")
 
 
-class EditorChoice(Plan):
+class Trusting(Plan):
+    """Whether programs may be loaded; files that name models cannot say so."""
+
+    error: ClassVar[type[RoentModError]] = WeightsError
+    trust: bool = parameter(
+        False,
+        "Load programs, which can run any code: TorchScript, .pt2, pickles, python:.",
+        validation_alias=AliasChoices("trust", "allow_pickle"),
+    )
+
+
+class EditorChoice(Trusting):
     """An editor by name, and how it runs."""
 
     error: ClassVar[type[RoentModError]] = WeightsError
@@ -89,7 +109,19 @@ class EditorChoice(Plan):
     precision: Arithmetic = parameter("float32", "Arithmetic of the model.")
     deterministic: bool = parameter(False, "Same bits in any company; slower.")
     batch_size: int = parameter(8, "Most rows in a batch of the model.", ge=1)
-    allow_pickle: bool = parameter(False, "Load .bin weights, which can run code.")
+
+    def loading(self) -> dict[str, Any]:
+        """Return the options of `roentmod.editors.Editor.load`."""
+        return self.model_dump(exclude={"editor", "trust"}) | {"allow_pickle": self.trust}
+
+
+class Foreign(Plan):
+    """How classifiers of others are read."""
+
+    error: ClassVar[type[RoentModError]] = ClassifierError
+    activation: Literal["sigmoid", "softmax"] | None = parameter(
+        None, "Labels of a model that does not say: several at once (sigmoid) or one (softmax)."
+    )
 
 
 class PlanterChoice(EditorChoice):

@@ -13,7 +13,7 @@ from roentmod.findings import finding
 from roentmod.plans.audit import AuditPlan, Rules
 from roentmod.plans.augment import AugmentPlan
 from roentmod.plans.base import WHOLE, Pairs, Plan, located, parameter
-from roentmod.plans.parts import Ages, EditorChoice, Operating
+from roentmod.plans.parts import Ages, EditorChoice, Foreign, Operating
 from roentmod.plans.plant import PlantPlan
 from roentmod.plans.retrain import RetrainPlan, check_test
 from roentmod.plans.validate import ValidatePlan
@@ -101,7 +101,7 @@ class StudyValidation(ValidatePlan):
     )
 
 
-class StudyAudit(AuditPlan, Rules):
+class StudyAudit(AuditPlan, Rules, Foreign):
     """Audits: of `classifiers` as they are (before), and of every retrained one (after)."""
 
     model_config = _STAGE

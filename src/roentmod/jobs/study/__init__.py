@@ -133,7 +133,7 @@ class StudyResult:
         return table.astype({"seed": int, "score": float})
 
 
-def plan(spec: StudyPlan, folder: Path) -> list[Planned]:
+def plan(spec: StudyPlan, folder: Path, *, trust: bool = False) -> list[Planned]:
     """Return what a run would do, and how long each stage should take; nothing is written.
 
     One radiograph is edited and a few steps are trained, to learn how fast this machine is.
@@ -141,7 +141,7 @@ def plan(spec: StudyPlan, folder: Path) -> list[Planned]:
     Raises:
         RoentModError: data, editor or a classifier cannot be used.
     """
-    bench = Bench(spec)
+    bench = Bench(spec, trust=trust)
     stages = stages_of(bench)
     rates = timing.rates(bench)
     planned = []
@@ -161,6 +161,7 @@ def run(
     *,
     workers: str | Workers = "serial",
     stages: Stages | None = None,
+    trust: bool = False,
 ) -> StudyResult:
     """Do what is left of a study.
 
@@ -171,6 +172,7 @@ def run(
         folder: where stages are kept; several studies may share it.
         workers: who makes the parts of each stage.
         stages: called with the name of a part of a stage, returns what shows its progress.
+        trust: whether programs that the study names may be loaded; the study itself cannot say so.
 
     Raises:
         RunError: `folder` is a file.
@@ -182,7 +184,7 @@ def run(
             "A study's stages follow each other, so that it has no shards; got "
             f"{team.shard[0]}/{team.shard[1]}. Start it several times in one folder instead."
         )
-    job = StudyJob(spec, Bench(spec, workers=team), stages)
+    job = StudyJob(spec, Bench(spec, workers=team, trust=trust), stages)
     return runs.run(job, folder, stages=stages)
 
 

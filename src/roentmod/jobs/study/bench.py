@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from roentmod.editors import Editor
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs import augment
 from roentmod.plans import EditorChoice
+from roentmod.plans.parts import Foreign
 from roentmod.plans.study import Source, StudyPlan
 from roentmod.runs import Workers
 from roentmod.science.cooccurrence import CoOccurrence
@@ -26,11 +28,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Bench:
-    """What stages have in common: the study, its parts once loaded, folders, and workers."""
+    """What stages have in common: the study, its parts once loaded, folders, workers, trust."""
 
     spec: StudyPlan
     folders: dict[str, Path] = field(default_factory=dict)
     workers: Workers = field(default_factory=Workers)
+    trust: bool = False
     _loaded: dict[tuple[str, Path | None, str], Dataset] = field(default_factory=dict)
 
     def data(self, source: Source) -> Dataset:
@@ -97,21 +100,23 @@ class Bench:
     @cached_property
     def editor(self) -> RadiographEditor:
         """The study's editor."""
-        choice = self.spec.editor.part(EditorChoice)
-        loading = choice.model_dump(exclude={"editor"})
-        return Editor.load(choice.editor, device=self.spec.device, **loading)
+        choice = self.spec.editor.part(EditorChoice).but(trust=self.trust)
+        return Editor.load(choice.editor, device=self.spec.device, **choice.loading())
 
     @cached_property
     def planter(self) -> RadiographEditor:
         """The editor that plants findings."""
         assert self.spec.plant is not None
-        return Editor.load(self.spec.plant.editor, device=self.spec.device)
+        place, trust = self.spec.device, self.trust
+        return Editor.load(self.spec.plant.editor, device=place, allow_pickle=trust)
 
     @cached_property
     def corrector(self) -> RadiographEditor:
         """The editor that makes the training set."""
         other = self.spec.augment.editor if self.spec.augment else None
-        return Editor.load(other, device=self.spec.device) if other else self.editor
+        if not other:
+            return self.editor
+        return Editor.load(other, device=self.spec.device, allow_pickle=self.trust)
 
     @cached_property
     def rates(self) -> CoOccurrence | None:
@@ -122,10 +127,12 @@ class Bench:
     @cached_property
     def audited(self) -> dict[str, Classifier]:
         """The classifiers that are audited as they are."""
-        options = self.spec.audit.classifiers if self.spec.audit else {}
-        return {
-            name: classifiers.load(form, device=self.spec.device) for name, form in options.items()
-        }
+        audit = self.spec.audit
+        if audit is None:
+            return {}
+        words: dict[str, Any] = {"device": self.spec.device, "trust": self.trust}
+        words |= audit.part(Foreign).model_dump()
+        return {name: classifiers.load(form, **words) for name, form in audit.classifiers.items()}
 
 
 def _same(one: Source, other: Source) -> bool:
