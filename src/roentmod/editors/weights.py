@@ -166,7 +166,9 @@ class Loader:
             raise WeightsError(f"A generator has a tokenizer folder; '{source.place}' has none.")
         self._note(folder)
         try:
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            return AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError, KeyError) as error:
             raise WeightsError(
                 f"The tokenizer in '{source.place}' cannot be read: {quoted(error)}"
@@ -201,8 +203,8 @@ class Loader:
         if not safe and pickled and not self.allow_pickle:
             raise WeightsError(
                 f"Weights must be safetensors, because pickles can run code; {where} has only "
-                f"{next(iter(pickled.values()))[0].name}. Convert it, or pass --allow-pickle if "
-                "you trust its source."
+                f"{next(iter(pickled.values()))[0].name}. Convert it, or pass --trust if you "
+                "trust its source."
             )
         found = safe or pickled
         if not found:
