@@ -6,9 +6,9 @@ small phantoms that many rows refer to; training sets are kept in tars at all si
 process, so that its peak memory is known; the same process then resumes the finished run.
 
 `seconds_per_item` is what one more item costs: the seconds of the run less those of a run of 100
-items, per item that it has more. What every run costs, however small, is `seconds_per_run`, of those
-100 (claiming the folder, resampling patients, pictures of examples); the process has made one such
-run before, which imports and draws.
+items, per item that it has more. What every run costs, however small, is `seconds_per_run`, of
+those 100 (claiming the folder, resampling patients, pictures of examples); the process has made one
+such run before, which imports and draws.
 """
 
 from __future__ import annotations
