@@ -10,6 +10,7 @@ from pathlib import Path
 import data_store
 import pytest
 import typer
+import yaml
 
 import roentmod
 from roentmod.cli import app
@@ -23,8 +24,28 @@ PAGES = [
 ]
 SOURCE = Path(data_store.__file__).parent / "data" / "RG1_UNCI.dcm"
 DEMO = Path(roentmod.__file__).parent / "classifiers" / "demo" / "honest.onnx"
-# What a reader has and a test has not: data sets from elsewhere, and how phantoms stand for them.
-STAND_INS = {"nih:path/to/nih": "phantoms:12", "path/to/nih": "phantoms:12"}
+STUDY = {
+    "name": "tiny",
+    "findings": ["Edema", "Cardiomegaly"],
+    "train": {"source": "nih"},
+    "tests": {"outside": {"source": "chexpert"}},
+    "editor": {"name": "painter"},
+    "retrain": {
+        "model": "small",
+        "size": 32,
+        "steps": 2,
+        "batch": 8,
+        "seeds": [0],
+        "arms": ["erm"],
+    },
+}
+# What a reader has and a test has not: data sets from elsewhere, and patience.
+STAND_INS = {
+    "path/to/": "",
+    "examples/": "",
+    ', out="new"': ', out="new", model="small", size=32, steps=2, batch=8, seeds=1',
+    ', out="validation"': ', out="validation", worded=0, undone=0, known=0, resamples=200',
+}
 
 
 def code(page):
@@ -88,6 +109,18 @@ def snippets():
 SNIPPETS = snippets()
 
 
+def write_data(folder, splits, first):
+    """Write phantoms, a patient each; what they are called is not what they show."""
+    folder.mkdir()
+    lines = ["path,labels,view,patient_id,age,sex,split"]
+    for number, split in enumerate(splits, first):
+        body = roentmod.phantom(number, size=192).radiograph
+        roentmod.write(body, folder / f"{number}.png", provenance=None)
+        labels = ("No Finding", "Edema", "Cardiomegaly", "No Finding")[number % 4]
+        lines.append(f"{number}.png,{labels},PA,p{number},50,F,{split}")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A reader's folder, which later snippets find as earlier ones left it."""
@@ -95,6 +128,9 @@ def folder(tmp_path_factory):
     shutil.copy(SOURCE, place / "chest.dcm")
     shutil.copy(DEMO, place / "model.onnx")
     shutil.copy(DEMO.with_name(f"{DEMO.name}.json"), place / "model.onnx.json")
+    write_data(place / "nih", ("train",) * 8 + ("val",) * 4, 0)
+    write_data(place / "chexpert", ("",) * 4, 900)
+    (place / "study.yaml").write_text(yaml.safe_dump(STUDY))
     return place
 
 
@@ -104,7 +140,20 @@ def test_python_is_run(text, folder, monkeypatch):
     monkeypatch.chdir(folder)
     for outside, here in STAND_INS.items():
         text = text.replace(outside, here)
-    exec(compile(text, "README.md", "exec"), {"__name__": "snippet"})
+    names = {"__name__": "snippet"}
+    exec(compile(text, "README.md", "exec"), names)
+    if "out=" in text:
+        shown = repr(names["result"])
+        assert shown == repr(roentmod.open(names["result"].folder))
+        assert len(shown) < 150
+
+
+def test_every_verb_has_six_lines_of_python():
+    shown = [param.values[0].splitlines() for param in SNIPPETS]
+    for verb in ("audit", "augment", "edit", "plant", "retrain", "study", "validate"):
+        own = [lines for lines in shown if any(f"rm.{verb}(" in line for line in lines)]
+        assert len(own) == 1, verb
+        assert len(own[0]) <= 6, verb
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

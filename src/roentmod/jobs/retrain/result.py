@@ -17,7 +17,7 @@ __all__ = ["RECORD", "REGISTERED", "TABLE", "RetrainResult", "load"]
 REGISTERED, RECORD, TABLE = "plan.json", "retrain.json", "predictions.parquet"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RetrainResult:
     """What a retraining left.
 
@@ -32,6 +32,11 @@ class RetrainResult:
     folder: Path
     record: dict[str, Any]
     predictions: pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Return trainings and folder."""
+        names = ", ".join(self.record.get("trainings", ()))
+        return f"<RetrainResult: {names}, in '{self.folder}'>"
 
     def model(self, arm: str, seed: int) -> Path:
         """Return the file of a trained classifier, for ``onnx:``."""

@@ -14,7 +14,7 @@ from roentmod.plans.validate import WAYS
 __all__ = ["ValidationResult"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ValidationResult:
     """What a validation found. A section that is absent has its reason in `absent`.
 
@@ -79,6 +79,12 @@ class ValidationResult:
     objects: pd.DataFrame
     pictures: dict[str, Path]
     folder: Path = field(compare=False)
+
+    def __repr__(self) -> str:
+        """Return how many checks ended how, and folder."""
+        states = self.checks["state"].value_counts(sort=False)
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        return f"<ValidationResult: {counts}, in '{self.folder}'>"
 
     def figures(self) -> dict[str, Any]:
         """Return the figures that ``bench/fidelity.json`` holds of an editor; None where unknown.
