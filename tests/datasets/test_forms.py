@@ -214,6 +214,12 @@ def test_a_workbook_is_read(tmp_path):
     assert loaded.table["age"].tolist() == [40, 41.5]
 
 
+def test_a_table_without_pictures_says_what_it_has(tmp_path):
+    (tmp_path / "films.csv").write_text("Bild;Befund\n1.png;Edema\n")
+    with pytest.raises(DatasetError, match=r"films\.csv .* it has Bild, Befund\. Rename one"):
+        datasets.load(tmp_path)
+
+
 def test_pictures_are_looked_for_by_a_name_that_no_other_has(tmp_path):
     text = "path,labels\n/else/where/1.png,Mass\nC:\\films\\2.png,Edema\n3,Mass\n"
     (tmp_path / "index.csv").write_text(text)

@@ -124,5 +124,9 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
     dicom(tmp_path / "ct.dcm", Modality="CT")
     with pytest.raises(DatasetError, match="Modality CT 1"):
         datasets.begin_index(tmp_path)
+    with pytest.raises(DatasetError, match="is none"):
+        datasets.begin_index(tmp_path / "absent")
+    with pytest.raises(DatasetError, match="is a picture"):
+        datasets.load(tmp_path / "ct.dcm")
     with pytest.raises(DatasetError, match=r"roentmod data .* --init"):
         datasets.load(tmp_path)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from roentmod.datasets import folder, phantoms
+from roentmod.datasets.files import PICTURES
 from roentmod.datasets.index import begin_index, write_index
 from roentmod.datasets.matching import match, predictors, sizes, telling
 from roentmod.datasets.published import SOURCES
@@ -93,6 +94,10 @@ def _read(place: Path, name: str) -> Draft:
     Raises:
         DatasetError: it is of no kind.
     """
+    if place.suffix.lower() in PICTURES and place.is_file():
+        raise DatasetError(
+            f"A data set is a folder or a table; {place.name} is a picture. Name its folder."
+        )
     if place.is_file():
         return folder.draft(place.parent, place)
     name = name or next((one for one, source in SOURCES.items() if source.lies_in(place)), "")

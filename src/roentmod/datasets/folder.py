@@ -81,8 +81,8 @@ def table_of(folder: Path) -> Path | None:
     tables = [path for pattern in _TABLES for path in sorted(folder.glob(pattern))]
     index = [path for path in tables if path.name.lower().startswith("index.")]
     fitting = index or [path for path in tables if "path" in _known(header(path))]
-    # Whether a workbook fits cannot be seen where it cannot be read: reading it says so.
-    fitting = fitting or [path for path in tables if path.suffix == ".xlsx"]
+    # Where none fits, reading the one that is there says what it lacks.
+    fitting = fitting or tables
     if len(fitting) > 1:
         raise DatasetError(
             f"A plain folder has one table; {folder} has "

@@ -89,6 +89,8 @@ def begin_index(folder: Path, *, labels: str = "", salt: str | None = None) -> C
     Raises:
         DatasetError: there is an index, or no picture.
     """
+    if not folder.is_dir():
+        raise DatasetError(f"An index is begun in a folder; {folder} is none. Check the path.")
     _refuse_existing(folder / "index.csv")
     salt = secrets.token_hex(16) if salt is None else salt
     rows: list[dict[str, str]] = []
