@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
+from bench import judges_page
 from roentmod.classifiers import Judge
 from roentmod.classifiers.judge import SIDES
 from roentmod.editors import Editor
@@ -36,7 +37,7 @@ from training.real_judge_pictures import FINDINGS, rows_of, targets_of
 ROUNDS = 2000
 BASELINES = 24
 EDITORS = ("painter", "mini")
-JSON = Path("bench/real_judge.json")
+JSON, PAGE = Path("bench/real_judge.json"), Path("docs/judges.md")
 # Side of the square that covers a nodule of JSRT (at most 3 cm of a film of 36 cm).
 NODULE = 24 / cohort.SIZE
 # Boxes that meet their own mirror image have no other side to cover.
@@ -413,7 +414,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=JSON)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    write_json(args.out, measure(args))
+    figures = measure(args)
+    write_json(args.out, figures)
+    if args.out == JSON:
+        PAGE.write_text(judges_page.page(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":
