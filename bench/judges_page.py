@@ -33,7 +33,8 @@ def _head(figures: Figures) -> list[str]:
         "painter draws rather than what disease looks like. Another (`training/real_judge.py`) "
         "learned from real labels alone. Positives and normals of this collection come from "
         "different sources, and the source alone tells them apart (AUROC 0.83 to 0.85): each "
-        "positive was drawn with a negative of its own source, view and sex, in each such stratum "
+        "positive was drawn with a negative of its own source, view, sex and detector (within a "
+        "source, too, the sick were taken with other detectors), in each such stratum "
         "negatives weigh as much as positives, and all pictures pass through 224 px. Before that "
         "the network learned view, sex and age of all training pictures. Networks and settings "
         "were chosen on the validation split.",
@@ -49,17 +50,17 @@ def _real(figures: Figures) -> list[str]:
         "## Real findings",
         "",
         "AUROC on test patients, pairs within one source and view alone, with 95 % intervals over "
-        "patients; against pictures without any finding, and against all without this one, most of "
-        "which show others.",
+        "patients: against pictures without any finding; against those of the same detector; and "
+        "against all of the same detector without this finding, most of which show others.",
         "",
         *_row(["", "positives", *(f"{w}: {a}" for w in JUDGES.values() for a in _AGAINST)]),
-        *_row(["---"] * (2 + 2 * len(JUDGES))),
+        *_row(["---"] * (2 + len(_AGAINST) * len(JUDGES))),
     ]
     reads = {key: figures[f"{key}_reads"] for key in JUDGES}
     for name, cell in reads["real_judge"]["real"].items():
         cells = [reads[key]["real"].get(name, {}) for key in JUDGES]
-        shown = [_area(c, "auc", "ci") + "|" + _area(c, "auc_other", "ci_other") for c in cells]
-        lines += _row([name, str(cell["positives"]), *"|".join(shown).split("|")])
+        shown = [_area(c, f"auc{end}", f"ci{end}") for c in cells for end in _AGAINST.values()]
+        lines += _row([name, str(cell["positives"]), *shown])
     lines += [
         "",
         "Other hospitals, which taught neither judge (all pictures of a set against each other):",
@@ -73,7 +74,7 @@ def _real(figures: Figures) -> list[str]:
     return [*lines, ""]
 
 
-_AGAINST = ("no finding", "others")
+_AGAINST = {"no finding": "", "same detector": "_detector", "others": "_other"}
 
 
 def _area(cell: Figures, key: str, bounds: str) -> str:

@@ -1,9 +1,10 @@
 """How far the two judges read real findings, and what painted ones are to them.
 
-``python -m bench.real_judge --data DIR --more DIR --boxes FILE`` writes ``bench/real_judge.json``
-and ``docs/judges.md``: AUROC on real test pictures, within source and view; what covering a finding
-does, by real boxes, against covering its mirror image; sides, of pictures and of mirrored ones; and
-how far the bundled editors' findings move each judge, against real positives.
+``python -m bench.real_judge --data DIR --more DIR --nih DIR --judge DIR`` writes
+``bench/real_judge.json`` and ``docs/judges.md``: AUROC on real test pictures, within source, view
+and detector; what covering a finding does, by real boxes, against covering its mirror image; sides,
+of pictures and of mirrored ones; and how far the bundled editors' findings move each judge, against
+real positives.
 """
 
 from __future__ import annotations
@@ -87,33 +88,38 @@ def logits_of(judge: Judge, pixels: Array, names: Sequence[str]) -> NDArray[np.f
 def discrimination(pictures: Pictures, logits: NDArray[np.float64]) -> dict[str, Any]:
     """Return each finding's AUROC within source and view, with its interval over patients.
 
-    ``auc`` is against No Finding; ``auc_other`` against all pictures without the finding, most of
-    which show others; ``views`` and ``sources`` are parts of ``auc``.
+    ``auc`` is against No Finding; ``auc_detector`` too, within one detector also; ``auc_other``
+    against all pictures without the finding, most of which show others, within source, view and
+    detector; ``views`` and ``sources`` are parts of ``auc``.
     """
     labels, view, source = (pictures.column(key) for key in ("labels", "view", "set"))
     patients, strata = pictures.column("patient_id"), np.char.add(np.char.add(source, "|"), view)
+    detectors = np.char.add(strata, pictures.column("detector"))
     clean, figures = labels == cohort.NO_FINDING, {}
     for k, name in enumerate(FINDINGS):
         there, read = pictures.targets[:, k] == 1, np.isfinite(logits[:, k])
 
-        def area(use: NDArray[np.bool_]) -> list[float | None]:
+        def area(use: NDArray[np.bool_], within: NDArray[np.str_]) -> list[float | None]:
             use = use & read  # noqa: B023  # used within this turn of the loop
-            given = (logits[use, k], there[use], strata[use], patients[use])  # noqa: B023
+            given = (logits[use, k], there[use], within[use], patients[use])  # noqa: B023
             return [_rounded(v) for v in measures.matched_auc(*given, rounds=ROUNDS)]
 
         if not read.any():
             continue
         use = there | clean
-        found, other = area(use), area(there | (pictures.targets[:, k] == 0))
+        found, same = area(use, strata), area(use, detectors)
+        other = area(there | (pictures.targets[:, k] == 0), detectors)
         figures[name] = {
             "auc": found[0],
             "ci": found[1:],
+            "auc_detector": same[0],
+            "ci_detector": same[1:],
             "auc_other": other[0],
             "ci_other": other[1:],
             "positives": int((there & read).sum()),
             "patients": len({*patients[there & read]}),
-            "views": {v: area(use & (view == v))[0] for v in ("PA", "AP")},
-            "sources": {s: area(use & (source == s))[0] for s in sorted({*source[there]})},
+            "views": {v: area(use & (view == v), strata)[0] for v in ("PA", "AP")},
+            "sources": {s: area(use & (source == s), strata)[0] for s in sorted({*source[there]})},
         }
     return figures
 
@@ -247,7 +253,7 @@ def filled(picture: Array, places: Sequence[tuple[slice, slice]]) -> Array:
     return result.astype(np.float32)
 
 
-def marked_pictures(data: Path, more: Path, boxes: Path) -> list[Marked]:
+def marked_pictures(data: Path, more: Path, nih: Path) -> list[Marked]:
     """Return all pictures with boxes of radiologists, one entry per finding."""
     index = {row["path"]: row for row in trusted_rows(data, conflicts=True)}
     by_name = {Path(path).stem: row for path, row in index.items()}
@@ -257,7 +263,7 @@ def marked_pictures(data: Path, more: Path, boxes: Path) -> list[Marked]:
         for name in OPACITIES:
             if name in canonical(index[line["path"]]):
                 wanted.setdefault(("RSNA", name, line["path"]), []).append(box)
-    for line in _table(boxes):
+    for line in _table(nih / "BBox_List_2017.csv.gz"):
         row = by_name.get(line["Image Index"].removesuffix(".png"))
         name = finding(NIH_NAMES.get(line["Finding Label"], line["Finding Label"])).name
         if row is not None:
@@ -376,11 +382,11 @@ def real_shift(pictures: Pictures, logits: NDArray[np.float64]) -> dict[str, flo
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return all figures."""
     judges = {"real_judge": Judge.load(args.judge), "bundled_judge": Judge.load()}
-    test = [r for r in rows_of(args.data, args.split) if "conflict" not in r["tier"]]
+    test = [r for r in rows_of(args.data, args.nih, args.split) if "conflict" not in r["tier"]]
     pictures = Pictures.read(args.data, test)
     kermany = [r for r in _table(args.data / "index.csv") if r["set"] == "kermany_224"]
     children = Pictures.read(args.data, kermany)
-    marked = marked_pictures(args.data, args.more, args.boxes)
+    marked = marked_pictures(args.data, args.more, args.nih)
     figures: dict[str, Any] = {"split": args.split, "baselines": BASELINES}
     shifts = {}
     for label, judge in judges.items():
@@ -407,7 +413,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--more", type=Path, required=True, help="folder of jsrt and wingspan")
-    parser.add_argument("--boxes", type=Path, required=True, help="NIH's BBox_List_2017.csv.gz")
+    parser.add_argument("--nih", type=Path, required=True, help="folder of NIH's own tables")
     parser.add_argument("--judge", type=Path, required=True, help="folder of the real-label judge")
     parser.add_argument("--split", default="test")
     parser.add_argument("--no-edits", action="store_true", help="leave the editors out")

@@ -30,12 +30,12 @@ class _Layer(nn.Sequential):
 
 
 class _Residual(nn.Module):
-    """Two 3 x 3 layers with a shortcut (He et al., CVPR 2016)."""
+    """Two layers, 3 x 3 or 1 x 1, with a shortcut (He et al., CVPR 2016)."""
 
-    def __init__(self, inward: int, outward: int, stride: int = 1) -> None:
+    def __init__(self, inward: int, outward: int, stride: int = 1, *, kernel: int = 3) -> None:
         super().__init__()
-        self.first = _Layer(inward, outward, 3, stride)
-        self.second = _Layer(outward, outward, 3, active=False)
+        self.first = _Layer(inward, outward, 3 if stride == 2 else kernel, stride)
+        self.second = _Layer(outward, outward, kernel, active=False)
         shrink = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
         same = inward == outward and stride == 1
         short = nn.Sequential(shrink, _Layer(inward, outward, 1, active=False))
@@ -67,6 +67,7 @@ class Network(nn.Module):
         *,
         size: int = cohort.SIZE,
         labelled_sides: bool = True,
+        near: bool = False,
     ) -> None:
         """Build it, untrained.
 
@@ -76,26 +77,34 @@ class Network(nn.Module):
             size: side in pixels that pictures are reduced to first, a multiple of 16.
             labelled_sides: sides are learned beside the findings; otherwise they are read from the
                 places of the finding itself, for which no side need be labelled.
+            near: a place sees 65 pixels of `size` a side, and findings are read from places alone:
+                what concerns the whole picture (exposure, posture) can tell little.
         """
         super().__init__()
         self.size = size
+        self.near = near
         self.of_sides = [list(findings).index(name) for name in sided]
         self.heads = [len(findings), len(sided) if labelled_sides else 0]
         a, b, c, d, e = _WIDTHS
+        kernel = 1 if near else 3
         self.early = nn.Sequential(
             _Layer(1, a, 5, 2),
             _Layer(a, b, 3, 2),
             _Residual(b, b),
             _Residual(b, c, 2),
-            _Residual(c, c),
+            _Residual(c, c, kernel=kernel),
         )
         self.place = nn.Parameter(torch.zeros(1, c, size // 8, size // 8))
         self.late = nn.Sequential(
-            _Residual(c, d, 2), _Residual(d, d), _Residual(d, e), _Residual(e, e)
+            _Residual(c, d, 2, kernel=kernel),
+            _Residual(d, d, kernel=kernel),
+            _Residual(d, e, kernel=kernel),
+            _Residual(e, e, kernel=kernel),
         )
         self.local = nn.Conv2d(e, sum(self.heads), 1)
-        self.embed = nn.Linear(2 * e, FEATURES)
-        self.whole = nn.Linear(FEATURES, len(findings))
+        if not near:
+            self.embed = nn.Linear(2 * e, FEATURES)
+            self.whole = nn.Linear(FEATURES, len(findings))
         self.drop = nn.Dropout(0.2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,12 +115,15 @@ class Network(nn.Module):
         if self.size != image.shape[-1]:
             image = functional.interpolate(image, (self.size, self.size), mode="bilinear")
         grid = self.late(self.early((image - 0.5) * 4) + self.place)
-        of_findings, of_sides = self.local(grid).split(self.heads, dim=1)
+        of_findings, of_sides = self.local(self.drop(grid) if self.near else grid).split(
+            self.heads, dim=1
+        )
         if not self.heads[1]:
             of_sides = of_findings[:, self.of_sides]
         pooled = torch.cat([grid.mean((-2, -1)), grid.amax((-2, -1))], dim=1)
-        embedded = torch.relu(self.embed(pooled))
-        logits = self.whole(self.drop(embedded)).float() + smooth_maximum(of_findings)
+        logits = smooth_maximum(of_findings)
+        if not self.near:
+            logits = logits + self.whole(self.drop(torch.relu(self.embed(pooled)))).float()
         half = of_sides.shape[-1] // 2
         sides = torch.stack(
             [smooth_maximum(of_sides[..., :half]), smooth_maximum(of_sides[..., half:])], dim=-1

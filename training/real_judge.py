@@ -1,9 +1,10 @@
 """Train and export a judge on real labels alone: no painted picture, nothing that `mini` made.
 
-``python -m training.real_judge --data DIR --out RUN --name NAME`` trains one network: first, on all
-pictures, to tell view, sex and age, then findings, in pairs matched on source, view and sex
-(`training.real_judge_pictures`). Run it again to go on where it stopped. ``--export TARGET`` with
-several names writes their mean as ``judge.onnx`` and ``judge.json``, calibrated on ``val``.
+``python -m training.real_judge --data DIR --nih DIR --out RUN --name NAME`` trains one network:
+first, on all pictures, to tell view, sex and age, then findings, in pairs matched on source, view,
+sex and detector (`training.real_judge_pictures`). Run it again to go on where it stopped.
+``--export TARGET`` with several names writes their mean as ``judge.onnx`` and ``judge.json``,
+calibrated on ``val``.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from training.real_judge_pictures import (
     SIDED,
     Bank,
     Batches,
+    Greys,
     Strata,
     View,
     bank,
     stratum,
     targets_of,
-    varied,
 )
 
 PAIRS = 16
@@ -97,6 +98,7 @@ class Everything:
     def __init__(self, pixels: Tensor, rows: list[Row], seed: int, *, mined: bool) -> None:
         """Keep pictures (n x 224 x 224 uint8) and facts; with `mined`, text-mined labels too."""
         self.pixels, self.seed = pixels, seed
+        self.variation = Greys(pixels, seed)
         self.facts = torch.from_numpy(facts_of(rows))
         targets = np.array([[name in canonical(r) for name in FINDINGS] for r in rows], np.float32)
         strata = Strata([stratum(row) for row in rows], targets)
@@ -108,7 +110,7 @@ class Everything:
         rows = np.random.default_rng([self.seed, 1, step]).integers(
             len(self.pixels), size=2 * PAIRS
         )
-        return varied(self.pixels[rows], self.seed, step), self.known(rows)
+        return self.variation(rows, step), self.known(rows)
 
     def known(self, rows: NDArray[np.int64]) -> Bank:
         """Return facts and labels of some pictures."""
@@ -119,9 +121,12 @@ class Everything:
 def areas(
     logits: NDArray[np.floating], rows: list[Row], targets: NDArray[np.float32]
 ) -> dict[str, tuple[float, int]]:
-    """Return each finding's AUROC against No Finding within source and view, and its positives."""
+    """Return each finding's AUROC against No Finding, and the number of its positives.
+
+    Only pairs of one source, view and detector count.
+    """
     clean = np.array([row["labels"] == cohort.NO_FINDING for row in rows])
-    strata = np.array([f"{row['set']}|{row['view']}" for row in rows])
+    strata = np.array(["|".join(row[k] for k in ("set", "view", "detector")) for row in rows])
     patients = np.array([row["patient_id"] for row in rows])
     found = {}
     for k, name in enumerate(FINDINGS):
@@ -142,9 +147,9 @@ def mean_area(found: dict[str, tuple[float, int]]) -> float:
 class School:
     """Pictures and labels of ``train`` and ``val``, views filled in."""
 
-    def __init__(self, data: Path, out: Path) -> None:
+    def __init__(self, data: Path, nih: Path, out: Path) -> None:
         """Read them; the first call makes the pictures, which takes minutes."""
-        both = {split: bank(data, split, out) for split in ("train", "val")}
+        both = {split: bank(data, nih, split, out) for split in ("train", "val")}
         view = View(both["train"][0]["pixels"], both["train"][1])
         self.pixels = {split: one["pixels"] for split, (one, _) in both.items()}
         self.rows = {s: view.fill(one["pixels"], rows) for s, (one, rows) in both.items()}
@@ -180,7 +185,7 @@ class School:
     def teach(self, args: argparse.Namespace, folder: Path) -> None:
         """Train one network, resuming where it stopped."""
         torch.manual_seed(args.seed)
-        network = Network(FINDINGS, SIDED, size=args.size, labelled_sides=False)
+        network = made(args.size, near=args.near)
         if args.warm_steps:
             self.warm_up(network, args, folder)
         strata = Strata([stratum(row) for row in self.rows["train"]], self.targets["train"])
@@ -224,13 +229,18 @@ def calibration(
     return {"slope": [a for a, _ in lines], "offset": [b for _, b in lines]}
 
 
+def made(size: int, *, near: bool) -> Network:
+    """Return an untrained network that works at a size; one that sees `near` or far."""
+    return Network(FINDINGS, SIDED, size=size, labelled_sides=False, near=near)
+
+
 def network_of(folder: Path) -> tuple[Network, int]:
     """Return a trained network of a run folder, and the step that was best on val."""
     saved = checkpoints.load(folder / "judge.pt")
     if saved is None:
         raise SystemExit(f"no judge.pt in {folder}: train first")
-    size = 8 * saved["best"]["place"].shape[-1]
-    network = Network(FINDINGS, SIDED, size=size, labelled_sides=False)
+    weights = saved["best"]
+    network = made(8 * weights["place"].shape[-1], near="whole.weight" not in weights)
     network.load_state_dict(saved["best"])
     return network.eval(), saved["step"]
 
@@ -265,6 +275,7 @@ def main() -> None:
     """Train or export from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--nih", type=Path, required=True, help="folder of NIH's own tables")
     parser.add_argument("--out", type=Path, required=True, help="run folder: pictures, checkpoints")
     parser.add_argument(
         "--name", nargs="+", default=["real"], help="of the network in the run folder; of several"
@@ -275,13 +286,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--minutes", type=float, default=120, help="most for each of the two parts")
     parser.add_argument("--mined", action="store_true", help="warm up on text-mined labels too")
+    parser.add_argument("--near", action="store_true", help="read findings from small places alone")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--export", type=Path, help="write the mean of the named networks here")
     parser.add_argument("--findings", nargs="+", default=FINDINGS, help="that are exported")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    school, folders = School(args.data, args.out), [args.out / name for name in args.name]
+    school, folders = School(args.data, args.nih, args.out), [args.out / name for name in args.name]
     if args.export:
         export(school, folders, args.findings, args.export)
     else:

@@ -1,9 +1,11 @@
 """Real radiographs for a judge that no painted picture taught, negatives matched to positives.
 
 Source alone tells positives from negatives in this collection: positives come from other sets, at
-other sizes, than most normals. So a stratum is all that may not tell a finding (source, view, sex):
-each positive is drawn with a negative of its own stratum, and in each stratum negatives weigh as
-much as positives. A stratum without either teaches nothing about a finding.
+other sizes, than most normals; and within a set the sick were often taken with other detectors. So
+a stratum is all that may not tell a finding (source, view, sex, detector): each positive is drawn
+with a negative of its own stratum, and in each stratum negatives weigh as much as positives. A
+stratum without either teaches nothing about a finding. The sick are also exposed otherwise: most
+pictures are given the grey levels of another one.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -55,6 +58,8 @@ SIDED = (
 LEFT_OUT = ("hannover_covid", "kermany_224", "nih_native_1024")
 # Most that one negative may count for: a stratum of ten positives and one negative says little.
 _MOST = 4.0
+# Share of pictures that are given the grey levels of another one.
+_EXCHANGED = 0.75
 _SMALL = 28  # side at which a view is guessed: 8 x 8 blocks of 224
 Bank = dict[str, Tensor]
 Bools = NDArray[np.bool_]
@@ -62,11 +67,23 @@ Floats = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 
-def rows_of(data: Path, split: str) -> list[Row]:
-    """Return the index rows of a split of the NIH sets, one per radiograph."""
+def rows_of(data: Path, nih: Path, split: str) -> list[Row]:
+    """Return the index rows of a split of the NIH sets, one per radiograph, with its detector.
+
+    The detector is known by its pixels' spacing, which NIH's own table of all pictures, in the
+    folder `nih`, still has.
+    """
     with (data / "index.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return [r for r in rows if r["split"] == split and r["set"] not in LEFT_OUT]
+    table = pd.read_csv(nih / "Data_Entry_2017_v2020.csv.gz")
+    names = table["Image Index"].str.removesuffix(".png")
+    spacing = table["OriginalImagePixelSpacing[x"].map("{:.3f}".format)
+    detector = dict(zip(names, spacing, strict=True))
+    return [
+        row | {"detector": detector.get(Path(row["path"]).stem, "")}
+        for row in rows
+        if row["split"] == split and row["set"] not in LEFT_OUT
+    ]
 
 
 def targets_of(rows: list[Row]) -> Floats:
@@ -88,9 +105,9 @@ def targets_of(rows: list[Row]) -> Floats:
     return targets
 
 
-def bank(data: Path, split: str, folder: Path) -> tuple[Bank, list[Row]]:
+def bank(data: Path, nih: Path, split: str, folder: Path) -> tuple[Bank, list[Row]]:
     """Return pictures (n x 224 x 224 uint8) and rows of a split, made once in `folder`."""
-    rows, path = rows_of(data, split), folder / f"{split}.pt"
+    rows, path = rows_of(data, nih, split), folder / f"{split}.pt"
     stored = checkpoints.load(path)
     if stored is None:
         pixels = np.stack([cohort.square(data / row["path"]) for row in rows])
@@ -129,8 +146,8 @@ def _small(pixels: Tensor) -> Floats:
 
 
 def stratum(row: Row) -> str:
-    """Return what may not tell a finding: source, view and sex of a row."""
-    return "|".join((row["set"], row["view"], row["sex"]))
+    """Return what may not tell a finding: source, view, sex and detector of a row."""
+    return "|".join(row[key] for key in ("set", "view", "sex", "detector"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +220,7 @@ class Batches:
         )
         self.weights = torch.from_numpy(strata.weights(often.astype(np.float64)))
         self.targets = torch.from_numpy(np.nan_to_num(strata.targets))
+        self.variation = Greys(pixels, seed)
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Return the pictures of a step: positive, its negative, positive, its negative, ..."""
@@ -219,12 +237,36 @@ class Batches:
         """Return varied pictures, some of them mirrored, b x 1 x 224 x 224, and their labels."""
         rows = self.rows(step)
         known = {"target": self.targets[rows], "weight": self.weights[rows]}
-        return varied(self.pixels[rows], self.seed, step), known
+        return self.variation(rows, step), known
 
 
-def varied(pixels: Tensor, seed: int, step: int) -> Tensor:
-    """Return b x 224 x 224 uint8 pictures varied, every second mirrored by chance, in [0, 1]."""
-    generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-    mirrored = torch.rand(len(pixels), generator=generator) < 0.5
-    turned = torch.where(mirrored[:, None, None], pixels.flip(-1), pixels)
-    return Variation()(turned, generator)
+class Greys:
+    """Varies pictures: other place and exposure, mirrored, with the grey levels of another one.
+
+    What is bright in a picture stays its brightest part; how bright all is, and how much of it is
+    black, tells nothing any more.
+    """
+
+    def __init__(self, pixels: Tensor, seed: int) -> None:
+        """Count the levels of the pictures, n x 224 x 224 uint8."""
+        self.pixels, self.seed = pixels, seed
+        counts = [torch.bincount(p.flatten().int(), minlength=256) for p in pixels]
+        share = torch.stack(counts).double().numpy() / pixels[0].numel()
+        # Half of a level's own pixels lie below it.
+        self._below = np.cumsum(share, axis=1) - share / 2
+
+    def __call__(self, rows: NDArray[np.int64], step: int) -> Tensor:
+        """Return pictures of some rows, b x 1 x 224 x 224 in [0, 1]: same step, same variation."""
+        rng, generator = np.random.default_rng([self.seed, 2, step]), torch.Generator()
+        shown = []
+        for row, mirrored in zip(rows, rng.random(len(rows)) < 0.5, strict=True):
+            picture = self.pixels[row].flip(-1) if mirrored else self.pixels[row]
+            if rng.random() < _EXCHANGED:
+                picture = self.levels(row, rng.integers(len(self.pixels)))[picture.long()]
+            shown.append(picture)
+        return Variation()(torch.stack(shown), generator.manual_seed(1_000_003 * self.seed + step))
+
+    def levels(self, row: int, other: int) -> Tensor:
+        """Return what each of the 256 levels of a picture becomes with those of another one."""
+        levels = np.interp(self._below[row], self._below[other], np.arange(256))
+        return torch.from_numpy(np.rint(levels).astype(np.uint8))

@@ -17,7 +17,7 @@ EFFUSION = pictures.FINDINGS.index("Pleural Effusion")
 
 def row(labels="No Finding", *, source="a", view="PA", sex="M", patient="p", **more):
     facts = {"set": source, "view": view, "sex": sex, "patient_id": patient, "labels": labels}
-    return facts | {"tier": "A", "split": "train", "age": "50"} | more
+    return facts | {"tier": "A", "split": "train", "age": "50", "detector": "0.168"} | more
 
 
 def test_labels_leave_open_what_another_word_may_mean():
@@ -37,6 +37,7 @@ def cohort():
     rows = [row("Effusion", source="a")] * 30 + [row(source="a")] * 10
     rows += [row("Effusion", source="b")] * 5 + [row(source="b")] * 95
     rows += [row("Effusion", source="b", sex="F")] * 7
+    rows += [row("Effusion", source="b", detector="0.143")] * 3
     return rows, pictures.Strata([pictures.stratum(r) for r in rows], pictures.targets_of(rows))
 
 
@@ -48,8 +49,8 @@ def test_each_positive_is_drawn_with_a_negative_of_its_source_view_and_sex(cohor
         assert (strata.targets[drawn[::2], EFFUSION] == 1).all()
         assert (strata.targets[drawn[1::2], EFFUSION] == 0).all()
         assert [strata.names[i] for i in drawn[::2]] == [strata.names[i] for i in drawn[1::2]]
-        # Women of source b have no negative.
-        assert not any(rows[i]["sex"] == "F" for i in drawn)
+        # Women of source b have no negative, and neither has its other detector.
+        assert not any(rows[i]["sex"] == "F" or rows[i]["detector"] == "0.143" for i in drawn)
     assert (batches.rows(3) == batches.rows(3)).all()
 
 
@@ -60,7 +61,37 @@ def test_negatives_weigh_as_much_as_positives_in_every_stratum(cohort):
         there = strata.targets[members, EFFUSION] == 1
         high, low = weights[members[there]].sum(), weights[members[~there]].sum()
         assert high == pytest.approx(low)
-        assert (high > 0) == ("F" not in name)
+        assert (high > 0) == ("F" not in name and "0.143" not in name)
+
+
+def test_a_picture_takes_the_grey_levels_of_another_and_keeps_their_order():
+    rng = np.random.default_rng(0)
+    dark, light = rng.integers(0, 80, (224, 224)), rng.integers(120, 256, (224, 224))
+    both = torch.from_numpy(np.stack([dark, light]).astype(np.uint8))
+    levels = pictures.Greys(both, 0).levels(0, 1)
+    changed = levels[both[0].long()].numpy()
+    assert (
+        np.abs(np.quantile(changed, [0.1, 0.5, 0.9]) - np.quantile(light, [0.1, 0.5, 0.9])).max()
+        < 3
+    )
+    assert (np.diff(levels.int()) >= 0).all()
+
+
+def test_a_near_network_sees_nothing_far_away():
+    torch.manual_seed(0)
+    network = real_judge.made(160, near=True).eval()
+    assert "whole.weight" not in network.state_dict()
+    image = torch.rand((1, 1, 160, 160))
+    changed = image.clone()
+    changed[..., :60] = 0
+    with torch.no_grad():
+        (_, before, _), (_, after, _) = network(image), network(changed)
+    assert not torch.equal(before[..., 0], after[..., 0])
+    # The picture's left half is 80 pixels wide; a place of the right half sees at most 32 beyond.
+    changed = image.clone()
+    changed[..., :40] = 0
+    with torch.no_grad():
+        assert torch.equal(network(changed)[1][..., 1], before[..., 1])
 
 
 def test_a_source_alone_has_a_matched_area_of_one_half():
