@@ -28,7 +28,7 @@ from roentmod.classifiers.judge import SIDES
 from roentmod.editors import Editor
 from roentmod.findings import finding
 from roentmod.science.stats import auc, clustered_auc_interval, interval, resampled_means
-from roentmod.store import write_json
+from roentmod.store import atomic, write_json
 from training import cohort, measures
 from training.benchmark import Bench, choose
 from training.benchmark import rows_of as trusted_rows
@@ -340,29 +340,59 @@ def sides(marked: Sequence[Marked], judge: Judge) -> dict[str, Any]:
     return figures
 
 
-def edits(editor: str, data: Path, judges: dict[str, Judge]) -> dict[str, dict[str, Any]]:
-    """Return, by judge and finding, what default edits of test baselines move, against them."""
-    bench = Bench(Editor.load(editor), Judge.load(), data, choose(trusted_rows(data), BASELINES, 0))
-    results = [r for i in range(len(bench.rows)) for r in bench.run(i, bench.asked(i))]
-    before = np.stack([picture.pixels for picture in bench.baselines])
-    figures: dict[str, dict[str, Any]] = {}
-    for label, judge in judges.items():
-        base = logits_of(judge, before, bench.findings)
-        figures[label] = {}
-        for column, name in enumerate(bench.findings):
-            own = [r for r in results if r.edit.findings == (name,)]
-            if name not in judge.findings or not own:
+@dataclass(frozen=True, eq=False)
+class Edits:
+    """Default edits of test baselines, all at 224 x 224 in [0, 1].
+
+    Attributes:
+        before: the baselines.
+        after: the edited pictures, m.
+        baseline: which baseline each is of, m.
+        name: the finding that each adds, m.
+    """
+
+    before: Array
+    after: Array
+    baseline: NDArray[np.int64]
+    name: NDArray[np.str_]
+
+    @classmethod
+    def made(cls, editor: str, data: Path, run: Path) -> Edits:
+        """Return an editor's edits, which are made once for a `run` folder."""
+        path = run / f"{editor}.npz"
+        if not path.exists():
+            chosen = choose(trusted_rows(data), BASELINES, 0)
+            bench = Bench(Editor.load(editor), Judge.load(), data, chosen)
+            results = [r for i in range(len(chosen)) for r in bench.run(i, bench.asked(i))]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(path) as part:
+                np.savez(
+                    part,
+                    before=np.stack([picture.pixels for picture in bench.baselines]),
+                    after=np.stack([r.pixels for r in results]),
+                    baseline=np.array([r.baseline for r in results]),
+                    name=np.array([r.edit.findings[0] for r in results]),
+                )
+        stored = np.load(path)
+        return cls(*(stored[key] for key in ("before", "after", "baseline", "name")))
+
+    def figures(self, judge: Judge, shifts: dict[str, float | None]) -> dict[str, Any]:
+        """Return, by finding, how far edits move a judge from their baselines, and real ones."""
+        found = {}
+        for name in dict.fromkeys(self.name.tolist()):
+            own = self.name == name
+            if name not in judge.findings:
                 continue
-            edited = logits_of(judge, np.stack([r.pixels for r in own]), [name])[:, 0]
-            control = base[[r.baseline for r in own], column]
-            bounds = measures.auroc_interval(edited, control)
-            figures[label][name] = {
+            edited = logits_of(judge, self.after[own], [name])[:, 0]
+            control = logits_of(judge, self.before, [name])[self.baseline[own], 0]
+            found[name] = {
                 "edited_shift": _rounded((edited - control).mean()),
+                "real_shift": shifts.get(name),
                 "auc": _rounded(auc(edited, control)),
-                "ci": [_rounded(v) for v in bounds],
-                "n": len(own),
+                "ci": [_rounded(v) for v in measures.auroc_interval(edited, control)],
+                "n": int(own.sum()),
             }
-    return figures
+        return found
 
 
 def real_shift(pictures: Pictures, logits: NDArray[np.float64]) -> dict[str, float | None]:
@@ -401,10 +431,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         }
         log.info("%s has read", label)
     for editor in () if args.no_edits else EDITORS:
-        for label, found in edits(editor, args.data, judges).items():
-            for name, cell in found.items():
-                cell["real_shift"] = shifts[label].get(name)
-            figures.setdefault(label, {})[editor] = found
+        made = Edits.made(editor, args.data, args.run)
+        for label, judge in judges.items():
+            figures.setdefault(label, {})[editor] = made.figures(judge, shifts[label])
     return figures
 
 
@@ -416,6 +445,7 @@ def main() -> None:
     parser.add_argument("--nih", type=Path, required=True, help="folder of NIH's own tables")
     parser.add_argument("--judge", type=Path, required=True, help="folder of the real-label judge")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--run", type=Path, default=Path("runs/judges"), help="keeps edits")
     parser.add_argument("--no-edits", action="store_true", help="leave the editors out")
     parser.add_argument("--out", type=Path, default=JSON)
     args = parser.parse_args()

@@ -248,12 +248,14 @@ class Greys:
     """
 
     def __init__(self, pixels: Tensor, seed: int) -> None:
-        """Count the levels of the pictures, n x 224 x 224 uint8."""
+        """Keep the pictures, n x 224 x 224 uint8."""
         self.pixels, self.seed = pixels, seed
-        counts = [torch.bincount(p.flatten().int(), minlength=256) for p in pixels]
-        share = torch.stack(counts).double().numpy() / pixels[0].numel()
-        # Half of a level's own pixels lie below it.
-        self._below = np.cumsum(share, axis=1) - share / 2
+
+    def below(self, row: int) -> NDArray[np.float64]:
+        """Return the share of a picture's pixels below each of 256 levels, half of its own too."""
+        counts = np.bincount(self.pixels[row, ::2, ::2].numpy().ravel(), minlength=256)
+        share = counts / counts.sum()
+        return np.asarray(np.cumsum(share) - share / 2)
 
     def __call__(self, rows: NDArray[np.int64], step: int) -> Tensor:
         """Return pictures of some rows, b x 1 x 224 x 224 in [0, 1]: same step, same variation."""
@@ -268,5 +270,5 @@ class Greys:
 
     def levels(self, row: int, other: int) -> Tensor:
         """Return what each of the 256 levels of a picture becomes with those of another one."""
-        levels = np.interp(self._below[row], self._below[other], np.arange(256))
+        levels = np.interp(self.below(row), self.below(other), np.arange(256))
         return torch.from_numpy(np.rint(levels).astype(np.uint8))
