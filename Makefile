@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo check test test-extras lint types bench bench-scale fuzz docs site train-mini train-anatomy train-judge \
-	evaluate-mini prove-audit prove-retrain fidelity removal clean
+	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity removal clean
 
 setup: .venv/ready
 
@@ -80,6 +80,17 @@ train-anatomy: setup
 
 train-judge: setup
 	$(BIN)/python -m training.judge --data $(DATA) --out $(RUN)/judge --minutes 16
+
+# NIH names the folder of NIH's own tables, MORE that of jsrt and wingspan. The judge of real labels
+# alone, then both judges: bench/real_judge.json, docs/judges.md (five minutes).
+train-real-judge: setup
+	$(BIN)/python -m training.real_judge --data $(DATA) --nih $(NIH) --out $(RUN)/real_judge --steps 2500
+	$(BIN)/python -m training.real_judge --data $(DATA) --nih $(NIH) --out $(RUN)/real_judge \
+		--export $(RUN)/real_judge/exported
+
+judges: setup
+	$(BIN)/python -m bench.real_judge --data $(DATA) --nih $(NIH) --more $(MORE) \
+		--judge $(RUN)/real_judge/exported --run $(RUN)/judges
 
 train-mini: setup
 	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/mini/cohort
