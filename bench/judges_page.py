@@ -17,9 +17,16 @@ def page(figures: Figures) -> str:
 
 
 def good(figures: Figures, judge: str) -> list[str]:
-    """Return the findings that a judge reads with a matched AUROC of `GOOD` or more."""
+    """Return the findings that a judge reads with a matched AUROC of `GOOD` or more.
+
+    Fewer than `_FEWEST` patients show nothing.
+    """
     found = figures[f"{judge}_reads"]["real"]
-    return [name for name, cell in found.items() if (cell["auc"] or 0) >= GOOD]
+    return [
+        name
+        for name, cell in found.items()
+        if (cell["auc"] or 0) >= GOOD and cell["patients"] >= _FEWEST
+    ]
 
 
 def seen(figures: Figures, judge: str) -> list[str]:
