@@ -264,7 +264,8 @@ class Greys:
         for row, mirrored in zip(rows, rng.random(len(rows)) < 0.5, strict=True):
             picture = self.pixels[row].flip(-1) if mirrored else self.pixels[row]
             if rng.random() < _EXCHANGED:
-                picture = self.levels(row, rng.integers(len(self.pixels)))[picture.long()]
+                other = int(rng.integers(len(self.pixels)))
+                picture = self.levels(int(row), other)[picture.long()]
             shown.append(picture)
         return Variation()(torch.stack(shown), generator.manual_seed(1_000_003 * self.seed + step))
 

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from bench import judges_page
 from bench import real_judge as bench
 from roentmod.classifiers import Judge
 from training import judge, measures, real_judge
@@ -188,6 +189,27 @@ def test_the_mean_of_networks_is_exported_as_a_judge(tmp_path):
     assert np.allclose(loaded.logits(images), logits * [2, 1] + [0, 1], atol=1e-4)
     right = sum(one[1] for one in each)[:, [0]].numpy() / 2
     assert np.allclose(loaded.sides(images), right, atol=1e-4)
+
+
+def test_the_page_counts_what_enough_patients_show():
+    def cell(auc, patients):
+        return {"auc": auc, "patients": patients}
+
+    def covered(high, patients=9):
+        return {"ci": [-2.0, high], "patients": patients}
+
+    reads = {
+        "real": {"Edema": cell(0.9, 10), "Hernia": cell(0.9, 3), "Mass": cell(0.7, 30)},
+        "covering": {
+            "Mass (NIH)": covered(-0.1),
+            "Mass (RSNA, learned)": covered(-0.1),
+            "Edema (NIH)": covered(0.1),
+            "Nodule (NIH)": covered(-0.1, patients=2),
+        },
+    }
+    figures = {"real_judge_reads": reads}
+    assert judges_page.good(figures, "real_judge") == ["Edema"]
+    assert judges_page.seen(figures, "real_judge") == ["Mass (NIH)"]
 
 
 class Line(nn.Module):
