@@ -30,11 +30,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import data_store
 import numpy as np
 import pydicom
+import pydicom.data
 import yaml
 from PIL import Image
-from pydicom.data import get_testdata_files
 
 import roentmod
 from roentmod import classifiers, datasets, domain, imaging
@@ -150,7 +151,9 @@ def _as_chest(data: bytes) -> bytes:
 
 
 def _pictures() -> dict[str, bytes]:
-    files = [Path(path) for path in get_testdata_files() if path.endswith(".dcm")]
+    # Not pydicom's own list, which would download what is missing.
+    places = [Path(p.__file__).parent for p in (pydicom.data, data_store)]
+    files = [file for place in places for file in sorted(place.glob("*/*.dcm"))]
     seeds = {file.name: file.read_bytes() for file in files if file.stat().st_size < _LARGEST_SEED}
     for name, data in list(seeds.items()):
         # A few are too damaged to be written again.

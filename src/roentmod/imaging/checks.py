@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from roentmod.errors import UnsuitableError
 from roentmod.radiograph import MAX_SIDE
 
-__all__ = ["check_size", "line", "single"]
+_LARGE, _MOST_PACKED = 64 * 2**20, 200
+
+__all__ = ["check_expansion", "check_size", "line", "single"]
 
 
 def check_size(height: int, width: int) -> None:
@@ -23,6 +25,26 @@ def check_size(height: int, width: int) -> None:
         raise UnsuitableError(
             f"A picture has 1 to {MAX_SIDE} pixels per side; the header says {height} x {width}. "
             "Give a smaller one."
+        )
+
+
+def check_expansion(decoded: int, stored: int) -> None:
+    """Refuse a file that holds far more than it weighs, before it is unpacked.
+
+    The noise of a radiograph does not compress: lossless ones weigh a third of their pixels, lossy
+    ones a fiftieth; a thousandth is one colour, or an attack on memory.
+
+    Args:
+        decoded: bytes of its pixels.
+        stored: bytes of the file.
+
+    Raises:
+        UnsuitableError: more than 64 MB that weigh less than 1/200 of that.
+    """
+    if decoded > _LARGE and decoded > _MOST_PACKED * stored:
+        raise UnsuitableError(
+            f"A picture's file weighs 1/{_MOST_PACKED} of its pixels or more; got {stored:,} bytes "
+            f"for {decoded:,}. Save it again with its own size."
         )
 
 
