@@ -1,8 +1,10 @@
 """What holds for every test: tiny real models, one radiograph, one thread."""
 
 import multiprocessing.process
+import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from tests.tiny import write_generator
 
 # Tiny models gain nothing from a second thread, and lose much when others use the cores.
 torch.set_num_threads(1)
+# The salt of names is not the user's own; processes that tests start have the same.
+os.environ.setdefault("ROENTMOD_SALT", os.path.join(tempfile.mkdtemp(), "salt"))
 
 
 @pytest.hookimpl(wrapper=True)

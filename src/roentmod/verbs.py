@@ -156,6 +156,14 @@ def load(
     return spec if ages == "adults" else replace(spec, ages=ages)
 
 
+def _source(data: str | Path | Dataset, chosen: Pictures) -> Dataset:
+    """Return the data set of a verb, its names hidden unless they are to be kept."""
+    from roentmod import datasets
+
+    source = load(data, images=chosen.images, ages=getattr(chosen, "ages", "adults"))
+    return source if chosen.keep_ids else datasets.pseudonymous(source)
+
+
 def preflight(data: str | Path | Dataset, *, images: Path | None = None) -> Preflight:
     """Return what is understood of a data set, and whether it is enough for an audit."""
     from roentmod.jobs import preflight as job
@@ -237,7 +245,7 @@ def audit(
 
     pack = _pack(options, data)
     chosen = part(Audited, options)
-    source = load(data, images=chosen.images, ages=chosen.ages)
+    source = _source(data, chosen)
     judge = judge or _judge(pack, options)
     loaded = _editor(editor, options)
     words = [part(kind, options).model_dump() for kind in (Foreign, Trusting, OnDevice)]
@@ -285,7 +293,7 @@ def validate(
     pack = _pack(options, data)
     pack.need_chest("A validation")
     chosen = part(Validated, options)
-    source = load(data, images=chosen.images, ages=chosen.ages)
+    source = _source(data, chosen)
     loaded = _editor(editor, options)
     judge = judge or _judge(pack, options)
     names = _names(findings, pack) or _fitting({}, loaded, judge)
@@ -327,7 +335,7 @@ def augment(
 
     pack, chosen = _pack(options, data), part(Selection, options)
     plan = part(plans.AugmentPlan, options, findings=_names(findings, pack))
-    source = datasets.with_validation(load(data, images=chosen.images, ages=chosen.ages))
+    source = datasets.with_validation(_source(data, chosen))
     usual = "train" if "train" in set(source.table["split"]) else None
     split = chosen.split or usual
     storage = part(Storage, options)
@@ -368,7 +376,7 @@ def plant(
 
     pack, chosen = _pack(options, data), part(Hosts, options)
     plan = part(plans.PlantPlan, options, findings=_names(findings, pack))
-    source = load(data, images=chosen.images, ages=chosen.ages)
+    source = _source(data, chosen)
     hosts = [
         name
         for split in sorted(set(source.table["split"]))
@@ -418,7 +426,9 @@ def retrain(
     def test(value: Any) -> tuple[Dataset, str | None, str]:
         place, split, where = value if isinstance(value, tuple) else (value, None, "external")
         # The training's data are not read twice.
-        return source if place == data else load(place), split, where
+        if place == data:
+            return source, split, where
+        return _source(place, chosen.but(images=None)), split, where
 
     return job.run(
         source,

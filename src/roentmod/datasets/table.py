@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from roentmod.datasets import fields, files
 from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, Vocabulary, joined, others_of
 from roentmod.datasets.phantom import Phantom, phantom
 from roentmod.datasets.sheets import Reading
-from roentmod.errors import DatasetError
+from roentmod.errors import DatasetError, InputError
 from roentmod.findings import NO_FINDING
 from roentmod.imaging import read
 from roentmod.plans.parts import Ages
 from roentmod.radiograph import Radiograph
+from roentmod.store import canonical_hash
 
 __all__ = ["PHANTOMS", "Dataset", "Draft", "Part", "Problem", "build", "leaking", "near_findings"]
 
@@ -118,6 +119,8 @@ class Dataset:
         readings: how its tables were understood.
         ages: whom selections take that ask for adults: "adults", those of "unknown" age too, or
             "all".
+        hidden: ids and sites are pseudonyms (`roentmod.datasets.pseudonymous`), and what is written
+            of the set names neither folders nor files.
     """
 
     name: str
@@ -126,21 +129,31 @@ class Dataset:
     problems: tuple[Problem, ...] = ()
     readings: tuple[Reading, ...] = ()
     ages: Ages = "adults"
+    hidden: bool = False
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_rows"}
+        return {name: value for name, value in vars(self).items() if name not in ("_rows", "_ids")}
 
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.table["image_id"])}
 
     def describe(self) -> dict[str, str]:
-        """Return name and root as records state them, and ages where not adults."""
+        """Return name and root as records state them, and ages where not adults.
+
+        Where names are hidden, a hash of all ids stands for the root.
+        """
         ages = {} if self.ages == "adults" else {"ages": self.ages}
-        return {"name": self.name, "root": str(self.root), **ages}
+        if not self.hidden:
+            return {"name": self.name, "root": str(self.root), **ages}
+        return {"name": self.name, "ids_sha256": self._ids, **ages}
+
+    @cached_property
+    def _ids(self) -> str:
+        return canonical_hash(sorted(self.table["image_id"]))
 
     def radiograph(self, image_id: str) -> Radiograph:
         """Read one picture; a phantom is drawn.
@@ -152,7 +165,15 @@ class Dataset:
         row = self._row(image_id)
         if self.name == PHANTOMS:
             return _drawn(image_id).radiograph
-        return read(str(self.table["path"].iloc[row]))
+        path = str(self.table["path"].iloc[row])
+        if not self.hidden:
+            return read(path)
+        try:
+            return replace(read(path), source=image_id)
+        except InputError as error:
+            message = str(error).replace(path, image_id).replace(Path(path).name, image_id)
+            # Not the cause, which has the name.
+            raise type(error)(message) from None
 
     def anatomy(self, image_id: str) -> Anatomy | None:
         """Return the known outlines of a phantom, None for any other picture.

@@ -135,6 +135,9 @@ class Pictures(Plan):
 
     error: ClassVar[type[RoentModError]] = DatasetError
     images: Path | None = parameter(None, "Where the pictures are, if not in the data folder.")
+    keep_ids: bool = parameter(
+        False, "Write ids, sites and file names as they are, not as salted hashes."
+    )
 
 
 class Hosts(Pictures):

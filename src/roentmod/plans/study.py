@@ -65,6 +65,11 @@ class Source(Plan):
     ages: Ages = parameter(
         "adults", "Whose radiographs: known adults', also those of unknown age, or all.", young=True
     )
+    keep_ids: bool = parameter(
+        False,
+        "Write ids, sites and file names as they are, not as salted hashes.",
+        young=True,
+    )
     view: Literal["PA", "AP"] | None = parameter(None, "Only this view.")
     count: int | None = parameter(None, "At most so many radiographs, one per patient.", ge=1)
     every: bool = parameter(

@@ -34,18 +34,18 @@ class Bench:
     folders: dict[str, Path] = field(default_factory=dict)
     workers: Workers = field(default_factory=Workers)
     trust: bool = False
-    _loaded: dict[tuple[str, Path | None, str], Dataset] = field(default_factory=dict)
+    _loaded: dict[tuple[Any, ...], Dataset] = field(default_factory=dict)
 
     def data(self, source: Source) -> Dataset:
         """Return a data set before anything is planted; the training's has a validation split.
 
         Only the training's: a test's radiographs are all tested.
         """
-        key = (source.source, source.images, source.ages)
+        key = _read(source)
         if key not in self._loaded:
             data = datasets.load(source.source, images=source.images, ages=source.ages)
-            train = self.spec.train
-            own = key == (train.source, train.images, train.ages)
+            data = data if source.keep_ids else datasets.pseudonymous(data)
+            own = key == _read(self.spec.train)
             names = self.spec.findings
             for problem in datasets.telling(datasets.predictors(data, names)):
                 log.warning("%s: %s", source.source, problem)
@@ -133,6 +133,11 @@ class Bench:
         words: dict[str, Any] = {"device": self.spec.device, "trust": self.trust}
         words |= audit.part(Foreign).model_dump()
         return {name: classifiers.load(form, **words) for name, form in audit.classifiers.items()}
+
+
+def _read(source: Source) -> tuple[Any, ...]:
+    """Return what decides how a source is read."""
+    return source.source, source.images, source.ages, source.keep_ids
 
 
 def _same(one: Source, other: Source) -> bool:
