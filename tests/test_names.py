@@ -14,6 +14,7 @@ from pydicom.datadict import DicomDictionary
 import roentmod as rm
 from roentmod import datasets
 from roentmod.datasets import pseudonymous
+from roentmod.jobs.augment import export
 
 NAME = "Zebulon"
 TEXTS = {"LO", "SH", "LT", "ST", "UT", "UC", "PN"}
@@ -79,15 +80,38 @@ def audit(data, out, **options):
     )
 
 
-def augment(data, out, **options):
+def augment(data, out, finding="Mass", **options):
     return rm.augment(
-        data, findings=["Mass"], editor="painter", gate_logit=None, out=out, **options
+        data, findings=[finding], editor="painter", gate_logit=None, out=out, **options
     )
 
 
 def tars(data, out):
     made = augment(data, out, pictures="webdataset", with_baselines=True)
-    rm.jobs.augment.export(made.folder, "huggingface") if hasattr(rm, "jobs") else None
+    export(made.folder, "huggingface")
+    return made
+
+
+def retrain(data, out):
+    made = augment(data, out / "set", "Edema", split="train")
+    return rm.retrain(
+        data,
+        findings=["Edema"],
+        arms=["erm", "isolated"],
+        training_set=made,
+        tests={"inside": (data, "test", "internal")},
+        steps=2,
+        evaluate_every=1,
+        size=64,
+        seeds=1,
+        out=out / "run",
+    )
+
+
+def validate(data, out):
+    return rm.validate(
+        data, editor="painter", findings=["Mass"], baselines=3, swept=1, worded=1, undone=1, out=out
+    )
 
 
 def plant(data, out, **options):
@@ -95,7 +119,7 @@ def plant(data, out, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", [audit, augment, tars, plant])
+@pytest.mark.parametrize("verb", [audit, augment, tars, plant, retrain, validate])
 def test_no_name_is_written(verb, folder, tmp_path):
     result = verb(folder, tmp_path / "out")
     if hasattr(result, "report"):

@@ -35,8 +35,8 @@ class Selection:
     """Chosen pictures, one per patient, in random order.
 
     Attributes:
-        table: baseline_id (the data set's image_id), path, patient_id, sex ("F", "M", ""), age
-            (years, NaN unknown), view ("PA", "AP", "" where either), site.
+        table: baseline_id (the data set's image_id), path ("" where names are hidden), patient_id,
+            sex ("F", "M", ""), age (years, NaN unknown), view ("PA", "AP", "" where either), site.
         report: how many pictures there were ("pictures"), how many fell to each criterion, in the
             order applied, and how many were "chosen"; the parts sum to the first.
     """
@@ -217,6 +217,8 @@ def choose(
     report["chosen"] = len(chosen)
     result = chosen.rename(columns=_COLUMNS).reset_index(drop=True)
     result["view"] = result["view"].replace("frontal", "")
+    if dataset.hidden:
+        result["path"] = ""
     return Selection(result, report)
 
 

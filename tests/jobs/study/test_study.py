@@ -303,7 +303,7 @@ def test_every_host_is_of_a_view_that_the_package_takes(tmp_path):
     for n in range(6):
         imaging.write(Radiograph.from_array(np.full((64, 64), n / 9)), tmp_path / f"{n}.png",
                       provenance=None)  # fmt: skip
-    train = {"source": str(tmp_path), "every": True, "plant": True}
+    train = {"source": str(tmp_path), "every": True, "plant": True, "keep_ids": True}
     bench = Bench(StudyPlan.of(TINY | {"train": train}))
     table = bench.data(bench.spec.train).table.set_index("image_id")
     # The last file is missing.
