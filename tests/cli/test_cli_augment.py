@@ -41,7 +41,7 @@ def test_no_counterfactual_is_made_of_patients_dealt_to_validation(tmp_path):
     for seed, row in enumerate(rows):
         imaging.write(phantom(seed, size=160).radiograph, tmp_path / row["path"], provenance=None)
     pd.DataFrame(rows).assign(split="train", age=50).to_csv(tmp_path / "index.csv", index=False)
-    result = augment(tmp_path / "set", "--data", tmp_path, cache=tmp_path)
+    result = augment(tmp_path / "set", "--data", tmp_path, "--keep-ids", cache=tmp_path)
     assert result.returncode == 0, result.stderr
     made = set(pd.read_parquet(tmp_path / "set" / "manifest.parquet")["patient_id"])
     whole = datasets.with_validation(datasets.load(str(tmp_path))).table

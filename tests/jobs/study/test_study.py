@@ -313,7 +313,7 @@ def test_every_host_is_of_a_view_that_the_package_takes(tmp_path):
 
 def test_a_training_without_validation_split_gets_one(tmp_path):
     data = write_data(tmp_path / "data", {"train": 150, "test": 12})
-    source = {"source": str(data.root)}
+    source = {"source": str(data.root), "keep_ids": True}
     arms = TINY["retrain"] | {"arms": ["erm"]}
     tests = {"own": source | {"split": "test"}}
     asked = {"findings": FINDINGS, "pairs": [], "plant": None, "train": source, "tests": tests}
