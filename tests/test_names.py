@@ -14,6 +14,7 @@ from pydicom.datadict import DicomDictionary
 import roentmod as rm
 from roentmod import datasets
 from roentmod.datasets import pseudonymous
+from roentmod.errors import InputError, RunError
 from roentmod.jobs.augment import export
 
 NAME = "Zebulon"
@@ -156,7 +157,7 @@ def test_pseudonyms_depend_on_the_salt_and_stay(folder, tmp_path, monkeypatch):
     assert (tmp_path / "salt").stat().st_mode & 0o077 == 0
     (tmp_path / "b").write_text("pepper")
     monkeypatch.setenv("ROENTMOD_SALT", str(tmp_path / "b"))
-    with pytest.raises(rm.errors.DatasetError, match="64 hexadecimal digits"):
+    with pytest.raises(RunError, match="64 hexadecimal digits"):
         pseudonymous(data)
 
 
@@ -166,7 +167,7 @@ def test_a_message_about_a_file_does_not_name_it(folder, tmp_path):
     (place / f"{NAME}.png").write_bytes(b"nothing")
     (place / "index.csv").write_text(f"path,labels\n{NAME}.png,No Finding\n")
     data = pseudonymous(datasets.load(place))
-    with pytest.raises(rm.errors.InputError) as error:
+    with pytest.raises(InputError) as error:
         data.radiograph(data.table["image_id"][0])
     assert NAME not in str(error.value)
     assert error.value.__cause__ is None

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import hmac
 import io
 import json
 import os
 import posixpath
 import re
+import secrets
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from roentmod.errors import RunError
 
 __all__ = [
     "as_name",
@@ -37,12 +41,14 @@ __all__ = [
     "open_bytes",
     "read_bytes",
     "remove_unfinished",
+    "salted_hash",
     "write_bytes",
     "write_json",
 ]
 
 AnyPath = str | os.PathLike[str]
 _TAR, _PARQUET = ".tar", ".parquet"
+_SALT = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 # The names of `atomic`.
 _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?")
@@ -173,6 +179,49 @@ def canonical_hash(data: Any) -> str:
     _check_keys(data)
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def salted_hash(text: str) -> str:
+    """Return a hash of `text` that nobody without this user's salt can check, 12 hex digits.
+
+    The salt is a file outside every result: ``ROENTMOD_SALT`` names it, or it is ``roentmod/salt``
+    in the configuration folder (``XDG_CONFIG_HOME``, ``~/.config``), and made where there is none.
+
+    Raises:
+        RunError: the file holds something else, or cannot be read or written.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    return hmac.new(_salt(_salt_file()), data, hashlib.sha256).hexdigest()[:12]
+
+
+def _salt_file() -> Path:
+    named = os.environ.get("ROENTMOD_SALT")
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(base).expanduser() / "roentmod" / "salt"
+
+
+@lru_cache(maxsize=4)
+def _salt(file: Path) -> bytes:
+    try:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(file) as part:
+                part.chmod(0o600)
+                part.write_text(secrets.token_hex(32))
+        text = file.read_text().strip()
+    except OSError as error:
+        raise RunError(
+            f"Names are hidden with a salt of yours in {file}; it gave '{error.strerror}'. Name "
+            "another file by ROENTMOD_SALT, or keep the names with --keep-ids."
+        ) from error
+    if not _SALT.fullmatch(text):
+        raise RunError(
+            f"A salt is a file of 64 hexadecimal digits; {file.name} holds something else. Name "
+            "another file by ROENTMOD_SALT."
+        )
+    return bytes.fromhex(text)
 
 
 def _check_keys(data: Any) -> None:

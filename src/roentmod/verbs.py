@@ -420,7 +420,8 @@ def retrain(
 
     plan = part(plans.RetrainPlan, options, findings=findings)
     check_trust(plan.model, part(Trusting, options).trust)
-    source = _warned(load(data, images=part(Pictures, options).images), plan.findings)
+    chosen = part(Pictures, options)
+    source = _warned(_source(data, chosen), plan.findings)
     made = sets.load(Path(training_set)) if isinstance(training_set, str | Path) else training_set
 
     def test(value: Any) -> tuple[Dataset, str | None, str]:

@@ -15,10 +15,9 @@ from roentmod.datasets import folder, phantoms
 from roentmod.datasets.files import PICTURES
 from roentmod.datasets.index import begin_index, write_index
 from roentmod.datasets.matching import match, predictors, sizes, telling
-from roentmod.datasets.pseudonyms import pseudonymous
 from roentmod.datasets.published import SOURCES
 from roentmod.datasets.select import Selection, baselines, positives, with_validation
-from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build
+from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build, pseudonymous
 from roentmod.errors import DatasetError
 from roentmod.plans.parts import Ages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -22,12 +23,23 @@ from roentmod.findings import NO_FINDING
 from roentmod.imaging import read
 from roentmod.plans.parts import Ages
 from roentmod.radiograph import Radiograph
-from roentmod.store import canonical_hash
+from roentmod.store import canonical_hash, salted_hash
 
-__all__ = ["PHANTOMS", "Dataset", "Draft", "Part", "Problem", "build", "leaking", "near_findings"]
+__all__ = [
+    "PHANTOMS",
+    "Dataset",
+    "Draft",
+    "Part",
+    "Problem",
+    "build",
+    "leaking",
+    "near_findings",
+    "pseudonymous",
+]
 
 PHANTOMS = "phantoms"
 _SHOWN = 3
+_PSEUDONYM = re.compile(r"[ips]-[0-9a-f]{12}")
 _FACTS = (
     "image_id", "path", "patient_id", "view", "age", "sex", "split", "site", "unfit", "origin",
 )  # fmt: skip
@@ -198,6 +210,32 @@ class Dataset:
                 f"'{self.table['image_id'].iloc[0]}'; got '{image_id}'. Look it up there."
             )
         return self._rows[image_id]
+
+
+def pseudonymous(data: Dataset) -> Dataset:
+    """Return a data set whose ids and sites are salted hashes (`roentmod.store.salted_hash`).
+
+    What is none of a patient stays: phantoms, pseudonyms, the name of a published set as the site.
+    With one salt a patient has one pseudonym everywhere. `table["path"]` still leads to the files.
+
+    Raises:
+        RunError: the salt cannot be read or made.
+    """
+    if data.name == PHANTOMS:
+        return data
+    columns = {}
+    for column, kind in {"image_id": "i", "patient_id": "p", "site": "s"}.items():
+        values = data.table[column].astype(str)
+        columns[column] = values.map(
+            {v: v if v in ("", data.name) else _hidden(v, kind) for v in set(values)}
+        )
+    return replace(data, table=data.table.assign(**columns), hidden=True)
+
+
+def _hidden(text: str, kind: str) -> str:
+    if _PSEUDONYM.fullmatch(text):
+        return text
+    return f"{kind}-{salted_hash(f'{kind}/{text}')}"
 
 
 @lru_cache(maxsize=4)
