@@ -129,7 +129,15 @@ def test_a_record_of_something_else_is_not_overwritten(editor, picture, tmp_path
     with pytest.raises(EditError, match=r"has no edits\.json"):
         editing.load(out)
     theirs = '{"settings": {}, "edits": [], "items": []}'
-    for text in ('{"mine": 1}', "[]", "notes", theirs, '{"settings": 1, "edits": 2, "items": 3}'):
+    deep = "[" * 100_000
+    for text in (
+        deep,
+        '{"mine": 1}',
+        "[]",
+        "notes",
+        theirs,
+        '{"settings": 1, "edits": 2, "items": 3}',
+    ):
         (out / "edits.json").write_text(text)
         with pytest.raises(RunError, match="something else"):
             editing.run([picture], EDITS, editor, editing.Output(out))
@@ -360,7 +368,7 @@ def test_removals_that_are_measured_not_to_work_are_refused(picture, tmp_path, c
     assert [r.message for r in caplog.records] == ["nobody has measured whether brush removes Mass"]
 
 
-def test_nothing_is_loaded_before_files_and_folder_are_checked(picture, tmp_path):
+def test_nothing_is_loaded_before_files_and_folder_are_checked(picture, tmp_path, caplog):
     def load():
         raise AssertionError("loaded")
 
@@ -372,7 +380,8 @@ def test_nothing_is_loaded_before_files_and_folder_are_checked(picture, tmp_path
     with pytest.raises(RunError):
         editing.run([picture], EDITS, load, editing.Output(out))
     with pytest.raises(AssertionError):
-        editing.run([picture], EDITS, load, editing.Output(tmp_path / "other"))
+        editing.run([picture, tmp_path / "b"], EDITS, load, editing.Output(tmp_path / "other"))
+    assert caplog.messages[-1] == "1 of 2 inputs are missing: b"
 
 
 def test_the_word_is_burned_into_files_alone(picture, tmp_path):

@@ -32,7 +32,6 @@ import pandas as pd
 
 import roentmod
 from roentmod import classifiers, imaging
-from roentmod.documents import read_document
 from roentmod.edits import Arm, Edit
 from roentmod.errors import EditError, InputError, RunError
 from roentmod.imaging import provenance
@@ -47,7 +46,7 @@ from roentmod.jobs.witness import Sight, Witness
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Stage, Stages, Task, Workers
 from roentmod.runs import run as carry_out
-from roentmod.store import canonical_hash, file_sha256, write_json
+from roentmod.store import canonical_hash, file_sha256, file_size, write_json
 
 __all__ = ["EditJob", "EditResult", "Format", "Output", "load", "run"]
 
@@ -158,6 +157,10 @@ def run(
     unreadable = _unreadable(paths, mask)
     if len(unreadable) == len(paths):
         return EditResult(output.folder, _content(unreadable, {}, edits))
+    missing = [path.name for path in paths if not _there(path)]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        log.warning("%d of %d inputs are missing: %s", len(missing), len(paths), shown)
     loaded = editor() if callable(editor) else editor
     loaded.edit([], edits)
     check_removals(loaded, edits)
@@ -185,13 +188,14 @@ def _read(folder: Path) -> dict[str, Any] | None:
         RunError: the file is something else.
     """
     try:
-        record: dict[str, Any] = read_document(folder / RECORD)
+        # Records of many radiographs are larger than documents may be.
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         kinds = [type(record.get(name)) for name in ("settings", "edits", "items")]
         if kinds == [dict, list, list] and "RoentMod" in str(record.get("statement")):
             return record
     except FileNotFoundError:
         return None
-    except InputError:
+    except (OSError, ValueError, AttributeError, RecursionError):
         pass
     raise RunError(
         f"{RECORD} is what roentmod edit writes; that in {folder.name} is something else. Name "
@@ -232,6 +236,13 @@ def _quietly() -> Iterator[None]:
         yield
     finally:
         reading.setLevel(level)
+
+
+def _there(path: Path) -> bool:
+    try:
+        return file_size(path) >= 0
+    except OSError:
+        return False
 
 
 def _lost(path: Path, status: str, message: str) -> dict[str, Any]:
