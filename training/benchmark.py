@@ -84,9 +84,18 @@ def rows_of(data: Path, *, conflicts: bool = False) -> list[dict[str, str]]:
 def choose(
     rows: list[dict[str, str]], count: int, seed: int, split: str = "test"
 ) -> list[dict[str, str]]:
-    """Return `count` rows of a split in random order: No Finding, adult, one a patient."""
+    """Return `count` rows of a split in random order: No Finding, adult, one per patient.
+
+    Raises:
+        SystemExit: there is none.
+    """
     fit = [r for r in rows if r["split"] == split and r["labels"] == cohort.NO_FINDING]
     fit = [r for r in fit if r["age"] and float(r["age"]) >= ADULT]
+    if not fit:
+        raise SystemExit(
+            f"Baselines are No Finding radiographs of adults of the split '{split}'; the data have "
+            "none. Add some, with their ages."
+        )
     order = np.random.default_rng(seed).permutation(len(fit))
     chosen: dict[str, dict[str, str]] = {}
     for index in order:

@@ -24,7 +24,7 @@ import torch
 
 from roentmod.classifiers.judge import SIDES, Judge
 from roentmod.domain import SEVERITIES
-from roentmod.editors import Editor
+from roentmod.editors import Editor, Painter
 from roentmod.edits import Edit
 from roentmod.science.stats import auc
 from roentmod.store import write_json
@@ -274,24 +274,26 @@ def _every(bench: Bench, what: str, count: int, edits: Any) -> list[Result]:
     return results
 
 
-def check(data: Path) -> None:
+def check(data: Path, *, trained: bool) -> None:
     """Refuse data of which a part would be missing later.
+
+    Args:
+        data: folder of the index.
+        trained: whether the editor learned from training pictures, which are then needed.
 
     Raises:
         SystemExit: no index, no radiograph for one of the parts, or a picture that is not there.
     """
     if not (data / "index.csv").is_file():
         raise SystemExit(f"The data are a folder with index.csv; {data} has none. Check the path.")
-    needed = {
-        "adult No Finding of the test split (baselines)": choose(rows_of(data), 1, 0),
-        "training pictures of the generator (memorisation)": list(
-            filter(cohort.keep, _index(data))
-        ),
-    }
-    lacking = [what for what, rows in needed.items() if not rows]
-    if lacking:
-        raise SystemExit(f"An evaluation needs {' and '.join(lacking)}; got none. Add them.")
-    used = [r for r in _index(data) if r["split"] == "test" or cohort.keep(r)]
+    choose(rows_of(data), 1, 0)
+    taught = [row for row in _index(data) if trained and cohort.keep(row)]
+    if trained and not taught:
+        raise SystemExit(
+            "Whether a generator remembers pictures is measured on those that taught it; the data "
+            "have no rows of the split 'train'. Add them."
+        )
+    used = taught + [row for row in _index(data) if row["split"] == "test"]
     absent = [row["path"] for row in used if not (data / row["path"]).is_file()]
     if absent:
         raise SystemExit(
@@ -372,7 +374,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(2)
-    check(args.data)
+    check(args.data, trained=args.editor != Painter.name)
     args.pictures.mkdir(parents=True, exist_ok=True)
     chosen = choose(rows_of(args.data), args.limit, args.seed)
     bench = Bench(Editor.load(args.editor), Judge.load(args.judge), args.data, chosen)

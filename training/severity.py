@@ -120,12 +120,12 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=10, help="baselines; twice as many for words")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    rows = choose(rows_of(args.data), 2 * args.limit, 0, split="val")
     editor = Editor.load(str(args.target))
     if not isinstance(editor, DiffusionEditor):
         raise SystemExit(f"Only a generator has a profile; got '{args.target}'.")
     plain = replace(editor.parts.profile, severity={}, unsaid={})
     editor.parts = replace(editor.parts, profile=plain)
-    rows = choose(rows_of(args.data), 2 * args.limit, 0, split="val")
     bench = Bench(editor, Judge.load(), args.data, rows)
     fields = {"severity": severities(bench, args.limit), "unsaid": unsaid(bench)}
     own = args.target / "profile.json"

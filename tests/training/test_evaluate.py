@@ -17,8 +17,8 @@ def row(path, split, labels="No Finding", patient="3"):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (row("a.png", "test"), "training pictures"),
-        (row("a.png", "train"), "adult No Finding of the test split"),
+        (row("a.png", "test"), "no rows of the split 'train'"),
+        (row("a.png", "train"), "adults of the split 'test'"),
         (row("a.png", "test") + row("b.png", "train"), r"2 of 2 are not, such as a\.png"),
         (None, r"has none"),
     ],
@@ -48,7 +48,7 @@ def test_figures_are_written_as_they_come(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate, "measure", measure)
     for name in ("check", "rows_of", "choose", "Bench"):
-        monkeypatch.setattr(evaluate, name, lambda *_: None)
+        monkeypatch.setattr(evaluate, name, lambda *_, **__: None)
     for kind in (evaluate.Editor, evaluate.Judge):
         monkeypatch.setattr(kind, "load", lambda *_: None)
     out = tmp_path / "out.json"
