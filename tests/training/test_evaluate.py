@@ -19,7 +19,7 @@ def row(path, split, labels="No Finding", patient="3"):
     [
         (row("a.png", "test"), "no rows of the split 'train'"),
         (row("a.png", "train"), "adults of the split 'test'"),
-        (row("a.png", "test") + row("b.png", "train"), r"2 of 2 are not, such as a\.png"),
+        (row("a.png", "test") + row("b.png", "train"), r"2 of 2 are not, such as b\.png"),
         (None, r"has none"),
     ],
 )
