@@ -20,7 +20,7 @@ __all__ = ["Sight", "Witness"]
 # The net change of a logit from which an edit counts, as in audits.
 GATE: float = Rules.model_fields["gate_logit"].default
 # The probability from which the judge reads a finding in a radiograph. Of 80 test radiographs
-# labelled No Finding, 16 % have one; of 60 labelled with findings, 43 %. It warns and proves nothing.
+# labelled No Finding, 16 % have one; of 60 labelled with findings, 43 %. It proves nothing.
 PRESENT = 0.5
 # Other findings that a line of text names.
 _NAMED = 3
