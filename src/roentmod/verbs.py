@@ -512,16 +512,16 @@ def load_classifiers(
 
     if isinstance(given, Mapping):
         return {name: read(form) for name, form in given.items()}
-    found: dict[str, Classifier] = {}
+    loaded: dict[str, Classifier] = {}
     for text in [given] if isinstance(given, str) else given:
         name, equals, form = text.partition("=")
         named = bool(equals) and ":" not in name and "/" not in name
         model = read(form if named else text)
         key = name if named else str(getattr(model, "name", text))
-        if key in found:
+        if key in loaded:
             raise EditError("Audited classifiers need different names. Write NAME=FORM.")
-        found[key] = model
-    return found
+        loaded[key] = model
+    return loaded
 
 
 def _pack(options: Mapping[str, Any], data: Any = None) -> Domain:
@@ -614,7 +614,7 @@ def _held(hold: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise EditError("--hold linked follows a finding that is edited; got none. Give --add.")
     matrix = load_cooccurrence()
-    found = linked(matrix, names)
-    what = f"{' + '.join(names)} holds {', '.join(found) or 'nothing'}"
+    others = linked(matrix, names)
+    what = f"{' + '.join(names)} holds {', '.join(others) or 'nothing'}"
     log.info("%s: linked in %s", what, matrix.source)
-    return (*(name for name in hold if name != LINKED), *found)
+    return (*(name for name in hold if name != LINKED), *others)

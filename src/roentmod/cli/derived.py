@@ -78,8 +78,8 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     """Return a field as the parameter of a command."""
-    said, default, kind = marks(field), field.default, cast(Any, field.annotation)
-    match said.get("form"):
+    words, default, kind = marks(field), field.default, cast(Any, field.annotation)
+    match words.get("form"):
         case "commas":
             kind, default = str, ",".join(map(str, default)) if isinstance(default, tuple) else ...
             default = default or None
@@ -88,10 +88,10 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         case "repeat":
             kind, default = list[str], None
     if field.is_required():
-        default = None if said.get("optional") else inspect.Parameter.empty
+        default = None if words.get("optional") else inspect.Parameter.empty
     if default is None:
         kind = kind | None
-    spelled = "--" + said.get("option", name.replace("_", "-"))
+    spelled = "--" + words.get("option", name.replace("_", "-"))
     if default is True:
         spelled += "/--no-" + spelled.removeprefix("--")
     bounds = rule(field)

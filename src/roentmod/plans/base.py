@@ -210,14 +210,14 @@ def different(names: Iterable[str], error: type[RoentModError], what: str) -> tu
     Raises:
         UnknownFindingError: a finding that is not in the catalogue.
     """
-    found = tuple(finding(name).name for name in names)
-    if not found or len(set(found)) < len(found) or NO_FINDING.name in found:
-        shown = f"'{', '.join(found)}'" if found else "none"
+    canonical = tuple(finding(name).name for name in names)
+    if not canonical or len(set(canonical)) < len(canonical) or NO_FINDING.name in canonical:
+        shown = f"'{', '.join(canonical)}'" if canonical else "none"
         raise error(
             f"{what} one or more different findings; got {shown}. Name each once, and not "
             f"{NO_FINDING.name}."
         )
-    return found
+    return canonical
 
 
 def _commas(value: Any) -> Any:

@@ -17,13 +17,13 @@ P = TypeVar("P", bound=Plan)
 
 def fields_of(plans: Iterable[type[Plan]]) -> dict[str, FieldInfo]:
     """Return the fields of plans by name, those of plans inside plans in their place."""
-    found: dict[str, FieldInfo] = {}
+    fields: dict[str, FieldInfo] = {}
     for plan in plans:
         for name, field in plan.model_fields.items():
             inner = _inner(field)
             for key, value in fields_of([inner]).items() if inner else [(name, field)]:
-                found.setdefault(key, value)
-    return found
+                fields.setdefault(key, value)
+    return fields
 
 
 def part(kind: type[P], options: Mapping[str, Any], **more: Any) -> P:

@@ -212,8 +212,8 @@ class _Boot:
         if own.size < 3:
             return {"detectable": np.nan}
         alpha = 1 - self.rules.level
-        found = stats.smallest_detectable(float(own.std(ddof=1)), own.size, alpha=alpha)
-        return {"detectable": float(found)}
+        least = stats.smallest_detectable(float(own.std(ddof=1)), own.size, alpha=alpha)
+        return {"detectable": float(least)}
 
     def yardstick(self, finding: str) -> bool:
         """Tell whether a head reacts to edits of its own finding, surely and in enough patients."""
@@ -317,8 +317,8 @@ def _judged(row: dict[str, Any], rules: Rules, *, scaled: bool) -> tuple[str, st
     if row["n"] < rules.fewest:
         return "too few", f"{row['n']} patients count; {rules.fewest} are needed."
     if row["on_target"]:
-        said = "reacts" if row["low"] > 0 else "does not surely react"
-        return "on target", f"The head for {read} {said} to edits of its own finding."
+        verb = "reacts" if row["low"] > 0 else "does not surely react"
+        return "on target", f"The head for {read} {verb} to edits of its own finding."
     blind = f"The head for {read} has no sure reaction to {read} itself to measure by."
     if not np.isfinite(row["ratio"]):
         return "no yardstick", blind

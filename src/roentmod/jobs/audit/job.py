@@ -171,13 +171,15 @@ class AuditJob(EditingJob[AuditResult]):
     def _joined(self, earlier: Made, made: Made, names: Sequence[str]) -> Made:
         """Return the earlier part with what the readers `names` say now, as if made in one go."""
         place = {name: number for number, name in enumerate(("", *self.readers.by_name))}
-        asked = {"", *names}
+        requested = {"", *names}
         joined = Made()
         for table in {**earlier.rows, **made.rows}:
-            kept = [row for row in earlier.rows.get(table, ()) if row["classifier"] not in asked]
+            kept = [
+                row for row in earlier.rows.get(table, ()) if row["classifier"] not in requested
+            ]
             rows = [*kept, *made.rows.get(table, ())]
             joined.add(table, *sorted(rows, key=lambda row: place[row["classifier"]]))
-        items = [item for item in earlier.items if item["classifier"] not in asked] + made.items
+        items = [item for item in earlier.items if item["classifier"] not in requested] + made.items
         joined.items = sorted(items, key=lambda item: place[item["classifier"]])
         return joined
 

@@ -199,16 +199,16 @@ def _tables(
     added, removed = nets["action"] == "add", nets["action"] == "remove"
     own = _among(judge, matrix)
     cells = effects.cells(matrix, own, rules, edited=record["plan"]["findings"], read=read)
-    undone, _ = _gated(nets[removed], judge[judge["action"] == "remove"], rules)
+    removals, _ = _gated(nets[removed], judge[judge["action"] == "remove"], rules)
     # What a removal uncovers is told by the judge's removals, measured by its own.
-    undone_own = _among(judge, undone)
+    undone_own = _among(judge, removals)
     levels = [tuple(level) for level in record["levels"]]
     dosed = nets[added & nets["dose"].isin([label for label, _ in levels])]
     return {
         "cells": cells,
         "verdict": effects.verdict(cells) if len(cells) else "undecided",
         "score": effects.score(cells) if len(cells) else None,
-        "reverse": effects.cells(undone, undone_own, rules.but(exact=False)),
+        "reverse": effects.cells(removals, undone_own, rules.but(exact=False)),
         "doses": effects.doses(dosed, levels, rules),
         "subgroups": effects.subgroups(matrix, patients, ATTRIBUTES, rules),
     }

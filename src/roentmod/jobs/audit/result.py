@@ -90,9 +90,9 @@ class ClassifierResult:
 
     def shortcuts(self) -> list[tuple[str, str]]:
         """Return (edited, read) of every shortcut, the largest first."""
-        found = self.cells[self.cells["verdict"] == "shortcut"]
-        found = found.sort_values("corrected", ascending=False)
-        return list(zip(found["edited"], found["read"], strict=True))
+        rows = self.cells[self.cells["verdict"] == "shortcut"]
+        rows = rows.sort_values("corrected", ascending=False)
+        return list(zip(rows["edited"], rows["read"], strict=True))
 
 
 @dataclass(frozen=True, repr=False)

@@ -68,9 +68,9 @@ _REVERSE = {
 }
 
 
-def shown(result: RetrainResult, found: Evaluation) -> Page:
+def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
     """Return what is shown of a retraining."""
-    record, rules = result.record, found.rules
+    record, rules = result.record, evaluation.rules
     plan, made = record.get("plan", {}), record.get("provenance", {})
     level, reference = percent(rules.level), rules.reference
     methods = {"resamples": rules.resamples, "bins": rules.bins, "fewest": rules.fewest}
@@ -79,32 +79,33 @@ def shown(result: RetrainResult, found: Evaluation) -> Page:
         "Do counterfactuals correct the shortcut, and does that hold outside? RoentMod, "
         f"{date(made)}.",
         (
-            *(_headlines(found) or [_say("uncompared", reference=reference)]),
-            *_shares(found),
-            _fall(found),
+            *(_headlines(evaluation) or [_say("uncompared", reference=reference)]),
+            *_shares(evaluation),
+            _fall(evaluation),
             _say("intervals", level=level),
         ),
         (
-            _gains(found),
-            Section("Findings", _findings(found), id="findings"),
+            _gains(evaluation),
+            Section("Findings", _findings(evaluation), id="findings"),
             Section(
                 "Operating points",
                 (
-                    _measured("operating", found.mean, _OPERATING),
+                    _measured("operating", evaluation.mean, _OPERATING),
                     Section(
-                        "Specificity under stress", (_measured("stress", found.stress, _STRESS),)
+                        "Specificity under stress",
+                        (_measured("stress", evaluation.stress, _STRESS),),
                     ),
                 ),
                 id="operating",
             ),
             Section(
                 "Calibration",
-                (_measured("calibration", found.mean, _CALIBRATION),),
+                (_measured("calibration", evaluation.mean, _CALIBRATION),),
                 id="calibration",
             ),
             Section(
                 "The audit, before and after",
-                (_say.table("scores", found.scores, ends=_ends),),
+                (_say.table("scores", evaluation.scores, ends=_ends),),
                 id="audit",
                 label="Audit",
             ),
@@ -112,24 +113,24 @@ def shown(result: RetrainResult, found: Evaluation) -> Page:
                 "Reverse shortcut",
                 (
                     _say("reverse"),
-                    _say.table("losing", _placed(found.reverse_scores)),
-                    _measured("losses", found.reverse, _REVERSE),
+                    _say.table("losing", _placed(evaluation.reverse_scores)),
+                    _measured("losses", evaluation.reverse, _REVERSE),
                 ),
                 id="reverse",
             ),
-            Section("Subgroups", (_gaps(found),), id="gaps"),
-            Section("Seeds", (_say("seeds"), _seeds(found)), id="seeds"),
-            Section("What fell short", _short(plan, found), id="short"),
+            Section("Subgroups", (_gaps(evaluation),), id="gaps"),
+            Section("Seeds", (_say("seeds"), _seeds(evaluation)), id="seeds"),
+            Section("What fell short", _short(plan, evaluation), id="short"),
             _say.section("methods", level=level, reference=reference, **methods),
-            _limits(found),
+            _limits(evaluation),
             standard.provenance(plan, made, "Plan and provenance"),
         ),
-        overview=(settings("What was trained and tested", _overview(plan, made, found)),),
+        overview=(settings("What was trained and tested", _overview(plan, made, evaluation)),),
     )
 
 
 def _overview(
-    plan: Mapping[str, Any], made: Mapping[str, Any], found: Evaluation
+    plan: Mapping[str, Any], made: Mapping[str, Any], evaluation: Evaluation
 ) -> list[tuple[str, str]]:
     pairs = [f"{cause} → {read}" for cause, read in plan.get("pairs", ())]
     rows = [
@@ -139,7 +140,7 @@ def _overview(
         ("Arms", ", ".join(map(str, plan.get("arms", ())))),
         ("Seeds", ", ".join(map(str, plan.get("seeds", ())))),
     ]
-    for (where, test), own in found.mean.groupby(["where", "test"], sort=False):
+    for (where, test), own in evaluation.mean.groupby(["where", "test"], sort=False):
         size = f"up to {own['n'].max()} radiographs of {own['patients'].max()} patients"
         rows.append((f"Test, {where}", f"{test}: {size}"))
     return [*rows, ("Date", date(made))]
@@ -173,27 +174,27 @@ def _in_brackets(row: Row, key: str = "difference") -> str:
     return f"{value} ({ends}{_few(row)})"
 
 
-def _subjects(found: Evaluation) -> list[dict[str, Any]]:
+def _subjects(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return comparisons with the reference, of pairs where there are any, else of findings."""
-    pairs = found.pair_comparisons
-    rows = _placed(pairs[pairs["slice"] == "all"] if len(pairs) else found.comparisons)
+    pairs = evaluation.pair_comparisons
+    rows = _placed(pairs[pairs["slice"] == "all"] if len(pairs) else evaluation.comparisons)
     return [
         {**row, "subject": row["pair"] or row["finding"]}
         for row in rows
-        if row["reference"] == found.rules.reference
+        if row["reference"] == evaluation.rules.reference
     ]
 
 
-def _headlines(found: Evaluation) -> list[Block]:
+def _headlines(evaluation: Evaluation) -> list[Block]:
     """Return one verdict per subject: what the corrected arms gained over the reference."""
-    rows = [row for row in _subjects(found) if row["arm"] in found.rules.corrected]
-    gained = records(found.checks[found.checks["check"] == "gain"])
+    rows = [row for row in _subjects(evaluation) if row["arm"] in evaluation.rules.corrected]
+    gained = records(evaluation.checks[evaluation.checks["check"] == "gain"])
     return [
         _headline(
             subject,
             [row for row in rows if row["subject"] == subject],
             {row["state"] for row in gained if row["subject"] == subject},
-            found.rules.reference,
+            evaluation.rules.reference,
         )
         for subject in unique(rows, "subject")
     ]
@@ -213,44 +214,46 @@ def _headline(subject: str, rows: list[Row], states: set[str], reference: str) -
     )
 
 
-def _shares(found: Evaluation) -> list[Block]:
+def _shares(evaluation: Evaluation) -> list[Block]:
     return [
         _say(
             "shares",
             where=row["place"],
-            gain=number(100 * found.rules.gain, 1),
+            gain=number(100 * evaluation.rules.gain, 1),
             limit=percent(row["limit"]),
             **{key: row[key] for key in ("arm", "subject", "state")},
         )
-        for row in _placed(found.checks[found.checks["check"] == "shares"])
+        for row in _placed(evaluation.checks[evaluation.checks["check"] == "shares"])
     ]
 
 
-def _fall(found: Evaluation) -> Block:
-    rows = [row for row in records(found.scores) if row["arm"] in found.rules.corrected]
+def _fall(evaluation: Evaluation) -> Block:
+    rows = [row for row in records(evaluation.scores) if row["arm"] in evaluation.rules.corrected]
     falls = ", ".join(f"{row['arm']} {percent(row['fall'])}" for row in rows)
     return (
-        _say("fell", falls=falls, limit=percent(found.rules.fall)) if falls else _say("unaudited")
+        _say("fell", falls=falls, limit=percent(evaluation.rules.fall))
+        if falls
+        else _say("unaudited")
     )
 
 
-def _gains(found: Evaluation) -> Section:
-    rows = [row for row in _subjects(found) if known(row["difference"])]
+def _gains(evaluation: Evaluation) -> Section:
+    rows = [row for row in _subjects(evaluation) if known(row["difference"])]
     tables: tuple[Block, ...] = ()
-    if len(found.pairs):
-        pairs = _placed(found.pairs.rename(columns={"auc": "value"}))
+    if len(evaluation.pairs):
+        pairs = _placed(evaluation.pairs.rename(columns={"auc": "value"}))
         whole = [row for row in pairs if row["slice"] == "all"]
         sliced = [row for row in pairs if row["slice"] != "all"]
         tables = (
             _across("pairs", ("arm", "place"), whole, _value, key="pair"),
             _across("slices", ("pair", "place", "slice"), sliced, _value),
         )
-    title = f"Gains over {found.rules.reference}"
-    drawn = _drawn(rows, found, title) if rows else _say("undrawn")
+    title = f"Gains over {evaluation.rules.reference}"
+    drawn = _drawn(rows, evaluation, title) if rows else _say("undrawn")
     return Section(title, (drawn, *tables), id="gains", label="Gains")
 
 
-def _drawn(rows: list[dict[str, Any]], found: Evaluation, title: str) -> Picture:
+def _drawn(rows: list[dict[str, Any]], evaluation: Evaluation, title: str) -> Picture:
     """Return gains in points of AUC with intervals: a panel per test, a line per subject."""
     points = [
         figures.Point(
@@ -261,11 +264,11 @@ def _drawn(rows: list[dict[str, Any]], found: Evaluation, title: str) -> Picture
         )
         for row in rows
     ]
-    goal, label = 100 * found.rules.gain, f"Points of AUC above {found.rules.reference}"
+    goal, label = 100 * evaluation.rules.gain, f"Points of AUC above {evaluation.rules.reference}"
     axis = figures.Axis(label, decimals(1, sign=True), goal=goal)
     caption = (
         f"Dotted: the required gain, {number(goal, 1)} points. Intervals of "
-        f"{percent(found.rules.level)} over patients; means over seeds."
+        f"{percent(evaluation.rules.level)} over patients; means over seeds."
     )
     return dataclasses.replace(figures.intervals(points, axis, title), caption=caption)
 
@@ -311,14 +314,18 @@ def _measured(name: str, frame: pd.DataFrame, measures: Mapping[str, tuple[str, 
     )
 
 
-def _findings(found: Evaluation) -> tuple[Block, ...]:
+def _findings(evaluation: Evaluation) -> tuple[Block, ...]:
     ends = {"auc": "value", "auc_low": "low", "auc_high": "high"}
-    areas = _placed(found.mean.rename(columns=ends))
-    planned = found.comparisons["reference"] == found.rules.reference
+    areas = _placed(evaluation.mean.rename(columns=ends))
+    planned = evaluation.comparisons["reference"] == evaluation.rules.reference
     return (
         _across("areas", ("arm", "place"), areas, _value, key="finding"),
-        _compared(found.comparisons[planned], found.rules.reference, "No arms could be compared."),
-        _compared(found.comparisons[~planned], "each other", ""),
+        _compared(
+            evaluation.comparisons[planned],
+            evaluation.rules.reference,
+            "No arms could be compared.",
+        ),
+        _compared(evaluation.comparisons[~planned], "each other", ""),
     )
 
 
@@ -344,15 +351,15 @@ def _ends(row: Row) -> Cell:
     return Cell(f"{percent(row['lowest'])}, {percent(row['highest'])}")
 
 
-def _gaps(found: Evaluation) -> Table:
-    rows = _placed(found.gaps[found.gaps["largest"].astype(bool)])
+def _gaps(evaluation: Evaluation) -> Table:
+    rows = _placed(evaluation.gaps[evaluation.gaps["largest"].astype(bool)])
     for row in rows:
         row["attribute"] = str(row["attribute"]).replace("_", " ")
     drawn = sorted(rows, key=lambda row: -float(row["gap"]))[:_GAPS]
     note = "The gap is the AUC of the best read group less that of the worst."
     if len(drawn) < len(rows):
         note += f" Shown are the {len(drawn)} largest of {len(rows)}; all are in the JSON."
-    empty = f"No attribute has two groups with {found.rules.fewest} positives and negatives."
+    empty = f"No attribute has two groups with {evaluation.rules.fewest} positives and negatives."
     return _say.table("gaps", drawn, empty=empty, note=note, groups=_groups)
 
 
@@ -360,21 +367,21 @@ def _groups(row: Row) -> Cell:
     return Cell(row["best"], row["worst"])
 
 
-def _seeds(found: Evaluation) -> Table:
+def _seeds(evaluation: Evaluation) -> Table:
     by = ["test", "finding", "arm"]
-    kept = found.each.groupby(by, sort=False)["auc"].agg(list).to_dict()
+    kept = evaluation.each.groupby(by, sort=False)["auc"].agg(list).to_dict()
 
     def cell(row: Row) -> Cell:
         seeds = kept[tuple(row[key] for key in by)]
         return Cell(number(row["auc_sd"], 3), ", ".join(number(auc, 3) for auc in seeds))
 
-    return _across("deviations", ("finding", "place"), _placed(found.mean), cell)
+    return _across("deviations", ("finding", "place"), _placed(evaluation.mean), cell)
 
 
-def _short(plan: Mapping[str, Any], found: Evaluation) -> tuple[Block, ...]:
+def _short(plan: Mapping[str, Any], evaluation: Evaluation) -> tuple[Block, ...]:
     """Return in plain words what was required and not reached, and what is missing."""
-    missed = [_missed(row) for row in _placed(found.checks) if row["state"] != "passed"]
-    few = found.mean[found.mean["state"] != "ok"].drop_duplicates(["test", "finding"])
+    missed = [_missed(row) for row in _placed(evaluation.checks) if row["state"] != "passed"]
+    few = evaluation.mean[evaluation.mean["state"] != "ok"].drop_duplicates(["test", "finding"])
     missed += [
         f"{row['place']}, {row['finding']}: {row['state']} ({row['positives']} positive of "
         f"{row['n']}); its numbers say little."
@@ -382,7 +389,7 @@ def _short(plan: Mapping[str, Any], found: Evaluation) -> tuple[Block, ...]:
     ]
     seeds = {str(seed) for seed in plan.get("seeds", ())}
     for arm in plan.get("arms", ()):
-        own = found.each[found.each["arm"] == arm]["seed"].astype(str)
+        own = evaluation.each[evaluation.each["arm"] == arm]["seed"].astype(str)
         if missing := sorted(seeds - set(own)):
             missed.append(f"{arm}: no predictions of seed {', '.join(missing)}.")
     return (listed(missed) if missed else _say("reached"),)
@@ -410,8 +417,8 @@ def _missed(row: Row) -> str:
     )
 
 
-def _limits(found: Evaluation) -> Section:
-    used = [arm for arm in _SYNTHETIC if arm in set(found.mean["arm"])]
+def _limits(evaluation: Evaluation) -> Section:
+    used = [arm for arm in _SYNTHETIC if arm in set(evaluation.mean["arm"])]
     limits = _say.section("limits")
     more = _say("synthetic", arms=", ".join(used)) if used else None
     return dataclasses.replace(limits, blocks=(*limits.blocks, more))

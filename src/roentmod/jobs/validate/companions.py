@@ -106,8 +106,8 @@ def _visits(data: Dataset, chosen: pd.DataFrame) -> dict[str, list[str]]:
     """Return the other visits of each baseline that has any, in order."""
     table = data.table
     table = table[table["patient_id"].isin(chosen["patient_id"])]
-    found = [item.name for item in FINDINGS if item.name in table and item != NO_FINDING]
-    states = table[found].astype(object)
+    names = [item.name for item in FINDINGS if item.name in table and item != NO_FINDING]
+    states = table[names].astype(object)
     clean = (
         (table[NO_FINDING.name] == "positive")
         & ~states.isin(["positive", "uncertain"]).any(axis=1)

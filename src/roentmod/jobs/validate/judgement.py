@@ -158,25 +158,25 @@ def judge(tables: Tables, plan: ValidatePlan, absent: Mapping[str, str]) -> dict
     """Return the fields of `ValidationResult` that follow from the rows of all parts."""
     means = _Means(plan)
     edits, sweep, shams = _with_own(tables, "edits"), _with_own(tables, "sweep"), tables["shams"]
-    found: dict[str, Any] = {"absent": dict(absent)}
-    found["sweep"] = _sweep(sweep, tables["sweep_nets"], plan)
-    found["recommended"] = (
-        fidelity.recommend(found["sweep"], plan.rule) if len(found["sweep"]) else None
+    sections: dict[str, Any] = {"absent": dict(absent)}
+    sections["sweep"] = _sweep(sweep, tables["sweep_nets"], plan)
+    sections["recommended"] = (
+        fidelity.recommend(sections["sweep"], plan.rule) if len(sections["sweep"]) else None
     )
-    found |= _pairs(tables["pairs"], plan)
-    found["measures"] = _measures(edits, shams, means)
-    found["success"] = _success(edits, tables["nets"], means)
-    found["nets"] = _nets(tables["nets"], means)
-    found["leakage"] = _leakage(edits, tables["nets"], plan)
-    found["composition"] = _composition(shams, means)
-    found["reversal"] = _reversal(tables["reversal"], means)
-    found["artefacts"] = _artefacts(tables["fine"], plan)
-    found["spectra"] = _spectra(tables["fine"], means)
-    found["memorisation"] = _memorisation(edits, tables, means)
-    found["wording"], found["wordings"] = _wording(tables["prompts"], plan)
-    found["objects"] = _objects(edits, shams, tables["nets"], means)
-    found["checks"] = _checks(found, edits)
-    return found
+    sections |= _pairs(tables["pairs"], plan)
+    sections["measures"] = _measures(edits, shams, means)
+    sections["success"] = _success(edits, tables["nets"], means)
+    sections["nets"] = _nets(tables["nets"], means)
+    sections["leakage"] = _leakage(edits, tables["nets"], plan)
+    sections["composition"] = _composition(shams, means)
+    sections["reversal"] = _reversal(tables["reversal"], means)
+    sections["artefacts"] = _artefacts(tables["fine"], plan)
+    sections["spectra"] = _spectra(tables["fine"], means)
+    sections["memorisation"] = _memorisation(edits, tables, means)
+    sections["wording"], sections["wordings"] = _wording(tables["prompts"], plan)
+    sections["objects"] = _objects(edits, shams, tables["nets"], means)
+    sections["checks"] = _checks(sections, edits)
+    return sections
 
 
 def _frame(rows: Sequence[Sequence[Any]], columns: str) -> pd.DataFrame:
@@ -341,14 +341,14 @@ def _artefacts(fine: pd.DataFrame, plan: ValidatePlan) -> pd.DataFrame:
             if first.empty:
                 continue
             table = pd.concat([first, second])
-            found = fidelity.detect(
+            result = fidelity.detect(
                 table["traces"].tolist(),
                 np.repeat([True, False], [len(first), len(second)]),
                 table["patient_id"].to_numpy(str),
                 resamples=plan.resamples,
                 level=plan.level,
             )
-            rows.append([mode, label, found.auc, found.low, found.high, found.patients])
+            rows.append([mode, label, result.auc, result.low, result.high, result.patients])
     return _frame(rows, "composite contrast auc low high patients")
 
 
@@ -405,20 +405,20 @@ def _wording(prompts: pd.DataFrame, plan: ValidatePlan) -> tuple[pd.DataFrame, p
         [*key, part["prompt"].iloc[0], len(part), part["passed"].mean(), part["net"].mean()]
         for key, part in prompts.groupby(["edited", "wording"], sort=False)
     ]
-    said = _frame(by_wording, "edited wording prompt edits success net")
+    answers = _frame(by_wording, "edited wording prompt edits success net")
     rows = []
     every = [_cube(part) for _, part in prompts.groupby("edited", sort=False)]
     names = list(prompts["edited"].drop_duplicates())
     whole = (np.concatenate([c for c, _ in every]), np.concatenate([p for _, p in every]))
     for name, (cube, patients) in zip(["all", *names], [whole, *every], strict=True):
-        found = fidelity.intraclass(cube, patients, resamples=plan.resamples, level=plan.level)
+        result = fidelity.intraclass(cube, patients, resamples=plan.resamples, level=plan.level)
         full = cube[np.isfinite(cube).all(axis=(1, 2))]
         same = fidelity.agreement(full >= gate)
-        own = said if name == "all" else said[said["edited"] == name]
-        numbers = [found[key] for key in columns.split()[1:8]]
+        own = answers if name == "all" else answers[answers["edited"] == name]
+        numbers = [result[key] for key in columns.split()[1:8]]
         ends = [float(own["success"].min()), float(own["success"].max())]
         rows.append([name, *numbers, same["wordings"], same["seeds"], *ends])
-    return _frame(rows, columns), said
+    return _frame(rows, columns), answers
 
 
 def _cube(part: pd.DataFrame) -> tuple[Any, Any]:
@@ -465,8 +465,8 @@ def _shares(
     return [[what, name, *means.of(part, "seen")[:3], len(part)] for name, part in parts]
 
 
-def _checks(found: Mapping[str, Any], edits: pd.DataFrame) -> pd.DataFrame:
-    values = _values(found, edits)
+def _checks(sections: Mapping[str, Any], edits: pd.DataFrame) -> pd.DataFrame:
+    values = _values(sections, edits)
     rows = []
     for name, limit, side in LIMITS:
         value, low, high = values.get(name, (math.nan,) * 3)
@@ -479,29 +479,29 @@ def _checks(found: Mapping[str, Any], edits: pd.DataFrame) -> pd.DataFrame:
     return _frame(rows, "check value low high limit side state")
 
 
-def _values(found: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+def _values(sections: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple[float, ...]]:
     values: dict[str, tuple[float, ...]] = {}
-    own = found["own_closer"]
+    own = sections["own_closer"]
     values["own_closer"] = (own["fraction"], own["low"], own["high"])
-    measures = found["measures"]
+    measures = sections["measures"]
     kept = measures[(measures["measure"] == "own") & (measures["arm"] == "edited")]
     for name, table, columns in (
         ("retrieval", kept[kept["edited"] == "all"], ("value", "low", "high")),
-        ("leakage", _where(found["leakage"], "way", "plain"), ("leakage", "low", "high")),
-        ("prompt_icc", _where(found["wording"], "edited", "all"), ("icc", "low", "high")),
+        ("leakage", _where(sections["leakage"], "way", "plain"), ("leakage", "low", "high")),
+        ("prompt_icc", _where(sections["wording"], "edited", "all"), ("icc", "low", "high")),
     ):
         if len(table):
             values[name] = tuple(float(table[c].iloc[0]) for c in columns)
-    plain = _where(found["leakage"], "way", "plain")
+    plain = _where(sections["leakage"], "way", "plain")
     if len(plain):
         values["success"] = (float(plain["success"].iloc[0]), math.nan, math.nan)
     outside = _plain_of(edits)
     if len(outside) and outside["l1_outside"].notna().any():
         values["outside"] = (float(outside["l1_outside"].max()), math.nan, math.nan)
-    values |= _artefact_values(found["artefacts"])
-    memory = found["memorisation"]
+    values |= _artefact_values(sections["artefacts"])
+    memory = sections["memorisation"]
     values["copies"] = (memory["copies"], memory["copies_low"], memory["copies_high"])
-    objects = _where(found["objects"], "edited", "all")
+    objects = _where(sections["objects"], "edited", "all")
     objects = objects[objects["what"] != "line in the change of the sham"]
     if len(objects):
         worst = objects.sort_values("share", ascending=False, kind="stable").iloc[0]

@@ -73,8 +73,8 @@ class Look:
     def grid(self) -> Array:
         """Features of every place, h x w x d."""
         image = compose.shrink(self.picture, self._readers.extractor.size)
-        found: Array = self._readers.extractor.grid(image[None])[0]
-        return found
+        result: Array = self._readers.extractor.grid(image[None])[0]
+        return result
 
     @cached_property
     def gaussian(self) -> Gaussian:
@@ -89,8 +89,8 @@ class Look:
     @cached_property
     def anatomy(self) -> Anatomy | None:
         """Lungs and heart in the 224 pixels, None where they are not found well enough."""
-        found = segmentation.estimate_all([self.small])[0]
-        return found if found.quality >= segmentation.QUALITY_NEEDED else None
+        result = segmentation.estimate_all([self.small])[0]
+        return result if result.quality >= segmentation.QUALITY_NEEDED else None
 
     def release(self) -> None:
         """Forget what can be computed again and is large."""

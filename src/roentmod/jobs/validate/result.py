@@ -94,7 +94,7 @@ class ValidationResult:
         untouched}, ``prompt_icc`` over all findings, ``minutes``.
         """
         by_way = {str(row["way"]): row for row in self.leakage.to_dict("records")}
-        found: dict[str, Any] = {
+        result: dict[str, Any] = {
             "pfid": {
                 str(row["group"]): {
                     "median": _number(row["median"]),
@@ -106,13 +106,13 @@ class ValidationResult:
         }
         for name in ("leakage", "success"):
             for way in WAYS:
-                found[f"{name}_{way}"] = _number(by_way.get(way, {}).get(name))
+                result[f"{name}_{way}"] = _number(by_way.get(way, {}).get(name))
         shams = self.artefacts[self.artefacts["contrast"] == "sham against untouched"]
         areas = zip(shams["composite"], shams["auc"], strict=True)
-        found["artefact_auc"] = {str(mode): _number(area) for mode, area in areas}
+        result["artefact_auc"] = {str(mode): _number(area) for mode, area in areas}
         overall = self.wording[self.wording["edited"] == "all"]
-        found["prompt_icc"] = _number(overall["icc"].iloc[0]) if len(overall) else None
-        return found | {"minutes": round(self.minutes, 2)}
+        result["prompt_icc"] = _number(overall["icc"].iloc[0]) if len(overall) else None
+        return result | {"minutes": round(self.minutes, 2)}
 
     def report(self) -> Path:
         """Write ``report.html`` and ``report.json`` into the folder.

@@ -307,16 +307,16 @@ def _way(row: Row) -> Cell:
     return Cell(_WAYS[str(row["way"])])
 
 
-def _memorisation(found: dict[str, Any]) -> Markup:
-    if not known(found["copies"]):
+def _memorisation(figures: dict[str, Any]) -> Markup:
+    if not known(figures["copies"]):
         return _say("unknown")
-    ends = {key: (found[f"{key}_low"], found[f"{key}_high"]) for key in ("copies", "towards")}
+    ends = {key: (figures[f"{key}_low"], figures[f"{key}_high"]) for key in ("copies", "towards")}
     return _say(
         "copies",
-        known=found["known"],
-        copies=percent(found["copies"]),
+        known=figures["known"],
+        copies=percent(figures["copies"]),
         copied=interval(*ends["copies"], percent),
-        towards=percent(found["towards"]),
+        towards=percent(figures["towards"]),
         moved=interval(*ends["towards"], percent),
     )
 

@@ -80,15 +80,15 @@ def nearest(query: ArrayLike, gallery: ArrayLike) -> tuple[NDArray[np.intp], Flo
     Raises:
         AuditError: the gallery is empty, or vectors differ in length.
     """
-    asked, known = np.asarray(query, np.float64), np.asarray(gallery, np.float64)
-    if asked.ndim != 2 or known.ndim != 2 or not len(known) or asked.shape[1] != known.shape[1]:
+    queries, known = np.asarray(query, np.float64), np.asarray(gallery, np.float64)
+    if queries.ndim != 2 or known.ndim != 2 or not len(known) or queries.shape[1] != known.shape[1]:
         raise AuditError(
-            f"Retrieval needs m x d queries and n x d vectors; got {asked.shape} and {known.shape}."
+            f"Retrieval needs m x d queries and n x d vectors; got {queries.shape}, {known.shape}."
         )
     # Differences, not the expanded square: that loses what little equal pictures differ by.
-    squares = np.stack([((known - one) ** 2).sum(axis=1) for one in asked])
+    squares = np.stack([((known - one) ** 2).sum(axis=1) for one in queries])
     at = squares.argmin(axis=1)
-    return at, np.sqrt(squares[np.arange(len(asked)), at])
+    return at, np.sqrt(squares[np.arange(len(queries)), at])
 
 
 def dice(first: Mask, second: Mask) -> float:

@@ -116,13 +116,13 @@ class Evaluation:
         table = table[table["where"] == where]
         several = table["test"].nunique() > 1
         ends = ("low", "high") if paired else ("auc_low", "auc_high")
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for row in table.to_dict("records"):
             name = f"{row['cause']} → {row['read']}" if paired else str(row["finding"])
             name += f" ({row['test']})" if several else ""
             area = {"auc": _number(row["auc"]), "ci": [_number(row[end]) for end in ends]}
-            found.setdefault(name, {})[str(row["arm"])] = area
-        return found
+            result.setdefault(name, {})[str(row["arm"])] = area
+        return result
 
 
 def evaluate(
@@ -144,12 +144,12 @@ def evaluate(
         DatasetError: predictions are malformed (see `panels`), have not one validation split, or
             lack a finding of a pair.
     """
-    rules, asked = rules or Rules(), [(cause, read) for cause, read in pairs]
+    rules, requested = rules or Rules(), [(cause, read) for cause, read in pairs]
     own = panels(predictions, rules)
     points = operating_points(own)
     reached, groups = performance(own, points, rules), subgroups(own, rules)
-    compared = pair_comparisons(own, asked, rules)
-    reverse = reverse_comparisons(own, asked, points, rules)
+    compared = pair_comparisons(own, requested, rules)
+    reverse = reverse_comparisons(own, requested, points, rules)
     if scores is None:
         scores = pd.DataFrame(columns=["arm", "seed", "score"])
     falls = score_falls(scores, rules)
@@ -159,10 +159,10 @@ def evaluate(
         each=reached.each,
         mean=reached.mean,
         comparisons=comparisons(own, rules),
-        pairs=pair_performance(own, asked, rules),
+        pairs=pair_performance(own, requested, rules),
         pair_comparisons=compared,
-        reverse=reverse_shortcut(own, asked, points, rules),
-        reverse_scores=reverse_scores(own, asked, points),
+        reverse=reverse_shortcut(own, requested, points, rules),
+        reverse_scores=reverse_scores(own, requested, points),
         reverse_comparisons=reverse,
         stress=stress_specificity(own, points, rules),
         groups=groups.groups,

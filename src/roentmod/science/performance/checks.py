@@ -85,9 +85,9 @@ def _gains(pairs: pd.DataFrame, rules: Rules) -> list[list[Any]]:
             limit = rules.gain if over else 0.0
             name = f"{row['cause']} → {row['read']}"
             subject = name if over else f"{name}, {row['reference']}"
-            found = [row["difference"], row["low"], row["high"], limit]
+            result = [row["difference"], row["low"], row["high"], limit]
             state = _state(row["difference"] >= limit and row["low"] > 0, known)
-            rows.append(["gain" if over else "rival", arm, test, where, subject, *found, state])
+            rows.append(["gain" if over else "rival", arm, test, where, subject, *result, state])
         limit = 1.0 if where == "internal" else rules.external_share
         states = [row[-1] for row in rows if row[:3] == ["gain", arm, test]]
         if states:
@@ -114,9 +114,9 @@ def _reverse(reverse: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     own = reverse[(reverse["arm"] == last) & (reverse["reference"] == first)]
     rows: list[list[Any]] = []
     for row in own.to_dict("records"):
-        found = [row["difference"], row["low"], row["high"], 0.0]
+        result = [row["difference"], row["low"], row["high"], 0.0]
         head = ["reverse", last, row["test"], row["where"], first]
-        rows.append([*head, *found, _state(row["high"] < 0, True)])
+        rows.append([*head, *result, _state(row["high"] < 0, True)])
     if not rows:
         head = ["reverse", last, "", "", first]
         rows.append([*head, math.nan, math.nan, math.nan, 0.0, "not measured"])

@@ -71,9 +71,9 @@ def platt(scores: Floats, positive: Mask) -> tuple[float, float]:
         return value, np.array([(error * standard).mean(), error.mean()])
 
     start = np.array([0.0, special.logit(target.mean())])
-    found = optimize.minimize(loss, start, jac=True, method="BFGS").x
-    slope = float(found[0]) / scale
-    return slope, float(found[1]) - slope * centre
+    result = optimize.minimize(loss, start, jac=True, method="BFGS").x
+    slope = float(result[0]) / scale
+    return slope, float(result[1]) - slope * centre
 
 
 def average_precision(scores: Floats, positive: Mask, weights: Floats) -> Floats:

@@ -59,11 +59,11 @@ def _areas(
         for cause, read in pairs:
             positive, slices = _slices(panel, cause, read)
             for name, chosen in slices.items():
-                found = state(positive, chosen, rules)
-                if found == "one class":
+                result = state(positive, chosen, rules)
+                if result == "one class":
                     continue
                 head = [panel.test, panel.where, cause, read, name, int(chosen.sum())]
-                head += [int(positive[chosen].sum()), found]
+                head += [int(positive[chosen].sum()), result]
                 yield panel, head, panel.areas(read, positive, chosen)
 
 
@@ -97,7 +97,7 @@ def pair_comparisons(
     """Return differences of those areas between arms; arguments as `pair_performance`."""
     rules, rows = rules or Rules(), []
     for panel, head, samples in _areas(panels, pairs, rules):
-        rows += [[*arms, *head, *found] for arms, found in panel.contrasts(samples, rules)]
+        rows += [[*arms, *head, *result] for arms, result in panel.contrasts(samples, rules)]
     return pd.DataFrame(rows, columns=_DIFFERENCE)
 
 
@@ -137,8 +137,8 @@ def reverse_shortcut(
             positive, slices = _slices(panel, cause, read)
             present = slices["cause present"]
             counts = [int((positive & ~present).sum()), int((positive & present).sum())]
-            found = "ok" if min(counts) >= rules.fewest else "too few"
-            head = [panel.test, panel.where, cause, read, *counts, int(present.sum()), found]
+            result = "ok" if min(counts) >= rules.fewest else "too few"
+            head = [panel.test, panel.where, cause, read, *counts, int(present.sum()), result]
             single, both = _called(panel, (cause, read), points)
             areas = panel.by_arm(panel.areas(read, positive, present))
             means = [panel.by_arm(samples) for samples in (single, both, single - both)]
@@ -170,9 +170,9 @@ def reverse_scores(panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame) 
     many are in. A test without any has no row. Arguments as `reverse_shortcut`.
     """
     rows = [
-        [arm, panel.test, panel.where, count, *found]
+        [arm, panel.test, panel.where, count, *result]
         for panel, count, samples in _mean_losses(panels, pairs, points)
-        for arm, found in panel.means(samples)
+        for arm, result in panel.means(samples)
     ]
     return pd.DataFrame(rows, columns=_SCORE)
 
@@ -182,9 +182,9 @@ def reverse_comparisons(
 ) -> pd.DataFrame:
     """Return differences of those scores between arms; arguments as `reverse_shortcut`."""
     rows = [
-        [*arms, panel.test, panel.where, count, *found]
+        [*arms, panel.test, panel.where, count, *result]
         for panel, count, samples in _mean_losses(panels, pairs, points)
-        for arms, found in panel.contrasts(samples, rules or Rules())
+        for arms, result in panel.contrasts(samples, rules or Rules())
     ]
     return pd.DataFrame(rows, columns=_CHANGE)
 
@@ -215,11 +215,11 @@ def stress_specificity(
             counts = [int(clean.sum()), int(stress.sum())]
             if not min(counts):
                 continue
-            found = "ok" if min(counts) >= rules.fewest else "too few"
+            result = "ok" if min(counts) >= rules.fewest else "too few"
             spared = 1 - panel.called(points, finding)
             shares = [panel.shares(spared, chosen) for chosen in (clean, stress)]
             means = [panel.by_arm(s) for s in (*shares, shares[0] - shares[1])]
             for arm in means[0]:
-                head = [arm, panel.test, panel.where, finding, *counts, found]
+                head = [arm, panel.test, panel.where, finding, *counts, result]
                 rows.append(head + [x for mean in means for x in panel.interval(mean[arm])])
     return pd.DataFrame(rows, columns=_STRESS)

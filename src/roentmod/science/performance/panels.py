@@ -94,10 +94,10 @@ class Rules:
         Each with the reference, each corrected one with each rival, and corrected ones among each
         other, the later with the earlier.
         """
-        asked = [(arm, self.reference) for arm in dict.fromkeys(arms) if arm != self.reference]
-        asked += [(arm, rival) for arm in self.corrected for rival in self.rivals]
-        asked += [(later, earlier) for earlier, later in combinations(self.corrected, 2)]
-        return [pair for pair in asked if set(pair) <= set(arms)]
+        requested = [(arm, self.reference) for arm in dict.fromkeys(arms) if arm != self.reference]
+        requested += [(arm, rival) for arm in self.corrected for rival in self.rivals]
+        requested += [(later, earlier) for earlier, later in combinations(self.corrected, 2)]
+        return [pair for pair in requested if set(pair) <= set(arms)]
 
 
 @dataclass(frozen=True, eq=False)

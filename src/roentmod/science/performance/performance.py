@@ -88,15 +88,17 @@ def operating_points(panels: Sequence[Panel]) -> pd.DataFrame:
     Raises:
         DatasetError: there is not one validation split.
     """
-    found = [panel for panel in panels if panel.where == "val"]
-    if len(found) != 1:
-        raise DatasetError(f"Operating points need one validation split; got {len(found)}.")
+    result = [panel for panel in panels if panel.where == "val"]
+    if len(result) != 1:
+        raise DatasetError(f"Operating points need one validation split; got {len(result)}.")
     rows: list[list[Any]] = []
-    for finding in found[0].findings:
-        label = found[0].label(finding)
-        known, logits = np.isfinite(label), found[0].logits[..., found[0].column(finding)]
+    for finding in result[0].findings:
+        label = result[0].label(finding)
+        known, logits = np.isfinite(label), result[0].logits[..., result[0].column(finding)]
         positive = label[known] == 1
-        for arm, seed, scores in zip(found[0].arms, found[0].seeds, logits[:, known], strict=True):
+        for arm, seed, scores in zip(
+            result[0].arms, result[0].seeds, logits[:, known], strict=True
+        ):
             threshold = youden(scores, positive)
             called = scores >= threshold
             rows.append([arm, seed, finding, positive.size, int(positive.sum()), threshold])
@@ -189,26 +191,26 @@ def _of_one(scores: Floats, positive: Mask, weights: Floats, point: Any, rules: 
     threshold = float(point["threshold"])
     called = (scores >= threshold).astype(np.float64) if threshold == threshold else scores * np.nan
     own, set_right = expit(scores), expit(point["slope"] * scores + point["intercept"])
-    found = [
+    result = [
         stats.weighted_auc(scores, positive, weights),
         average_precision(scores, positive, weights),
         weighted_mean(called[positive], weights[positive]),
         weighted_mean(1 - called[~positive], weights[~positive]),
     ]
     for probability in (own, set_right):
-        found.append(weighted_mean((probability - positive) ** 2, weights))
-        found.append(calibration_error(probability, positive, weights, rules.bins))
-    return np.stack(found)
+        result.append(weighted_mean((probability - positive) ** 2, weights))
+        result.append(calibration_error(probability, positive, weights, rules.bins))
+    return np.stack(result)
 
 
 def _intervals(panel: Panel, samples: Floats) -> dict[str, float]:
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for name, own in zip(MEASURES, samples, strict=True):
         if name in _ERRORS:
             own = np.maximum(0, own - np.append(0, np.full(len(own) - 1, own[1:].mean() - own[0])))
         value, low, high = panel.interval(own)
-        found |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    return found
+        result |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return result
 
 
 def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataFrame:
@@ -237,8 +239,8 @@ def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataF
             if head["state"] == "one class":
                 continue
             samples = panel.areas(finding, label == 1, np.isfinite(label))
-            for arms, found in panel.contrasts(samples, rules):
-                rows.append([*arms, *head.values(), *found, *_delong(panel, finding, *arms)])
+            for arms, result in panel.contrasts(samples, rules):
+                rows.append([*arms, *head.values(), *result, *_delong(panel, finding, *arms)])
     table = pd.DataFrame(rows, columns=_COMPARED)
     planned = (table["reference"] == rules.reference).to_numpy(bool)
     p, q = table["p"].to_numpy(float), np.full(len(table), np.nan)

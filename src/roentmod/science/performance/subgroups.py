@@ -65,19 +65,19 @@ def _split(
     panel: Panel, finding: str, attribute: str, rules: Rules, groups: Any, gaps: Any
 ) -> None:
     label, of = panel.label(finding), _groups(panel, attribute)
-    found = {}
+    result = {}
     for name in sorted(set(of) - {""}):
         chosen = (of == name) & np.isfinite(label)
         high = int((label[chosen] == 1).sum())
         if min(high, int(chosen.sum()) - high) >= rules.fewest:
             samples = panel.areas(finding, label == 1, chosen)
-            found[name] = (int(chosen.sum()), high, panel.by_arm(samples))
-    if len(found) < 2:
+            result[name] = (int(chosen.sum()), high, panel.by_arm(samples))
+    if len(result) < 2:
         return
     for arm in dict.fromkeys(panel.arms):
         head = [arm, panel.test, panel.where, finding, attribute]
-        areas = {name: means[arm] for name, (_, _, means) in found.items()}
-        for name, (n, positives, _) in found.items():
+        areas = {name: means[arm] for name, (_, _, means) in result.items()}
+        for name, (n, positives, _) in result.items():
             groups.append([*head, name, n, positives, *panel.interval(areas[name])])
         best, worst = (f(areas, key=lambda name: areas[name][0]) for f in (max, min))
         gaps.append([*head, best, worst, *panel.interval(areas[best] - areas[worst])])
