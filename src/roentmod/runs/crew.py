@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from roentmod.store import naming
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks: the heartbeat alone decides there.
@@ -152,10 +154,15 @@ class Crew:
 
     def _create(self, path: Path) -> bool:
         try:
-            with path.open("x") as file:
+            with naming(path), path.open("x") as file:
                 file.write(self.name)
         except FileExistsError:
             return False
+        except OSError:
+            # A full disk may leave an empty claim, on which others would wait.
+            with suppress(OSError):
+                path.unlink()
+            raise
         return True
 
     def _announce(self) -> IO[str]:
@@ -175,7 +182,7 @@ class Crew:
                 os.utime(self._path(self.name))
 
     def _dead(self, owner: str, path: Path) -> bool:
-        # An empty claim is being written just now, or was cut off by a full disk.
+        # An empty claim is being written just now, or its process was killed.
         return not self._alive(owner) if owner else self._age(path) > _SILENT
 
     def _alive(self, name: str) -> bool:

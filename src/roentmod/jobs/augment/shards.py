@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.jobs.augment.manifest import COLUMNS, NUMBERS, Row
-from roentmod.store import as_name, file_sha256, members, read_bytes
+from roentmod.store import as_name, file_sha256, members, naming, read_bytes
 
 __all__ = ["SHARDS", "Packed", "Repacking", "Shards"]
 
@@ -136,7 +136,8 @@ class Shards:
             self._open[split] = path, self._kind(path, self._heads)
             self._numbers[split] += 1
         path, shard = self._open[split]
-        shard.add(row, picture)
+        with naming(path):
+            shard.add(row, picture)
         return f"{path.name}/{row['image_id']}.png"
 
     def close(self) -> None:
@@ -159,7 +160,8 @@ class Shards:
 
     def _close(self, split: str) -> None:
         path, shard = self._open.pop(split)
-        shard.close()
+        with naming(path):
+            shard.close()
         with path.open("r+b") as file:
             os.fsync(file.fileno())
         entry = {"path": path.name, "pictures": shard.count, "bytes": path.stat().st_size}
