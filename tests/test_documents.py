@@ -14,6 +14,7 @@ import yaml
 
 import roentmod
 from roentmod.cli import app
+from tests.small import write_phantoms
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -109,18 +110,6 @@ def snippets():
 SNIPPETS = snippets()
 
 
-def write_data(folder, splits, first):
-    """Write phantoms, a patient each; what they are called is not what they show."""
-    folder.mkdir()
-    lines = ["path,labels,view,patient_id,age,sex,split"]
-    for number, split in enumerate(splits, first):
-        body = roentmod.phantom(number, size=192).radiograph
-        roentmod.write(body, folder / f"{number}.png", provenance=None)
-        labels = ("No Finding", "Edema", "Cardiomegaly", "No Finding")[number % 4]
-        lines.append(f"{number}.png,{labels},PA,p{number},50,F,{split}")
-    (folder / "index.csv").write_text("\n".join(lines) + "\n")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A reader's folder, which later snippets find as earlier ones left it."""
@@ -128,8 +117,9 @@ def folder(tmp_path_factory):
     shutil.copy(SOURCE, place / "chest.dcm")
     shutil.copy(DEMO, place / "model.onnx")
     shutil.copy(DEMO.with_name(f"{DEMO.name}.json"), place / "model.onnx.json")
-    write_data(place / "nih", ("train",) * 8 + ("val",) * 4, 0)
-    write_data(place / "chexpert", ("",) * 4, 900)
+    labels = ("No Finding", "Edema", "Cardiomegaly", "No Finding")
+    write_phantoms(place / "nih", ("train",) * 8 + ("val",) * 4, labels=labels)
+    write_phantoms(place / "chexpert", ("",) * 4, first=900, labels=labels)
     (place / "study.yaml").write_text(yaml.safe_dump(STUDY))
     return place
 

@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-import roentmod as rm
 from tests.cli.running import run
 from tests.runs.kill import contents
+from tests.small import write_phantoms
 
 pytestmark = pytest.mark.slow
 SIZE = 2 << 20
@@ -34,12 +34,7 @@ def disk(tmp_path):
 def data(tmp_path_factory):
     """A folder of small phantoms."""
     folder = tmp_path_factory.mktemp("data")
-    lines = ["path,labels,view,patient_id,age,sex"]
-    for number in range(4):
-        body = rm.phantom(number, size=192).radiograph
-        rm.write(body, folder / f"{number}.png", provenance=None)
-        lines.append(f"{number}.png,No Finding,PA,p{number},50,F")
-    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    write_phantoms(folder, ("",) * 4)
     return folder
 
 

@@ -31,6 +31,8 @@ TINY = {
         "classifiers": {"demo": "demo:shortcut"},
         "baselines": 3,
         "source": {"source": "phantoms:3:5000"},
+        "resamples": 200,
+        "flips": 199,
     },
     "augment": {"gate": None},
     "retrain": {"model": "small", "size": 32, "steps": 3, "batch": 8, "seeds": [0],
