@@ -26,5 +26,5 @@ def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path):
     arms = TINY["retrain"] | {"arms": ["erm"], "steps": 2}
     changes = {"train": source, "tests": tests, "audit": TINY["audit"] | audited, "retrain": arms}
     spec = write(tmp_path / "tiny.yaml", **changes)
-    timed = ("report.html", "report.json", "retrain.json", "erm-0.jsonl")
+    timed = ("report.html", "report.json", "retrain.json", "erm-0.jsonl", "study.json")
     check_survives_kills(partial(work, spec), tmp_path, timed=timed)
