@@ -214,7 +214,7 @@ def edit(
         functools.partial(_editor, editor, options),
         job.Output(Path(out), files.format, kept, files.secondary_capture, files.burn_in),
         mask=files.mask,
-        judge=None if files.no_judge else judge or pack.judge,
+        judge=None if files.no_judge else judge or _lazy_judge(pack, options),
         workers=part(Running, options).workers,
         stages=progress,
     )
@@ -532,6 +532,21 @@ def _pack(options: Mapping[str, Any], data: Any = None) -> Domain:
     return pack
 
 
+def _is_data(form: str) -> bool:
+    """Return whether a file may choose a classifier: an ONNX file, or what the package brings."""
+    return (
+        form == "judge"
+        or form.startswith(("onnx:", "demo:"))
+        or (":" not in form and form.endswith(".onnx"))
+    )
+
+
+def _lazy_judge(pack: Domain, options: Mapping[str, Any]) -> Classifier | str | None:
+    """Return a pack's judge by its form, loaded where that has to be trusted; None without one."""
+    plain = pack.judge is None or _is_data(pack.judge)
+    return pack.judge if plain else _judge(pack, options)
+
+
 def _judge(pack: Domain, options: Mapping[str, Any]) -> Classifier:
     """Return the judge that a pack names.
 
@@ -548,7 +563,7 @@ def _judge(pack: Domain, options: Mapping[str, Any]) -> Classifier:
             "'judge', in a form of --classifier."
         )
     trust, form = part(Trusting, options).trust, pack.judge
-    if form != "judge" and not form.startswith(("onnx:", "demo:")) and not form.endswith(".onnx"):
+    if not _is_data(form):
         why = f"a file chooses '{form[:80]}', and may choose onnx:FILE or a bundled one alone."
         need_trust(f"The judge of domain {pack.name}", trust, why)
     return classifiers.load(form, trust=trust)

@@ -249,3 +249,23 @@ def test_towers_embed_for_a_probe(zero_shot, tmp_path, images):
     mine = fit_probe(embedder, images, {"Edema": [0, 1, 0, 1, 1]}, tmp_path)
     again = classifiers.load(f"probe:{tmp_path}", trust=True)
     np.testing.assert_array_equal(again.logits(images), mine.logits(images))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id2label": 5},
+        {"hidden_size": "big"},
+        {"num_attention_heads": 0},
+        {"image_size": [1, 2, 3, 4]},
+        {"model_type": ["vit"]},
+        {"num_channels": 7},
+    ],
+)
+def test_configurations_of_any_kind_end_in_one_line(tmp_path, chest, changes):
+    spec = write(tmp_path, chest[1])
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises((ClassifierError, WeightsError)) as caught:
+        classifiers.load(spec)
+    assert str(caught.value).isprintable()

@@ -254,3 +254,36 @@ def test_a_missing_library_is_named_with_its_extra():
     except ImportError:
         with pytest.raises(MissingDependencyError, match=r"roentmod\[xrv\]"):
             classifiers.load("xrv:densenet121-res224-all")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[" * 100_000, "labels file is JSON"),
+        ('{"Edema": 5}', "or to null; got 5"),
+        ('{"Edema": ["Mass"]}', "or to null; got"),
+        ("7", "must be a list of heads"),
+    ],
+)
+def test_labels_files_of_other_content(graph, tmp_path, content, said):
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(ClassifierError, match=said):
+        classifiers.load(graph, labels=tmp_path / "labels.json")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"size": value} for value in ("16", True, 16.5, 5000)),
+        *({"range": value} for value in ("01", ["0", "1"], [False, True], [0, 1, 2])),
+        *({"mean": value, "std": 1} for value in ("1", ["0.5"], True, [None])),
+        *({"check_outputs": "yes"}, {"name": 7}, {"labels": [1, 2, 3]}, {"mapping": {"Weird": 5}}),
+        *({"labels": ["Edema", "Mass", "a\x1b[2J"]}, {"name": "a\nb"}, {"channels": True}),
+    ],
+)
+def test_types_in_a_card_are_strict(graph, tmp_path, changes):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(graph.read_bytes())
+    with pytest.raises(ClassifierError, match=r"declared wrongly|agree with the graph") as caught:
+        classifiers.load(write_sidecar(path, **changes))
+    assert str(caught.value).isprintable()

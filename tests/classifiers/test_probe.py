@@ -5,7 +5,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from roentmod import classifiers
-from roentmod.classifiers import fit_probe, load_embedder
+from roentmod.classifiers import fit_probe, load_embedder, probe
 from roentmod.classifiers.adapter import Origin
 from roentmod.classifiers.card import Card
 from roentmod.classifiers.probe import Embedder
@@ -131,3 +131,11 @@ def test_unknown_embedders():
         load_embedder("tensorflow:model")
     with pytest.raises(ClassifierError, match="'size' is missing"):
         load_embedder(SPEC, input_range=(0, 1))
+
+
+def test_coefficients_larger_than_any(cohort, embedder, tmp_path, monkeypatch):
+    fit_probe(embedder, *cohort, tmp_path)
+    monkeypatch.setattr(probe, "_LARGEST", 10_000)
+    np.savez_compressed(tmp_path / "probe.npz", weight=np.zeros((3, 8000)), bias=np.zeros(3))
+    with pytest.raises(WeightsError, match="more than 10,000 bytes"):
+        classifiers.load(f"probe:{tmp_path}", embedder=embedder)

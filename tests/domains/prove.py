@@ -43,12 +43,13 @@ def refused(function, *arguments, **more):
 
 
 def commands(root, pack):
-    usual = ("--domain", pack, "--out", root / "cli")
+    # The pack's judge is Python.
+    usual = ("--domain", pack, "--out", root / "cli", "--trust")
     generator = ("--editor", root / "tiny", "--engine", "torch", "--steps", 5)
     ct, data = root / "slice.dcm", root / "slices"
     edit = ("edit", ct, *usual, *generator)
     audit = ("audit", *usual, *generator, "--data", data, "--baselines", 3)
-    audit += ("--classifier", "python:tests.domains.slices:honest", "--trust")
+    audit += ("--classifier", "python:tests.domains.slices:honest")
     finding = ("--add", "liver lesion")
     formats = ("--format", "png", "--format", "same")
     return {

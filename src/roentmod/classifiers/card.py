@@ -78,7 +78,23 @@ class Card(BaseModel):
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         if not listed or not value or not all(isinstance(name, str) for name in value):
             raise ValueError(f"labels must be a list of names, got {value!r}")
+        if not all(map(str.isprintable, value)):
+            raise ValueError(f"labels must be printable, got {value!r}")
         return tuple(value)
+
+    @pydantic.field_validator("channels", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"channels is 1 or 3, got {value!r}")
+        return value
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError(f"name must be printable, got {value!r}")
+        return value
 
     @pydantic.field_validator("mean", "std", mode="before")
     @classmethod

@@ -216,7 +216,8 @@ def _load(
             trust_remote_code=False,
             use_safetensors=None if trust else True,
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    # Configurations of any kind end in errors of any kind.
+    except Exception as error:
         text = " ".join(str(error).split())[:300]
         raise WeightsError(
             f"A Hugging Face model is a folder with config.json and weights, or a hub id; loading "
@@ -278,8 +279,14 @@ def declared_input(
         ClassifierError: the processor does more with numbers than these words say.
     """
     if timm := getattr(config, "pretrained_cfg", None):
-        channels, side, _ = timm["input_size"]
-        words = {word: timm.get(word, ()) for word in ("mean", "std")}
+        try:
+            channels, side, _ = timm["input_size"]
+            words = {word: timm.get(word, ()) for word in ("mean", "std")}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ClassifierError(
+                f"pretrained_cfg of {Path(name).name} must say input_size; reading it gave "
+                f"{error!r}. Save the model again."
+            ) from error
         return {**words, "size": side, "channels": channels, "range": (0, 1)}
     vision = getattr(config, "vision_config", config)
     channels = getattr(vision, "num_channels", None)

@@ -8,7 +8,6 @@ patients.
 from __future__ import annotations
 
 import dataclasses
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from roentmod._optional import open_session, require
 from roentmod.classifiers.checks import check_images
 from roentmod.classifiers.graphs import opened, tensor_files
 from roentmod.classifiers.heads import Head
-from roentmod.errors import WeightsError
+from roentmod.documents import read_document
+from roentmod.errors import InputError, WeightsError
 from roentmod.interfaces import Loaded
 from roentmod.store import file_sha256
 
@@ -178,13 +178,12 @@ class Judge(Loaded):
 
 def _card(path: Path) -> dict[str, Any]:
     try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_document(path)
+    except (OSError, InputError) as error:
         raise WeightsError(
             f"A judge is a folder with judge.onnx and judge.json; reading {path.name} gave "
             f"'{type(error).__name__}'. Export it again, or reinstall roentmod."
         ) from error
-    return card
 
 
 def _line(card: dict[str, Any], output: str) -> tuple[Array, Array]:

@@ -180,13 +180,18 @@ def _labels(
     if isinstance(labels, str | Path):
         try:
             content = json.loads(Path(labels).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ClassifierError(
                 f"A labels file is JSON; reading {Path(labels).name} gave: {error}. Correct it."
             ) from error
     if content is None:
         return None, None
     if isinstance(content, Mapping):
+        wrong = [value for value in content.values() if not isinstance(value, str | None)]
+        if wrong:
+            raise ClassifierError(
+                f"Labels map heads to names of findings, or to null; got {wrong[0]!r}. Correct it."
+            )
         return None, {str(key): value for key, value in content.items()}
     if isinstance(content, Sequence) and all(isinstance(name, str) for name in content):
         return list(content), None

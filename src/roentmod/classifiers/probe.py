@@ -32,6 +32,8 @@ __all__ = ["Embedder", "fit_probe", "load_embedder", "load_probe"]
 
 Array = NDArray[np.float32]
 FORMAT = "roentmod-probe-1"
+# Bytes of coefficients: 1,000 labels of 8,192 dimensions have 66 MB.
+_LARGEST = 2**28
 FORMS = "python:package.module:function, onnx:FILE, hf:FOLDER_OR_HUB_ID"
 
 
@@ -313,14 +315,18 @@ def _coefficients(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
     try:
         names = tuple(str(name) for name in stated["labels"])
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        content = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _LARGEST:
+                raise ValueError(f"more than {_LARGEST:,} bytes")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             weight, bias = file["weight"].astype(np.float64), file["bias"].astype(np.float64)
         good = weight.ndim == 2 and bias.shape == (len(weight),) == (len(names),)
         if stated.get("format") != FORMAT or not good or not np.isfinite(weight).all():
             raise ValueError(
                 f"format {stated.get('format')}, weight {weight.shape}, bias {bias.shape}"
             )
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, TypeError, MemoryError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{path.parent.name} must be a whole probe ({FORMAT}); got {error!r}. Fit it again."
         ) from error

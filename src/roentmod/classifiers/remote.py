@@ -196,7 +196,7 @@ class Endpoint:
         if size is None:
             raise ClassifierError(
                 f"The size of an endpoint without /describe must be given; {self.address} has "
-                "none. Give size=."
+                "none. Let it describe itself (docs/classifiers.md), or, in Python, give size=."
             )
         grey = np.full((1, size, size), 0.5, np.float32)
         names, kind, _ = self._post(grey, None)
