@@ -5,6 +5,7 @@ import string
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from roentmod.editors import sampling
@@ -93,3 +94,65 @@ def write_generator(
         steps_offset=1,
     ).save_pretrained(root / "scheduler")
     return root
+
+
+_UNET_NAMES = (
+    ("time_embedding.linear_1", "time_embed.0"),
+    ("time_embedding.linear_2", "time_embed.2"),
+    ("conv_in.", "input_blocks.0.0."),
+    ("conv_norm_out", "out.0"),
+    ("conv_out", "out.2"),
+    ("mid_block.attentions.0", "middle_block.1"),
+    ("mid_block.resnets.0", "middle_block.0"),
+    ("mid_block.resnets.1", "middle_block.2"),
+    ("down_blocks.0.resnets.0", "input_blocks.1.0"),
+    ("down_blocks.0.downsamplers.0.conv", "input_blocks.2.0.op"),
+    ("down_blocks.1.resnets.0", "input_blocks.3.0"),
+    ("down_blocks.1.attentions.0", "input_blocks.3.1"),
+    ("up_blocks.0.resnets.0", "output_blocks.0.0"),
+    ("up_blocks.0.attentions.0", "output_blocks.0.1"),
+    ("up_blocks.0.resnets.1", "output_blocks.1.0"),
+    ("up_blocks.0.attentions.1", "output_blocks.1.1"),
+    ("up_blocks.0.upsamplers.0", "output_blocks.1.2"),
+    ("up_blocks.1.resnets.0", "output_blocks.2.0"),
+    ("up_blocks.1.resnets.1", "output_blocks.3.0"),
+    (".norm1.", ".in_layers.0."),
+    (".conv1.", ".in_layers.2."),
+    (".norm2.", ".out_layers.0."),
+    (".conv2.", ".out_layers.3."),
+    (".time_emb_proj.", ".emb_layers.1."),
+    (".conv_shortcut.", ".skip_connection."),
+)
+_VAE_NAMES = (
+    *((f"up_blocks.{i}.resnets.", f"up.{3 - i}.block.") for i in range(4)),
+    *((f"up_blocks.{i}.upsamplers.0.", f"up.{3 - i}.upsample.") for i in range(4)),
+    *((f"down_blocks.{i}.resnets.", f"down.{i}.block.") for i in range(4)),
+    *((f"down_blocks.{i}.downsamplers.0.", f"down.{i}.downsample.") for i in range(4)),
+    ("mid_block.resnets.0", "mid.block_1"),
+    ("mid_block.resnets.1", "mid.block_2"),
+    ("conv_norm_out", "norm_out"),
+    ("conv_shortcut", "nin_shortcut"),
+)
+
+
+def original_names(folder):
+    """Return the tensors of a tiny generator by the names of the original code."""
+    unet = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    text = load_file(folder / "text_encoder" / "model.safetensors")
+    state = {"betas": torch.zeros(1000), "model_ema.decay": torch.zeros(1)}
+    for key, value in unet.items():
+        # Norms of transformers keep their names.
+        pairs = _UNET_NAMES if "transformer_blocks" not in key else _UNET_NAMES[:19]
+        state[f"model.diffusion_model.{_renamed(key, pairs)}"] = value
+    for key, value in vae.items():
+        state[f"first_stage_model.{_renamed(key, _VAE_NAMES)}"] = value
+    for key, value in text.items():
+        state[f"cond_stage_model.transformer.text_model.{key.removeprefix('text_model.')}"] = value
+    return state
+
+
+def _renamed(key, pairs):
+    for ours, theirs in pairs:
+        key = key.replace(ours, theirs)
+    return key

@@ -1,9 +1,12 @@
 import importlib.metadata
 
 import pytest
+from typer.testing import CliRunner
 
+import roentmod.cli
 from roentmod import _optional
 from roentmod.cli import installation as doctor
+from roentmod.editors import trial
 from roentmod.errors import MissingDependencyError
 
 
@@ -33,3 +36,15 @@ def test_requiring_a_missing_library_names_purpose_and_remedy(monkeypatch):
     monkeypatch.setattr(_optional, "import_module", blocked)
     with pytest.raises(MissingDependencyError, match=r"openvino.*pip install 'roentmod\[openvino"):
         _optional.require("openvino")
+
+
+def test_an_editor_is_tried_by_name(monkeypatch):
+    app, runner = roentmod.cli.app, CliRunner()
+    result = runner.invoke(app, ["doctor", "--editor", "painter"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "the sham keeps the film" in result.output
+    failing = [trial.Finding("the edit does something", False, "no", "Correct it")]
+    monkeypatch.setattr(trial, "trial", lambda editor: iter(failing))
+    result = runner.invoke(app, ["doctor", "--editor", "painter"], env={"COLUMNS": "200"})
+    assert result.exit_code == 1
+    assert "Correct it" in result.output

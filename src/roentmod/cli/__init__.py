@@ -8,6 +8,7 @@ classifier did not answer; 4 an audit's gate failed; 5 the judge does not see wh
 from __future__ import annotations
 
 import sys
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.text import Text
 import roentmod
 from roentmod.cli import auditing, data, editing, installation, training
 from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
+from roentmod.cli.derived import command
 from roentmod.errors import RoentModError, UnfinishedError
 
 __all__ = ["app", "auditing", "data", "editing", "main", "training"]
@@ -33,16 +35,23 @@ def version() -> None:
     typer.echo(roentmod.__version__)
 
 
-@app.command()
-def doctor() -> None:
-    """Say what is installed, what is missing, and how to get it."""
+@command(installation.try_editor)
+def doctor(
+    editor: Annotated[
+        str | None, typer.Option(help="Try this editor on a phantom instead, as --editor of edit.")
+    ] = None,
+    **options: Any,
+) -> None:
+    """Say what is installed, what is missing, and how to get it; or try an editor in a minute."""
+    found = installation.try_editor(editor, **options) if editor else installation.examine()
     table = Table("part", "state", "found", "remedy", box=None)
-    found = installation.examine()
+    states = set()
     for check in found:
         # A table takes [xrv] for a style.
         table.add_row(*map(Text, check))
+        states.add(check.state)
     Console().print(table)
-    raise typer.Exit(1 if any(check.state == "missing" for check in found) else 0)
+    raise typer.Exit(1 if states & {"missing", "failed"} else 0)
 
 
 def main() -> None:

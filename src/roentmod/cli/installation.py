@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from roentmod._optional import OPTIONAL
+from roentmod.plans import EditorChoice
+from roentmod.plans.parts import OnDevice
 
-__all__ = ["Check", "examine"]
+__all__ = ["Check", "examine", "try_editor"]
 
 _CORE = ("torch", "diffusers", "transformers", "numpy", "pydicom", "pillow", "tifffile")
 
@@ -20,7 +24,7 @@ class Check(NamedTuple):
 
     Attributes:
         name: what.
-        state: "ok", "optional" (missing, but only some commands need it) or "missing".
+        state: "ok", "optional" (missing, but only some commands need it), "missing" or "failed".
         found: version or place.
         remedy: how to get it; empty where it is there.
     """
@@ -45,6 +49,26 @@ def examine() -> list[Check]:
     remedy = "" if compiler else "Install g++ for --engine compile"
     found = compiler or "not found"
     return [*checks, Check("C++ compiler", "ok" if compiler else "optional", found, remedy)]
+
+
+def try_editor(editor: str, *, device: str = "cpu", **options: Any) -> Iterator[Check]:
+    """Yield what a self-test of an editor shows; `options` are those of loading it.
+
+    Raises:
+        WeightsError: it cannot be loaded.
+    """
+    from roentmod.editors import Editor
+    from roentmod.editors.trial import trial
+
+    choice = EditorChoice(editor=editor, **options)
+    started = time.perf_counter()
+    loaded = Editor.load(editor, device=device, **choice.loading())
+    yield Check("loads", "ok", f"{loaded.name}, {time.perf_counter() - started:.1f} s")
+    for one in trial(loaded):
+        yield Check(one.name, "ok" if one.passed else "failed", one.text, one.remedy)
+
+
+try_editor.plans = (EditorChoice, OnDevice)  # type: ignore[attr-defined]
 
 
 def _distribution(name: str, otherwise: str, pip: str) -> Check:

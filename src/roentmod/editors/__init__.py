@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal, cast
@@ -11,8 +12,10 @@ import torch
 
 from roentmod.editors.diffusion import DiffusionEditor
 from roentmod.editors.engines import EngineName, make_engine
+from roentmod.editors.lora import adapter
 from roentmod.editors.painter import Painter
 from roentmod.editors.transplant import BUNDLED, Components, transplant
+from roentmod.errors import WeightsError
 from roentmod.interfaces import RadiographEditor, anchored
 
 __all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "Painter", "transplant"]
@@ -34,10 +37,13 @@ class Editor:
         batch_size: int = 8,
         allow_pickle: bool = False,
         profile: str | None = None,
+        lora: Sequence[str] = (),
         device: str = "cpu",
         precision: Precision = "float32",
     ) -> RadiographEditor:
         """Return the editor `name`: ``mini``, ``painter``, a folder, a hub id, or an entry point.
+
+        A checkpoint of one file needs a `host`. `lora` names LoRA to put on top, ``PATH[:scale]``.
 
         Third parties add editors through the entry-point group ``roentmod.editors``: a callable
         without arguments that returns a `RadiographEditor`.
@@ -48,17 +54,19 @@ class Editor:
         """
         for point in entry_points(group="roentmod.editors"):
             if point.name == str(name):
-                _ignored(name, device)
+                _ignored(name, device, lora)
                 return cast(RadiographEditor, point.load()())
         if str(name) == Painter.name:
-            _ignored(name, device)
+            _ignored(name, device, lora)
             return Painter()
+        adapters = [adapter(text) for text in lora]
         settings = {
             "engine": engine,
             "deterministic": deterministic,
             "batch_size": batch_size,
             "allow_pickle": allow_pickle,
             "profile": profile,
+            "lora": tuple(one.text for one in adapters),
             "device": device,
             "precision": precision,
         }
@@ -67,6 +75,7 @@ class Editor:
             name,
             allow_pickle=allow_pickle,
             profile=profile,
+            adapters=adapters,
             dtype=getattr(torch, precision),
             device=device,
         )
@@ -86,6 +95,8 @@ def _place(name: str | Path) -> str:
     return str(name) if str(name) in BUNDLED else anchored(name)
 
 
-def _ignored(name: str | Path, device: str) -> None:
+def _ignored(name: str | Path, device: str, lora: Sequence[str]) -> None:
+    if lora:
+        raise WeightsError(f"A LoRA goes on top of a diffusion generator; {name} is none. Omit it.")
     if device != "cpu":
         log.warning("%s: device '%s' is ignored", name, device)

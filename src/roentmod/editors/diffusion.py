@@ -201,7 +201,8 @@ class DiffusionEditor(Loaded):
     def describe(self) -> dict[str, Any]:
         """Return what results depend on besides baseline and edit: weights, prompts, engine."""
         profile = self.parts.profile
-        return {
+        adapters = [f"{one.path.name}:{one.scale:g}" for one in self.parts.adapters]
+        return ({"lora": adapters} if adapters else {}) | {
             "name": self.name,
             "weights": self.parts.weights_hash,
             "configuration": self.parts.settings_hash,

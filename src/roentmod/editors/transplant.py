@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +20,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
 from roentmod.domain import check_profile, words
-from roentmod.editors import sampling
+from roentmod.editors import lora, sampling
+from roentmod.editors.checkpoint import FileLoader
 from roentmod.editors.weights import BUNDLED, Loader, Source, quoted, read_json, resolve
 from roentmod.errors import InputError, MismatchError, WeightsError
 from roentmod.prompts import PROFILES, Profile
@@ -42,6 +43,8 @@ _ASKED = "Use a text-to-image generator of the Stable Diffusion 1 or 2 kind."
 _SCHEDULE = ("rescale_betas_zero_snr", "beta_schedule", "beta_start", "beta_end")
 # Older U-Nets of 512 px state 32 or 64 cells; diffusers' pipelines take 64.
 _OLD, _OLD_CELLS = (0, 9), 64
+# Folders of parts: names that the order of files may depend on.
+_PARTS = ("unet", "vae", "text_encoder", "text_encoder_and_tokenizer", "tokenizer", "scheduler")
 # Tokens that a text encoder without a table of positions gets at most.
 _POSITIONS = 512
 
@@ -59,6 +62,7 @@ class Components:
         profile: how the generator is spoken to.
         files: the weight files, for the hash.
         settings: their configurations and vocabularies, for theirs.
+        adapters: LoRA that the weights already include, for the hash.
     """
 
     vae: Any
@@ -69,6 +73,7 @@ class Components:
     profile: Profile
     files: tuple[Path, ...] = ()
     settings: tuple[Path, ...] = ()
+    adapters: tuple[lora.Adapter, ...] = ()
 
     @property
     def downsampling(self) -> int:
@@ -123,8 +128,12 @@ class Components:
 
     @cached_property
     def weights_hash(self) -> str:
-        """SHA-256 over the weight files, 16 hex digits."""
-        return _digest(self.files)
+        """SHA-256 over the weight files, and over each LoRA and its scale, 16 hex digits."""
+        own = _digest(self.files)
+        if not self.adapters:
+            return own
+        parts = [own, *(f"{_digest([one.path])}:{one.scale!r}" for one in self.adapters)]
+        return hashlib.sha256("+".join(parts).encode()).hexdigest()[:16]
 
     @cached_property
     def settings_hash(self) -> str:
@@ -138,6 +147,7 @@ def transplant(
     *,
     allow_pickle: bool = False,
     profile: str | None = None,
+    adapters: Sequence[lora.Adapter] = (),
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> Components:
@@ -145,9 +155,11 @@ def transplant(
 
     Args:
         host: gives autoencoder and schedule; None takes the generator's own.
-        generator: gives U-Net, text encoder and tokenizer.
+        generator: gives U-Net, text encoder and tokenizer. A checkpoint of one file also gives its
+            own autoencoder; its host then gives the configurations and the tokenizer.
         allow_pickle: also load ``.bin`` weights, which can run code; safetensors alone otherwise.
         profile: name of a prompt profile; None takes it from the folder.
+        adapters: LoRA on top.
         dtype: floating-point type of all parts.
         device: torch's name of where they run.
 
@@ -155,9 +167,22 @@ def transplant(
         WeightsError: a folder or part is missing, unreadable, or pickled.
         MismatchError: host and generator do not speak the same latents or prompts.
     """
-    body = resolve(generator, allow_pickle=allow_pickle)
-    frame = resolve(host, allow_pickle=allow_pickle) if host is not None else body
-    load = Loader(allow_pickle, dtype, device)
+    settings = (allow_pickle, dtype, device)
+    if Path(generator).suffix == ".safetensors" and Path(generator).expanduser().is_file():
+        file = Path(generator).expanduser()
+        if host is None:
+            raise WeightsError(
+                f"A checkpoint of one file has weights alone; got '{file}'. Name a diffusers "
+                "folder or hub id of the same family by --host: it gives the configurations, the "
+                "tokenizer and the schedule."
+            )
+        load: Loader = FileLoader(file, *settings)
+        frame = resolve(host, allow_pickle=allow_pickle)
+        body = replace(frame, name=file.stem)
+    else:
+        load = Loader(*settings)
+        body = resolve(generator, allow_pickle=allow_pickle)
+        frame = resolve(host, allow_pickle=allow_pickle) if host is not None else body
     parts = Components(
         vae=load.diffusers(AutoencoderKL, frame, "vae"),
         unet=load.diffusers(UNet2DConditionModel, body, "unet"),
@@ -167,7 +192,9 @@ def transplant(
         profile=_profile(body, profile),
         files=tuple(load.files),
         settings=tuple(load.settings),
+        adapters=tuple(adapters),
     )
+    lora.merge(adapters, parts.unet, parts.text_encoder)
     _check_call(parts, body)
     if problems := list(_problems(parts, body)):
         raise MismatchError(
@@ -181,7 +208,7 @@ def transplant(
 def _digest(files: Iterable[Path]) -> str:
     """Return 16 hex digits of files in the order of their own names, wherever they lie."""
     digest = hashlib.sha256()
-    for path in sorted(files, key=lambda p: (p.parent.name, p.name)):
+    for path in sorted(files, key=lambda p: (p.parent.name * (p.parent.name in _PARTS), p.name)):
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

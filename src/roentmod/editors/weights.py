@@ -18,7 +18,17 @@ from transformers.utils import logging as transformers_logging
 
 from roentmod.errors import WeightsError
 
-__all__ = ["BUNDLED", "Loader", "Source", "check_keys", "quoted", "read_json", "resolve"]
+__all__ = [
+    "BUNDLED",
+    "Loader",
+    "Source",
+    "check_keys",
+    "fetched",
+    "quiet",
+    "quoted",
+    "read_json",
+    "resolve",
+]
 
 BUNDLED = {"mini": Path(__file__).parent / "mini"}
 _TEXT_FOLDERS = ("text_encoder", "text_encoder_and_tokenizer")
@@ -70,11 +80,11 @@ def resolve(name: str | Path, *, allow_pickle: bool = False) -> Source:
     looks_like_path = path.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1
     if path.exists() or looks_like_path:
         raise WeightsError(
-            f"A model is a diffusers folder, a hub id (owner/name) or 'mini'; got '{name}', "
-            "which is no folder. Check the path."
+            f"A model is a diffusers folder, a .safetensors checkpoint, a hub id (owner/name) or "
+            f"'mini'; got '{name}', which is no folder. Check the path."
         )
     patterns = [*_PATTERNS, "*/*.bin"] if allow_pickle else _PATTERNS
-    return Source(_from_hub(str(name), patterns), str(name), str(name))
+    return Source(fetched(str(name), patterns), str(name), str(name))
 
 
 def _folder(path: Path) -> Source:
@@ -90,7 +100,12 @@ def _folder(path: Path) -> Source:
     return Source(path, name, name)
 
 
-def _from_hub(name: str, patterns: list[str]) -> Path:
+def fetched(name: str, patterns: list[str]) -> Path:
+    """Return the folder of a hub id, with the files that match.
+
+    Raises:
+        WeightsError: it can be neither found nor reached.
+    """
     from huggingface_hub import snapshot_download
 
     try:
@@ -217,7 +232,7 @@ class Loader:
     ) -> Any:
         files, variant = self._weights(folder, where)
         try:
-            with _quiet():
+            with quiet():
                 model, keys = kind.from_pretrained(
                     folder,
                     torch_dtype=self.dtype,
@@ -281,8 +296,8 @@ def quoted(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence both libraries: what they would log is checked, or raised."""
+def quiet() -> Iterator[None]:
+    """Silence both libraries for a while: what they would log is checked, or raised."""
     loggers = (diffusers_logging, transformers_logging)
     levels = [one.get_verbosity() for one in loggers]
     shown = transformers_logging.is_progress_bar_enabled()

@@ -26,6 +26,7 @@ __all__ = [
     "WHOLE",
     "Findings",
     "Form",
+    "Listed",
     "Pairs",
     "Plan",
     "Seeds",
@@ -253,7 +254,13 @@ def _count(value: Any) -> Any:
     return tuple(range(value)) if type(value) is int else value
 
 
+def _listed(value: Any) -> Any:
+    """Return one text as the only one of a list, nothing as none."""
+    return (value,) if isinstance(value, str) else () if value is None else value
+
+
 Commas = BeforeValidator(_commas)
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Findings = Annotated[tuple[str, ...], Commas, AfterValidator(_canonical)]
 Pairs = Annotated[
     tuple[tuple[str, str], ...], BeforeValidator(_pairs), AfterValidator(_canonical_pairs)

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from roentmod.edits import Action, Edit, Scheduler, Severity, Side
 from roentmod.errors import EditError, RoentModError
 from roentmod.findings import finding
-from roentmod.plans.base import Plan, parameter
+from roentmod.plans.base import Listed, Plan, parameter
 from roentmod.plans.parts import Composed
 
 __all__ = ["EditPlan", "Files", "Format"]
@@ -19,12 +19,11 @@ __all__ = ["EditPlan", "Files", "Format"]
 Format = Literal["png", "dicom", "same"]
 
 
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else () if value is None else value
+def _formats(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value or ("same",)
 
 
 Held = Callable[[tuple[str, ...], tuple[str, ...]], tuple[str, ...]]
-Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class EditPlan(Composed):
@@ -104,12 +103,10 @@ class Files(Plan):
     mask: Path | None = parameter(
         None, "PNG of the radiograph's shape; only its bright part changes."
     )
-    format: Annotated[tuple[Format, ...], BeforeValidator(lambda v: _listed(v) or ("same",))] = (
-        parameter(
-            ("same",),
-            "png, dicom or same (as the input, the default); may be repeated.",
-            form="repeat",
-        )
+    format: Annotated[tuple[Format, ...], BeforeValidator(_formats)] = parameter(
+        ("same",),
+        "png, dicom or same (as the input, the default); may be repeated.",
+        form="repeat",
     )
     secondary_capture: bool = parameter(False, "Write DICOM as secondary capture.")
     deidentify: bool = parameter(True, "Keep nothing that names the patient.")

@@ -16,7 +16,7 @@ from roentmod.errors import (
     RunError,
     WeightsError,
 )
-from roentmod.plans.base import Plan, parameter
+from roentmod.plans.base import Listed, Plan, parameter
 
 __all__ = [
     "Ages",
@@ -100,10 +100,13 @@ class EditorChoice(Trusting):
     error: ClassVar[type[RoentModError]] = WeightsError
     editor: str = parameter(
         "mini",
-        "mini, painter, a diffusers folder, or a hub id.",
+        "mini, painter, a diffusers folder, a hub id, or a .safetensors checkpoint (needs a host).",
         validation_alias=AliasChoices("editor", "name"),
     )
     host: str | None = parameter(None, "Folder or hub id that gives autoencoder and scheduler.")
+    lora: Listed = parameter(
+        (), "LoRA on top: PATH[:scale]; repeat for more.", form="repeat", young=True
+    )
     profile: str | None = parameter(None, "Prompt profile; default: the folder's own.")
     engine: Engine = parameter("auto", "Runs the model.")
     precision: Arithmetic = parameter("float32", "Arithmetic of the model.")

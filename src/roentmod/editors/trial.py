@@ -1,0 +1,153 @@
+"""A self-test of an editor in about a minute: does it edit, how long does it take, how much memory.
+
+What is seen on one phantom says whether weights are read as they were meant, not how good they are.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from roentmod.datasets.phantom import phantom
+from roentmod.editors.diffusion import DiffusionEditor
+from roentmod.edits import STRENGTH, Edit
+from roentmod.errors import AnatomyError
+from roentmod.imaging.segmentation import estimate, require
+from roentmod.interfaces import Counterfactual, RadiographEditor
+from roentmod.radiograph import Radiograph
+
+__all__ = ["Finding", "trial"]
+
+_FINDING = "Pleural Effusion"
+# Seconds that one edit may take; a slower generator is tried with fewer steps.
+_PATIENCE = 15.0
+# Least mean change that is one, and the most of a sham that keeps its film; of the range. The
+# bundled generator's shams move phantoms by 0.034 to 0.047.
+_VISIBLE, _KEPT = 0.001, 0.1
+
+
+class Finding(NamedTuple):
+    """One thing tried.
+
+    Attributes:
+        name: what.
+        passed: whether it is as it should be.
+        text: what was seen, with its figures.
+        remedy: what to do where it is not; else "".
+    """
+
+    name: str
+    passed: bool
+    text: str
+    remedy: str = ""
+
+
+def trial(editor: RadiographEditor, *, seed: int = 0) -> Iterator[Finding]:
+    """Try an editor on a phantom: a normal film from noise, an edit, its sham, time and memory.
+
+    Args:
+        editor: any; only a diffusion editor draws from noise.
+        seed: of the phantom and of the noise.
+    """
+    generator = editor if isinstance(editor, DiffusionEditor) else None
+    film = phantom(seed, size=generator.parts.size if generator else 512).radiograph
+    steps = None if generator is None else _steps(generator, film)
+    if generator is not None:
+        yield _drawn(generator, film, steps)
+    seconds, done = _timed(editor, film, Edit((_FINDING,), composite="baseline", seed=seed), steps)
+    yield from _changes(done)
+    yield _speed(generator, seconds, done)
+    yield Finding("memory", True, _memory())
+
+
+def _timed(
+    editor: RadiographEditor, film: Radiograph, edit: Edit, steps: int | None
+) -> tuple[float, Counterfactual]:
+    started = time.perf_counter()
+    done = editor.edit([film], [replace(edit, num_inference_steps=steps)])[0]
+    return time.perf_counter() - started, done
+
+
+def _steps(editor: DiffusionEditor, film: Radiograph) -> int | None:
+    """Return the steps that patience allows; None, the editor's own, where it allows those."""
+    one = math.ceil(1 / STRENGTH)
+    edit = Edit((_FINDING,))
+    seconds, _ = _timed(editor, film, edit, one)
+    if seconds * editor.schedule(edit).effective_steps <= _PATIENCE:
+        return None
+    return math.ceil(max(2, _PATIENCE / seconds) / STRENGTH)
+
+
+def _drawn(editor: DiffusionEditor, film: Radiograph, steps: int | None) -> Finding:
+    """Let the editor draw from noise alone, and look for lungs and a heart."""
+    edit = Edit(("No Finding",), strength=1.0, composite="none")
+    _, done = _timed(editor, film, edit, steps)
+    name = "draws a normal film"
+    remedy = "Check the profile (--profile) and the host: prompts, autoencoder, schedule"
+    if done.image is None:
+        return Finding(name, False, done.status, remedy)
+    if editor.parts.profile.domain != "cxr":
+        return Finding(name, True, f"drawn; not looked at: {editor.parts.profile.domain}")
+    anatomy = estimate(done.image)
+    try:
+        require(anatomy)
+    except AnatomyError:
+        return Finding(name, False, f"no chest seen (quality {anatomy.quality:.2f})", remedy)
+    return Finding(name, True, f"lungs and heart seen (quality {anatomy.quality:.2f})")
+
+
+def _changes(done: Counterfactual) -> Iterator[Finding]:
+    """Compare an edit and its sham with the phantom, in the mean over its pixels."""
+    names = ("the edit does something", "the sham keeps the film")
+    if done.image is None or done.sham is None:
+        yield from (Finding(name, False, done.status, "See the warnings above") for name in names)
+        return
+    edit, sham = done.image.pixels, done.sham.pixels
+    by_edit = float(np.abs(edit - sham).mean())
+    by_sham = float(np.abs(sham - done.baseline.pixels).mean())
+    yield Finding(
+        names[0],
+        by_edit >= _VISIBLE,
+        f"{_FINDING} differs from its sham by {by_edit:.2%} of the range",
+        "" if by_edit >= _VISIBLE else "The prompts change nothing: check --profile and --lora",
+    )
+    kept = by_sham <= _KEPT
+    yield Finding(
+        names[1],
+        kept,
+        f"it moves the phantom by {by_sham:.2%}, which default edits take off again",
+        "" if kept else "It makes another film of it: lower --strength, or check the host",
+    )
+
+
+def _speed(editor: DiffusionEditor | None, seconds: float, done: Counterfactual) -> Finding:
+    """Return the seconds per picture at the editor's own steps."""
+    if editor is None:
+        return Finding("speed", True, f"{seconds:.1f} s per picture")
+    used = done.facts.get("effective_steps", 1)
+    wanted = editor.schedule(Edit(done.edit.findings)).effective_steps
+    about = "" if used == wanted else "about "
+    text = f"{about}{seconds * wanted / used:.1f} s per picture, {wanted} effective steps"
+    if about:
+        text += f" (estimated from {used})"
+    return Finding("speed", True, f"{text}, with its sham, {editor.parts.unet.device}")
+
+
+def _memory() -> str:
+    """Return the most memory that this process has held."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB on the GPU at most"
+    try:
+        import resource
+    except ImportError:
+        return "not measured on this system"
+    unit = 1 if sys.platform == "darwin" else 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return f"{most / 1e9:.1f} GB at most"
