@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+import zlib
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSNearLossless,
@@ -21,7 +24,8 @@ from pydicom.uid import (
 
 from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
-from roentmod.imaging.checks import check_size, line, single
+from roentmod.imaging.checks import check_expansion, check_size, line, single
+from roentmod.imaging.codestream import stream_size
 from roentmod.imaging.grey_scale import grey_scale, set_window
 from roentmod.imaging.position import (
     SPACINGS,
@@ -39,6 +43,8 @@ log = logging.getLogger(__name__)
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 # Lossy compression may leave the range of levels by this part of it.
 _OVERSHOOT = 16
+# What the file meta information takes at most, and a piece of inflated data.
+_META, _PIECE = 4096, 2**24
 _SIDEWAYS = ("LL", "RL", "LLO", "RLO")
 # What names the projection where View Position does not, and how it says so in a few languages.
 _DESCRIPTIONS = (
@@ -90,6 +96,7 @@ def read_dicom(stream: BinaryIO, name: str) -> Radiograph:
 
 
 def _read(stream: BinaryIO, name: str) -> Radiograph:
+    _check_deflated(stream)
     file = pydicom.dcmread(stream)
     file.buffer = None  # else a file from inside a tar would be kept whole, pixels and all
     _check_numbers(file)
@@ -97,6 +104,7 @@ def _read(stream: BinaryIO, name: str) -> Radiograph:
     domain = _domain(file, stated)
     _check_pixels(file)
     colour = file.SamplesPerPixel > 1
+    _check_stream(file)
     stored = _decode(file)
     del file.PixelData
     if file.file_meta.TransferSyntaxUID in _LOSSY:
@@ -262,6 +270,36 @@ def _check_pixels(file: FileDataset) -> None:
         )
     if "TransferSyntaxUID" not in file.file_meta:
         raise UnreadableError("The header must name a transfer syntax; got none. Export it again.")
+
+
+def _check_deflated(stream: BinaryIO) -> None:
+    """Refuse a deflated file that holds far more than it weighs: pydicom inflates it whole."""
+    head = stream.read(_META)
+    # The length of the meta information comes first.
+    if DeflatedExplicitVRLittleEndian.encode() in head and head[132:136] == b"\2\0\0\0":
+        stream.seek(144 + int.from_bytes(head[140:144], "little"))
+        packed = stream.read()
+        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while packed:
+            size += len(inflater.decompress(packed, _PIECE))
+            packed = inflater.unconsumed_tail
+            check_expansion(size, stream.tell())
+    stream.seek(0)
+
+
+def _check_stream(file: FileDataset) -> None:
+    """Refuse compressed pixels that would unpack to something else than the header says."""
+    if not file.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    size = int(file.Rows), int(file.Columns)
+    pixel = int(file.SamplesPerPixel) * int(file.BitsAllocated) // 8
+    check_expansion(size[0] * size[1] * pixel, len(file.PixelData))
+    stated = stream_size(get_frame(file.PixelData, 0, number_of_frames=1))
+    if stated not in (None, size):
+        raise UnreadableError(
+            f"Rows and Columns must be those of the compressed picture; got {size[0]} x {size[1]} "
+            f"for {stated[0]} x {stated[1]}. Export it again."
+        )
 
 
 def _decode(file: FileDataset) -> NDArray[np.integer]:

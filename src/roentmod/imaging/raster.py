@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 import roentmod
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging import provenance
-from roentmod.imaging.checks import check_size, line, single
+from roentmod.imaging.checks import check_expansion, check_size, line, single
 from roentmod.imaging.position import exif_frame, squareness
 from roentmod.radiograph import MAX_SIDE, Frame, GreyScale, Radiograph
 
@@ -31,6 +31,7 @@ Tones = NDArray[np.generic]
 # What 16 bits hold that are not all used: the least of these that is enough.
 _DEPTHS = (8, 10, 12, 14, 15, 16)
 _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B")
+_PILLOWS = Image.MAX_IMAGE_PIXELS or 0
 _PNG = b"\x89PNG\r\n\x1a\n"
 _AFTER_IHDR = 33
 _ORIENTATION = 274
@@ -207,7 +208,8 @@ def _load(file: BinaryIO) -> _Picture:
         raise
     except Image.DecompressionBombError as error:
         raise UnsuitableError(
-            f"A picture has at most {MAX_SIDE} pixels per side; got far more. Give a smaller one."
+            f"A picture has at most {MAX_SIDE} pixels per side and {2 * _PILLOWS:,} in all; got "
+            "more. Give a smaller one."
         ) from error
     except Exception as error:  # damaged files raise SyntaxError, OSError, struct.error and others
         # Pillow's own text for a broken header is little more than the path.
@@ -233,6 +235,9 @@ def _load_other(file: BinaryIO, head: bytes) -> _Picture:
         warnings.simplefilter("ignore")
         with Image.open(file) as image:
             check_size(image.height, image.width)
+            # I;16 and colour take as many bytes as are counted here, or fewer.
+            pixels = image.height * image.width * (2 if len(image.mode) > 3 else len(image.mode))
+            check_expansion(pixels, _length(file))
             image.load()
             tones, info = _grey(image), image.info
             frame = exif_frame(_orientation(image), _aspect(info))
@@ -243,6 +248,13 @@ def _load_other(file: BinaryIO, head: bytes) -> _Picture:
                 aspect=frame.aspect,
                 bits=_png_bits(file, info) if tones.dtype == np.uint16 else None,
             )
+
+
+def _length(stream: BinaryIO) -> int:
+    here = stream.tell()
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(here)
+    return size
 
 
 def _orientation(image: Image.Image) -> int:
@@ -309,6 +321,7 @@ def _load_tiff(stream: BinaryIO) -> _Picture:
             )
         page = file.pages.first
         check_size(page.imagelength, page.imagewidth)
+        check_expansion(page.nbytes, _length(stream))
         _check_tiff(page)
         tones = page.asarray()
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
