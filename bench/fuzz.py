@@ -42,8 +42,8 @@ from roentmod import classifiers, datasets, domain, imaging
 from roentmod.classifiers.card import json_object, make_card
 from roentmod.datasets.phantom import phantom
 from roentmod.documents import read_document
+from roentmod.domain import FINDINGS
 from roentmod.errors import RoentModError
-from roentmod.findings import FINDINGS
 from roentmod.jobs import augment
 from roentmod.jobs.augment.matrix import DEFAULT, load_cooccurrence
 from roentmod.jobs.study.spec import read as read_study

@@ -25,8 +25,8 @@ from scipy.sparse.linalg import spsolve
 from bench import judges_page
 from roentmod.classifiers import Judge
 from roentmod.classifiers.judge import SIDES
+from roentmod.domain import finding
 from roentmod.editors import Editor
-from roentmod.findings import finding
 from roentmod.science.stats import auc, clustered_auc_interval, interval, resampled_means
 from roentmod.store import atomic, write_json
 from training import cohort, measures

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from roentmod import imaging
 from roentmod.classifiers import Judge
+from roentmod.domain import NO_FINDING, finding
 from roentmod.editors import BUNDLED, Editor, compose
 from roentmod.edits import Edit
 from roentmod.errors import EditError
-from roentmod.findings import NO_FINDING, finding
 from roentmod.interfaces import described
 from roentmod.science.stats import auc
 from roentmod.store import write_json

@@ -12,7 +12,6 @@ LANGUAGE = (
     "radiograph",
     "anatomy",
     "domain",
-    "findings",
     "edits",
     "interfaces",
     "prompts",

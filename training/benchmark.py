@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from roentmod import imaging
 from roentmod.classifiers.judge import Judge
+from roentmod.domain import finding
 from roentmod.editors import compose
 from roentmod.edits import Edit
-from roentmod.findings import finding
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.radiograph import Radiograph
 from training import cohort, judge_pictures, measures

@@ -23,12 +23,12 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from roentmod.anatomy import Anatomy
+from roentmod.domain import finding
 from roentmod.editors import BUNDLED, compose
 from roentmod.editors.painter import PAINTABLE, paint
 from roentmod.editors.painter import SIDED as PAINTED_AT_SIDES
 from roentmod.edits import Side
 from roentmod.errors import RoentModError, UnknownFindingError
-from roentmod.findings import finding
 from roentmod.imaging.segmentation import QUALITY_NEEDED, estimate_all
 from training import checkpoints, cohort
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from roentmod.domain import finding
 from roentmod.editors import Editor
 from roentmod.edits import Edit
-from roentmod.findings import finding
 from roentmod.imaging import save_picture
 from roentmod.imaging.pictures import Cell, grid
 from roentmod.imaging.provenance import STATEMENT

@@ -11,8 +11,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
+from roentmod.domain import FINDINGS, finding
 from roentmod.errors import UnknownFindingError
-from roentmod.findings import FINDINGS, finding
 
 WIDTH = 128
 LENGTH = 32

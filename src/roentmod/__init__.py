@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from roentmod.domain import FINDINGS, Finding, finding
 from roentmod.edits import Edit
 from roentmod.errors import RoentModError
-from roentmod.findings import FINDINGS, Finding, finding
 from roentmod.radiograph import Radiograph
 
 if TYPE_CHECKING:

@@ -9,18 +9,20 @@ one column per finding.
 
 from __future__ import annotations
 
+import difflib
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 from roentmod.documents import read_document
-from roentmod.errors import EditError, InputError
+from roentmod.errors import EditError, InputError, UnknownFindingError
 
 __all__ = [
     "BUNDLED",
+    "FINDINGS",
     "NO_FINDING",
     "SCHEDULERS",
     "SEVERITIES",
@@ -31,6 +33,7 @@ __all__ = [
     "Severity",
     "catalogue",
     "check_profile",
+    "finding",
     "key",
     "load",
     "named",
@@ -452,6 +455,38 @@ def catalogue() -> tuple[Finding, ...]:
     """Return "No Finding" and the findings of all packs; no pack can be registered after that."""
     _REGISTRY.read = True
     return (NO_FINDING, *(item for pack in registered() for item in pack.findings))
+
+
+class _Catalogue(Sequence[Finding]):
+    """The findings of all registered packs; reading any of it closes the registry."""
+
+    def __len__(self) -> int:
+        return len(catalogue())
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Finding, ...]: ...
+    def __getitem__(self, index: int | slice) -> Finding | tuple[Finding, ...]:
+        return catalogue()[index]
+
+
+FINDINGS: Sequence[Finding] = _Catalogue()
+
+
+def finding(name: str) -> Finding:
+    """Return the finding that `name` (canonical, phrase or alias, any case) stands for.
+
+    Raises:
+        UnknownFindingError: no finding has that name; the message proposes the nearest.
+    """
+    known, spelling = words(), key(name)
+    if spelling in known:
+        return known[spelling]
+    near = difflib.get_close_matches(spelling, known, n=1)
+    hint = f"Did you mean '{known[near[0]].name}'?" if near else "Use --prompt for free text."
+    names = ", ".join(dict.fromkeys(item.name for item in known.values()))
+    raise UnknownFindingError(f"Findings are: {names}; got '{name}'. {hint}")
 
 
 register(load("cxr"))

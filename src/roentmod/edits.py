@@ -7,9 +7,16 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
-from roentmod.domain import SCHEDULERS, SEVERITIES, Scheduler, Severity
+from roentmod.domain import (
+    NO_FINDING,
+    SCHEDULERS,
+    SEVERITIES,
+    Finding,
+    Scheduler,
+    Severity,
+    finding,
+)
 from roentmod.errors import EditError
-from roentmod.findings import NO_FINDING, Finding, finding
 from roentmod.regions import canonical, on_side, sides
 
 __all__ = [

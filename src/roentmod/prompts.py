@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roentmod import domain
+from roentmod.domain import NO_FINDING, Finding
 from roentmod.edits import GUIDANCE_SCALE, Edit, Scheduler
 from roentmod.errors import EditError
-from roentmod.findings import NO_FINDING, Finding
 
 __all__ = ["PROFILES", "Profile"]
 

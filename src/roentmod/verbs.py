@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from roentmod import domain as domains
 from roentmod import plans
-from roentmod.domain import Domain
+from roentmod.domain import Domain, finding
 from roentmod.errors import EditError, RunError
-from roentmod.findings import finding
 from roentmod.plans.base import Plan, rule
 from roentmod.plans.editing import Files
 from roentmod.plans.options import check_names, fields_of, part

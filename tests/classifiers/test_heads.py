@@ -1,8 +1,8 @@
 import pytest
 
 from roentmod.classifiers.heads import Head, map_heads, table
+from roentmod.domain import FINDINGS
 from roentmod.errors import ClassifierError
-from roentmod.findings import FINDINGS
 
 NAMES = [
     "Effusion",

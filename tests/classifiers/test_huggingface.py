@@ -18,8 +18,8 @@ from transformers import (
 
 from roentmod import classifiers
 from roentmod.classifiers import fit_probe, load_embedder
+from roentmod.domain import FINDINGS
 from roentmod.errors import ClassifierError, WeightsError
-from roentmod.findings import FINDINGS
 from tests.tiny import write_tokenizer
 
 SIZE = 32

@@ -8,8 +8,8 @@ from torch import nn
 
 from roentmod import classifiers
 from roentmod.classifiers import Judge
+from roentmod.domain import FINDINGS
 from roentmod.errors import ClassifierError, WeightsError
-from roentmod.findings import FINDINGS
 
 SIZE = 32
 NAMES, SIDED = ["Edema", "Nodule", "Mass"], ["Nodule", "Mass"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roentmod.datasets import fields, labels, published
-from roentmod.findings import FINDINGS
+from roentmod.domain import FINDINGS
 
 some = st.lists(st.sampled_from(["Mass", "Edema?", "Edema", "Stent", "Scar?"]), max_size=4)
 

@@ -5,8 +5,8 @@ import pytest
 
 from roentmod import datasets
 from roentmod.datasets.published import NIH_SEARCHED
+from roentmod.domain import FINDINGS
 from roentmod.errors import DatasetError
-from roentmod.findings import FINDINGS
 from tests.datasets.conftest import NIH, nih_row, picture, table
 
 NAMES = [item.name for item in FINDINGS]

@@ -96,7 +96,7 @@ def door(root):
 def functions(root):
     """Audit by the public functions, with an editor and readers that are Python."""
     from roentmod import Edit, Editor, classifiers, datasets, imaging
-    from roentmod.findings import FINDINGS
+    from roentmod.domain import FINDINGS
     from roentmod.jobs import audit
 
     data = datasets.load(root / "slices")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from roentmod.findings import FINDINGS
+from roentmod.domain import FINDINGS
 from tests.domains import prove
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,9 @@ import torch
 from roentmod import classifiers, datasets
 from roentmod.classifiers import Judge
 from roentmod.datasets.phantom import phantom
+from roentmod.domain import FINDINGS
 from roentmod.editors import Editor, compose
 from roentmod.errors import AuditError, ClassifierError, EditError, RunError, UnreadableError
-from roentmod.findings import FINDINGS
 from roentmod.jobs import audit
 from roentmod.jobs.audit import AuditPlan, Rules
 from roentmod.jobs.audit.job import AuditJob, Case

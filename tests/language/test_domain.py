@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from roentmod import domain
-from roentmod.domain import BUNDLED, Finding, load
+from roentmod.domain import BUNDLED, FINDINGS, Finding, finding, load
 from roentmod.errors import EditError, InputError
-from roentmod.findings import FINDINGS, finding
 from roentmod.prompts import PROFILES
 
 PACK = """

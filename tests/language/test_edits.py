@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from roentmod.domain import FINDINGS, finding
 from roentmod.edits import Edit
 from roentmod.errors import EditError, UnknownFindingError
-from roentmod.findings import FINDINGS, finding
 from roentmod.prompts import PROFILES
 
 

@@ -5,10 +5,10 @@ from scipy import ndimage
 from roentmod import regions
 from roentmod.anatomy import Anatomy
 from roentmod.datasets.phantom import phantom
+from roentmod.domain import finding
 from roentmod.editors.painter import PAINTABLE, paint
 from roentmod.editors.painter import SIDED as SIDED_FINDINGS
 from roentmod.errors import AnatomyError, EditError
-from roentmod.findings import finding
 
 BODIES = [phantom(seed) for seed in range(4)]
 SIDED = [p for p in regions.PLACES if p not in ("heart", "mediastinum", "retrocardiac")]

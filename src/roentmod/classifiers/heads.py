@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import ClassifierError, UnknownFindingError
-from roentmod.findings import NO_FINDING, finding
 
 __all__ = ["Head", "HeadState", "Labels", "map_heads", "table"]
 

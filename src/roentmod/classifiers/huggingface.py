@@ -20,8 +20,8 @@ from roentmod.classifiers.adapter import Adapter, Origin
 from roentmod.classifiers.card import FOLDER_CARD, Card, json_object, make_card
 from roentmod.classifiers.heads import Labels
 from roentmod.classifiers.programs import in_torch, need_trust
+from roentmod.domain import FINDINGS, NO_FINDING
 from roentmod.errors import ClassifierError, WeightsError
-from roentmod.findings import FINDINGS, NO_FINDING
 from roentmod.store import file_sha256
 
 __all__ = ["clip", "declared_input", "image_classifier", "vision_tower"]

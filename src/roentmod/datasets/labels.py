@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.domain import words
+from roentmod.domain import FINDINGS, NO_FINDING, finding, words
 from roentmod.errors import UnknownFindingError
-from roentmod.findings import FINDINGS, NO_FINDING, finding
 
 __all__ = [
     "NAMES",

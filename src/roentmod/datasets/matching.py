@@ -18,8 +18,8 @@ from roentmod.datasets.files import shape
 from roentmod.datasets.labels import NAMES, Texts
 from roentmod.datasets.select import Mask, Selection, choose, positives, shares
 from roentmod.datasets.table import PHANTOMS, Dataset, Problem
+from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import DatasetError
-from roentmod.findings import NO_FINDING, finding
 
 __all__ = ["Fact", "match", "predictors", "sizes", "telling"]
 

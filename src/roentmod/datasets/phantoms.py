@@ -16,8 +16,8 @@ import pandas as pd
 from roentmod.datasets.labels import NAMES, Vocabulary, named
 from roentmod.datasets.phantom import sex_and_view
 from roentmod.datasets.table import PHANTOMS, Draft, Part
+from roentmod.domain import NO_FINDING
 from roentmod.errors import DatasetError
-from roentmod.findings import NO_FINDING
 
 __all__ = ["draft"]
 

@@ -39,8 +39,8 @@ from roentmod.datasets.labels import (
 )
 from roentmod.datasets.sheets import Reading, header, read_table
 from roentmod.datasets.table import Draft, Part, Problem, near_findings
+from roentmod.domain import finding
 from roentmod.errors import DatasetError
-from roentmod.findings import finding
 
 __all__ = [
     "CHEXPERT",

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from roentmod.datasets.fields import split_name, taken, translate
 from roentmod.datasets.labels import NAMES, Texts
 from roentmod.datasets.table import Dataset, Problem, leaking
+from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import DatasetError
-from roentmod.findings import NO_FINDING, finding
 
 __all__ = ["Mask", "Selection", "baselines", "choose", "positives", "shares", "with_validation"]
 

@@ -18,8 +18,8 @@ from roentmod.datasets import fields, files
 from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, Vocabulary, joined, others_of
 from roentmod.datasets.phantom import Phantom, phantom
 from roentmod.datasets.sheets import Reading
+from roentmod.domain import NO_FINDING
 from roentmod.errors import DatasetError, InputError
-from roentmod.findings import NO_FINDING
 from roentmod.imaging import read
 from roentmod.plans.parts import Ages
 from roentmod.radiograph import Radiograph

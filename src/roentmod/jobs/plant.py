@@ -22,9 +22,9 @@ import pandas as pd
 
 from roentmod import imaging
 from roentmod.datasets import Dataset
+from roentmod.domain import NO_FINDING
 from roentmod.edits import Severity
 from roentmod.errors import DatasetError, RunError
-from roentmod.findings import NO_FINDING
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
 from roentmod.jobs.batches import EditingJob, Wanted

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import AliasChoices, BeforeValidator, model_validator
 
+from roentmod.domain import finding
 from roentmod.edits import Edit, Severity
 from roentmod.errors import DatasetError, EditError, RoentModError
-from roentmod.findings import finding
 from roentmod.plans.base import Commas, Findings, Plan, different, parameter
 from roentmod.plans.parts import Composed
 

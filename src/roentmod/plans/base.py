@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import EditError, RoentModError
-from roentmod.findings import NO_FINDING, finding
 
 __all__ = [
     "WHOLE",

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
+from roentmod.domain import finding
 from roentmod.edits import Action, Edit, Scheduler, Severity, Side
 from roentmod.errors import EditError, RoentModError
-from roentmod.findings import finding
 from roentmod.plans.base import Listed, Plan, parameter
 from roentmod.plans.parts import Composed
 

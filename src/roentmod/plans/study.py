@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, ConfigDict, ValidationError, field_validator, model_validator
 
+from roentmod.domain import finding
 from roentmod.errors import RoentModError, StudyError
-from roentmod.findings import finding
 from roentmod.plans.audit import AuditPlan, Rules
 from roentmod.plans.augment import AugmentPlan
 from roentmod.plans.base import WHOLE, Pairs, Plan, located, parameter

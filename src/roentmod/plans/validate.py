@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
+from roentmod.domain import finding
 from roentmod.edits import USUAL, Edit
 from roentmod.errors import AuditError, RoentModError
-from roentmod.findings import finding
 from roentmod.plans.base import Commas, Findings, Plan, different, parameter
 from roentmod.plans.parts import Operating
 

@@ -20,8 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from roentmod.domain import FINDINGS, NO_FINDING, finding
 from roentmod.errors import DatasetError, UnknownFindingError
-from roentmod.findings import FINDINGS, NO_FINDING, finding
 from roentmod.science.stats import ratio
 
 __all__ = ["CoOccurrence", "Unit", "from_labels", "from_readings", "linked"]

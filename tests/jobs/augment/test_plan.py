@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roentmod.domain import FINDINGS
 from roentmod.errors import DatasetError, EditError
-from roentmod.findings import FINDINGS
 from roentmod.jobs.augment import AugmentPlan, Labelling
 from roentmod.science.cooccurrence import CoOccurrence
 

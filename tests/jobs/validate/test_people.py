@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from roentmod.findings import FINDINGS, NO_FINDING
+from roentmod.domain import FINDINGS, NO_FINDING
 from roentmod.jobs.validate import choose
 from roentmod.jobs.validate.companions import companions, library
 from roentmod.jobs.validate.prompts import wordings

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from roentmod import regions
 from roentmod.anatomy import Anatomy, LungSide, Mask
+from roentmod.domain import NO_FINDING
+from roentmod.domain import finding as lookup
 from roentmod.editors.painter import opacities, shapes
 from roentmod.editors.painter.canvas import Array, Canvas, Change, apply
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError
-from roentmod.findings import NO_FINDING
-from roentmod.findings import finding as lookup
 from roentmod.imaging.segmentation import estimate, require
 from roentmod.interfaces import Counterfactual, Progress
 from roentmod.radiograph import Radiograph

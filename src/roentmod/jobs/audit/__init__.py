@@ -18,8 +18,8 @@ import pandas as pd
 from roentmod import datasets, runs
 from roentmod.classifiers import Judge
 from roentmod.datasets import Dataset
+from roentmod.domain import finding
 from roentmod.errors import AuditError
-from roentmod.findings import finding
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs.audit.job import AuditJob
 from roentmod.jobs.audit.judgement import RECORD, assess, kept

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import DatasetError, UnknownFindingError
-from roentmod.findings import NO_FINDING, finding
 from roentmod.store import atomic, file_sha256, file_size, inside, is_name
 
 __all__ = [
@@ -181,7 +181,7 @@ def _faults(table: pd.DataFrame, folder: Path, hashes: bool) -> Iterator[Fault]:
     yield np.array(away, dtype=bool), lambda _: "has a path out of its folder", "Correct it"
     twice = table["image_id"].duplicated().to_numpy()
     yield twice, lambda _: "is in the manifest before", "Remove one"
-    remedy = "Use the canonical names of roentmod.findings"
+    remedy = "Use the canonical names of roentmod.domain"
     known = {name: all(map(_known, name.split(" + "))) for name in set(table["edited_finding"])}
     bad = ~table["edited_finding"].map(known | {"": True}).to_numpy(dtype=bool)
     yield bad, lambda row: f"adds an unknown finding '{row['edited_finding']}'", remedy

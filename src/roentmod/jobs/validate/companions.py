@@ -10,8 +10,8 @@ import pandas as pd
 
 from roentmod import datasets
 from roentmod.datasets import Dataset
+from roentmod.domain import FINDINGS, NO_FINDING
 from roentmod.errors import DatasetError
-from roentmod.findings import FINDINGS, NO_FINDING
 
 __all__ = ["choose", "companions", "in_order", "library"]
 

@@ -6,7 +6,7 @@ say it; a generator that was taught by reports should take all of them alike.
 
 from __future__ import annotations
 
-from roentmod.findings import finding
+from roentmod.domain import finding
 
 __all__ = ["wordings"]
 
