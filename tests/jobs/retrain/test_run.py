@@ -141,8 +141,8 @@ def test_another_retraining_does_not_take_the_folder(whole, data, made, tests):
     before = stat(whole.folder)
     for changes, said in (
         ({"plan": plan.but(steps=7)}, "another plan"),
-        ({"tests": {"inside": tests["inside"]}}, "another tests, comparisons"),
-        ({"data": replace(data, table=data.table.assign(age=30.0))}, "another train, val, tests"),
+        ({"tests": {"inside": tests["inside"]}}, "other tests, other comparisons"),
+        ({"data": replace(data, table=data.table.assign(age=30.0))}, "another train, another val, other tests"),
     ):
         words = {"data": data, "plan": plan, "tests": tests} | changes
         if "data" in changes:
