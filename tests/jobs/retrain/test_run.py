@@ -142,7 +142,7 @@ def test_another_retraining_does_not_take_the_folder(whole, data, made, tests):
     for changes, said in (
         ({"plan": plan.but(steps=7)}, "another plan"),
         ({"tests": {"inside": tests["inside"]}}, "other tests, other comparisons"),
-        ({"data": replace(data, table=data.table.assign(age=30.0))}, "another train, another val, other tests"),
+        ({"data": replace(data, table=data.table.assign(age=30.0))}, "another train, another val"),
     ):
         words = {"data": data, "plan": plan, "tests": tests} | changes
         if "data" in changes:
