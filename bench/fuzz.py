@@ -54,6 +54,11 @@ HANG_S, MOST_MB = 20, 1000
 # Larger seeds are slow to copy and say nothing that small ones do not.
 _LARGEST_SEED = 300_000
 _PACKAGE = Path(roentmod.__file__).parent
+# What would tell a chest radiograph from what it was.
+_OTHERWISE = (
+    "SOPClassUID", "ImageOrientationPatient", "PatientOrientation", "StudyDescription",
+    "SeriesDescription", "ProtocolName",
+)  # fmt: skip
 _NUMBERS = (0, 1, 2**15, 2**16 - 1, 2**31, 2**32 - 1)
 _STRANGE: tuple[Any, ...] = (
     None, True, -1, 0, 10**30, 1e308, 0.5, "", "x" * 100_000, "\x1b[31m\n\u202e", "../../x", [], {},
@@ -144,7 +149,8 @@ def _as_chest(data: bytes) -> bytes:
     """Return a DICOM file that says it is a chest radiograph, so that its pixels are decoded."""
     header = pydicom.dcmread(io.BytesIO(data), force=True)
     header.Modality, header.BodyPartExamined, header.ViewPosition = "CR", "CHEST", "PA"
-    header.pop("SOPClassUID", None)
+    for keyword in _OTHERWISE:
+        header.pop(keyword, None)
     file = io.BytesIO()
     header.save_as(file)
     return file.getvalue()
@@ -340,16 +346,31 @@ def _work(name: str, seeds: Seeds, first: int, count: int, seed: int, pipe: Any)
     door = DOORS[name]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as place:
+        sound = [one for one in seeds if _is_read(door, _placed(Path(place), *one))]
         for number in range(first, count):
             rng = random.Random(f"{seed} {name} {number}")
-            file, data = rng.choice(seeds)
-            path = Path(place) / "in" / file
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(mutated(data, file, rng))
+            # What is read as it is leads further in.
+            file, data = rng.choice(sound if sound and rng.random() < 0.8 else seeds)
+            path = _placed(Path(place), file, mutated(data, file, rng))
             result = _outcome(door, path, f"{name}: input {number} of {file}")
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-            shutil.rmtree(path.parent)
             pipe.send((result, grown // 1024))
+
+
+def _placed(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / "in" / name
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir()
+    path.write_bytes(data)
+    return path
+
+
+def _is_read(door: Door, path: Path) -> bool:
+    try:
+        door.open(path)
+    except Exception:
+        return False
+    return True
 
 
 def _outcome(door: Door, path: Path, title: str) -> str:
