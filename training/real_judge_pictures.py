@@ -24,36 +24,19 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from training import checkpoints, cohort
+from training import checkpoints, cohort, judge_pictures
 from training.judge_network import Variation
 from training.judge_pictures import Row, canonical
 
 # All of NIH's labels; a few are read too poorly to be used, and a card says which.
 FINDINGS = (
-    "Cardiomegaly",
-    "Pleural Effusion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Nodule",
-    "Mass",
-    "Pneumothorax",
-    "Hernia",
+    *(name for name in judge_pictures.FINDINGS if name != "Support Devices"),
     "Infiltration",
     "Emphysema",
     "Fibrosis",
     "Pleural Thickening",
 )
-SIDED = (
-    "Pleural Effusion",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Nodule",
-    "Mass",
-    "Pneumothorax",
-)
+SIDED = tuple(name for name in FINDINGS if name in judge_pictures.SIDED)
 # One hospital's bedside, children, and repeats of other pictures.
 LEFT_OUT = ("hannover_covid", "kermany_224", "nih_native_1024")
 # Most that one negative may count for: a stratum of ten positives and one negative says little.

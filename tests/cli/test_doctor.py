@@ -43,7 +43,7 @@ def test_an_editor_is_tried_by_name(monkeypatch):
     result = runner.invoke(app, ["doctor", "--editor", "painter"], env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert "the sham keeps the film" in result.output
-    failing = [trial.Finding("the edit does something", False, "no", "Correct it")]
+    failing = [trial.Check("the edit does something", False, "no", "Correct it")]
     monkeypatch.setattr(trial, "trial", lambda editor: iter(failing))
     result = runner.invoke(app, ["doctor", "--editor", "painter"], env={"COLUMNS": "200"})
     assert result.exit_code == 1

@@ -267,6 +267,18 @@ def test_a_lora_that_does_not_fit_is_refused(generator, tmp_path, change, messag
         transplant(None, generator, adapters=[lora.adapter(str(file))])
 
 
+@pytest.mark.parametrize("stated", ["{", "[1]", '{"lora_alpha": "x"}', '{"lora_alpha": null}'])
+@pytest.mark.parametrize("place", ["adapter_config.json", "header"])
+def test_a_lora_that_does_not_state_its_alpha_is_refused(generator, tmp_path, stated, place):
+    file = tmp_path / "mine.safetensors"
+    metadata = {"lora_adapter_metadata": stated} if place == "header" else None
+    save_file(spelled(matrices(transplant(None, generator)), "peft"), file, metadata)
+    if place != "header":
+        (tmp_path / place).write_text(stated)
+    with pytest.raises(WeightsError, match=r"alpha in one JSON object; that of 'mine"):
+        transplant(None, generator, adapters=[lora.adapter(str(file))])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("nowhere.safetensors", "got 'nowhere"), ("x.safetensors:nan", "finite"), (".", "got '.'")],

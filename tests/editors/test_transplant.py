@@ -321,3 +321,12 @@ def test_a_host_with_another_noise_schedule_is_refused(copied, generator, field)
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: other[field]}))
     with pytest.raises(MismatchError, match=field):
         transplant(copied, generator)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "1", '{"a": NaN}'])
+def test_a_configuration_that_is_no_object_is_one_line(content, tmp_path, generator):
+    folder = tmp_path / "odd"
+    shutil.copytree(generator, folder)
+    (folder / "scheduler" / "scheduler_config.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"scheduler_config.json.*no JSON object"):
+        transplant(None, folder)

@@ -13,8 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from roentmod.documents import read_document
 from roentmod.editors.weights import fetched, quoted
-from roentmod.errors import WeightsError
+from roentmod.errors import InputError, WeightsError
 from roentmod.interfaces import anchored
 
 __all__ = ["Adapter", "adapter", "merge"]
@@ -138,20 +139,27 @@ def _alphas(path: Path, metadata: dict[str, str]) -> dict[str, float]:
     Raises:
         WeightsError: the file is of a kind whose matrices mean something else.
     """
-    stated = json.loads(metadata.get("lora_adapter_metadata", "{}"))
     beside = path.with_name("adapter_config.json")
-    if beside.is_file():
-        stated |= json.loads(beside.read_text())
-    alphas = {}
+    try:
+        stated = dict(json.loads(metadata.get("lora_adapter_metadata", "{}")))
+        stated |= read_document(beside) if beside.is_file() else {}
+        alphas = {
+            "text" if key.startswith("text_encoder.") else "unet": float(value)
+            for key, value in stated.items()
+            if key.rpartition(".")[2] == "lora_alpha"
+        }
+    except (InputError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"A LoRA states its alpha in one JSON object; that of '{path.name}' gave: {error}. "
+            "Copy it again."
+        ) from error
     for key, value in stated.items():
-        part, _, field = key.rpartition(".")
+        field = key.rpartition(".")[2]
         if field in _OTHER_KINDS and value:
             raise WeightsError(
                 f"A LoRA is plain, with one alpha; '{path.name}' has {field}. Merge it into its "
                 "generator with the tool that trained it."
             )
-        if field == "lora_alpha":
-            alphas["text" if part == "text_encoder" else "unet"] = float(value)
     return alphas
 
 

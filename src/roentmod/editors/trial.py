@@ -23,7 +23,7 @@ from roentmod.imaging.segmentation import estimate, require
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.radiograph import Radiograph
 
-__all__ = ["Finding", "trial"]
+__all__ = ["Check", "trial"]
 
 _FINDING = "Pleural Effusion"
 # Seconds that one edit may take; a slower generator is tried with fewer steps.
@@ -33,7 +33,7 @@ _PATIENCE = 15.0
 _VISIBLE, _KEPT = 0.001, 0.1
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One thing tried.
 
     Attributes:
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def trial(editor: RadiographEditor, *, seed: int = 0) -> Iterator[Finding]:
+def trial(editor: RadiographEditor, *, seed: int = 0) -> Iterator[Check]:
     """Try an editor on a phantom: a normal film from noise, an edit, its sham, time and memory.
 
     Args:
@@ -64,7 +64,7 @@ def trial(editor: RadiographEditor, *, seed: int = 0) -> Iterator[Finding]:
     seconds, done = _timed(editor, film, Edit((_FINDING,), composite="baseline", seed=seed), steps)
     yield from _changes(done)
     yield _speed(generator, seconds, done)
-    yield Finding("memory", True, _memory())
+    yield Check("memory", True, _memory())
 
 
 def _timed(
@@ -85,41 +85,41 @@ def _steps(editor: DiffusionEditor, film: Radiograph) -> int | None:
     return math.ceil(max(2, _PATIENCE / seconds) / STRENGTH)
 
 
-def _drawn(editor: DiffusionEditor, film: Radiograph, steps: int | None) -> Finding:
+def _drawn(editor: DiffusionEditor, film: Radiograph, steps: int | None) -> Check:
     """Let the editor draw from noise alone, and look for lungs and a heart."""
     edit = Edit(("No Finding",), strength=1.0, composite="none")
     _, done = _timed(editor, film, edit, steps)
     name = "draws a normal film"
     remedy = "Check the profile (--profile) and the host: prompts, autoencoder, schedule"
     if done.image is None:
-        return Finding(name, False, done.status, remedy)
+        return Check(name, False, done.status, remedy)
     if editor.parts.profile.domain != "cxr":
-        return Finding(name, True, f"drawn; not looked at: {editor.parts.profile.domain}")
+        return Check(name, True, f"drawn; not looked at: {editor.parts.profile.domain}")
     anatomy = estimate(done.image)
     try:
         require(anatomy)
     except AnatomyError:
-        return Finding(name, False, f"no chest seen (quality {anatomy.quality:.2f})", remedy)
-    return Finding(name, True, f"lungs and heart seen (quality {anatomy.quality:.2f})")
+        return Check(name, False, f"no chest seen (quality {anatomy.quality:.2f})", remedy)
+    return Check(name, True, f"lungs and heart seen (quality {anatomy.quality:.2f})")
 
 
-def _changes(done: Counterfactual) -> Iterator[Finding]:
+def _changes(done: Counterfactual) -> Iterator[Check]:
     """Compare an edit and its sham with the phantom, in the mean over its pixels."""
     names = ("the edit does something", "the sham keeps the film")
     if done.image is None or done.sham is None:
-        yield from (Finding(name, False, done.status, "See the warnings above") for name in names)
+        yield from (Check(name, False, done.status, "See the warnings above") for name in names)
         return
     edit, sham = done.image.pixels, done.sham.pixels
     by_edit = float(np.abs(edit - sham).mean())
     by_sham = float(np.abs(sham - done.baseline.pixels).mean())
-    yield Finding(
+    yield Check(
         names[0],
         by_edit >= _VISIBLE,
         f"{_FINDING} differs from its sham by {by_edit:.2%} of the range",
         "" if by_edit >= _VISIBLE else "The prompts change nothing: check --profile and --lora",
     )
     kept = by_sham <= _KEPT
-    yield Finding(
+    yield Check(
         names[1],
         kept,
         f"it moves the phantom by {by_sham:.2%}, which default edits take off again",
@@ -127,17 +127,17 @@ def _changes(done: Counterfactual) -> Iterator[Finding]:
     )
 
 
-def _speed(editor: DiffusionEditor | None, seconds: float, done: Counterfactual) -> Finding:
+def _speed(editor: DiffusionEditor | None, seconds: float, done: Counterfactual) -> Check:
     """Return the seconds per picture at the editor's own steps."""
     if editor is None:
-        return Finding("speed", True, f"{seconds:.1f} s per picture")
+        return Check("speed", True, f"{seconds:.1f} s per picture")
     used = done.facts.get("effective_steps", 1)
     wanted = editor.schedule(Edit(done.edit.findings)).effective_steps
     about = "" if used == wanted else "about "
     text = f"{about}{seconds * wanted / used:.1f} s per picture, {wanted} effective steps"
     if about:
         text += f" (estimated from {used})"
-    return Finding("speed", True, f"{text}, with its sham, {editor.parts.unet.device}")
+    return Check("speed", True, f"{text}, with its sham, {editor.parts.unet.device}")
 
 
 def _memory() -> str:

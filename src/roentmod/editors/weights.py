@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from roentmod.errors import WeightsError
+from roentmod.documents import read_document
+from roentmod.errors import InputError, WeightsError
 
 __all__ = [
     "BUNDLED",
@@ -121,16 +121,15 @@ def read_json(path: Path, place: str = "") -> dict[str, Any]:
     """Return the content of a JSON file of a model; `place` names the model in messages.
 
     Raises:
-        WeightsError: it is missing, or no JSON.
+        WeightsError: it is missing, or not one JSON object.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        return read_document(path)
+    except (OSError, InputError) as error:
         raise WeightsError(
-            f"A diffusers folder has {path.parent.name}/{path.name}; it is missing or no JSON in "
-            f"'{place or path.parent.parent}'. Copy the whole model folder."
+            f"A diffusers folder has {path.parent.name}/{path.name}; it is missing or no JSON "
+            f"object in '{place or path.parent.parent}'. Copy the whole model folder."
         ) from error
-    return content
 
 
 class Loader:
