@@ -58,7 +58,7 @@ def main() -> None:
     subprocess.run([*command, "--format", "dicom", "--format", "png", "--out", OUT], check=True)
     seconds = time.perf_counter() - started
     shutil.copyfile(OUT / SOURCE.stem / "edits.png", OUT / "edits.png")
-    print(f"{len(FINDINGS)} counterfactuals with shams and pictures in {seconds:.0f} s, all told")
+    print(f"{len(FINDINGS)} counterfactuals with shams and pictures in {seconds:.0f} s")
     painted = OUT / "painted"
     command += ["--editor", "painter", "--format", "png"]
     subprocess.run([*command, "--out", painted], check=True)

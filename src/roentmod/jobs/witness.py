@@ -122,4 +122,5 @@ def _words(edit: Edit, sees: bool | None, facts: dict[str, Any]) -> str:
 
 def _net(edit: Edit, one: dict[str, Any]) -> str:
     elsewhere = one.get("side", edit.side) != edit.side
-    return f"{one['net']:+.1f}" + (f", on the {one['side']}" if elsewhere else "")
+    # Not "-0.0".
+    return f"{round(one['net'], 1) + 0.0:+.1f}" + (f", on the {one['side']}" if elsewhere else "")
