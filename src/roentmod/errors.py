@@ -15,6 +15,7 @@
     |-- AuditError            an audit that cannot be run or continued as requested
     |-- RetrainError          a training that cannot be run or continued as requested
     |-- StudyError            a study file that cannot be read or run as requested
+    |-- ReadersError          a reader study that cannot be made, held or analysed as requested
     |-- RunError              a run that cannot be carried out in its folder or by its workers
     |   `-- UnfinishedError       a shard is done, the run is not
     |-- WeightsError          a model folder that is missing, incomplete or unsafe
@@ -38,6 +39,7 @@ __all__ = [
     "MismatchError",
     "MissingDependencyError",
     "NoEffectiveStepsError",
+    "ReadersError",
     "RetrainError",
     "RoentModError",
     "RunError",
@@ -119,6 +121,10 @@ class RetrainError(RoentModError):
 
 class StudyError(RoentModError):
     """A study file cannot be read, or a study cannot be run as requested."""
+
+
+class ReadersError(RoentModError):
+    """A reader study cannot be made, held or analysed as requested."""
 
 
 class RunError(RoentModError):

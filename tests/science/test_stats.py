@@ -413,6 +413,16 @@ def test_false_discovery_rates_are_those_of_statsmodels_and_scipy(p):
     np.testing.assert_allclose(q[known], truth.false_discovery_control(raw), atol=1e-12)
 
 
+@some
+@given(st.lists(st.floats(0, 1) | st.just(math.nan), min_size=1, max_size=12))
+def test_holm_is_that_of_statsmodels(p):
+    adjusted, known = stats.holm(p), ~np.isnan(p)
+    assert (np.isnan(adjusted) == ~known).all()
+    assume(known.any())
+    expected = multipletests(np.array(p)[known], method="holm")[1]
+    np.testing.assert_allclose(adjusted[known], expected, atol=1e-12)
+
+
 def test_false_discovery_rates_keep_the_shape():
     p = np.array([[0.01, 0.2], [math.nan, 0.03]])
     np.testing.assert_allclose(stats.benjamini_hochberg(p), [[0.03, 0.2], [math.nan, 0.045]])

@@ -30,6 +30,7 @@ __all__ = [
     "delong_paired",
     "draw_blocks",
     "draws",
+    "holm",
     "interaction",
     "interval",
     "percentile_interval",
@@ -38,6 +39,7 @@ __all__ = [
     "sign_flip",
     "sign_flip_columns",
     "smallest_detectable",
+    "structural_components",
     "trend",
     "weighted_auc",
 ]
@@ -74,7 +76,7 @@ def auc(positive: ArrayLike, negative: ArrayLike) -> float:
     high, low = _finite(positive).ravel(), _finite(negative).ravel()
     if not (high.size and low.size):
         return math.nan
-    return float(_components(high[None], low[None])[0].mean())
+    return float(structural_components(high[None], low[None])[0].mean())
 
 
 def delong(scores: ArrayLike, positive: ArrayLike) -> DeLong:
@@ -94,7 +96,7 @@ def delong(scores: ArrayLike, positive: ArrayLike) -> DeLong:
     k, m = len(table), int(chosen.sum())
     if not 0 < m < chosen.size:
         return DeLong(np.full(k, np.nan), np.full((k, k), np.nan))
-    first, second = _components(table[:, chosen], table[:, ~chosen])
+    first, second = structural_components(table[:, chosen], table[:, ~chosen])
     return DeLong(first.mean(axis=1), _covariance(first) + _covariance(second))
 
 
@@ -149,7 +151,10 @@ def auc_difference_shared_positives(
     high, a, b = (_finite(x).reshape(1, -1) for x in (positive, negatives_a, negatives_b))
     if not (high.size and a.size and b.size):
         return (math.nan,) * 4
-    (shared_a, own_a), (shared_b, own_b) = _components(high, a), _components(high, b)
+    (shared_a, own_a), (shared_b, own_b) = (
+        structural_components(high, a),
+        structural_components(high, b),
+    )
     variance = sum(float(_covariance(x)[0, 0]) for x in (shared_a - shared_b, own_a, own_b))
     result = _normal(shared_a.mean() - shared_b.mean(), variance, level)
     if variance <= _NO_VARIANCE and math.isnan(result[3]):
@@ -376,6 +381,20 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     return q
 
 
+def holm(p: ArrayLike) -> Floats:
+    """Return p-values adjusted for the family-wise error rate, of the shape of `p`.
+
+    Holm, Scandinavian Journal of Statistics 6 (1979) 65. NaN stays NaN, and is not counted as a
+    test.
+    """
+    raw = np.asarray(p, np.float64)
+    adjusted, known = np.full_like(raw, np.nan), np.flatnonzero(~np.isnan(raw.ravel()))
+    order = known[np.argsort(raw.ravel()[known], kind="stable")]
+    steps = raw.ravel()[order] * np.arange(len(order), 0, -1)
+    np.put(adjusted, order, np.minimum(np.maximum.accumulate(steps), 1))
+    return adjusted
+
+
 def smallest_detectable(
     deviation: ArrayLike, n: ArrayLike, *, alpha: float = 0.05, power: float = 0.8
 ) -> Any:
@@ -474,10 +493,11 @@ def trend(
     return float(slopes.mean()), sign_flip(slopes, count=count, seed=seed)
 
 
-def _components(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
+def structural_components(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
     """Return structural components of k x m positives and k x n negatives, from midranks.
 
-    A positive's is the share of negatives below it, a negative's that of positives above it.
+    A positive's is the share of negatives below it, a negative's that of positives above it; the
+    mean of either is the area (DeLong et al. 1988).
     """
     m, n = positive.shape[1], negative.shape[1]
     together = stats.rankdata(np.concatenate([positive, negative], axis=1), axis=1)
