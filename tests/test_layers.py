@@ -27,6 +27,7 @@ LAYERS = (
     ("runs",),
     ("jobs",),
     ("verbs",),
+    ("web",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,32 @@
+// Builds src/*.ts into src/roentmod/web/static; with --check, says whether a build changes it.
+import { build } from "esbuild";
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = join(here, "..", "src", "roentmod", "web", "static");
+const licence = await readFile(join(here, "node_modules", "lit", "LICENSE"), "utf8");
+const result = await build({
+  absWorkingDir: here,
+  entryPoints: ["src/viewer.ts"],
+  outdir: out,
+  bundle: true,
+  splitting: false,
+  format: "esm",
+  target: "es2022",
+  minify: true,
+  charset: "utf8",
+  legalComments: "eof",
+  footer: { js: `/*! Lit, and no other library, is part of this file:\n\n${licence}*/` },
+  write: false,
+});
+let stale = false;
+for (const { path, contents } of result.outputFiles) {
+  const there = await readFile(path).catch(() => Buffer.alloc(0));
+  if (there.equals(contents)) continue;
+  stale = true;
+  if (process.argv.includes("--check")) console.error(`${path} is not what its sources build`);
+  else await writeFile(path, contents);
+}
+if (stale && process.argv.includes("--check")) process.exit(1);
