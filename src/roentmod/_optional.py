@@ -22,6 +22,9 @@ OPTIONAL = {
     "openvino": ("roentmod[openvino]", "the engine 'openvino'"),
     "openpyxl": ("openpyxl", "a table in an Excel workbook"),
     "ray": ("roentmod[scale]", "runs on a cluster"),
+    "litestar": ("roentmod[web]", "the reader study and the studio in a browser"),
+    "sqlalchemy": ("roentmod[web]", "the answers of a reader study"),
+    "psycopg": ("roentmod[postgresql]", "a reader study's answers in PostgreSQL"),
 }
 
 

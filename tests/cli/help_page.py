@@ -9,9 +9,17 @@ def text():
     """Return the page."""
     root = typer.main.get_command(app)
     parts = ["# The command line\n\nMade by `make docs` from the commands' own help.\n"]
-    for name, command in sorted(root.commands.items()):
+    for name, command in sorted(_commands(root)):
         parts.append(f"## roentmod {name}\n\n```\n{_help(name, command)}\n```\n")
     return "\n".join(parts)
+
+
+def _commands(group, before=""):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def _help(name, command):

@@ -22,11 +22,17 @@ _SHARD = "one_shard"
 _OLDER = "allow_pickle"
 
 
-def command(verb: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    verb: Callable[..., Any], group: typer.Typer = app
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that makes a command of a function and the options of a verb.
 
     The function's own parameters come first; it gets what was given of the others as keywords,
     by the names of the fields. A field that it names itself is no option again.
+
+    Args:
+        verb: has `plans`.
+        group: of commands, which the new one joins.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -65,7 +71,7 @@ def command(verb: Callable[..., Any]) -> Callable[[Callable[..., None]], Callabl
         ordered = sorted([*named, *more], key=lambda p: p.default is not p.empty)
         cast(Any, run).__signature__ = own.replace(parameters=ordered)
         run.__annotations__ = {p.name: p.annotation for p in ordered}
-        app.command()(run)
+        group.command()(run)
         return run
 
     return decorate

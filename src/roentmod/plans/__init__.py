@@ -11,6 +11,7 @@ from roentmod.plans.base import Plan
 from roentmod.plans.editing import EditPlan
 from roentmod.plans.parts import EditorChoice, Operating, Selection
 from roentmod.plans.plant import PlantPlan
+from roentmod.plans.readers import ReadersPlan
 from roentmod.plans.retrain import ARMS, RetrainPlan, Task
 from roentmod.plans.validate import Rule, ValidatePlan
 
@@ -26,6 +27,7 @@ __all__ = [
     "Plan",
     "PlantPlan",
     "Policy",
+    "ReadersPlan",
     "RetrainPlan",
     "Rule",
     "Rules",
