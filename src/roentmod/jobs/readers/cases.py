@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import pandas as pd
-
 from roentmod import datasets, imaging
 from roentmod.datasets import Dataset
+from roentmod.datasets.labels import NAMES
 from roentmod.domain import NO_FINDING
 from roentmod.editors import Painter
 from roentmod.edits import Edit
@@ -26,7 +25,9 @@ __all__ = ["Case", "Kind", "edited", "finding_of", "normals", "painted", "positi
 
 Kind = Literal["edit", "real_positive", "real_normal", "repeat", "attention", "practice"]
 # Large and plain enough, painted at full dose, that nobody who looks can miss them.
-_PLAIN = ("Pleural Effusion", "Cardiomegaly", "Pneumothorax", "Consolidation")
+_PLAIN = (
+    "Pleural Effusion", "Cardiomegaly", "Pneumothorax", "Consolidation", "Edema", "Mass",
+)  # fmt: skip
 
 
 class Opener(Protocol):
@@ -118,7 +119,9 @@ def _of_run(folder: Path) -> Iterable[Case]:
 def _of_set(folder: Path) -> Iterable[Case]:
     made = augment.load(folder)
     rows = made.manifest
-    for row in rows[(rows["arm"] == "counterfactual") & (rows["status"] == "ok")].to_dict("records"):
+    for row in rows[(rows["arm"] == "counterfactual") & (rows["status"] == "ok")].to_dict(
+        "records"
+    ):
         wanted = _edit(row.get("edit"))
         yield Case(
             "edit",
@@ -181,7 +184,7 @@ def _positive(data: Dataset, name: str, views: Counter[str], seed: int) -> list[
         table = datasets.positives(data, name, seed=seed).table
     except DatasetError:
         return []
-    rank = {view: 0.0 for view in (*views, *table["view"])}
+    rank = dict.fromkeys((*views, *table["view"]), 0.0)
     order = []
     for place, view in enumerate(table["view"]):
         # The n-th of a view with share s stands at n / s; views without edits come last.
@@ -202,7 +205,7 @@ def normals(data: Dataset, seed: int) -> list[Case]:
 
 def _real(data: Dataset, row: Mapping[Any, Any], kind: Kind, name: str) -> Case:
     known = data.table.loc[data.table["image_id"] == row["baseline_id"]].iloc[0]
-    columns = [n for n in datasets.labels.NAMES if n != NO_FINDING.name]
+    columns = [n for n in NAMES if n != NO_FINDING.name]
     present = tuple(n for n in columns if known[n] == "positive")
     opener = partial(data.radiograph, row["baseline_id"])
     view = str(row["view"])

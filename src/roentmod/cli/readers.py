@@ -1,0 +1,116 @@
+"""``roentmod readers``: studies with human readers, in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roentmod import verbs
+from roentmod._optional import require
+from roentmod.cli.console import app, progress
+from roentmod.cli.derived import command
+from roentmod.plans import ReadersPlan
+from roentmod.plans.options import part
+from roentmod.plans.parts import Hosts
+
+readers = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(readers, name="readers", help="Hold and analyse a study with human readers.")
+
+Study = Annotated[Path, typer.Argument(help="Folder of the study.")]
+Database = Annotated[
+    str | None,
+    typer.Option(help="postgresql://USER@HOST/NAME; default: SQLite in the study's folder."),
+]
+_PORT = 8760
+
+
+class _Designing:
+    plans = (ReadersPlan, Hosts)
+
+
+@command(_Designing, readers)  # type: ignore[arg-type]
+def design(
+    study: Study,
+    edits: Annotated[Path, typer.Option(help="Folder of roentmod edit or roentmod augment.")],
+    real: Annotated[str, typer.Option(help="Real radiographs: a data set, as in audit.")],
+    baselines: Annotated[int | None, typer.Option(hidden=True)] = None,
+    **options: Any,
+) -> None:
+    """Choose cases, prepare their pictures alike, and freeze who reads what."""
+    from roentmod.jobs.readers import making
+
+    chosen = part(Hosts, options)
+    source = verbs.load(real, images=chosen.images, ages=chosen.ages)
+    plan = part(ReadersPlan, options)
+    with progress() as stages:
+        made = making.make(study, edits, source, plan, progress=stages("preparing pictures"))
+    for note in made.notes:
+        typer.echo(note)
+    counts = ", ".join(f"{n} {kind}" for kind, n in made.content["counts"].items())
+    typer.echo(f"{len(made.readers)} readers, {made.content['sessions']} sessions: {counts}")
+    typer.echo(
+        f"The truth is beside it, for the analysis alone. Go on: roentmod readers serve {study}"
+    )
+
+
+@readers.command()
+def serve(
+    study: Study,
+    database: Database = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any free one.")] = _PORT,
+    url: Annotated[
+        str | None, typer.Option(help="Public address in links; default: host and port.")
+    ] = None,
+) -> None:
+    """Serve a study to its readers; until Ctrl-C, after which the same command goes on."""
+    require("litestar")
+    from roentmod.jobs.readers.answers import truth_folder
+    from roentmod.web import server
+    from roentmod.web.readers import app as pages
+    from roentmod.web.readers.closed import close
+
+    bound = server.listen(host, port)
+    address = url or f"http://{host}:{bound.getsockname()[1]}"
+    desk = pages.desk(study, address.rstrip("/"), database=database)
+    application = pages.application(desk)
+    closed = close(truth_folder(study))
+    typer.echo(f"Reader study: {address} (truth closed by {closed}; Ctrl-C ends)")
+    if not desk.accounts.opened("admin"):
+        typer.echo(f"Administrator, once: {desk.link('admin')}")
+    server.serve(application, bound)
+
+
+@readers.command()
+def invite(
+    study: Study,
+    reader: Annotated[list[str] | None, typer.Argument(help="Ids, or admin; default: all.")] = None,
+    url: Annotated[str, typer.Option(help="Public address.")] = f"http://127.0.0.1:{_PORT}",
+    database: Database = None,
+) -> None:
+    """Print new invitation links, each for one use; earlier ones and passwords are void."""
+    require("litestar")
+    from roentmod.web.readers import app as pages
+
+    desk = pages.desk(study, url.rstrip("/"), database=database)
+    for name in reader or desk.design.readers:
+        typer.echo(f"{name}  {desk.link(name)}")
+
+
+@readers.command()
+def export(
+    study: Study,
+    out: Annotated[Path, typer.Option(help="CSV or Parquet file to write.")],
+    database: Database = None,
+) -> None:
+    """Write the answers so far as one table; nothing of the truth."""
+    from roentmod.jobs.readers.answers import read_answers
+    from roentmod.store import atomic
+
+    table = read_answers(database or study)
+    with atomic(out) as part_of:
+        write = table.to_parquet if out.suffix == ".parquet" else table.to_csv
+        write(part_of, index=False)
+    typer.echo(f"{len(table)} answers are in {out}")

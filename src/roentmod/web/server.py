@@ -1,0 +1,193 @@
+"""One way to serve: a Litestar application that shows no more than it must, and uvicorn.
+
+Pages load nothing from elsewhere and run no code of their own; nothing is kept by a browser, no
+address is passed on, other hosts' names are refused, bodies are bounded, every change needs a token
+of this site, and a line of the log has neither a query nor a name in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Litestar, Request, Response
+from litestar.config.allowed_hosts import AllowedHostsConfig
+from litestar.config.csrf import CSRFConfig
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.datastructures import MutableScopeHeaders
+from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.middleware.rate_limit import RateLimitConfig
+from litestar.response import Template
+from litestar.static_files import create_static_files_router
+from litestar.template.config import TemplateConfig
+from litestar.types import Message, Scope
+
+from roentmod.errors import RunError
+
+__all__ = ["LOCAL", "Site", "build", "limited", "listen", "serve"]
+
+log = logging.getLogger(__name__)
+LOCAL = "127.0.0.1"
+_HERE = Path(__file__).parent
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the two faces differ in besides their pages.
+
+    Attributes:
+        url: the public address, such as ``http://127.0.0.1:8765``.
+        secret: signs the tokens of forms.
+        templates: folder of Jinja templates, ``error.html`` (with `message`) among them.
+        largest: bytes of a request's body.
+    """
+
+    url: str
+    secret: str
+    templates: Path
+    largest: int = 64 * 1024
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names that a request may address: of the URL, and of this machine where it is that."""
+        name = urlsplit(self.url).hostname or LOCAL
+        return [LOCAL, "localhost"] if name in (LOCAL, "localhost") else [name]
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies travel encrypted only."""
+        return self.url.startswith("https://")
+
+
+def build(handlers: Sequence[Any], site: Site, **options: Any) -> Litestar:
+    """Return the application of a face.
+
+    Args:
+        handlers: its routes, each with its own path, as Litestar lets no two handlers that run in
+            threads share one; ``/static`` is here.
+        site: what is its own.
+        options: others of `Litestar`.
+    """
+    static = create_static_files_router("/static", [_HERE / "static"], name="static")
+    return Litestar(
+        [*handlers, static],
+        allowed_hosts=AllowedHostsConfig(_with_ports(site), www_redirect=False),
+        before_request=_same_origin(site),
+        before_send=[_closed],
+        csrf_config=CSRFConfig(
+            site.secret,
+            cookie_name="token",
+            cookie_secure=site.secure,
+            cookie_httponly=True,
+            cookie_samesite="strict",
+        ),
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+        openapi_config=None,
+        request_max_body_size=site.largest,
+        template_config=TemplateConfig(directory=site.templates, engine=JinjaTemplateEngine),
+        **options,
+    )
+
+
+def _with_ports(site: Site) -> list[str]:
+    port = urlsplit(site.url).port
+    return [name for host in site.hosts for name in (host, f"{host}:{port}")]
+
+
+def _same_origin(site: Site) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
+    """Return a check that changes come from pages of this site."""
+
+    async def check(request: Request[Any, Any, Any]) -> None:
+        if request.method in _SAFE:
+            return
+        origin = request.headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).hostname not in site.hosts
+        if foreign or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            raise PermissionDeniedException("Changes are made from pages of this site only.")
+
+    return check
+
+
+def limited(count: int) -> Any:
+    """Return middleware that takes so many requests per minute and address for a route."""
+    return RateLimitConfig(("minute", count), set_rate_limit_headers=False).middleware
+
+
+async def _closed(message: Message, scope: Scope) -> None:
+    """Add the headers that every answer has, and write its line of the log."""
+    if message["type"] != "http.response.start":
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    for name, value in _HEADERS.items():
+        headers[name] = value
+    for name in ("etag", "last-modified", "server"):
+        if name in headers:
+            del headers[name]
+    # The template of the path, as the path itself may hold a token.
+    template = scope.get("path_template") or "(no page)"
+    log.info("%s %s %s", scope.get("method"), template, message["status"])
+
+
+def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Return a page of one sentence for a request that is refused."""
+    # What a validation says may repeat what was sent.
+    words = error.detail if 400 <= error.status_code < 500 and not error.extra else ""
+    context = {"message": words or "This request is not understood.", "status": error.status_code}
+    headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "retry-after"}
+    return Template("error.html", context=context, status_code=error.status_code, headers=headers)
+
+
+def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Return a page of one sentence for what must not happen, and log its kind."""
+    log.error("%s: %s", _route(request), type(error).__name__)
+    return _refused(request, HTTPException("", status_code=500))
+
+
+def _route(request: Request[Any, Any, Any]) -> str:
+    """Return a request's method and template of the path."""
+    return f"{request.method} {request.scope.get('path_template') or '(no page)'}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound; port 0 takes a free one.
+
+    Raises:
+        RunError: the address is taken, or is none of this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(found[0], socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(found[4])
+    except OSError as error:
+        raise RunError(
+            f"A server needs a free address of this machine; {host}:{port} gave '{error.strerror}'."
+            " Choose another --port or --host."
+        ) from error
+    return bound
+
+
+def serve(app: Litestar, bound: socket.socket) -> None:
+    """Serve until interrupted."""
+    import uvicorn
+
+    options: dict[str, Any] = {"access_log": False, "server_header": False, "log_level": "warning"}
+    uvicorn.Server(uvicorn.Config(app, **options)).run(sockets=[bound])
