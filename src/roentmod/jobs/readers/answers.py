@@ -11,7 +11,7 @@ from roentmod.documents import read_document
 from roentmod.errors import InputError, ReadersError
 from roentmod.store import canonical_hash
 
-__all__ = ["ANSWERS", "DATABASE", "TRUTH", "read_answers", "read_truth", "truth_folder"]
+__all__ = ["ANSWERS", "DATABASE", "TRUTH", "driver", "read_answers", "read_truth", "truth_folder"]
 
 DATABASE = "study.db"
 TRUTH = "truth.json"

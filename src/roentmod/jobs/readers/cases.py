@@ -21,7 +21,7 @@ from roentmod.jobs import augment, edit
 from roentmod.radiograph import Radiograph
 from roentmod.store import file_sha256
 
-__all__ = ["Case", "Kind", "edited", "finding_of", "normals", "painted", "positives"]
+__all__ = ["Case", "Kind", "Opener", "edited", "finding_of", "normals", "painted", "positives"]
 
 Kind = Literal["edit", "real_positive", "real_normal", "repeat", "attention", "practice"]
 # Large and plain enough, painted at full dose, that nobody who looks can miss them.
