@@ -30,15 +30,49 @@ _SCALES, _LEAST_SIDE = 3, 32
 _STROKE, _LOWEST, _HIGHEST = 7, 4, 26
 # Levels of 255 by which ink differs from what it lies on: of a pixel, of a letter on average.
 _PIXEL, _LETTER = 30, 45
-# That, over what is left between the letters.
-_CLEAR = 3.0
-_FEWEST = 2.5
 # Strokes per letter across a row of text, on average.
 _RUNS = 1.7
-# Words that a row grows by.
-_GROWTHS = 4
+# Rows nearer than twice this, in heights of a letter, are one mark; steps by which a row grows.
+_NEAR = 0.75
+_GROWTHS = 12
 # The strongest parts of a picture, all others being noise.
 _MOST = 600
+
+
+class _Limits(NamedTuple):
+    """Bounds of a row of letters, the first four from below, the others from above.
+
+    Attributes:
+        fewest: characters.
+        ink: contrast, in levels of 255.
+        clear: that over what is left between the letters.
+        stroke: ink in a row of a letter, in heights of a letter.
+        strokes: spread of that over its mean.
+        heights: spread of the letters' heights, in heights of a letter.
+        shift: spread of the letters about their line, likewise.
+    """
+
+    fewest: float
+    ink: float
+    clear: float
+    stroke: float = 0
+    strokes: float = np.inf
+    heights: float = 0.32
+    shift: float = 0.20
+
+    def within(self, bounds: _Limits) -> bool:
+        """Tell whether a row keeps within bounds."""
+        above = zip(self[:4], bounds[:4], strict=True)
+        below = zip(self[4:], bounds[4:], strict=True)
+        return all(a >= b for a, b in above) and all(a <= b for a, b in below)
+
+
+# Cables and ribs make three or four strokes that resemble letters, but hardly five.
+_LIMITS = (
+    _Limits(2.5, 70, 3.5, 0.25, 0.40, heights=0.17, shift=0.12),
+    _Limits(2.5, 105, 3.3, 0.20, 0.50, heights=0.20, shift=0.14),
+    _Limits(4.5, _LETTER, 3.0),
+)
 # Background, in levels: above the darkest of the picture, and around a mark.
 _AIR, _EVEN, _FLAT = 38, 20, 7
 _STRIP = 0.08
@@ -203,11 +237,13 @@ def _lines(parts: _Parts, relief: Levels, turned: bool) -> Iterator[_Row]:
     fit &= (full > 0.12) & ((full < 0.85) | (wide < 0.6 * tall))
     some = np.flatnonzero(fit)
     some = np.sort(some[np.argsort(-parts.relief[some], kind="stable")[:_MOST]])
+    if not some.size:
+        return
     for group in _groups(_Parts(*(values[some] for values in parts))):
         row = _row(parts, some[group], letters[some[group]], relief.T if turned else relief)
         if row is not None:
-            t, l, b, r = row.box
-            yield row._replace(box=(l, t, r, b)) if turned else row
+            one, two, three, four = row.box
+            yield row._replace(box=(two, one, four, three)) if turned else row
 
 
 def _groups(parts: _Parts) -> Iterator[Array]:
@@ -232,23 +268,27 @@ def _groups(parts: _Parts) -> Iterator[Array]:
 def _row(parts: _Parts, group: Array, letters: Array, relief: Levels) -> _Row | None:
     """Return a group of letters as a row; None where there are too few, or unlike a line."""
     characters = float(letters.sum())
-    if characters < _FEWEST:
+    if characters < _LIMITS[0].fewest:
         return None
-    top, bottom, left, right = (side[group] for side in parts[:4])
-    tall = bottom - top
-    height = float(np.median(tall))
-    middle = (top + bottom) / 2
-    few = characters < 3.5
-    if np.std(middle) > (0.12 if few else 0.2) * height:
-        return None
-    if np.std(tall) > (0.2 if few else 0.32) * height:
-        return None
-    box = _grown((int(top.min()), int(left.min()), int(bottom.max()), int(right.max())), parts)
-    inside = relief[max(0, box[0] - 2) : box[2] + 2, max(0, box[1] - 2) : box[3] + 2]
-    ink = float(parts.relief[group].mean())
+    some = _Parts(*(values[group] for values in parts))
+    tall, strokes = some.bottom - some.top, some.area / (some.bottom - some.top)
+    height, ink = float(np.median(tall)), float(some.relief.mean())
+    sides = (some.top.min(), some.left.min(), some.bottom.max(), some.right.max())
+    top, left, bottom, right = box = _grown((*map(int, sides),), parts)
+    inside = relief[max(0, top - 2) : bottom + 2, max(0, left - 2) : right + 2]
     between = inside[inside < ink / 2]
-    clear = ink / (1 + float(between.mean()) + float(between.std()))
-    return _Row(box, characters, height, clear) if clear >= _CLEAR else None
+    measured = _Limits(
+        fewest=characters,
+        ink=ink,
+        clear=ink / (1 + float(between.mean()) + float(between.std())),
+        stroke=float(strokes.mean()) / height,
+        strokes=float(strokes.std() / strokes.mean()),
+        heights=float(np.std(tall)) / height,
+        shift=float(np.std(some.top + some.bottom)) / 2 / height,
+    )
+    if not any(map(measured.within, _LIMITS)):
+        return None
+    return _Row(box, max(characters, (right - left) / height), height, measured.clear)
 
 
 def _grown(box: Box, parts: _Parts) -> Box:
@@ -258,7 +298,7 @@ def _grown(box: Box, parts: _Parts) -> Box:
     )
     for _ in range(_GROWTHS):
         top, left, bottom, right = box
-        above, beside = 0.35 * (bottom - top), 1.2 * (bottom - top)
+        above, beside = 0.35 * (bottom - top), 1.8 * (bottom - top)
         near = small & (parts.top >= top - above) & (parts.bottom <= bottom + above)
         near &= (parts.left < right + beside) & (parts.right > left - beside)
         grown = (
@@ -288,7 +328,9 @@ def _joined(rows: list[_Row], shape: tuple[int, ...]) -> list[_Row]:
     todo, done = list(rows), list[_Row]()
     while todo:
         row = todo.pop()
-        near = [one for one in done if _shared(_margin(row, shape), _margin(one, shape))]
+        near = [
+            one for one in done if _shared(_margin(row, shape, _NEAR), _margin(one, shape, _NEAR))
+        ]
         if not near:
             done.append(row)
             continue
