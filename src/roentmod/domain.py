@@ -93,6 +93,7 @@ _TABLES = {
         "licence": "text",
         "severity": "a table",
         "unsaid": "a table",
+        "usual": "a table",
         "removal": "a table",
     },
 }
@@ -343,7 +344,26 @@ def check_profile(name: str, profile: Mapping[str, Any], findings: Iterable[str]
             f"scheduler of a profile is one of {', '.join(SCHEDULERS)}; got "
             f"'{profile['scheduler']}' for {name}. Choose one."
         )
-    _check_severity(name, profile, set(findings))
+    known = set(findings)
+    _check_severity(name, profile, known)
+    _check_usual(name, profile.get("usual", {}), known)
+
+
+def _check_usual(name: str, usual: Mapping[str, Any], known: set[str]) -> None:
+    for word, forms in usual.items():
+        tables = list(forms.values()) if isinstance(forms, Mapping) else [None]
+        weights: list[Any] = [
+            w for t in tables for w in (t.values() if isinstance(t, Mapping) else [None])
+        ]
+        if (
+            word not in known
+            or not weights
+            or any(type(w) not in (int, float) or not w > 0 for w in weights)
+        ):
+            raise InputError(
+                "usual of a profile gives findings of the pack forms, these places, and these "
+                f"numbers above 0; got {word} = {forms!r} for {name}. Correct it."
+            )
 
 
 def _check_severity(name: str, profile: Mapping[str, Any], known: set[str]) -> None:

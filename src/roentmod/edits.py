@@ -42,7 +42,7 @@ GUIDANCE_SCALE = 4.0
 # The region that stands for the findings' usual places.
 USUAL = "usual"
 # Fields younger than the first ids: while they are empty they are left out of the hash.
-_YOUNGER: dict[str, object] = {"region": None, "hold": ()}
+_YOUNGER: dict[str, object] = {"region": None, "hold": (), "form": None}
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Edit:
             the findings usually lie, at the edit's side; None: everywhere.
         hold: findings that the edit must not bring along or take along, canonical names; means
             nothing to the sham arm.
+        form: form of the findings that have it, in the editor's own words ("spiculated",
+            "pacemaker"); None leaves it to the seed.
     """
 
     findings: tuple[str, ...] = ()
@@ -83,6 +85,7 @@ class Edit:
     composite: Composite = "sham"
     region: str | None = None
     hold: tuple[str, ...] = ()
+    form: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field; make names of findings and region canonical.
@@ -107,6 +110,11 @@ class Edit:
             raise EditError(f"num_inference_steps must be in 1 to 1000; got {steps}.")
         if not 0 <= self.seed < 2**63:
             raise EditError(f"seed must be in [0, 2^63); got {self.seed}.")
+        if self.form is not None and not (self.findings and self.form.strip()):
+            raise EditError(
+                f"A form is a word about a finding; got '{self.form}' for "
+                f"{', '.join(self.findings) or 'a free prompt'}. Name a finding and its form."
+            )
         self._check_choices()
         self._settle_region()
         self._settle_hold()
@@ -174,7 +182,7 @@ class Edit:
     def label(self) -> str:
         """Short file-name-safe name, such as ``add-pleural-effusion``."""
         words = "+".join(self.findings) if self.findings else "prompt"
-        parts = [self.action, self.side, self.severity, words]
+        parts = [self.action, self.side, self.severity, self.form, words]
         where = self.region or ""
         parts += [where if where.startswith("around") else f"in {where}"] if where else []
         parts += [f"holding {'+'.join(self.hold)}"] if self.hold else []

@@ -5,16 +5,22 @@ No prompt list of the paper is public; each wording here is ours, documented and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from roentmod import domain
+from roentmod.anatomy import LungSide
 from roentmod.domain import NO_FINDING, Finding
-from roentmod.edits import GUIDANCE_SCALE, Edit, Scheduler
+from roentmod.edits import GUIDANCE_SCALE, Edit, Scheduler, Side
 from roentmod.errors import EditError
 
-__all__ = ["PROFILES", "Profile"]
+__all__ = ["PROFILES", "Profile", "Spots"]
+
+Spots = Set[tuple[LungSide, str]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Profile:
         severity: factors on guidance_scale by the edit's severity, where the word alone does not
             say enough, for all findings or for those that have a table; what is not there has 1.
         unsaid: the severity in the prompt where the edit has none, by finding; others get no word.
+        usual: looks that the prompt names, by finding: {form: {place: weight}}, "" where a finding
+            has none. What an edit leaves open is drawn by baseline and seed; findings without an
+            entry are worded by severity and side alone.
         removal: how well removals work: `weights` (the hash of those measured) and `findings`, a
             row of figures for each (``bench/removal.py``); empty: nobody has measured it.
     """
@@ -49,10 +58,17 @@ class Profile:
     domain: str = "cxr"
     severity: Mapping[str, Any] = field(default_factory=dict)
     unsaid: Mapping[str, str] = field(default_factory=dict)
+    usual: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     removal: Mapping[str, Any] = field(default_factory=dict)
 
-    def prompt(self, edit: Edit) -> str:
+    def prompt(self, edit: Edit, baseline: str = "", spots: Spots | None = None) -> str:
         """Return the prompt of the edit's finding (never the normal one).
+
+        Args:
+            edit: the edit.
+            baseline: id of the radiograph: with the seed, it draws the looks that are open. Without
+                one, looks are not said.
+            spots: spots (`regions.spots`) of the area that may change; None: everywhere.
 
         Raises:
             EditError: a finding of another domain, or a region in words outside the chest.
@@ -62,10 +78,11 @@ class Profile:
             return edit.prompt
         if edit.findings == (NO_FINDING.name,):
             return self.normal
-        impression = " and ".join(self._phrase(f, edit) for f in edit.as_findings())
+        each = (self._phrase(f, edit, baseline, spots) for f in edit.as_findings())
+        impression = " and ".join(each)
         return self.template.format(impression=impression)
 
-    def pair(self, edit: Edit) -> tuple[str, str]:
+    def pair(self, edit: Edit, baseline: str = "", spots: Spots | None = None) -> tuple[str, str]:
         """Return the prompts to go towards and away from.
 
         Adding goes from the empty prompt towards the finding, as in the paper; removing goes from
@@ -79,7 +96,7 @@ class Profile:
             return self.normal, ""
         if edit.action == "remove":
             return self.normal, self.prompt(edit)
-        return self.prompt(edit), ""
+        return self.prompt(edit, baseline, spots), ""
 
     def guidance(self, edit: Edit) -> float:
         """Return the guidance scale to use: the edit's, by the factor of its severity.
@@ -96,14 +113,56 @@ class Profile:
         factors = [float(table.get(severity, 1.0)) for table in tables or [self.severity]]
         return max(1.0, scale * sum(factors) / len(factors))
 
-    def _phrase(self, item: Finding, edit: Edit) -> str:
-        side = None
-        if item.sided and edit.side:
-            side = "bilateral" if edit.side == "both" else f"{edit.side}-sided"
+    def _phrase(
+        self, item: Finding, edit: Edit, baseline: str = "", spots: Spots | None = None
+    ) -> str:
+        side, depth, level, form = edit.side if item.sided else None, "", "", edit.form or ""
+        usual = self.usual.get(item.name)
+        if usual is not None and form not in usual:
+            form = ""
+        if baseline and usual:
+            side, place, form = self._look(item, edit, baseline, spots)
+            depth, _, level = place.partition(" ")
+        worded = {None: "", "both": "bilateral"}.get(side, f"{side}-sided")
         severity = edit.severity or self.unsaid.get(item.name)
-        return " ".join(word for word in (severity, side, item.phrase) if word)
+        said = " ".join(w for w in (severity, depth, worded, level, item.phrase) if w)
+        return f"{said}, {form}" if form else said
+
+    def _look(
+        self, item: Finding, edit: Edit, baseline: str, spots: Spots | None
+    ) -> tuple[Side | None, str, str]:
+        """Return side, place and form of a finding, those left open drawn from the usual ones."""
+        own: tuple[LungSide, ...] = ("left", "right")
+        sides = (edit.side,) if edit.side else own if item.sided else (None,)
+        looks = [
+            ((side, "" if side == "both" else place, form), weight)
+            for form, places in self.usual[item.name].items()
+            if edit.form not in self.usual[item.name] or form == edit.form
+            for place, weight in places.items()
+            for side in sides
+        ]
+        if spots is not None:
+            touched = {side for side, _ in spots}
+            # A place that is nowhere in the area is not said, a side that is not there not drawn.
+            kept = [
+                ((side, place if (side, place) in spots else "", form), weight)
+                for (side, place, form), weight in looks
+                if side not in own or side in touched or not touched
+            ]
+            inside = [one for one in kept if one[0][1]]
+            looks = inside or kept or looks
+        text = f"{baseline}/{edit.seed}/{item.name}".encode()
+        drawn = int.from_bytes(hashlib.sha256(text).digest()[:6], "little") / 2**48
+        until = list(accumulate(weight for _, weight in looks))
+        return looks[bisect_right(until, drawn * until[-1])][0]
 
     def _check(self, edit: Edit) -> None:
+        known = dict.fromkeys(form for n in edit.findings for form in self.usual.get(n, ()))
+        if edit.form and self.usual and edit.form not in known:
+            raise EditError(
+                f"Forms of {', '.join(edit.findings)} that {self.name} draws are "
+                f"{', '.join(known) or 'none'}; got '{edit.form}'. Choose one."
+            )
         foreign = [f for f in edit.as_findings() if f.domain not in ("", self.domain)]
         if foreign:
             raise EditError(

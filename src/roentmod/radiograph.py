@@ -23,6 +23,7 @@ __all__ = ["Frame", "GreyScale", "Radiograph", "Square"]
 MIN_SIDE = 64
 MAX_SIDE = 16384
 _ASPECTS = (0.2, 5.0)
+_WHOLE = slice(None), slice(None)
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,52 @@ class GreyScale:
         changed = display != self.display(stored)
         result = stored.copy()
         wanted = np.clip(display[changed].astype(np.float64), 0, 1)
-        rising = self.table[-1] >= self.table[0]
-        table = self.table if rising else self.table[::-1]
+        index = np.rint(self._inverse(wanted)).astype(np.int64)
+        if self.table[-1] < self.table[0]:
+            index = self.table.size - 1 - index
+        result[changed] = (index + self.lowest).astype(stored.dtype)
+        return result
+
+    @cached_property
+    def _inverse(self) -> _Interpolation:
+        """From display values to places in the rising table."""
+        table = self.table if self.table[-1] >= self.table[0] else self.table[::-1]
         # Of levels with one display value take the edge nearest the rest: no contrast is invented.
         values, first = np.unique(table, return_index=True)
         last = np.concatenate([first[1:] - 1, [table.size - 1]])
         inner = np.where(values <= values.mean(), last, first)
-        index = np.rint(np.interp(wanted, values.astype(np.float64), inner)).astype(np.int64)
-        if not rising:
-            index = table.size - 1 - index
-        result[changed] = (index + self.lowest).astype(stored.dtype)
+        return _Interpolation(values.astype(np.float64), inner.astype(np.float64))
+
+
+class _Interpolation:
+    """``np.interp`` over [0, 1] of fixed knots, the same bits, several times as fast.
+
+    Intervals are looked up by cell of an even grid, and not searched for.
+    """
+
+    def __init__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+        """Take the knots, x rising, in [0, 1]."""
+        self._cells = 4 * x.size
+        edges = np.arange(self._cells + 2) / self._cells
+        # Rounding may put a number near an edge into the cell beside its own.
+        lowest, highest = (
+            np.maximum(np.searchsorted(x, edges + aside, side="right") - 1, 0)
+            for aside in (-1e-12, 1e-12)
+        )
+        self._start = lowest
+        self._steps = int((highest[1:] - lowest[:-1]).max())
+        self._x = np.concatenate([x, [np.inf]])
+        self._y = y
+        slope = np.diff(y) / np.diff(x) if x.size > 1 else y[:0]
+        self._slope = np.concatenate([slope, [0.0]])
+
+    def __call__(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the interpolated numbers, the same shape."""
+        low = self._start[(at * self._cells).astype(np.int64)]
+        for _ in range(self._steps):
+            low += at >= self._x[low + 1]
+        offset = np.maximum(at - self._x[low], 0)
+        result: NDArray[np.float64] = self._slope[low] * offset + self._y[low]
         return result
 
 
@@ -329,10 +366,22 @@ class Radiograph:
         stored = np.rint(np.asarray(pixels, dtype=np.float64) * 65535).astype(np.uint16)
         return cls(stored, GreyScale.linear(65536), bits=16, source=source)
 
-    def with_pixels(self, pixels: NDArray[np.float32]) -> Radiograph:
-        """Return this radiograph showing `pixels` (h x w, clipped to [0, 1]) in its own grey scale.
+    def with_pixels(
+        self, pixels: NDArray[np.float32], window: tuple[slice, slice] = _WHOLE
+    ) -> Radiograph:
+        """Return this radiograph showing `pixels` (clipped to [0, 1]) in its own grey scale.
 
         Stored levels change only where a display value changed. The result is synthetic.
+
+        Args:
+            pixels: display values of the window, h x w where it is the whole picture.
+            window: rows and columns that may change.
         """
-        stored = self.grey.store(pixels, self.stored)
-        return replace(self, stored=stored, synthetic=True)
+        stored, shown = self.stored.copy(), self.pixels.copy()
+        stored[window] = self.grey.store(pixels, self.stored[window])
+        shown[window] = self.grey.display(stored[window])
+        result = replace(self, stored=stored, synthetic=True)
+        shown.setflags(write=False)
+        # Known already: `pixels` is computed at its first use.
+        result.__dict__["pixels"] = shown
+        return result

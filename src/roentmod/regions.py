@@ -21,7 +21,7 @@ import numpy as np
 from roentmod.anatomy import THIRDS, Anatomy, LungSide, Mask, Point, Third
 from roentmod.errors import AnatomyError, EditError
 
-__all__ = ["PLACES", "canonical", "mask", "on_side", "sides"]
+__all__ = ["DEPTHS", "LEVELS", "PLACES", "canonical", "mask", "on_side", "sides", "spot", "spots"]
 
 Sides = tuple[LungSide, ...]
 # Place and its plural.
@@ -71,6 +71,9 @@ _BOTH: Sides = ("left", "right")
 _AROUND_WORD = "around"
 # The lung above the clavicle, and the lung that lies on the diaphragm.
 _APEX, _BASE = 1 / 6, 0.2
+# A spot is a cell of a lung, in the words of reports: how far out, and how high.
+DEPTHS = ("perihilar", "midclavicular", "peripheral")
+LEVELS = ("apex", "upper zone", "middle zone", "lower zone", "base")
 # Radii of the discs around a costophrenic angle and a hilum.
 _ANGLE, _HILUM = 0.14, 0.13
 # The margin of "around", of the height of the taller lung.
@@ -144,6 +147,51 @@ def mask(words: str, anatomy: Anatomy, within: Mask | None = None) -> Mask:
             f"Mask and region must overlap; got a mask outside the region '{words}'. Change one."
         )
     return found if within is None else found & within
+
+
+def spot(anatomy: Anatomy, side: LungSide, row: float, column: float) -> str:
+    """Return the words for a point of a lung, a depth and a level: "peripheral upper zone"."""
+    first, last = anatomy.span(side)
+    inner, outer = _borders(anatomy, side, row)
+    across = (column - inner) / (outer - inner or 1)
+    return f"{_nth(DEPTHS, across)} {_nth(LEVELS, (row - first) / max(last - first, 1))}"
+
+
+def spots(area: Mask, anatomy: Anatomy) -> frozenset[tuple[LungSide, str]]:
+    """Return the spots of both lungs whose middle an area (h x w) holds.
+
+    Of a smaller area it is the one that most of it lies in; none where it holds no lung.
+    """
+    held: set[tuple[LungSide, str]] = set()
+    for side in _BOTH:
+        first, last = anatomy.span(side)
+        for level in range(len(LEVELS)):
+            row = first + (level + 0.5) / len(LEVELS) * (last - first)
+            inner, outer = _borders(anatomy, side, row)
+            for depth in range(len(DEPTHS)):
+                column = inner + (depth + 0.5) / len(DEPTHS) * (outer - inner)
+                if area[round(row), round(column)]:
+                    held.add((side, f"{DEPTHS[depth]} {LEVELS[level]}"))
+    if held:
+        return frozenset(held)
+    larger = max(_BOTH, key=lambda side: int((area & anatomy.lung(side)).sum()))
+    rows, columns = np.nonzero(area & anatomy.lung(larger))
+    if not rows.size:
+        return frozenset()
+    return frozenset({(larger, spot(anatomy, larger, rows.mean(), columns.mean()))})
+
+
+def _borders(anatomy: Anatomy, side: LungSide, row: float) -> tuple[float, float]:
+    """Return the inner and outer column of a lung in a row."""
+    own = np.flatnonzero(anatomy.lung(side)[round(row)])
+    if not own.size:
+        return anatomy.hilum(side)[1], anatomy.outer(side)
+    ends = float(own[0]), float(own[-1])
+    return ends[::-1] if side == "right" else ends
+
+
+def _nth(words: tuple[str, ...], part: float) -> str:
+    return words[int(min(max(part, 0.0), 0.999) * len(words))]
 
 
 def _parts(words: str) -> list[tuple[bool, str, Sides]]:

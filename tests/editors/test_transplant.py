@@ -96,6 +96,9 @@ def test_a_missing_folder_is_one_clear_line(tmp_path):
         ({"severity": {"Mass": {"mild": -1}}}, "mild = -1 for Mass"),
         ({"unsaid": {"Mass": "huge"}}, "'huge'"),
         ({"unsaid": {"Atelectsis": "severe"}}, "got 'Atelectsis'"),
+        ({"usual": {"Mass": {"smooth": {"": 0}}}}, "got Mass"),
+        ({"usual": {"Mass": {"smooth": 1}}}, "got Mass"),
+        ({"usual": {"Masss": {"smooth": {"": 1}}}}, "got Masss"),
         ({"speed": 2}, "got 'speed', which is none"),
     ],
 )

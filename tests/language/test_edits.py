@@ -183,3 +183,59 @@ def test_removal_swaps_the_prompts_and_a_sham_is_normal():
 )
 def test_the_control_is_what_lacks_only_the_finding(change, control):
     assert Edit(("mass",), **change).control == control
+
+
+def looks(count, edit, spots=None):
+    """Return a profile's prompts of one edit in many baselines."""
+    usual = {
+        "Nodule": {
+            "smooth": {"peripheral upper zone": 0.3, "perihilar base": 0.2},
+            "spiculated": {"midclavicular middle zone": 0.5},
+        },
+        "Cardiomegaly": {"globular": {"": 1.0}},
+    }
+    profile = replace(PROFILES["mini"], usual=usual)
+    return [profile.pair(edit, f"{n}", spots)[0] for n in range(count)]
+
+
+def test_baseline_and_seed_draw_the_look_that_an_edit_leaves_open():
+    said = looks(400, Edit(("nodule",), severity="mild"))
+    assert said == looks(400, Edit(("nodule",), severity="mild"))
+    assert said != looks(400, Edit(("nodule",), severity="mild", seed=1))
+    assert len(set(said)) == 6
+    assert "mild peripheral left-sided upper zone lung nodule, smooth" in said
+    assert 160 < sum("spiculated" in words for words in said) < 240
+    assert 160 < sum("left-sided" in words for words in said) < 240
+    sided = looks(50, Edit(("nodule", "cardiomegaly"), side="right"))
+    assert all("right-sided" in one and one.endswith("cardiomegaly, globular") for one in sided)
+    assert "bilateral lung nodule, smooth" in looks(20, Edit(("nodule",), side="both"))
+    # Without a radiograph nothing is drawn.
+    profile = replace(PROFILES["mini"], usual={"Nodule": {"smooth": {"perihilar base": 1.0}}})
+    assert profile.prompt(Edit(("nodule",))) == "lung nodule"
+
+
+def test_looks_keep_to_the_area_that_may_change():
+    edit = Edit(("nodule",))
+    inside = looks(20, edit, {("left", "perihilar base")})
+    assert set(inside) == {"perihilar left-sided base lung nodule, smooth"}
+    # An area where no usual place is: no place is said, and no other side.
+    elsewhere = looks(20, edit, {("right", "peripheral apex")})
+    assert set(elsewhere) == {
+        "right-sided lung nodule, smooth",
+        "right-sided lung nodule, spiculated",
+    }
+
+
+def test_a_form_is_a_word_of_the_prompt():
+    edit = Edit(("nodule",), form="spiculated")
+    assert set(looks(9, edit)) == {
+        f"midclavicular {side}-sided middle zone lung nodule, spiculated"
+        for side in ("left", "right")
+    }
+    assert edit.label == "add-spiculated-nodule"
+    assert edit.id != Edit(("nodule",)).id
+    assert PROFILES["roentgen"].prompt(edit) == "lung nodule, spiculated"
+    with pytest.raises(EditError, match="Forms of Nodule that mini draws are smooth, spiculated;"):
+        looks(1, Edit(("nodule",), form="square"))
+    with pytest.raises(EditError, match="a word about a finding"):
+        Edit((), prompt="fluid", form="patchy")

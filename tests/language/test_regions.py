@@ -161,3 +161,27 @@ def test_outlines_without_the_region_are_poor_anatomy():
     heartless = Anatomy(known.right_lung, known.left_lung, np.zeros_like(known.heart))
     with pytest.raises(AnatomyError, match="leave none for 'retrocardiac'"):
         regions.mask("retrocardiac", heartless)
+
+
+def test_a_spot_is_where_reports_would_say():
+    anatomy = BODIES[0].anatomy
+    first, last = anatomy.span("left")
+    row = first + 0.3 * (last - first)
+    own = np.flatnonzero(anatomy.lung("left")[round(row)])
+    assert regions.spot(anatomy, "left", row, own[-1]) == "peripheral upper zone"
+    assert regions.spot(anatomy, "left", last, own[0]) == "perihilar base"
+
+
+def test_spots_are_those_that_an_area_holds():
+    anatomy = BODIES[0].anatomy
+    whole = np.ones(anatomy.shape, dtype=bool)
+    assert len(regions.spots(whole, anatomy)) == 2 * 5 * 3
+    upper = regions.spots(regions.mask("right upper zone", anatomy), anatomy)
+    assert {side for side, _ in upper} == {"right"}
+    assert {place.split(" ", 1)[1] for _, place in upper} == {"apex", "upper zone"}
+    small = np.zeros(anatomy.shape, dtype=bool)
+    rows, columns = np.nonzero(regions.mask("left base", anatomy))
+    small[rows[:3], columns[:3]] = True
+    ((side, place),) = regions.spots(small, anatomy)
+    assert (side, place.split(" ", 1)[1]) in {("left", "base"), ("left", "lower zone")}
+    assert regions.spots(np.zeros_like(small), anatomy) == frozenset()

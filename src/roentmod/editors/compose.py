@@ -11,12 +11,26 @@ from PIL import Image, ImageFilter
 from roentmod.edits import Composite
 from roentmod.radiograph import Radiograph, Square
 
-__all__ = ["Decoded", "compose", "feather", "resize", "resized", "shrink", "significance", "soften"]
+__all__ = [
+    "Composed",
+    "Decoded",
+    "compose",
+    "feather",
+    "resize",
+    "resized",
+    "shrink",
+    "significance",
+    "soften",
+]
 
 Array = NDArray[np.float32]
 # Local mean change, as a fraction of the display range, below which the generator's own jitter is
 # taken for no change, and above which a change is kept whole.
 NO_CHANGE, FULL_CHANGE = 0.012, 0.035
+
+
+# The picture, its difference from the baseline, and where that may be nonzero.
+Composed = tuple[Radiograph, Array, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +44,11 @@ class Decoded:
 
 def resized(image: Array, shape: tuple[int, int]) -> Array:
     """Return `image` at `shape` (h, w): area average down, bicubic up."""
-    if image.shape == shape:
-        return image
-    method = Image.Resampling.BICUBIC if shape[0] > image.shape[0] else Image.Resampling.BOX
+    return image if image.shape == shape else _resampled(image, shape, shape[0] > image.shape[0])
+
+
+def _resampled(image: Array, shape: tuple[int, int], up: bool) -> Array:
+    method = Image.Resampling.BICUBIC if up else Image.Resampling.BOX
     picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
     return np.asarray(picture.resize((shape[1], shape[0]), method), dtype=np.float32)
 
@@ -97,14 +113,54 @@ def significance(change: Array) -> Array:
     return _blur(weight, radius) * (_blur((weight > 0).astype(np.float32), radius) > 0)
 
 
+def _window(weights: Array, square: Square, inside: Array | None) -> tuple[slice, slice]:
+    """Return rows and columns of the picture outside which a composite is the baseline.
+
+    Args:
+        weights: of the change, size x size; exactly 0 where it is left out.
+        square: of the picture, h x w.
+        inside: weights of the area that may change, h x w.
+    """
+    slices = []
+    for axis, (start, length) in enumerate(
+        zip(square.origin, (square.height, square.width), strict=True)
+    ):
+        kept = np.flatnonzero(weights.any(axis=1 - axis))
+        # Interpolation reaches two cells further.
+        cell = square.side / weights.shape[axis]
+        first, stop = ((kept[0] - 3) * cell, (kept[-1] + 4) * cell) if kept.size else (0, 0)
+        first, stop = int(max(first - start, 0)), int(min(np.ceil(stop) - start, length))
+        if inside is not None:
+            own = np.flatnonzero(inside.any(axis=1 - axis))
+            first, stop = max(first, int(own[0])), min(stop, int(own[-1]) + 1)
+        slices.append(slice(first, max(first, stop)))
+    return slices[0], slices[1]
+
+
+def _enlarged(image: Array, square: Square, window: tuple[slice, slice]) -> Array:
+    """Return a window of ``square.crop(resize(image, square.side))``, the same bits.
+
+    Pillow resamples along rows first, then along columns: between the two, other columns go.
+    """
+    rows, columns = (
+        slice(own.start + start, own.stop + start)
+        for own, start in zip(window, square.origin, strict=True)
+    )
+    wide = _resampled(image, (image.shape[0], square.side), image.shape[0] < square.side)
+    narrow = np.ascontiguousarray(wide[:, columns])
+    if not narrow.size:
+        return narrow[: rows.stop - rows.start]
+    return _resampled(narrow, (square.side, narrow.shape[1]), image.shape[0] < square.side)[rows]
+
+
 def compose(
     baseline: Radiograph,
     decoded: Decoded,
     mode: Composite,
-    mask: NDArray[np.bool_] | None = None,
+    inside: Array | None = None,
     *,
     sham: bool = False,
-) -> tuple[Radiograph, Array, NDArray[np.bool_]]:
+) -> Composed:
     """Bring an edit to native resolution.
 
     Args:
@@ -113,7 +169,8 @@ def compose(
         mode: ``none``: the decoded picture, as in the paper; ``baseline``: the original plus the
             change against the decoded baseline; ``sham``: the original plus the change against the
             decoded sham, jitter left out, so that the losses of autoencoder and denoising cancel.
-        mask: h x w region; outside it the result equals the baseline bit for bit.
+        inside: weights of a region (`feather`), h x w; where they are 0 the result equals the
+            baseline bit for bit.
         sham: return the control arm. In mode ``sham`` its change is taken against the decoded
             baseline, since against itself it would be nothing.
 
@@ -122,23 +179,29 @@ def compose(
         nonzero (h x w).
     """
     shown = decoded.sham if sham else decoded.edit
-    square = baseline.square
-    if mode == "none":
-        wanted = square.crop(resize(shown, square.side))
-        weight = np.ones(wanted.shape, dtype=np.float32)
-    else:
-        reference = decoded.sham if mode == "sham" and not sham else decoded.baseline
-        change = shown - reference
-        wanted = baseline.pixels + square.crop(resize(change, square.side))
-        weight = np.ones(wanted.shape, dtype=np.float32)
-        if mode == "sham":
-            soft = np.clip(resize(significance(change), square.side), 0, 1)
-            weight = square.crop(np.where(soft > 1e-3, soft, 0).astype(np.float32))
-    if mask is not None:
-        weight = weight * feather(mask)
-    support = weight > 0
-    mixed = baseline.pixels + weight * (wanted - baseline.pixels)
+    square, weights = baseline.square, np.ones(decoded.edit.shape, dtype=np.float32)
+    change = shown
+    if mode != "none":
+        change = shown - (decoded.sham if mode == "sham" and not sham else decoded.baseline)
+    if mode == "sham":
+        weights = significance(change)
+    window = _window(weights, square, inside)
+    before = baseline.pixels[window]
+    wanted = _enlarged(change, square, window)
+    if mode != "none":
+        wanted = before + wanted
+    weight = np.ones(before.shape, dtype=np.float32)
+    if mode == "sham":
+        soft = np.clip(_enlarged(weights, square, window), 0, 1)
+        weight = np.where(soft > 1e-3, soft, 0).astype(np.float32)
+    if inside is not None:
+        weight = weight * inside[window]
+    mixed = before + weight * (wanted - before)
     pixels = np.where(weight == 1, wanted, mixed)
-    pixels = np.where(support, np.clip(pixels, 0, 1), baseline.pixels).astype(np.float32)
-    result = baseline.with_pixels(pixels)
-    return result, result.pixels - baseline.pixels, support
+    pixels = np.where(weight > 0, np.clip(pixels, 0, 1), before).astype(np.float32)
+    result = baseline.with_pixels(pixels, window)
+    difference = np.zeros(baseline.stored.shape, dtype=np.float32)
+    difference[window] = result.pixels[window] - before
+    support = np.zeros(baseline.stored.shape, dtype=np.bool_)
+    support[window] = weight > 0
+    return result, difference, support

@@ -24,6 +24,7 @@ from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError
 from roentmod.imaging.segmentation import estimate, require
 from roentmod.interfaces import Counterfactual, Loaded, Progress, Status
+from roentmod.prompts import Spots
 from roentmod.radiograph import Radiograph
 
 __all__ = ["DiffusionEditor"]
@@ -48,11 +49,18 @@ class _Area:
         mask: h x w, or None for the whole picture.
         weights: the same on the latents, 1 x h x w.
         quality: of the outlines it was found with, or None where it needed none.
+        spots: the places in a lung that it holds (`regions.spots`), or None where it is everywhere.
     """
 
     mask: NDArray[np.bool_] | None = None
     weights: Tensor | None = None
     quality: float | None = None
+    spots: Spots | None = None
+
+    @cached_property
+    def inside(self) -> Array | None:
+        """Weights of the mask at native resolution, h x w."""
+        return None if self.mask is None else compose.feather(self.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +223,7 @@ class DiffusionEditor(Loaded):
             "template": profile.template,
             "severity": dict(profile.severity),
             "unsaid": dict(profile.unsaid),
+            **({"usual": dict(profile.usual)} if profile.usual else {}),
             "num_inference_steps": profile.steps,
             "scheduler": profile.scheduler,
             "licence": profile.licence,
@@ -294,6 +303,7 @@ class DiffusionEditor(Loaded):
         self, case: _Case, pictures: Pictures, spoilt: list[_Key], spent: dict[_Key, float]
     ) -> list[Counterfactual]:
         results = []
+        shams: dict[_Key, compose.Composed] = {}
         for edit, pair in zip(case.edits, case.pairs, strict=True):
             if isinstance(pair, str):
                 results.append(Counterfactual(case.baseline, edit, pair))
@@ -303,7 +313,21 @@ class DiffusionEditor(Loaded):
             shown = compose.Decoded(pictures[row.key], pictures[sham.key], pictures[(row.number,)])
             redone = {"redone_in_float32": any(one.key in spoilt for one in pair)}
             own = self._facts(row) | redone
-            results.append(_finish(case.baseline, edit, shown, row.area.mask, own))
+            status = _fault(shown.edit) or _fault(shown.sham)
+            if status:
+                results.append(Counterfactual(case.baseline, edit, status, facts=own))
+                continue
+            mode, inside = edit.composite, row.area.inside
+            control = shams.get((sham.key, mode))
+            if control is None:
+                control = compose.compose(case.baseline, shown, mode, inside, sham=True)
+                shams[sham.key, mode] = control
+            made = control
+            if edit.arm != "sham":
+                made = compose.compose(case.baseline, shown, mode, inside)
+            results.append(
+                Counterfactual(case.baseline, edit, "ok", made[0], control[0], *made[1:], own)
+            )
             own["seconds"] = round(time.perf_counter() - started, 4)
         return results
 
@@ -335,12 +359,16 @@ class DiffusionEditor(Loaded):
     ) -> dict[str | None, _Area | None]:
         """Return where each region lies; None where the outlines do not tell."""
         areas: dict[str | None, _Area | None] = dict.fromkeys(names)
-        if None in names:
-            areas[None] = self._area(mask, None)
         named = sorted(name for name in names if name is not None)
-        if not named:
+        # A generator that is told places needs to know where a mask lies.
+        told = mask is not None and bool(self.parts.profile.usual)
+        anatomy = None
+        if named or told:
+            anatomy = self._anatomies.get(radiograph.id) or estimate(radiograph)
+        if None in names:
+            areas[None] = self._area(mask, None, anatomy if told else None)
+        if anatomy is None or not named:
             return areas
-        anatomy = self._anatomies.get(radiograph.id) or estimate(radiograph)
         try:
             require(anatomy, radiograph.source)
         except AnatomyError as error:
@@ -348,16 +376,20 @@ class DiffusionEditor(Loaded):
             return areas
         for name in named:
             try:
-                areas[name] = self._area(regions.mask(name, anatomy, mask), anatomy.quality)
+                area = regions.mask(name, anatomy, mask)
+                areas[name] = self._area(area, anatomy.quality, anatomy)
             except AnatomyError as error:
                 log.warning("%s", error)
         return areas
 
-    def _area(self, mask: NDArray[np.bool_] | None, quality: float | None) -> _Area:
+    def _area(
+        self, mask: NDArray[np.bool_] | None, quality: float | None, anatomy: Anatomy | None
+    ) -> _Area:
         if mask is None:
             return _Area()
         weights = compose.soften(mask, self.parts.size // self.parts.downsampling)
-        return _Area(mask, torch.from_numpy(weights)[None], quality)
+        held = regions.spots(mask, anatomy) if anatomy and self.parts.profile.usual else None
+        return _Area(mask, torch.from_numpy(weights)[None], quality, held)
 
     @cached_property
     def _exact(self) -> DiffusionEditor:
@@ -372,7 +404,8 @@ class DiffusionEditor(Loaded):
         names = () if edit.arm == "sham" else edit.hold
         held = tuple(profile.prompt(Edit((name,))) for name in names)
         schedule, guidance = self.schedule(edit), profile.guidance(edit)
-        return _Row(number, baseline, edit, schedule, profile.pair(edit), guidance, held, area)
+        prompts = profile.pair(edit, baseline.id, area.spots)
+        return _Row(number, baseline, edit, schedule, prompts, guidance, held, area)
 
     def _render(self, rows: list[_Row]) -> Pictures:
         """Return the decoded picture of each row, and under (number,) of its baseline unedited."""
@@ -515,21 +548,3 @@ def _fault(picture: Array) -> Literal["not_finite", "black_image"] | None:
     if not np.isfinite(picture).all():
         return "not_finite"
     return "black_image" if float(picture.max()) < _DARK else None
-
-
-def _finish(
-    radiograph: Radiograph,
-    edit: Edit,
-    decoded: compose.Decoded,
-    mask: NDArray[np.bool_] | None,
-    facts: dict[str, Any],
-) -> Counterfactual:
-    status = _fault(decoded.edit) or _fault(decoded.sham)
-    if status:
-        return Counterfactual(radiograph, edit, status, facts=facts)
-    wants_sham = edit.arm == "sham"
-    image, difference, support = compose.compose(
-        radiograph, decoded, edit.composite, mask, sham=wants_sham
-    )
-    sham, _, _ = compose.compose(radiograph, decoded, edit.composite, mask, sham=True)
-    return Counterfactual(radiograph, edit, "ok", image, sham, difference, support, facts)

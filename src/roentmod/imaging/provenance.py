@@ -128,7 +128,7 @@ def summary(facts: Mapping[str, Any]) -> str:
     parts = [
         str(facts.get("statement", STATEMENT)),
         f"{title(facts)};",
-        *(f"{key} {edit[key]};" for key in ("side", "severity", "region") if edit.get(key)),
+        *(f"{key} {edit[key]};" for key in ("side", "severity", "form", "region") if edit.get(key)),
         *(f"held: {name};" for name in edit.get("hold", ())),
         *(f"{key} {edit[key]};" for key in _PARAMETERS if key in edit),
         *([f"edit {facts['edit_id']};"] if "edit_id" in facts else []),

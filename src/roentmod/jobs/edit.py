@@ -462,7 +462,7 @@ def _baseline(shows: Mapping[str, float]) -> str:
 def _title(edit: Edit, *, done: bool) -> str:
     what = " + ".join(edit.findings) or f"'{edit.prompt}'"
     held = f"holding {' and '.join(edit.hold)}" if edit.hold else None
-    details = ", ".join(w for w in (edit.side, edit.severity, edit.region, held) if w)
+    details = ", ".join(w for w in (edit.side, edit.severity, edit.form, edit.region, held) if w)
     made = "added" if edit.action == "add" else "removed"
     wanted = "requested" if edit.action == "add" else "removal requested"
     return f"{what} {made if done else wanted}" + (f" ({details})" if details else "")

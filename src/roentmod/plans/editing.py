@@ -39,6 +39,9 @@ class EditPlan(Composed):
     prompt: str | None = parameter(None, "Free prompt, instead of our wording.")
     side: Side | None = parameter(None, "The patient's side, of the findings that have sides.")
     severity: Severity | None = parameter(None, "How much of it.")
+    form: str | None = parameter(
+        None, "Its form, as the editor names it: 'spiculated', 'patchy', 'pacemaker'."
+    )
     region: str | None = parameter(
         None,
         "Where it may change, in words: 'left lower zone', 'around heart + both hila', or 'usual': "
@@ -80,7 +83,7 @@ class EditPlan(Composed):
             EditError: nothing to do, one prompt for several edits, an edit that cannot be made, or
                 a side where nothing has sides.
         """
-        fixed = ("prompt", "severity", "region", "scheduler", "seed")
+        fixed = ("prompt", "severity", "form", "region", "scheduler", "seed")
         common = {name: getattr(self, name) for name in fixed}
         wanted = self.wanted()
         sided = [any(finding(name).sided for name in names) for _, names in wanted]

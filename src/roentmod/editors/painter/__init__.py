@@ -256,6 +256,8 @@ class Painter:
 
 
 def _check(edit: Edit) -> None:
+    if edit.form is not None:
+        raise EditError(f"The painter names no forms; got '{edit.form}'. Leave it out.")
     if edit.action == "remove" or edit.prompt:
         raise EditError(
             "The painter only adds findings of its catalogue; got "
