@@ -47,7 +47,7 @@ class Result:
         baseline: number of the baseline.
         edit: what was asked.
         logits: the judge's, of the counterfactual, k.
-        sham: the judge's, of the sham, k.
+        control: the judge's, of the picture that the edit is compared with, k.
         sides: the judge's, of the counterfactual, k_sided x 2.
         ssim: similarity to the baseline outside the support.
         changed: share of the picture that the support covers.
@@ -57,7 +57,7 @@ class Result:
     baseline: int
     edit: Edit
     logits: Array
-    sham: Array
+    control: Array
     sides: Array
     ssim: float
     changed: float
@@ -65,8 +65,8 @@ class Result:
 
     @property
     def net(self) -> Array:
-        """Change of the logits against the sham, k."""
-        return self.logits - self.sham
+        """Change of the logits against the control, k."""
+        return self.logits - self.control
 
 
 def rows_of(data: Path, *, conflicts: bool = False) -> list[dict[str, str]]:
@@ -144,9 +144,9 @@ class Bench:
         return [self._result(baseline, one) for one in done if one.status == "ok"]
 
     def _result(self, baseline: int, one: Counterfactual) -> Result:
-        if one.image is None or one.sham is None or one.support is None:
+        if one.image is None or one.control is None or one.support is None:
             raise SystemExit(f"{self.editor.name} returned status ok without pictures")
-        both = np.stack([self.small(one.image), self.small(one.sham)])
+        both = np.stack([self.small(one.image), self.small(one.control)])
         logits = self.judge.logits(both)
         before, after = one.baseline.pixels, one.image.pixels
         return Result(

@@ -51,16 +51,16 @@ log = logging.getLogger(__name__)
 
 
 def success(bench: Bench, results: list[Result]) -> dict[str, Any]:
-    """Return AUROC of the judge's logit, edited against sham, with its interval; and the sides."""
+    """Return AUROC of the judge's logit, edited against control, with its interval; and sides."""
     figures: dict[str, Any] = {"success_auroc": {}, "success_auroc_ci": {}, "side_obeyed": {}}
     figures["net_logit"] = {}
     for name in bench.findings:
         own, k = _of(results, name), bench.column(name)
-        edited, sham = (np.array([getattr(r, arm)[k] for r in own]) for arm in ("logits", "sham"))
-        figures["success_auroc"][name] = _round(auc(edited, sham))
-        interval = measures.auroc_interval(edited, sham)
+        edited, control = (np.array([getattr(r, a)[k] for r in own]) for a in ("logits", "control"))
+        figures["success_auroc"][name] = _round(auc(edited, control))
+        interval = measures.auroc_interval(edited, control)
         figures["success_auroc_ci"][name] = [_round(v) for v in interval]
-        figures["net_logit"][name] = _round((edited - sham).mean())
+        figures["net_logit"][name] = _round((edited - control).mean())
         if name in SIDED:
             j = bench.judge.sided.index(name)
             sides = [SIDES[int(r.sides[j].argmax())] == r.edit.side for r in own]
@@ -348,6 +348,7 @@ def details(bench: Bench) -> dict[str, Any]:
             "strength": edit.strength,
             "guidance_scale": edit.guidance_scale,
             "composite": edit.composite,
+            "control": edit.control,
         },
         "judge": {"figures": bench.judge.card.get("figures", {})},
         "machine": {

@@ -212,9 +212,15 @@ def _how(figures: dict[str, Any]) -> str:
         "finding, test split, one a patient; none was seen in any training. Settings are the "
         f"defaults: strength {settings['strength']:g}, guidance {settings['guidance_scale']:g}, "
         f"composite `{settings['composite']}`. Success is the area under the ROC curve (AUROC) of "
-        "the judge's logit for the finding, counterfactuals against their shams, with a 95 % "
-        "bootstrap interval over patients. The judge learned from other patients than the editor."
+        f"the judge's logit for the finding, counterfactuals against their {_control(figures)}s, "
+        "with a 95 % bootstrap interval over patients. The judge learned from other patients than "
+        "the editor."
     )
+
+
+def _control(figures: dict[str, Any]) -> str:
+    """Return what edits are compared with; figures that name nothing compared with shams."""
+    return str(figures["settings"].get("control", "sham"))
 
 
 def _rows_of_targets(figures: dict[str, Any]) -> list[list[str]]:
@@ -244,9 +250,9 @@ def _by_finding(figures: dict[str, Any]) -> str:
         rows.append([*cells, *("" if v is None else f"{v:.2f}" for v in (side, level))])
     heads = ("finding", "success AUROC", "net logit", "side obeyed", "severity Spearman")
     note = (
-        "\n\nNet logit: mean change of the judge's logit against the sham. Severity: Spearman's "
-        "correlation of mild, moderate, severe with the judge's logit over all baselines, each "
-        "baseline's mean taken off."
+        f"\n\nNet logit: mean change of the judge's logit against the {_control(figures)}. "
+        "Severity: Spearman's correlation of mild, moderate, severe with the judge's logit over "
+        "all baselines, each baseline's mean taken off."
     )
     return _table(heads, rows) + note
 

@@ -36,7 +36,7 @@ from training.measures import spearman_within
 SHARES = {"mild": 1 / 3, "moderate": 2 / 3}
 LEAST, TOLERANCE = 0.2, 0.02
 FACTORS = (0.25, 0.3, 0.35, 0.42, 0.5, 0.6, 0.75, 1.0)
-# AUROC, edited against sham, below which a finding is faint, and by which "severe" must be better.
+# AUROC, edited against control, below which a finding is faint; by which "severe" must be better.
 FAINT, BETTER = 0.9, 0.05
 Array = NDArray[np.float32]
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def unsaid(bench: Bench) -> dict[str, str]:
     for name in bench.findings:
         k = bench.column(name)
         plain, severe = (
-            auc(np.array([r.logits[k] for r in some]), np.array([r.sham[k] for r in some]))
+            auc(np.array([r.logits[k] for r in some]), np.array([r.control[k] for r in some]))
             for some in (results[name, level, 1.0] for level in ("", "severe"))
         )
         log.info("%s: AUROC %.3f, called severe %.3f", name, plain, severe)

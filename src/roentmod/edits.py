@@ -26,16 +26,19 @@ __all__ = [
     "Action",
     "Arm",
     "Composite",
+    "Control",
     "Edit",
     "Scheduler",
     "Severity",
     "Side",
+    "control_of",
 ]
 
 Action = Literal["add", "remove"]
 Arm = Literal["counterfactual", "sham"]
 Side = Literal["left", "right", "both"]
 Composite = Literal["sham", "baseline", "none"]
+Control = Literal["baseline", "sham"]
 # Defaults of every verb, in diffusers' meanings (the paper's).
 STRENGTH = 0.4
 GUIDANCE_SCALE = 4.0
@@ -43,6 +46,16 @@ GUIDANCE_SCALE = 4.0
 USUAL = "usual"
 # Fields younger than the first ids: while they are empty they are left out of the hash.
 _YOUNGER: dict[str, object] = {"region": None, "hold": (), "form": None}
+
+
+def control_of(composite: Composite, action: Action = "add") -> Control:
+    """Return what counterfactuals of a composite are compared with, wherever an effect is measured.
+
+    In composite "sham" the counterfactual already lacks what the sham changed: its control is the
+    baseline, and the sham beside it shows what was left out. So is a removal's, as a sham goes
+    towards the normal prompt, too.
+    """
+    return "baseline" if composite == "sham" or action == "remove" else "sham"
 
 
 @dataclass(frozen=True)
@@ -189,14 +202,9 @@ class Edit:
         return "-".join(p.lower().replace(" + ", "+").replace(" ", "-") for p in parts if p)
 
     @property
-    def control(self) -> Literal["baseline", "sham"]:
-        """The picture that the counterfactual is compared with.
-
-        In composite "sham" the counterfactual already lacks what the sham changed: its control is
-        the baseline, and the sham beside it shows what was left out. So is a removal's, as a sham
-        goes towards the normal prompt, too.
-        """
-        return "baseline" if self.composite == "sham" or self.action == "remove" else "sham"
+    def control(self) -> Control:
+        """The picture that the counterfactual is compared with, see `control_of`."""
+        return control_of(self.composite, self.action)
 
     @property
     def sided(self) -> bool:

@@ -58,6 +58,11 @@ class Counterfactual:
     support: NDArray[np.bool_] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def control(self) -> Radiograph | None:
+        """What the counterfactual is compared with, by the rule of `Edit.control`."""
+        return self.baseline if self.edit.control == "baseline" else self.sham
+
 
 class RadiographEditor(Protocol):
     """Adds or removes findings in radiographs."""

@@ -269,7 +269,10 @@ def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     with pytest.raises(RunError, match="other cases, other pairs"):
         run(source, chosen.head(3), whole.folder, models)
     assert (whole.folder / "predictions.parquet").read_bytes() == before
-    assert json.loads((whole.folder / "audit.json").read_text())["plan"]["seeds"] == [0]
+    record = json.loads((whole.folder / "audit.json").read_text())
+    assert record["plan"]["seeds"] == [0]
+    assert record["control"] == whole.provenance["control"] == "sham"
+    assert "Control of counterfactuals" in whole.report().read_text()
 
 
 @pytest.mark.slow

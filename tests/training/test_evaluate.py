@@ -3,9 +3,14 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
-from training import evaluate
+from roentmod.edits import Edit
+from roentmod.interfaces import Counterfactual
+from roentmod.radiograph import Radiograph
+from training import evaluate, pages
+from training.benchmark import Bench
 
 HEAD = "path,set,tier,split,labels,view,patient_id,age,sex\n"
 
@@ -57,3 +62,49 @@ def test_figures_are_written_as_they_come(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="half an hour"):
         evaluate.main()
     assert json.loads(out.read_text()) == {"success": 1, "leakage": 2, "unfinished": True}
+
+
+class Lifting:
+    """An editor whose shams lift the picture by 0.07, and whose edits lift it by 0.08."""
+
+    name = "lifting"
+
+    def edit(self, radiographs, edits):
+        return [self._one(radiographs[0], edit) for edit in edits]
+
+    def _one(self, radiograph, edit):
+        image, sham = (radiograph.with_pixels(radiograph.pixels + x) for x in (0.08, 0.07))
+        support = np.ones(radiograph.pixels.shape, bool)
+        return Counterfactual(radiograph, edit, "ok", image, sham, support=support)
+
+
+class Bright:
+    """A judge whose logits are ten times the mean brightness."""
+
+    findings, sided, size = ("Edema", "Mass"), (), 64
+
+    def logits(self, images):
+        return np.repeat(10 * images.mean(axis=(1, 2))[:, None], 2, axis=1)
+
+    def sides(self, images):
+        return np.zeros((len(images), 0, 2), np.float32)
+
+
+@pytest.mark.parametrize(("composite", "net"), [("sham", 0.8), ("baseline", 0.1)])
+def test_edits_are_measured_against_their_control(composite, net):
+    """In composite "sham" the picture lacks what the sham changed: nothing is taken off again."""
+    bench = Bench(Lifting(), Bright(), None, [])
+    noise = np.random.default_rng(0).uniform(0.2, 0.5, (64, 64))
+    bench.radiographs, bench.findings = [Radiograph.from_array(noise)], ("Edema", "Mass")
+    results = bench.run(0, [Edit((name,), composite=composite) for name in bench.findings])
+    figures = evaluate.success(bench, results)
+    assert figures["net_logit"] == pytest.approx({"Edema": net, "Mass": net}, abs=0.01)
+    (off,) = bench.run(0, [Edit(("Edema",), composite=composite)])
+    assert off.net == pytest.approx([net, net], abs=0.01)
+
+
+def test_the_page_names_the_control():
+    settings = {"strength": 0.4, "guidance_scale": 4.0, "composite": "sham"}
+    for more, words in (({}, "their shams,"), ({"control": "baseline"}, "their baselines,")):
+        text = pages._how({"settings": settings | more, "n_baselines": 2})
+        assert words in text

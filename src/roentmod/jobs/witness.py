@@ -60,7 +60,7 @@ class Witness:
         requested.
         """
         edit = one.edit
-        control = one.baseline if edit.control == "baseline" else one.sham
+        control = one.control
         assert control is not None
         assert one.image is not None
         images = self._small([control, one.image])

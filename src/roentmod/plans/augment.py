@@ -119,8 +119,8 @@ class AugmentPlan(Composed):
     """Everything a counterfactual training set depends on besides radiographs, editor and judge.
 
     A baseline gets a finding once at most, so that `ratio` is at most the number of findings.
-    Pictures do not depend on the labelling. Shams, with all labels 0, let traces of the editor go
-    with both labels.
+    Pictures do not depend on the labelling. Controls, with all labels 0, let traces of the editor
+    go with both labels: shams, or, in composite "sham", whose pictures lack them, baselines.
     """
 
     error: ClassVar[type[RoentModError]] = DatasetError
@@ -138,7 +138,7 @@ class AugmentPlan(Composed):
     )
     with_shams: bool = parameter(
         False,
-        "Write a sham per baseline, too.",
+        "Write a control per baseline, too: a sham, or, in composite sham, the baseline.",
         validation_alias=AliasChoices("with_shams", "shams"),
         serialization_alias="shams",
     )
@@ -159,6 +159,13 @@ class AugmentPlan(Composed):
                 f"findings; got {self.ratio:g}."
             )
         return self
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Arms written once per baseline, beside its counterfactuals."""
+        control = self.control if self.with_shams else ""
+        baseline = self.with_baselines or control == "baseline"
+        return ("baseline",) * baseline + ("sham",) * (control == "sham")
 
     def assign(self, baselines: Iterable[str]) -> dict[str, tuple[Edit, ...]]:
         """Return the edits of each baseline, baselines in the order of their hash.

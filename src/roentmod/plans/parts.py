@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices
 
-from roentmod.edits import GUIDANCE_SCALE, STRENGTH, Composite, Edit
+from roentmod.edits import GUIDANCE_SCALE, STRENGTH, Composite, Control, Edit, control_of
 from roentmod.errors import (
     ClassifierError,
     DatasetError,
@@ -61,6 +61,11 @@ class Operating(Plan):
     def edit(self, *findings: str, **changes: Any) -> Edit:
         """Return the edit of `findings` at this operating point, with `changes`."""
         return Edit(findings, **(self.settings | changes))
+
+    @property
+    def control(self) -> Control:
+        """What findings added at this operating point are compared with."""
+        return control_of(getattr(self, "composite", Edit.composite))
 
     @property
     def settings(self) -> dict[str, Any]:

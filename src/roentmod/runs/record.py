@@ -14,11 +14,13 @@ from roentmod.documents import read_document
 from roentmod.errors import InputError, RunError
 from roentmod.store import write_json
 
-__all__ = ["check_folder", "made_with", "now", "read_record", "write_record"]
+__all__ = ["EARLIER", "check_folder", "made_with", "now", "read_record", "write_record"]
 
 _KEPT = ("started", "finished", "seconds")
 # What a model says of itself since later versions: its answer to one picture, hashes of its files.
 _YOUNG = ("fingerprint", "files", "configuration")
+# What runs whose records lack it were made with.
+EARLIER = {"control": "sham"}
 
 
 def now() -> str:
@@ -69,9 +71,9 @@ def check_folder(
     record = read_record(path)
     if record:
         other = [
-            f"{'other' if key.endswith('s') else 'another'} {key}"
+            f"{'other' if key.endswith('s') else 'another'} {key}{_values(there, value)}"
             for key, value in identity.items()
-            if key not in free and not _same(record.get(key), value)
+            if key not in free and not _same(there := record.get(key, EARLIER.get(key)), value)
         ]
         if other:
             raise RunError(
@@ -100,6 +102,12 @@ def write_record(
     if record != earlier:
         write_json(path, record)
     return record
+
+
+def _values(there: Any, value: Any) -> str:
+    """Return two different words in brackets; anything longer is left to the record."""
+    words = isinstance(there, str) and isinstance(value, str)
+    return f" ({there}, not {value})" if words else ""
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -13,6 +13,7 @@ PLAN = AugmentPlan(
     ratio=2,
     with_baselines=True,
     with_shams=True,
+    composite="baseline",
     severities=("mild", "severe"),
     shard=12,
 )

@@ -14,6 +14,7 @@ import pytest
 from roentmod import datasets, imaging
 from roentmod.edits import Edit
 from roentmod.errors import DatasetError, EditError, InputError, RunError
+from roentmod.interfaces import Counterfactual
 from roentmod.jobs import augment
 from roentmod.jobs.augment import AugmentPlan, Labelling
 from roentmod.science.cooccurrence import from_labels
@@ -138,6 +139,7 @@ def test_what_was_deleted_is_made_again(whole, drawn, some, copy, files):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from roentmod.interfaces import Counterfactual
 from roentmod.jobs import augment
 from roentmod import datasets
 from tests.jobs.augment.conftest import PLAN
@@ -247,7 +249,9 @@ def test_what_fails_is_listed_and_spares_the_rest(drawn, some, tmp_path):
                 raise InputError("gone.png: it is no picture")
             return drawn.radiograph(image_id)
 
-    plan = AugmentPlan(findings=FINDINGS, ratio=3, with_baselines=True, with_shams=True)
+    plan = AugmentPlan(
+        findings=FINDINGS, ratio=3, with_baselines=True, with_shams=True, composite="baseline"
+    )
     editor = Dabber(broken=("Edema",))
     result = again(Source(), some.head(3), tmp_path, plan=plan, editor=editor)
     bad = result.manifest[result.manifest["baseline_id"] == some["baseline_id"].iloc[0]]
@@ -311,7 +315,12 @@ def test_soft_labels_come_from_the_shipped_matrix_by_default(drawn, some, tmp_pa
 def test_another_set_does_not_take_the_folder(whole, drawn, some, copy, files):
     before = files(copy)
     other = AugmentPlan(
-        findings=FINDINGS, ratio=2, with_baselines=True, with_shams=True, gate_logit=2.0
+        findings=FINDINGS,
+        ratio=2,
+        with_baselines=True,
+        with_shams=True,
+        composite="baseline",
+        gate_logit=2.0,
     )
     for changes, said in (
         ({"plan": other}, "another plan"),
@@ -346,7 +355,11 @@ def test_wrong_baselines_are_refused(split_source, some, drawn, tmp_path):
 def test_a_plain_folder_reads_it_back(split_source, tmp_path):
     clean = datasets.baselines(split_source).table
     plan = AugmentPlan(
-        findings=FINDINGS, with_baselines=True, with_shams=True, labelling=Labelling(policy="soft")
+        findings=FINDINGS,
+        with_baselines=True,
+        with_shams=True,
+        composite="baseline",
+        labelling=Labelling(policy="soft"),
     )
     result = again(split_source, clean, tmp_path / "run", plan=plan, editor=Dabber())
     loaded = datasets.load(tmp_path / "run")
@@ -414,3 +427,54 @@ def test_the_painter_on_phantoms_passes_the_bundled_judge(tmp_path):
         assert 0.002 < changed.mean() < 0.6
     assert result.record["judge"]["name"] == "judge"
     assert result.record["editor"]["name"] == "painter"
+
+
+class Drifting:
+    """An editor whose shams lift every band by 0.06, which edits in composite "sham" lack."""
+
+    name, drift = "drifting", 0.06
+
+    def describe(self):
+        return {"name": self.name}
+
+    def edit(self, radiographs, edits, *, masks=None, progress=None):
+        return [self._one(radiograph, edit) for radiograph in radiographs for edit in edits]
+
+    def _one(self, radiograph, edit):
+        sham = radiograph.pixels + np.float32(self.drift)
+        pixels = (radiograph.pixels if edit.composite == "sham" else sham).copy()
+        height = pixels.shape[0] // 4
+        top = height * FINDINGS.index(edit.findings[0])
+        pixels[top : top + height] += 0.072
+        image, control = radiograph.with_pixels(pixels), radiograph.with_pixels(sham)
+        return Counterfactual(radiograph, edit, "ok", image, control)
+
+
+@pytest.mark.parametrize(
+    ("composite", "control"), [("sham", "baseline"), ("baseline", "sham"), ("none", "sham")]
+)
+def test_the_gate_and_the_controls_follow_the_composite(drawn, some, tmp_path, composite, control):
+    """Edits raise the judge by 1.2 against their control; shams raised it by 1."""
+    plan = AugmentPlan(findings=("Edema",), composite=composite, with_shams=True)
+    result = again(drawn, some.head(3), tmp_path, plan=plan, editor=Drifting())
+    made = result.manifest[result.manifest["arm"] == "counterfactual"]
+    assert set(made["status"]) == {"ok"}
+    np.testing.assert_allclose(made["net_logit"], 1.2, atol=0.01)
+    assert result.record["control"] == control
+    beside = result.manifest[result.manifest["arm"] != "counterfactual"]
+    assert beside["arm"].tolist() == [control] * 3
+    hidden = AugmentPlan(findings=("Edema",), composite=composite, gate_logit=1.3)
+    lost = again(drawn, some.head(1), tmp_path / "lost", plan=hidden, editor=Drifting()).manifest
+    assert f"rises by 1.20 against the {control}," in lost["message"].item()
+
+
+def test_a_set_gated_against_shams_opens_and_does_not_go_on(drawn, some, tmp_path):
+    plan = AugmentPlan(findings=("Edema",))
+    again(drawn, some.head(2), tmp_path, plan=plan)
+    for name in ("run.json", "augment.json"):
+        record = json.loads((tmp_path / name).read_text())
+        del record["control"]
+        (tmp_path / name).write_text(json.dumps(record))
+    assert len(augment.load(tmp_path)) == 0
+    with pytest.raises(RunError, match=r"another control \(sham, not baseline\)"):
+        again(drawn, some.head(2), tmp_path, plan=plan)

@@ -23,7 +23,9 @@ from roentmod.runs import journal
 from tests.jobs.augment.parts import FINDINGS, Dabber, Eye
 from tests.runs import kill
 
-PLAN = AugmentPlan(findings=FINDINGS, ratio=2, with_baselines=True, with_shams=True)
+PLAN = AugmentPlan(
+    findings=FINDINGS, ratio=2, with_baselines=True, with_shams=True, composite="baseline"
+)
 FORMS = ("webdataset", "parquet")
 
 
@@ -124,6 +126,7 @@ def test_other_labels_write_the_shards_again(split_source, clean, tmp_path, file
         ratio=2,
         with_baselines=True,
         with_shams=True,
+        composite="baseline",
         labelling=Labelling(policy="soft"),
     )
     fresh = make(split_source, clean, tmp_path / "fresh", form, plan=soft)
@@ -173,6 +176,7 @@ def test_shards_that_were_cut_off_while_they_took_their_place(
         ratio=2,
         with_baselines=True,
         with_shams=True,
+        composite="baseline",
         labelling=Labelling(policy="soft"),
     )
     with monkeypatch.context() as patched:

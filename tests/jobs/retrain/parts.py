@@ -47,7 +47,9 @@ def write_data(folder, splits, *, first=0, prefix="p"):
 def write_training_set(data, folder):
     """Make counterfactuals of the training patients without a finding, with shams."""
     chosen = datasets.baselines(data, split="train").table
-    plan = augment.AugmentPlan(findings=FINDINGS, ratio=2, with_shams=True, gate_logit=None)
+    plan = augment.AugmentPlan(
+        findings=FINDINGS, ratio=2, with_shams=True, composite="baseline", gate_logit=None
+    )
     return augment.run(data, chosen, Dabber(), plan, folder)
 
 

@@ -105,6 +105,8 @@ def test_the_registered_plan_says_what_will_be_compared(whole, made):
     assert record["tests"]["outside"]["positive"] == positive
     assert record["groups"] == {"Cardiomegaly > Pleural Effusion": [12, 8, 8, 20]}
     assert record["counterfactuals"]["arms"]["isolated"]["pictures"] == len(made.training)
+    assert record["counterfactuals"]["control"] == made.record["control"] == "sham"
+    assert "Control of counterfactuals" in whole.report().read_text()
     assert "Youden" in record["operating_point"]
     assert record["rates"]["unit"] == "image"
     assert len(record["train"]["sha256"]) == 64

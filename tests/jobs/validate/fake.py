@@ -55,13 +55,17 @@ class Stamp:
     Strength times guidance is how high it is; strength above 0.7 shows another patient.
     `leak` of it is drawn at the other finding's place too; `soft` blurs mode "none"; `deaf` to the
     last wording; `spill` changes pixels outside its own support; without `words` it takes neither
-    prompts nor removals; `stop` ends it at that call.
+    prompts nor removals; `stop` ends it at that call. `drift` of it is drawn at all places by the
+    shams, and, but in mode "sham", by the edits, too.
     """
 
     name = "stamp"
 
-    def __init__(self, *, leak=0.0, soft=0.8, deaf=False, spill=0.0, words=True, stop=None):
+    def __init__(
+        self, *, leak=0.0, soft=0.8, deaf=False, spill=0.0, words=True, stop=None, drift=0.0
+    ):
         self.leak, self.soft, self.deaf, self.spill = leak, soft, deaf, spill
+        self.drift = drift
         self.words, self.stop, self.calls = words, stop, 0
 
     def describe(self):
@@ -80,6 +84,8 @@ class Stamp:
             return Counterfactual(radiograph, edit, "poor_anatomy")
         pixels = radiograph.pixels.astype(np.float64)
         sham = ndimage.gaussian_filter(pixels, self.soft) if edit.composite == "none" else pixels
+        lifted = sham + self.drift * HEIGHT * sum(disc(pixels.shape, one) for one in FINDINGS)
+        sham, control = (sham if edit.composite == "sham" else lifted), lifted
         name = edit.findings[0]
         height = HEIGHT * min(1.0, edit.strength * edit.guidance_scale / 1.6)
         if self.deaf and edit.prompt == wordings(name)[-1]:
@@ -97,7 +103,7 @@ class Stamp:
         support = (change != 0) | (edit.composite == "none") | (edit.strength > 0.7)
         shown = shown + self.spill
         image = radiograph.with_pixels(np.clip(shown, 0, 1).astype(np.float32))
-        control = radiograph.with_pixels(np.clip(sham, 0, 1).astype(np.float32))
+        control = radiograph.with_pixels(np.clip(control, 0, 1).astype(np.float32))
         return Counterfactual(
             radiograph, edit, "ok", image, control, image.pixels - radiograph.pixels, support
         )

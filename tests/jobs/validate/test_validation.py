@@ -308,3 +308,40 @@ def test_processes_give_the_same(data, tmp_path):
     run(data, tmp_path / "serial", Stamp(), chosen=few, **QUIET)
     run(data, tmp_path / "two", Stamp(), chosen=few, workers="processes:2", **QUIET)
     assert contents(tmp_path / "serial") == contents(tmp_path / "two")
+
+
+def test_what_shams_change_is_not_taken_off_pictures_that_lack_it(data, tmp_path):
+    """Edits in composite "sham" are compared with the baseline; shams moved all logits by 3.6."""
+    few = choose(data, split="test").head(2)
+    quiet = {"swept": 1, "worded": 2, "undone": 0, "known": 0}
+    result = run(data, tmp_path / "run", Stamp(leak=0.1, drift=0.9), chosen=few, **quiet)
+    nets = result.nets.set_index(["edited", "read"])["net"]
+    assert nets["Edema", "Edema"] == pytest.approx(4, abs=0.3)
+    assert nets["Edema", "Nodule"] == pytest.approx(0.4, abs=0.1)
+    assert result.leakage["leakage"].item() == pytest.approx(0.1, abs=0.02)
+    assert (result.success["success"] == 1).all()
+    assert (result.sweep.set_index(["strength", "guidance_scale"]).loc[(0.4, 4.0), "success"]) == 1
+    assert (result.wordings["net"] > 3).all()
+    assert result.provenance["control"] == "baseline"
+    page = result.report().read_text()
+    assert "than in its baseline" in page
+    record = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert record["provenance"]["control"] == "baseline"
+
+
+def test_a_validation_against_shams_opens_and_does_not_go_on(data, tmp_path):
+    """Earlier versions took the sham off pictures that lacked it, and noted no control."""
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    few = choose(data, split="test").head(1)
+    run(data, tmp_path / "run", Stamp(), chosen=few, **quiet)
+    record = json.loads((tmp_path / "run" / "validation.json").read_text())
+    del record["control"]
+    (tmp_path / "run" / "validation.json").write_text(json.dumps(record))
+    nets = tmp_path / "run" / "nets.parquet"
+    pd.read_parquet(nets).rename(columns={"control": "sham"}).to_parquet(nets)
+    old = validate.load(tmp_path / "run")
+    assert old.provenance["control"] == "sham"
+    assert old.success["auc"].notna().all()
+    assert "than in its sham" in old.report().read_text()
+    with pytest.raises(RunError, match=r"another control \(sham, not baseline\)"):
+        run(data, tmp_path / "run", Stamp(), chosen=few, **quiet)

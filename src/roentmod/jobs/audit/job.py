@@ -100,6 +100,7 @@ class AuditJob(EditingJob[AuditResult]):
         labelled = [self.labelled, self.states.to_csv()]
         return {
             "plan": self.plan.facts(),
+            "control": self.plan.control,
             "data": described(self.data),
             "editor": described(self.editor),
             "judge": readers.pop(JUDGE),

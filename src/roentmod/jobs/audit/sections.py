@@ -137,6 +137,8 @@ def _overview(result: AuditResult) -> list[tuple[str, str]]:
         setting = _setting(result, key, "name")
         if setting is not None:
             rows.append((label, ", ".join(shown for _, shown in flat({key: setting}))))
+    control = result.provenance["control"]
+    rows.append(("Control of counterfactuals", f"the {control}; of removals, the baseline"))
     rows.append(("Baselines", standard.baselines(result.baselines)))
     return [*rows, ("Date", date(result.provenance))]
 

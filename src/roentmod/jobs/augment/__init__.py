@@ -104,7 +104,7 @@ def run(
     gating = None if plan.gate_logit is None else judge or Judge.load()
     form = _form(
         pictures,
-        sum(len(case.edits) + (plan.with_baselines + plan.with_shams) for case in cases),
+        sum(len(case.edits) + len(plan.beside) for case in cases),
         store,
     )
     # What the editor cannot do is said before anything is done.
@@ -130,7 +130,7 @@ def _cases(plan: AugmentPlan, names: Iterable[str]) -> list[Case]:
     """Return the cases in order, folders of loose pictures filled to `plan.shard` planned ones."""
     cases, shard, filled = [], 0, 0
     for name, edits in plan.assign(names).items():
-        planned = len(edits) + plan.with_baselines + plan.with_shams
+        planned = len(edits) + len(plan.beside)
         if not planned:
             continue
         if filled and filled + planned > plan.shard:

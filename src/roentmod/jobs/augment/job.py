@@ -20,7 +20,7 @@ import roentmod
 from roentmod import imaging
 from roentmod.datasets import Dataset
 from roentmod.documents import read_document
-from roentmod.edits import Arm, Edit
+from roentmod.edits import Arm, Control, Edit
 from roentmod.errors import InputError, RunError
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Classifier, Counterfactual, RadiographEditor, described
@@ -113,6 +113,7 @@ class AugmentJob(EditingJob[AugmentResult]):
             "statement": STATEMENT,
             "version": roentmod.__version__,
             "plan": fixed,
+            "control": self.plan.control,
             "data": described(self.data),
             "cases": len(self.cases),
             "cases_sha256": hashlib.sha256(names.encode()).hexdigest(),
@@ -140,7 +141,7 @@ class AugmentJob(EditingJob[AugmentResult]):
     def lost(self, part: Part, status: str, message: str) -> Made:
         """Return the rows of a case of which nothing was made."""
         case: Case = part.inputs
-        rows = [_row(case, "baseline")] if self.plan.with_baselines else []
+        rows = [_row(case, "baseline")] if "baseline" in self.plan.beside else []
         rows += [_row(case, "counterfactual", edit) for edit in case.edits]
         made = Made()
         why = {"status": "editor_failed" if status == "failed" else status, "message": message}
@@ -153,10 +154,10 @@ class AugmentJob(EditingJob[AugmentResult]):
         case: Case = task.part.inputs
         made = Made()
         verdicts = self._verdicts(edited)
-        if self.plan.with_baselines:
+        if "baseline" in self.plan.beside:
             self._keep(made, case, _row(case, "baseline"), radiograph)
         passed = [e for e, why in zip(edited, verdicts, strict=True) if why["status"] == "ok"]
-        if self.plan.with_shams and passed:
+        if "sham" in self.plan.beside and passed:
             # All edits of a baseline share the noise, so that one sham stands for all.
             self._keep(made, case, _row(case, "sham", passed[0].edit.sham()), passed[0])
         for one, verdict in zip(edited, verdicts, strict=True):
@@ -191,8 +192,9 @@ class AugmentJob(EditingJob[AugmentResult]):
         if judge is None or gate is None:
             return verdicts
         seen = [n for n, one in enumerate(edited) if one.edit.findings[0] in judge.findings]
-        seen = [n for n in seen if edited[n].image is not None and edited[n].sham is not None]
-        pictures = [p for n in seen for p in (edited[n].image, edited[n].sham) if p is not None]
+        both = {n: (edited[n].image, edited[n].control) for n in seen}
+        seen = [n for n in seen if None not in both[n]]
+        pictures = [picture for n in seen for picture in both[n] if picture is not None]
         if not pictures:
             return verdicts
         reading = self.readers.read(JUDGE, pictures)
@@ -202,8 +204,9 @@ class AugmentJob(EditingJob[AugmentResult]):
                 verdicts[number] = {"status": bad[0], "message": f"the judge: {reading.message}"}
                 continue
             column = judge.findings.index(edited[number].edit.findings[0])
-            logit, sham = np.asarray(reading.logits[2 * at : 2 * at + 2, column], np.float64)
-            verdicts[number] |= _verdict(float(logit - sham), gate)
+            logit, before = np.asarray(reading.logits[2 * at : 2 * at + 2, column], np.float64)
+            control = edited[number].edit.control
+            verdicts[number] |= _verdict(float(logit - before), gate, control)
         return verdicts
 
     def finish(self, done: Done) -> AugmentResult:
@@ -318,12 +321,12 @@ def _row(case: Case, arm: str, edit: Edit | None = None) -> Row:
     return {**files, **columns, "status": "ok", "message": "", "net_logit": None}
 
 
-def _verdict(net: float, gate: float) -> Row:
+def _verdict(net: float, gate: float, control: Control) -> Row:
     if not math.isfinite(net):
         return {"status": "not_finite", "message": "the judge's logits are not finite"}
     if net >= gate:
         return {"net_logit": net}
-    message = f"the judge's logit rises by {net:.2f} against the sham, less than {gate:g}"
+    message = f"the judge's logit rises by {net:.2f} against the {control}, less than {gate:g}"
     return {"status": "not_seen", "message": message, "net_logit": net}
 
 

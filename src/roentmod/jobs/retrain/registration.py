@@ -73,4 +73,7 @@ def _counterfactuals(sets: Sets, made: AugmentResult | None) -> Mapping[str, Any
     arms = {
         arm: replace(sets.extra, targets=targets).counts() for arm, targets in sets.targets.items()
     }
-    return {"pictures_sha256": hashlib.sha256(hashes.encode()).hexdigest(), "arms": arms}
+    # Sets of earlier versions name none, and trainings on them are what they were.
+    control = {key: made.record[key] for key in ("control",) if key in made.record}
+    digest = hashlib.sha256(hashes.encode()).hexdigest()
+    return {"pictures_sha256": digest, "arms": arms} | control

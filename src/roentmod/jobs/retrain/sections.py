@@ -29,6 +29,7 @@ from roentmod.report.words import (
     triple,
     unique,
 )
+from roentmod.runs.record import EARLIER
 from roentmod.science.performance import Evaluation
 
 if TYPE_CHECKING:
@@ -125,13 +126,13 @@ def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
             _limits(evaluation),
             standard.provenance(plan, made, "Plan and provenance"),
         ),
-        overview=(settings("What was trained and tested", _overview(plan, made, evaluation)),),
+        overview=(settings("What was trained and tested", _overview(record, evaluation)),),
     )
 
 
-def _overview(
-    plan: Mapping[str, Any], made: Mapping[str, Any], evaluation: Evaluation
-) -> list[tuple[str, str]]:
+def _overview(record: Mapping[str, Any], evaluation: Evaluation) -> list[tuple[str, str]]:
+    plan, made = record.get("plan", {}), record.get("provenance", {})
+    counterfactuals = record.get("counterfactuals")
     pairs = [f"{cause} → {read}" for cause, read in plan.get("pairs", ())]
     rows = [
         ("Classifier", str(plan.get("model", NOTHING))),
@@ -140,6 +141,9 @@ def _overview(
         ("Arms", ", ".join(map(str, plan.get("arms", ())))),
         ("Seeds", ", ".join(map(str, plan.get("seeds", ())))),
     ]
+    if counterfactuals:
+        control = counterfactuals.get("control", EARLIER["control"])
+        rows.append(("Control of counterfactuals", f"the {control}"))
     for (where, test), own in evaluation.mean.groupby(["where", "test"], sort=False):
         size = f"up to {own['n'].max()} radiographs of {own['patients'].max()} patients"
         rows.append((f"Test, {where}", f"{test}: {size}"))

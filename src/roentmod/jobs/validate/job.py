@@ -90,6 +90,7 @@ class ValidateJob(EditingJob[ValidationResult]):
         """Return what ``validation.json`` holds of plan, data, editor and readers."""
         return {
             "plan": self.plan.facts(),
+            "control": self.plan.control,
             "data": described(self.data),
             "editor": described(self.editor),
             "judge": _described(self.readers.judge),
@@ -223,7 +224,8 @@ class _Sitting:
         self._stage, self._subject = stage, subject
         self.made = Made(facts={"planned": 0, "ok": 0, "absent": {}})
         self._before = Look(radiograph, job.readers)
-        self._shams: dict[tuple[str, str], Look] = {}
+        # The first sham of every mode.
+        self._shams: dict[str, Look] = {}
 
     def radiographs(self, _: Edited) -> None:
         """Look at a baseline, and compare it with its patient's other visit and with strangers."""
@@ -248,10 +250,10 @@ class _Sitting:
         """Edit a baseline at the operating point and measure everything."""
         made = list(self._looks(edited))
         self._fine("", "untouched", self._before)
-        for one, after, sham in made:
+        for one, after, control in made:
             name, way = _own(one.edit), _way(one.edit)
             if one.edit.composite == COMPOSITES[0]:
-                self._measure({"edited": name, "way": way}, one, after, sham)
+                self._measure({"edited": name, "way": way}, one, after, control)
             if way == "plain" and name in self._plan.findings[: self._plan.composited]:
                 row = {"edited": name, "way": way}
                 self._fine(one.edit.composite, "edited", after, row)
@@ -259,30 +261,29 @@ class _Sitting:
 
     def sweep(self, edited: Edited) -> None:
         """Edit a baseline at every point of the grid."""
-        for one, after, sham in self._looks(edited):
+        for one, after, control in self._looks(edited):
             row: Row = {
                 "strength": one.edit.strength,
                 "guidance_scale": one.edit.guidance_scale,
                 "edited": _own(one.edit),
             }
-            nets = _nets(after, sham)
+            nets = _nets(after, control)
             for read, net in nets.items():
                 self._add("sweep_nets", row | {"read": read, "net": net})
             row |= {"net": nets.get(row["edited"], math.nan), "vector": after.vector}
             self._add("sweep", row | against(after, self._before))
-            for look in (after, sham):
-                look.release()
+            after.release()
 
     def prompts(self, edited: Edited) -> None:
         """Word every finding in many ways, at several seeds."""
-        for one, after, sham in self._looks(edited):
+        for one, after, control in self._looks(edited):
             name = _own(one.edit)
             row = {
                 "edited": name,
                 "wording": wordings(name).index(str(one.edit.prompt)),
                 "prompt": one.edit.prompt,
                 "seed": one.edit.seed,
-                "net": _nets(after, sham).get(name, math.nan),
+                "net": _nets(after, control).get(name, math.nan),
             }
             self._add("prompts", row)
 
@@ -321,11 +322,11 @@ class _Sitting:
                 look = Look(made[0][2], self._readers)
                 self._add("shams", row | against(look, self._before))
 
-    def _measure(self, row: Row, one: Counterfactual, after: Look, sham: Look) -> None:
+    def _measure(self, row: Row, one: Counterfactual, after: Look, control: Look) -> None:
         """Add the rows of one edit in the default mode."""
-        nets, name = _nets(after, sham), row["edited"]
+        nets, name = _nets(after, control), row["edited"]
         for read, net in nets.items():
-            logits = {"edit": after.logits[read], "sham": sham.logits[read]}
+            logits = {"edit": after.logits[read], "control": control.logits[read]}
             self._add("nets", row | {"read": read, "net": net} | logits)
         measured = against(after, self._before) | change(one, after, self._before)
         own = {"net": nets.get(name, math.nan), "vector": after.vector}
@@ -336,9 +337,9 @@ class _Sitting:
     def _measure_shams(self) -> None:
         """Add the rows of the first sham of every mode."""
         for mode in COMPOSITES:
-            look = next((look for (own, _), look in self._shams.items() if own == mode), None)
-            if look is None:
+            if mode not in self._shams:
                 continue
+            look = self._shams[mode]
             measured = against(look, self._before)
             row = {"composite": mode, "cycle": 1} | measured
             self._fine(mode, "sham", look)
@@ -349,11 +350,11 @@ class _Sitting:
             self._add("shams", row)
 
     def _looks(self, edited: Edited) -> Iterator[tuple[Counterfactual, Look, Look]]:
-        """Yield the edits that came out well, with looks at counterfactual and sham."""
-        for one, image, control in self._well(edited):
-            after, sham = self._readers.look([image, control], self._before)
-            key = (one.edit.composite, control.id)
-            yield one, after, self._shams.setdefault(key, sham)
+        """Yield the edits that came out well, with looks at counterfactual and control."""
+        for one, image, sham in self._well(edited):
+            first = self._shams.setdefault(one.edit.composite, Look(sham, self._readers))
+            assert one.control is not None
+            yield one, *self._readers.look([image, one.control], self._before, first)
 
     def _edited(self, picture: Radiograph, edit: Edit) -> Edited:
         """Edit a picture that was made.
@@ -400,5 +401,5 @@ def _way(edit: Edit) -> str:
     return "region" if edit.region else "plain"
 
 
-def _nets(look: Look, sham: Look) -> dict[str, float]:
-    return {name: value - sham.logits[name] for name, value in look.logits.items()}
+def _nets(look: Look, control: Look) -> dict[str, float]:
+    return {name: value - control.logits[name] for name, value in look.logits.items()}

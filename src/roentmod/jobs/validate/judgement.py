@@ -17,6 +17,7 @@ from roentmod.errors import AuditError, InputError
 from roentmod.jobs.validate.result import ValidationResult
 from roentmod.jobs.validate.sheets import drawn
 from roentmod.plans.validate import COMPOSITES, WAYS, ValidatePlan
+from roentmod.runs.record import EARLIER
 from roentmod.science import fidelity, stats
 from roentmod.science.fidelity import LONG
 
@@ -113,6 +114,7 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
     )
     tables = Tables(dict(zip(TABLES, rest, strict=True)))
     facts = {key: record[key] for key in ("editor", "data", "judge", "extractor")}
+    facts["control"] = record.get("control", EARLIER["control"])
     return ValidationResult(
         plan=record["plan"] | {"n_baselines": len(baselines)},
         provenance=record["provenance"] | facts,
@@ -129,6 +131,7 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
 def _read(path: Path) -> pd.DataFrame:
     table = pq.read_table(path)
     frame: pd.DataFrame = table.to_pandas()
+    frame = frame.rename(columns={EARLIER["control"]: "control"})
     # Lists stay lists: pandas would make nested arrays of them.
     for name in {"vector", "traces", "spectrum"} & set(frame):
         frame[name] = table[name].to_pylist()
@@ -259,11 +262,11 @@ def _success(edits: pd.DataFrame, nets: pd.DataFrame, means: _Means) -> pd.DataF
 
 
 def _area(own: pd.DataFrame, plan: ValidatePlan) -> tuple[float, float, float]:
-    """Return the AUC of the judge's logit, edits against their shams, with patients drawn."""
-    own = own.dropna(subset=["edit", "sham"])
+    """Return the AUC of the judge's logit, edits against their controls, with patients drawn."""
+    own = own.dropna(subset=["edit", "control"])
     if own.empty:
         return math.nan, math.nan, math.nan
-    scores = np.concatenate([own["edit"].to_numpy(float), own["sham"].to_numpy(float)])
+    scores = np.concatenate([own["edit"].to_numpy(float), own["control"].to_numpy(float)])
     positive = np.repeat([True, False], len(own))
     patients = np.tile(own["patient_id"].to_numpy(str), 2)
     low, high = stats.clustered_auc_interval(

@@ -45,6 +45,11 @@ __all__ = ["CHECKS", "shown"]
 _say = Texts(Path(__file__).with_name("page.md"))
 _SHEET = 1100  # pixels to which a sheet of pictures is reduced
 _WAYS = {"plain": "Prompt alone", "hold": "Others held", "region": "In the usual place"}
+_CONTROLS = {
+    "baseline": ": in composite sham the edit lacks what the sham changed, so that taking the sham "
+    "off again would hide what the edit does",
+    "sham": ", as earlier versions measured, which hides what the sham does",
+}
 # Each check in words, and whether its value is a share.
 CHECKS: dict[str, tuple[str, bool]] = {
     "own_closer": (
@@ -134,6 +139,8 @@ def shown(result: ValidationResult) -> Page:
                 findings=", ".join(plan["findings"]),
                 first=_first(plan),
                 gate=number(plan["rule"]["gate_logit"], 1),
+                control=made["control"],
+                why=_CONTROLS[made["control"]],
                 extractor=standard.named(made.get("extractor")),
             ),
             _say.section("limits"),
@@ -152,6 +159,7 @@ def _overview(result: ValidationResult, operating: str) -> list[tuple[str, str]]
         ("Findings edited", ", ".join(result.plan["findings"])),
         ("Extractor of features", standard.named(made.get("extractor"))),
         ("Data", standard.named(made.get("data"))),
+        ("Control of counterfactuals", f"the {made['control']}"),
         ("Baselines", standard.baselines(result.baselines)),
         ("Date", date(made)),
     ]
