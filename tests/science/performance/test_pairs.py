@@ -20,7 +20,7 @@ def one(table, **wanted):
     return table.iloc[0]
 
 
-def planted(heads, n=200, findings=(CAUSE, READ)):
+def planted(heads, n=200, findings=(CAUSE, READ), seeds=(0,)):
     """Return predictions of arms whose head of `READ` is a function of both labels."""
     rng = np.random.default_rng(0)
     parts = []
@@ -29,7 +29,7 @@ def planted(heads, n=200, findings=(CAUSE, READ)):
         for arm, head in heads.items():
             logits = labels * 2 - 1 + 0.0
             logits[:, 1] = head(labels[:, 0], labels[:, 1])
-            parts.append(fake.read(table, labels, logits, arm, 0, findings))
+            parts += [fake.read(table, labels, logits, arm, seed, findings) for seed in seeds]
     return pd.concat(parts)
 
 
@@ -86,11 +86,50 @@ def test_a_model_that_subtracts_the_cause_undercalls_what_comes_together():
         assert told[arm]["loss"] == single - both
         assert told[arm]["change"] == single - both + 1
         assert told[arm]["auc"] == 1
+        assert told[arm]["reverse"] == max(0, single - both)
+        assert told[arm]["dependence"] == abs(single - both)
     scores = evaluation.reverse_scores(own, [fake.PAIR, fake.PAIR], points)
     assert one(scores, arm="isolated")["loss"] == 1
     assert set(scores["pairs"]) == {2}
     compared = evaluation.reverse_comparisons(own, [fake.PAIR], points, RULES)
-    assert one(compared, arm="soft", reference="isolated")["difference"] == -1
+    for measure in ("reverse", "dependence"):
+        row = one(compared, arm="soft", reference="isolated", measure=measure)
+        assert row["difference"] == -1
+
+
+def test_leaning_on_the_cause_passes_no_check():
+    """A loss below 0 is no reverse shortcut overcome, but a shortcut left."""
+    heads = {
+        "erm": lambda cause, read: read + 2 * cause - 1.0,
+        "isolated": lambda cause, read: read + 0.0,
+        "soft": lambda cause, read: read + 2 * cause - 1.0,
+    }
+    own = evaluation.panels(planted(heads, seeds=(0, 1)), RULES)
+    points = evaluation.operating_points(own).assign(threshold=0.5)
+    compared = evaluation.reverse_comparisons(own, [fake.PAIR], points, RULES)
+    scores = evaluation.reverse_scores(own, [fake.PAIR], points)
+    row = one(scores, arm="soft")
+    assert (row["loss"], row["reverse"], row["dependence"]) == (-1, 0, 1)
+    nothing = compared.head(0).assign(slice="")
+    found = evaluation.checks(nothing, compared, pd.DataFrame(columns=["arm", "fall"]), RULES)
+    assert one(found, check="reverse")["value"] == 1
+    assert one(found, check="reverse")["state"] == "failed"
+
+
+def test_losses_of_opposite_sign_do_not_make_up_for_each_other():
+    findings = ("A", "B", "C")
+    rng = np.random.default_rng(0)
+    parts = []
+    for test, where in {"val": "val", "nih": "internal"}.items():
+        table, labels = fake.cases(test, where, 200, rng, findings=findings, rate=0.5)
+        logits = labels + 0.0
+        logits[:, 1] += 2 * labels[:, 0] - 1  # helped by A
+        logits[:, 2] -= 2 * labels[:, 0]  # called less with A
+        parts.append(fake.read(table, labels, logits, "erm", 0, findings))
+    own = evaluation.panels(pd.concat(parts), RULES)
+    points = evaluation.operating_points(own).assign(threshold=0.5)
+    row = one(evaluation.reverse_scores(own, [("A", "B"), ("A", "C")], points), arm="erm")
+    assert (row["loss"], row["reverse"], row["dependence"]) == (0, 0.5, 1)
 
 
 def test_a_pair_that_never_comes_together_has_no_loss():
@@ -200,8 +239,9 @@ def compared(values, where="external"):
             "slice": "all",
             "state": state,
             "difference": d,
-            "low": low,
-            "high": 1.0,
+            "seeds_low": low,
+            "seeds_high": 1.0,
+            "q": 0.01,
         }
         for i, (d, low, state) in enumerate(values)
     ]
@@ -220,7 +260,7 @@ def compared(values, where="external"):
 )
 def test_checks_count_the_pairs_that_gain(bad, where, state):
     table = compared([(0.05, 0.01, "ok")] * (6 - len(bad)) + bad, where)
-    reverse = pd.DataFrame(columns=["arm", "reference"])
+    reverse = pd.DataFrame(columns=["arm", "reference", "measure"])
     found = evaluation.checks(table, reverse, pd.DataFrame(columns=["arm", "fall"]))
     assert one(found, check="shares", arm="soft")["state"] == state
     passed = (found[found["check"] == "gain"]["state"] == "passed").sum()
@@ -230,9 +270,10 @@ def test_checks_count_the_pairs_that_gain(bad, where, state):
 
 
 def test_a_planted_shortcut_is_judged_from_end_to_end():
-    table = fake.confounded(n=400)
+    arms, seeds = ("erm", "oversampling", "isolated", "soft"), range(5)
+    table = fake.confounded(n=300, arms=arms, seeds=seeds)
     scores = pd.DataFrame(
-        [(arm, s, max(0.0, fake.SHORTCUT[arm]) / 2) for arm in fake.ARMS for s in (0, 1)],
+        [(arm, s, max(0.0, fake.SHORTCUT[arm]) / 2) for arm in arms for s in seeds],
         columns=["arm", "seed", "score"],
     )
     found = evaluation.evaluate(table, [fake.PAIR], scores=scores, rules=RULES)
@@ -241,10 +282,15 @@ def test_a_planted_shortcut_is_judged_from_end_to_end():
     assert states["gain", "soft", "nih", name] == "passed"
     assert states["rival", "soft", "nih", f"{name}, oversampling"] == "passed"
     assert states["fall", "soft", "", "audit"] == "passed"
-    assert states["reverse", "soft", "nih", "isolated"] == "passed"
+    assert states["reverse", "soft", "nih", "isolated"] == "failed"
     told = found.figures()
     assert set(told["internal"]) == set(told["external"]) == {name}
     assert told["internal"][name]["soft"]["auc"] > told["internal"][name]["erm"]["auc"] + 0.03
     assert told["reverse_shortcut"]["isolated"] > told["reverse_shortcut"]["soft"]
+    assert told["reverse_shortcut"]["erm"] == 0 < told["residual_dependence"]["erm"]
+    best = told["primary"]["nih"]["soft"]
+    assert best["mean"] == told["internal"][name]["soft"]["auc"]
+    assert best["against"]["erm"]["ci_with_seeds"][0] > 0
+    assert best["against"]["erm"]["q"] < 0.01
     assert told["shortcut_score"]["soft"] == 0.05
-    assert told["seeds"] == dict.fromkeys(fake.ARMS, 2)
+    assert told["seeds"] == dict.fromkeys(arms, 5)

@@ -15,7 +15,6 @@ from roentmod.errors import AuditError, InputError
 from roentmod.jobs.audit.examples import Row, examples_of, typical
 from roentmod.jobs.audit.predictions import Numbers, nets_of, read_table
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult
-from roentmod.runs.record import EARLIER
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
 from roentmod.store import atomic, write_json
@@ -174,7 +173,7 @@ def _kept(place: Path, number: int, facts: dict[str, Any], folder: Path) -> Clas
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
     own = {key: record[key] for key in ("editor", "data", "judge", "classifiers")}
-    own["control"] = record.get("control", EARLIER["control"])
+    own |= {key: record[key] for key in ("control",) if key in record}
     return dict(record["provenance"]) | own
 
 

@@ -42,6 +42,7 @@ from roentmod.report.words import (
     triple,
     unique,
 )
+from roentmod.runs.record import EARLIER
 
 if TYPE_CHECKING:
     from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
@@ -137,7 +138,7 @@ def _overview(result: AuditResult) -> list[tuple[str, str]]:
         setting = _setting(result, key, "name")
         if setting is not None:
             rows.append((label, ", ".join(shown for _, shown in flat({key: setting}))))
-    control = result.provenance["control"]
+    control = result.provenance.get("control", EARLIER["control"])
     rows.append(("Control of counterfactuals", f"the {control}; of removals, the baseline"))
     rows.append(("Baselines", standard.baselines(result.baselines)))
     return [*rows, ("Date", date(result.provenance))]

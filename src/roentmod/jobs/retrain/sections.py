@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from roentmod.report.words import (
     unique,
 )
 from roentmod.runs.record import EARLIER
-from roentmod.science.performance import Evaluation
+from roentmod.science.performance import Evaluation, sure
 
 if TYPE_CHECKING:
     from roentmod.jobs.retrain.result import RetrainResult
@@ -64,6 +65,8 @@ _REVERSE = {
     "single": ("Sensitivity, alone", True),
     "both": ("Sensitivity, with the cause", True),
     "loss": ("Loss", True),
+    "reverse": ("Reverse shortcut", True),
+    "dependence": ("Residual dependence", True),
     "change": ("Loss against reference", True),
     "auc": ("AUC, cause present", False),
 }
@@ -86,6 +89,7 @@ def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
             _say("intervals", level=level),
         ),
         (
+            _primary(evaluation),
             _gains(evaluation),
             Section("Findings", _findings(evaluation), id="findings"),
             Section(
@@ -183,10 +187,16 @@ def _subjects(evaluation: Evaluation) -> list[dict[str, Any]]:
     pairs = evaluation.pair_comparisons
     rows = _placed(pairs[pairs["slice"] == "all"] if len(pairs) else evaluation.comparisons)
     return [
-        {**row, "subject": row["pair"] or row["finding"]}
+        {**_widest(row), "subject": row["pair"] or row["finding"]}
         for row in rows
         if row["reference"] == evaluation.rules.reference
     ]
+
+
+def _widest(row: Row) -> dict[str, Any]:
+    """Return a contrast with its ends over patients and seeds, where seeds say something."""
+    both = {end: row[f"seeds_{end}"] for end in ("low", "high")}
+    return {**row, **(both if known(both["low"]) else {})}
 
 
 def _headlines(evaluation: Evaluation) -> list[Block]:
@@ -241,6 +251,40 @@ def _fall(evaluation: Evaluation) -> Block:
     )
 
 
+def _primary(evaluation: Evaluation) -> Section:
+    """Return the outcome that was to be decided first, and by how much arms differ in it."""
+    rows = _placed(evaluation.primary)
+    values = [
+        {**row, "value": row["value"], "low": row["value_low"], "high": row["value_high"]}
+        for row in rows
+        if not row["reference"]
+    ]
+    against = [row for row in rows if row["reference"]]
+    return Section(
+        "Primary outcome",
+        (
+            _say.table("outcome", values, ends=_with_seeds),
+            _say.table("outcomes", against, gain=_gain, sure=partial(_sure, evaluation)),
+        ),
+        id="primary",
+    )
+
+
+def _with_seeds(row: Row) -> Cell:
+    return Cell(interval(row["value_seeds_low"], row["value_seeds_high"], decimals(3)))
+
+
+def _gain(row: Row) -> Cell:
+    both = {"difference": row["difference"], "low": row["seeds_low"], "high": row["seeds_high"]}
+    value, ends = _points(row)
+    return Cell(value, f"{ends}; with seeds {_points(both)[1]}")
+
+
+def _sure(evaluation: Evaluation, row: Row) -> Cell:
+    better = "better" if row["difference"] > 0 else "worse"
+    return Cell(better if sure(row, evaluation.rules) else "neither")
+
+
 def _gains(evaluation: Evaluation) -> Section:
     rows = [row for row in _subjects(evaluation) if known(row["difference"])]
     tables: tuple[Block, ...] = ()
@@ -272,7 +316,7 @@ def _drawn(rows: list[dict[str, Any]], evaluation: Evaluation, title: str) -> Pi
     axis = figures.Axis(label, decimals(1, sign=True), goal=goal)
     caption = (
         f"Dotted: the required gain, {number(goal, 1)} points. Intervals of "
-        f"{percent(evaluation.rules.level)} over patients; means over seeds."
+        f"{percent(evaluation.rules.level)} over patients and seeds; of one seed, over patients."
     )
     return dataclasses.replace(figures.intervals(points, axis, title), caption=caption)
 
@@ -416,7 +460,7 @@ def _missed(row: Row) -> str:
         fell = percent(row["value"])
         return f"{arm}: the shortcut score fell by {fell}; required: {percent(limit)}{end}."
     return (
-        f"{arm} against {subject}{place}: the loss where findings come together differs by "
+        f"{arm} against {subject}{place}: the dependence on the cause differs by "
         f"{' ('.join(_points(row, 'value'))}) points; required: an interval below 0{end}."
     )
 

@@ -354,7 +354,8 @@ class _Sitting:
         for one, image, sham in self._well(edited):
             first = self._shams.setdefault(one.edit.composite, Look(sham, self._readers))
             assert one.control is not None
-            yield one, *self._readers.look([image, one.control], self._before, first)
+            after, control = self._readers.look([image, one.control], self._before, first)
+            yield one, after, control
 
     def _edited(self, picture: Radiograph, edit: Edit) -> Edited:
         """Edit a picture that was made.

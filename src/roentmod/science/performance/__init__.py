@@ -3,7 +3,7 @@
 Everything starts from the predictions of all arms and seeds (`PREDICTIONS` names the columns).
 `panels` checks them once; the functions take panels and return tables; `evaluate` does it all.
 Thresholds and calibration are chosen on validation and used as they are elsewhere. Patients are
-the unit of all resampling; what seeds add is stated beside it.
+the unit of all resampling; intervals of differences are also given over patients and seeds.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from roentmod.science.performance.performance import (
     operating_points,
     performance,
 )
+from roentmod.science.performance.primary import primary, sure
 from roentmod.science.performance.subgroups import ATTRIBUTES, Subgroups, subgroups
 
 __all__ = [
@@ -54,12 +55,15 @@ __all__ = [
     "pair_performance",
     "panels",
     "performance",
+    "primary",
+    "primary_figures",
     "reverse_comparisons",
     "reverse_scores",
     "reverse_shortcut",
     "score_falls",
     "stress_specificity",
     "subgroups",
+    "sure",
 ]
 
 
@@ -70,10 +74,11 @@ class Evaluation:
     `points` are `operating_points`; `each` (every model) and `mean` (over seeds) are of
     `performance`, `pairs` of `pair_performance`, `reverse` of `reverse_shortcut`, `stress` of
     `stress_specificity`, `groups` (areas) and `gaps` (differences) of `subgroups`, and `scores` of
-    `score_falls`, empty where no audit was given.
+    `score_falls`, empty where no audit was given. `primary` is what was to be decided first.
     """
 
     rules: Rules
+    primary: pd.DataFrame
     points: pd.DataFrame
     each: pd.DataFrame
     mean: pd.DataFrame
@@ -94,11 +99,11 @@ class Evaluation:
 
         ``internal`` and ``external`` {finding, or "cause → read" where there are pairs:
         {arm: {auc, ci}}}, with the test's name in brackets where a place has several;
-        ``shortcut_score`` {arm}; ``reverse_shortcut`` {arm}, the mean of the internal tests;
-        ``seeds`` {arm}.
+        ``shortcut_score`` {arm}; ``reverse_shortcut`` and ``residual_dependence`` {arm}, means of
+        the internal tests; ``primary`` as `primary_figures`; ``seeds`` {arm}.
         """
         inside = self.reverse_scores[self.reverse_scores["where"] == "internal"]
-        losses = inside.groupby("arm", sort=False)["loss"].mean()
+        sides = inside.groupby("arm", sort=False)[["reverse", "dependence"]].mean()
         seeds = self.each.groupby("arm", sort=False)["seed"].nunique()
         return {
             "internal": self._areas("internal"),
@@ -106,7 +111,9 @@ class Evaluation:
             "shortcut_score": {
                 str(row["arm"]): _number(row["score"]) for row in self.scores.to_dict("records")
             },
-            "reverse_shortcut": {str(arm): _number(loss) for arm, loss in losses.items()},
+            "reverse_shortcut": {str(k): _number(x) for k, x in sides["reverse"].items()},
+            "residual_dependence": {str(k): _number(x) for k, x in sides["dependence"].items()},
+            "primary": primary_figures(self.primary),
             "seeds": {str(arm): int(count) for arm, count in seeds.items()},
         }
 
@@ -155,6 +162,7 @@ def evaluate(
     falls = score_falls(scores, rules)
     return Evaluation(
         rules=rules,
+        primary=primary([(own, requested)], rules),
         points=points,
         each=reached.each,
         mean=reached.mean,
@@ -170,6 +178,28 @@ def evaluate(
         scores=falls,
         checks=checks(compared, reverse, falls, rules),
     )
+
+
+def primary_figures(table: pd.DataFrame) -> dict[str, Any]:
+    """Return what JSON holds of `primary`: {test: {arm: {mean, ci, ci_with_seeds, against}}}.
+
+    ``against`` {reference: {mean, ci, ci_with_seeds, q}} holds differences; None where unknown.
+    """
+    result: dict[str, Any] = {}
+    for row in table.to_dict("records"):
+        arms, name = result.setdefault(str(row["test"]), {}), "difference"
+        if not row["reference"]:
+            arms[str(row["arm"])] = _ends(row, "value", "value_") | {"against": {}}
+        else:
+            own = _ends(row, name, "") | {"q": _number(row["q"])}
+            arms[str(row["arm"])]["against"][str(row["reference"])] = own
+    return result
+
+
+def _ends(row: Any, value: str, start: str) -> dict[str, Any]:
+    keys = {"ci": ("low", "high"), "ci_with_seeds": ("seeds_low", "seeds_high")}
+    ends = {name: [_number(row[start + end]) for end in two] for name, two in keys.items()}
+    return {"mean": _number(row[value])} | ends
 
 
 def _number(value: Any) -> float | None:

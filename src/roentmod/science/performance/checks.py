@@ -9,6 +9,7 @@ import pandas as pd
 
 from roentmod.errors import DatasetError
 from roentmod.science.performance.panels import Rules
+from roentmod.science.performance.primary import sure
 
 __all__ = ["checks", "score_falls"]
 
@@ -50,10 +51,11 @@ def checks(
     """Return what was asked for, and whether each corrected arm reached it.
 
     ``gain``: a pair's area over all pictures of a test is at least `rules.gain` above the
-    reference's, with an interval above 0. ``rival``: it is above a rival's, with an interval above
-    0. ``shares``: how many pairs of a test gain; all must inside, `rules.external_share` outside.
-    ``fall``: the audit's score falls by `rules.fall`. ``reverse``: the last corrected arm loses
-    less than the first where findings come together, with an interval below 0.
+    reference's, and surely above it. ``rival``: it is surely above a rival's. ``shares``: how many
+    pairs of a test gain; all must inside, `rules.external_share` outside. ``fall``: the audit's
+    score falls by `rules.fall`. ``reverse``: where findings come together, the last corrected arm
+    depends on the cause, in whichever direction, surely less than the first. Intervals are over
+    patients and seeds; `sure` is as of contrasts.
 
     Args:
         pairs: of `pair_comparisons`.
@@ -79,14 +81,15 @@ def _gains(pairs: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     own = pairs[(pairs["slice"] == "all") & pairs["arm"].isin(rules.corrected)]
     for (arm, test, where), some in own.groupby(["arm", "test", "where"], sort=False):
         for row in some.to_dict("records"):
-            known, over = row["state"] == "ok", row["reference"] == rules.reference
+            known = row["state"] == "ok" and math.isfinite(row["seeds_low"])
+            over = row["reference"] == rules.reference
             if not over and row["reference"] not in rules.rivals:
                 continue
             limit = rules.gain if over else 0.0
             name = f"{row['cause']} → {row['read']}"
             subject = name if over else f"{name}, {row['reference']}"
-            result = [row["difference"], row["low"], row["high"], limit]
-            state = _state(row["difference"] >= limit and row["low"] > 0, known)
+            result = [row["difference"], row["seeds_low"], row["seeds_high"], limit]
+            state = _state(row["difference"] >= limit and sure(row, rules), known)
             rows.append(["gain" if over else "rival", arm, test, where, subject, *result, state])
         limit = 1.0 if where == "internal" else rules.external_share
         states = [row[-1] for row in rows if row[:3] == ["gain", arm, test]]
@@ -112,11 +115,12 @@ def _falls(scores: pd.DataFrame, rules: Rules) -> list[list[Any]]:
 def _reverse(reverse: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     first, last = rules.corrected[0], rules.corrected[-1]
     own = reverse[(reverse["arm"] == last) & (reverse["reference"] == first)]
+    own = own[own["measure"] == "dependence"]
     rows: list[list[Any]] = []
     for row in own.to_dict("records"):
-        result = [row["difference"], row["low"], row["high"], 0.0]
-        head = ["reverse", last, row["test"], row["where"], first]
-        rows.append([*head, *result, _state(row["high"] < 0, True)])
+        ends = [row["seeds_low"], row["seeds_high"]]
+        head = ["reverse", last, row["test"], row["where"], first, row["difference"]]
+        rows.append([*head, *ends, 0.0, _state(ends[1] < 0, math.isfinite(ends[1]))])
     if not rows:
         head = ["reverse", last, "", "", first]
         rows.append([*head, math.nan, math.nan, math.nan, 0.0, "not measured"])

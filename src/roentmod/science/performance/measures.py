@@ -15,6 +15,7 @@ __all__ = [
     "calibration_error",
     "chance_error",
     "platt",
+    "two_way",
     "weighted_mean",
     "youden",
 ]
@@ -148,3 +149,39 @@ def _members(probability: Floats, bins: int) -> Floats:
     rank = stats.rankdata(np.nan_to_num(probability), method="min").astype(int) - 1
     member: Floats = np.eye(bins)[rank * bins // max(1, rank.size)]
     return member
+
+
+def two_way(
+    samples: Floats, by_seed: Floats, patients: int, level: float
+) -> tuple[float, float, float]:
+    """Return low, high and p against 0 of a mean over seeds: patients and seeds are both drawn.
+
+    Seeds are to patients what readers are to cases (Obuchowski and Rockette, Commun Stat Simul
+    Comput 24 (1995) 285). The margin over resamples of patients, seeds fixed, and that between
+    seeds, each with a t of its degrees of freedom, are added in quadrature (Zou and Donner, Stat
+    Med 27 (2008) 1693). Of three seeds such intervals hold 95 to 98 % of truths; one t after
+    Satterthwaite holds 92 %, and resampled seeds, whose variance is a third too small, fewer.
+
+    Args:
+        samples: 1 + resamples of patients of the mean over seeds, the value itself first.
+        by_seed: the value of each seed.
+        patients: how many there are.
+        level: of the interval.
+
+    Returns:
+        NaN with fewer than two seeds or an unknown value.
+    """
+    count, value = len(by_seed), float(samples[0])
+    if count < 2 or not np.isfinite([value, *by_seed]).all() or patients < 2:
+        return (math.nan,) * 3
+    parts = np.array([np.nanvar(samples[1:], ddof=1), np.var(by_seed, ddof=1) / count])
+    freedom = np.array([patients - 1, count - 1])
+
+    def margin(p: float) -> float:
+        return float(np.sqrt((special.stdtrit(freedom, 1 - p / 2) ** 2 * parts).sum()))
+
+    half, tiny = margin(1 - level), 1e-12
+    if margin(tiny) <= abs(value):
+        return value - half, value + half, tiny if value else 1.0
+    p = optimize.brentq(lambda p: margin(p) - abs(value), tiny, 1.0)
+    return value - half, value + half, float(p)

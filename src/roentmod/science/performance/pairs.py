@@ -2,7 +2,10 @@
 
 Where a shortcut from cause to read was learned, the head of `read` answers to `cause`. It ranks
 worst where the two are told apart, `read` alone against `cause` alone (the *cross* slice). A
-correction that goes too far shows in the opposite place, where the two truly come together.
+correction that goes too far shows in the opposite place, where the two truly come together: the
+head's sensitivity there is less than where `read` is alone. That loss, where it is above 0, is the
+*reverse shortcut*; its size, whatever the sign, is the *residual dependence* on the cause. Below 0
+the cause still helps, which is no merit.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roentmod.science.performance.panels import Floats, Mask, Panel, Rules
-from roentmod.science.performance.performance import state, tests
+from roentmod.science.performance.panels import CONTRAST, Floats, Mask, Panel, Rules
+from roentmod.science.performance.performance import adjusted, state, tests
 
 __all__ = [
     "SLICES",
+    "Pairs",
+    "areas",
     "pair_comparisons",
     "pair_performance",
     "reverse_comparisons",
@@ -30,14 +35,17 @@ Pairs = Sequence[tuple[str, str]]
 SLICES = ("all", "cause present", "cause absent", "cross")
 _SLICE = ["test", "where", "cause", "read", "slice", "n", "positives", "state"]
 _AREA = ["arm", *_SLICE, "auc", "low", "high", "seeds", "seed_sd"]
-_DIFFERENCE = ["arm", "reference", *_SLICE, "difference", "low", "high", "seeds", "seed_sd"]
-_DIFFERENCE += ["seeds_above"]
+_DIFFERENCE = ["arm", "reference", *_SLICE, *CONTRAST]
 _REVERSE = ["arm", "test", "where", "cause", "read", "n_single", "n_both", "n_cause", "state"]
 _REVERSE += [f"{a}{b}" for a in ("single", "both", "loss", "auc") for b in ("", "_low", "_high")]
 _REVERSE += ["loss_sd", "change", "change_low", "change_high"]
 _SCORE = ["arm", "test", "where", "pairs", "loss", "low", "high", "seed_sd"]
-_CHANGE = ["arm", "reference", "test", "where", "pairs", "difference", "low", "high"]
-_CHANGE += ["seeds", "seed_sd", "seeds_above"]
+# Both are means over seeds and pairs of what each model shows, so that losses of opposite sign do
+# not make up for each other.
+_SIDES = ("reverse", "dependence")
+_SCORE += [f"{name}{end}" for name in _SIDES for end in ("", "_low", "_high")]
+_REVERSE += _SCORE[-6:]
+_CHANGE = ["arm", "reference", "test", "where", "pairs", "measure", *CONTRAST]
 _STRESS = ["arm", "test", "where", "finding", "n_clean", "n_stress", "state"]
 _STRESS += [f"{a}{b}" for a in ("clean", "stress", "drop") for b in ("", "_low", "_high")]
 
@@ -51,14 +59,18 @@ def _slices(panel: Panel, cause: str, read: str) -> tuple[Mask, dict[str, Mask]]
     return positive, dict(zip(SLICES, masks, strict=True))
 
 
-def _areas(
-    panels: Sequence[Panel], pairs: Pairs, rules: Rules
+def areas(
+    panels: Sequence[Panel], pairs: Pairs, rules: Rules, *, slices: Sequence[str] = SLICES
 ) -> Iterable[tuple[Panel, list[Any], Floats]]:
-    """Yield panel, head of the row, and areas of all models, m x (1 + resamples), by slice."""
+    """Yield panel, head of the row (its state last), and areas of all models by slice.
+
+    Areas are m x (1 + resamples). Arguments as `pair_performance`.
+    """
     for panel in tests(panels):
         for cause, read in pairs:
-            positive, slices = _slices(panel, cause, read)
-            for name, chosen in slices.items():
+            positive, masks = _slices(panel, cause, read)
+            for name in slices:
+                chosen = masks[name]
                 result = state(positive, chosen, rules)
                 if result == "one class":
                     continue
@@ -85,7 +97,7 @@ def pair_performance(
         DatasetError: a finding was not read.
     """
     rules, rows = rules or Rules(), []
-    for panel, head, samples in _areas(panels, pairs, rules):
+    for panel, head, samples in areas(panels, pairs, rules):
         for arm, (*ends, sd) in panel.means(samples):
             rows.append([arm, *head, *ends, panel.arms.count(arm), sd])
     return pd.DataFrame(rows, columns=_AREA)
@@ -94,11 +106,15 @@ def pair_performance(
 def pair_comparisons(
     panels: Sequence[Panel], pairs: Pairs, rules: Rules | None = None
 ) -> pd.DataFrame:
-    """Return differences of those areas between arms; arguments as `pair_performance`."""
+    """Return differences of those areas between arms; arguments as `pair_performance`.
+
+    q is `seeds_p` over all pictures of the pairs, adjusted as by `comparisons`; NaN in slices.
+    """
     rules, rows = rules or Rules(), []
-    for panel, head, samples in _areas(panels, pairs, rules):
+    for panel, head, samples in areas(panels, pairs, rules):
         rows += [[*arms, *head, *result] for arms, result in panel.contrasts(samples, rules)]
-    return pd.DataFrame(rows, columns=_DIFFERENCE)
+    table = pd.DataFrame(rows, columns=_DIFFERENCE)
+    return table.assign(q=adjusted(table, rules, table["slice"] == "all"))
 
 
 def _called(panel: Panel, pair: tuple[str, str], points: pd.DataFrame) -> tuple[Floats, Floats]:
@@ -125,6 +141,7 @@ def reverse_shortcut(
         cause; ``both``: where they come together; ``loss`` is single less both: positive where
         the model under-calls what truly comes together, negative where the cause helps it.
         ``change`` is the loss less the reference's. ``auc``: area among pictures with the cause.
+        ``reverse`` is the loss where it is above 0, and ``dependence`` its size, means over seeds.
         ``state`` is "too few" with fewer than `rules.fewest` of either kind.
 
     Raises:
@@ -140,50 +157,76 @@ def reverse_shortcut(
             result = "ok" if min(counts) >= rules.fewest else "too few"
             head = [panel.test, panel.where, cause, read, *counts, int(present.sum()), result]
             single, both = _called(panel, (cause, read), points)
-            areas = panel.by_arm(panel.areas(read, positive, present))
+            within = panel.by_arm(panel.areas(read, positive, present))
             means = [panel.by_arm(samples) for samples in (single, both, single - both)]
             base = means[2].get(rules.reference)
-            for arm, area in areas.items():
+            sides = [panel.by_arm(side) for side in _sides([single - both])]
+            for arm, area in within.items():
                 loss = means[2][arm]
                 four = [panel.interval(own) for own in (means[0][arm], means[1][arm], loss, area)]
                 spread = panel.seed_spread(single - both, arm)
                 change = panel.interval(loss - (loss * np.nan if base is None else base))
-                rows.append([arm, *head, *sum(four, ()), spread, *change])
+                two = [panel.interval(side[arm]) for side in sides]
+                rows.append([arm, *head, *sum(four, ()), spread, *change, *sum(two, ())])
     return pd.DataFrame(rows, columns=_REVERSE)
 
 
-def _mean_losses(
+def _known_losses(
     panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame
-) -> Iterable[tuple[Panel, int, Floats]]:
-    """Yield panel, how many pairs it knows the loss of, and their mean, m x (1 + resamples)."""
+) -> Iterable[tuple[Panel, list[Floats]]]:
+    """Yield panel, and losses of the pairs of which it knows one, each m x (1 + resamples)."""
     for panel in tests(panels):
         losses = [single - both for single, both in (_called(panel, p, points) for p in pairs)]
         known = [loss for loss in losses if np.isfinite(loss[:, 0]).all()]
         if known:
-            yield panel, len(known), np.mean(known, axis=0)
+            yield panel, known
+
+
+def _sides(losses: Sequence[Floats]) -> list[Floats]:
+    """Return means over pairs of the losses above 0, and of their sizes, m x (1 + resamples).
+
+    Resampling adds to a size what sampling has added already: resamples are centred on the value.
+    """
+    means = [np.mean([side(loss) for loss in losses], axis=0) for side in (_above, np.abs)]
+    for mean in means:
+        draws = mean[:, 1:]
+        counts = np.maximum(np.isfinite(draws).sum(axis=1, keepdims=True), 1)
+        draws -= np.nansum(draws, axis=1, keepdims=True) / counts - mean[:, :1]
+        np.maximum(draws, 0, out=draws)
+    return means
+
+
+def _above(loss: Floats) -> Floats:
+    return np.asarray(np.maximum(loss, 0))
 
 
 def reverse_scores(panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame) -> pd.DataFrame:
-    """Return each arm's reverse-shortcut score in each test: its mean loss over pairs.
+    """Return each arm's mean loss over pairs in each test, reverse shortcut and dependence.
 
     Pairs without singly or jointly positive pictures in a test are left out; ``pairs`` says how
     many are in. A test without any has no row. Arguments as `reverse_shortcut`.
     """
-    rows = [
-        [arm, panel.test, panel.where, count, *result]
-        for panel, count, samples in _mean_losses(panels, pairs, points)
-        for arm, result in panel.means(samples)
-    ]
+    rows = []
+    for panel, losses in _known_losses(panels, pairs, points):
+        sides = [panel.by_arm(side) for side in _sides(losses)]
+        for arm, result in panel.means(np.mean(losses, axis=0)):
+            both = [end for side in sides for end in panel.interval(side[arm])]
+            rows.append([arm, panel.test, panel.where, len(losses), *result, *both])
     return pd.DataFrame(rows, columns=_SCORE)
 
 
 def reverse_comparisons(
     panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame, rules: Rules | None = None
 ) -> pd.DataFrame:
-    """Return differences of those scores between arms; arguments as `reverse_shortcut`."""
+    """Return differences of both measures between arms; arguments as `reverse_shortcut`.
+
+    Returns:
+        one row per contrast, test and ``measure``: "reverse" or "dependence".
+    """
     rows = [
-        [*arms, panel.test, panel.where, count, *result]
-        for panel, count, samples in _mean_losses(panels, pairs, points)
+        [*arms, panel.test, panel.where, len(losses), measure, *result]
+        for panel, losses in _known_losses(panels, pairs, points)
+        for measure, samples in zip(_SIDES, _sides(losses), strict=True)
         for arms, result in panel.contrasts(samples, rules or Rules())
     ]
     return pd.DataFrame(rows, columns=_CHANGE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from roentmod.errors import DatasetError, RetrainError
 from roentmod.science import stats
-from roentmod.science.performance.measures import weighted_mean
+from roentmod.science.performance.measures import two_way, weighted_mean
 
-__all__ = ["ARMS", "PREDICTIONS", "Panel", "Rules", "panels", "spread"]
+__all__ = ["ARMS", "CONTRAST", "PREDICTIONS", "Panel", "Rules", "panels", "spread"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -40,6 +40,18 @@ PREDICTIONS: tuple[str, ...] = (
 )
 PREDICTIONS += ("logit", "sex", "age", "view")
 _WHERE = ("val", "internal", "external")
+# What `Panel.contrast` returns.
+CONTRAST: tuple[str, ...] = (
+    "difference",
+    "low",
+    "high",
+    "seeds_low",
+    "seeds_high",
+    "seeds_p",
+    "seeds",
+    "seed_sd",
+)
+CONTRAST += ("seeds_above",)
 _BLOCK = 2**20  # numbers held at once by resampling
 
 
@@ -130,6 +142,15 @@ class Panel:
     member: NDArray[np.intp]
     level: float
 
+    def only(self, rows: Sequence[int]) -> Panel:
+        """Return the panel of some of its models."""
+        return replace(
+            self,
+            arms=tuple(self.arms[row] for row in rows),
+            seeds=tuple(self.seeds[row] for row in rows),
+            logits=self.logits[list(rows)],
+        )
+
     def column(self, finding: str) -> int:
         """Return the place of `finding`.
 
@@ -206,15 +227,18 @@ class Panel:
         """Return arm less reference of m x (1 + resamples) samples.
 
         Returns:
-            difference of means over seeds, its low and high; the number of seeds in common, the
-            deviation of their differences, and how many of them are above 0.
+            difference of means over seeds, its low and high over patients; `two_way` of it; the
+            number of seeds in common, the deviation of their differences, and how many of them are
+            above 0.
         """
         means = self.by_arm(samples)
         value = dict(zip(zip(self.arms, self.seeds, strict=True), samples[:, 0], strict=True))
         common = [seed for name, seed in value if name == arm and (reference, seed) in value]
         by_seed = np.array([value[arm, seed] - value[reference, seed] for seed in common])
-        ends = self.interval(means[arm] - means[reference])
-        return *ends, len(common), spread(by_seed), int((by_seed > 0).sum())
+        draws = means[arm] - means[reference]
+        both = two_way(draws, by_seed, len(self.drawn), self.level)
+        above = int((by_seed > 0).sum())
+        return *self.interval(draws), *both, len(common), spread(by_seed), above
 
     def contrasts(
         self, samples: Floats, rules: Rules
@@ -222,6 +246,13 @@ class Panel:
         """Yield the arms of each contrast of the rules, and `contrast` of them."""
         for arm, reference in rules.contrasts(self.arms):
             yield [arm, reference], self.contrast(samples, arm, reference)
+
+    def mean(self, samples: Floats, arm: str) -> tuple[float, ...]:
+        """Return value, low and high over patients, and low and high over seeds, too, of an arm."""
+        own = samples[np.array(self.arms) == arm]
+        draws = own.mean(axis=0)
+        both = two_way(draws, own[:, 0], len(self.drawn), self.level)
+        return *self.interval(draws), *both[:2]
 
     def means(self, samples: Floats) -> Iterator[tuple[str, tuple[float, ...]]]:
         """Yield each arm with value, low, high and deviation between seeds of its mean."""

@@ -21,11 +21,12 @@ from roentmod.science.performance.measures import (
     weighted_mean,
     youden,
 )
-from roentmod.science.performance.panels import Floats, Mask, Panel, Rules, spread
+from roentmod.science.performance.panels import CONTRAST, Floats, Mask, Panel, Rules, spread
 
 __all__ = [
     "MEASURES",
     "Performance",
+    "adjusted",
     "comparisons",
     "operating_points",
     "performance",
@@ -39,8 +40,7 @@ _ERRORS = ("ece", "ece_platt")
 _POINTS = ["arm", "seed", "finding", "n", "positives", "threshold", "sensitivity", "specificity"]
 _POINTS += ["slope", "intercept"]
 _HEAD = ["test", "where", "finding", "n", "patients", "positives", "state"]
-_COMPARED = ["arm", "reference", *_HEAD, "difference", "low", "high", "seeds", "seed_sd"]
-_COMPARED += ["seeds_above", "delong_difference", "p"]
+_COMPARED = ["arm", "reference", *_HEAD, *CONTRAST, "delong_difference", "p"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,10 +217,11 @@ def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataF
     """Return differences of areas between arms, by test and finding.
 
     The difference is of means over seeds, with the interval of patients resampled together for
-    both arms. p is of the paired DeLong test on logits averaged over seeds: it is of the two
-    ensembles, whose difference is ``delong_difference``, and takes pictures as independent, so
-    that it is too sure where there are fewer patients than pictures. q is adjusted over all rows
-    with the reference, which are one family, and over those among other arms, which are another.
+    both arms; ``seeds_low``, ``seeds_high`` and ``seeds_p`` are `two_way`, over patients and seeds.
+    p is of the paired DeLong test on logits averaged over seeds: it is of the two ensembles, whose
+    difference is ``delong_difference``, and takes pictures as independent, so that it is too sure
+    where there are fewer patients than pictures. q is p, adjusted over all rows with the reference,
+    which are one family, and over those among other arms, which are another.
 
     Args:
         panels: all of them; validation is left out.
@@ -242,11 +243,24 @@ def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataF
             for arms, result in panel.contrasts(samples, rules):
                 rows.append([*arms, *head.values(), *result, *_delong(panel, finding, *arms)])
     table = pd.DataFrame(rows, columns=_COMPARED)
+    return table.assign(q=adjusted(table, rules, table["p"].notna(), "p"))
+
+
+def adjusted(table: pd.DataFrame, rules: Rules, chosen: pd.Series, p: str = "seeds_p") -> Floats:
+    """Return q of the chosen contrasts, NaN of others: one family with the reference, one without.
+
+    Args:
+        table: with "reference" and the column `p`.
+        rules: the reference.
+        chosen: which rows.
+        p: of which tests.
+    """
+    values, q = table[p].to_numpy(float), np.full(len(table), np.nan)
+    chosen = chosen.to_numpy(bool) & np.isfinite(values)
     planned = (table["reference"] == rules.reference).to_numpy(bool)
-    p, q = table["p"].to_numpy(float), np.full(len(table), np.nan)
-    for family in (planned, ~planned):
-        q[family] = stats.benjamini_hochberg(p[family])
-    return table.assign(q=q)
+    for family in (chosen & planned, chosen & ~planned):
+        q[family] = stats.benjamini_hochberg(values[family])
+    return q
 
 
 def _delong(panel: Panel, finding: str, arm: str, reference: str) -> tuple[float, float]:

@@ -1,0 +1,104 @@
+"""The primary outcome: one number per arm and test, chosen before anything is trained.
+
+Where training confounded pairs, it is the mean over the pairs of the area of `read` among all
+pictures labelled for both; otherwise the mean area over findings (macro AUC). What has fewer than
+`Rules.fewest` positives or negatives in a test is left out of its mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roentmod.errors import DatasetError
+from roentmod.science.performance.pairs import Pairs, areas
+from roentmod.science.performance.panels import CONTRAST, Floats, Panel, Rules
+from roentmod.science.performance.performance import adjusted, state, tests
+
+__all__ = ["primary", "sure"]
+
+Study = tuple[Sequence[Panel], Pairs]
+_MEAN = ("value", "value_low", "value_high", "value_seeds_low", "value_seeds_high")
+_COLUMNS = ["arm", "reference", "test", "where", "outcome", "parts", *_MEAN, *CONTRAST]
+
+
+def primary(studies: Sequence[Study], rules: Rules | None = None) -> pd.DataFrame:
+    """Return the primary outcome of each arm in each test, and its contrasts.
+
+    Args:
+        studies: panels and (cause, read) pairs of a retraining; of several that confounded
+            different pairs and were tested on the same patients, the mean is over all their pairs.
+        rules: fewest, contrasts.
+
+    Returns:
+        one row per arm and test without a ``reference`` (``value`` with ends over patients, and
+        over patients and seeds), and one per contrast (`CONTRAST`, and q of ``seeds_p``, adjusted
+        as by `comparisons`); ``parts`` is how many pairs or findings are in the mean.
+
+    Raises:
+        DatasetError: studies were tested on different patients.
+    """
+    rules, rows = rules or Rules(), []
+    for test in dict.fromkeys(panel.test for own, _ in studies for panel in tests(own)):
+        found = [
+            (panel, parts)
+            for own, pairs in studies
+            for panel in tests(own)
+            if panel.test == test and (parts := list(_parts(panel, pairs, rules)))
+        ]
+        if not found:
+            continue
+        panel, samples = _joined(found)
+        outcome = "mean over pairs" if any(pairs for _, pairs in studies) else "macro AUC"
+        head = [panel.test, panel.where, outcome, sum(len(parts) for _, parts in found)]
+        for arm in dict.fromkeys(panel.arms):
+            rows.append([arm, "", *head, *panel.mean(samples, arm), *[np.nan] * len(CONTRAST)])
+        for arms, result in panel.contrasts(samples, rules):
+            rows.append([*arms, *head, *[np.nan] * len(_MEAN), *result])
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    return table.assign(q=adjusted(table, rules, table["reference"] != ""))
+
+
+def _parts(panel: Panel, pairs: Pairs, rules: Rules) -> Iterator[Floats]:
+    """Yield areas of all models, m x (1 + resamples), of each pair or finding."""
+    if pairs:
+        for _, head, samples in areas([panel], pairs, rules, slices=("all",)):
+            if head[-1] == "ok":
+                yield samples
+        return
+    for finding in panel.findings:
+        label = panel.label(finding)
+        known = np.isfinite(label)
+        if state(label == 1, known, rules) == "ok":
+            yield panel.areas(finding, label == 1, known)
+
+
+def _joined(found: Sequence[tuple[Panel, list[Floats]]]) -> tuple[Panel, Floats]:
+    """Return a panel of the models that all studies have, and their means over all parts."""
+    panel, _ = found[0]
+    if len(found) == 1:
+        return panel, np.mean(found[0][1], axis=0)
+    people = {tuple(np.unique(one.cases["patient_id"])) for one, _ in found}
+    if len(people) > 1:
+        raise DatasetError(
+            f"Studies are joined over the same patients; those of '{panel.test}' differ. Leave out "
+            "patients that one of them lacks."
+        )
+    keys = [list(zip(one.arms, one.seeds, strict=True)) for one, _ in found]
+    common = [key for key in keys[0] if all(key in own for own in keys)]
+    rows = [[own.index(key) for key in common] for own in keys]
+    every = [part[at] for at, (_, parts) in zip(rows, found, strict=True) for part in parts]
+    return panel.only(rows[0]), np.mean(every, axis=0)
+
+
+def sure(row: Any, rules: Rules) -> bool:
+    """Return whether a contrast is surely above or below 0.
+
+    Its interval over patients and seeds must be on one side, its q below 1 - level, and positives
+    and negatives must suffice.
+    """
+    apart = row["seeds_low"] > 0 or row["seeds_high"] < 0
+    return bool(apart and row["q"] < 1 - rules.level and row.get("state", "ok") == "ok")
