@@ -130,7 +130,7 @@ def contrast(
 
     low, high = ends(level)
     p = 1.0
-    if both.value:
+    if abs(both.value) > 1e-12:
         inner = 0 if both.value > 0 else 1
 
         def beyond(level: float) -> float:
