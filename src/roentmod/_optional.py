@@ -24,6 +24,7 @@ OPTIONAL = {
     "ray": ("roentmod[scale]", "runs on a cluster"),
     "litestar": ("roentmod[web]", "the reader study and the studio in a browser"),
     "sqlalchemy": ("roentmod[web]", "the answers of a reader study"),
+    "choix": ("roentmod[web]", "the analysis of a reader study"),
     "psycopg": ("roentmod[postgresql]", "a reader study's answers in PostgreSQL"),
 }
 

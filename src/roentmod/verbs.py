@@ -85,6 +85,7 @@ _RECORDS = {
     "planted.json": "plant",
     "edits.json": "edit",
     "study.json": "study",
+    "analysis.json": "readers.analyse",
 }
 
 

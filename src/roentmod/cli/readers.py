@@ -14,6 +14,7 @@ from roentmod.cli.derived import command
 from roentmod.plans import ReadersPlan
 from roentmod.plans.options import part
 from roentmod.plans.parts import Hosts
+from roentmod.plans.readings import AnalysisPlan, PowerPlan, SkillPlan
 
 readers = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(readers, name="readers", help="Hold and analyse a study with human readers.")
@@ -114,3 +115,77 @@ def export(
         write = table.to_parquet if out.suffix == ".parquet" else table.to_csv
         write(part_of, index=False)
     typer.echo(f"{len(table)} answers are in {out}")
+
+
+class _Analysing:
+    plans = (AnalysisPlan,)
+
+
+@command(_Analysing, readers)
+def analyse(
+    study: Study,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; default: STUDY-analysis.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Exported or simulated answers instead of the database.")
+    ] = None,
+    database: Database = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+    **options: Any,
+) -> None:
+    """Analyse the answers: realism, findings, off-target findings, agreement."""
+    from roentmod.jobs.readers import analyse as job
+
+    result = job.run(study, out, part(AnalysisPlan, options), answers=answers or database)
+    page = result.report()
+    if as_json:
+        typer.echo((result.folder / "report.json").read_text(encoding="utf-8"))
+        return
+    if result.simulated:
+        typer.echo("The readers are simulated: nothing follows from their answers.")
+    if result.counts["missing"]:
+        typer.echo(f"Unanswered: {result.counts['missing']} of {result.counts['planned']} pages")
+    one = result.realism()
+    typer.echo(
+        f"Realism: AUC {one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f}; 0.5 is chance), "
+        f"{one['readers']} readers, {one['patients']} patients"
+    )
+    typer.echo(f"The report is {page}")
+
+
+class _Simulating:
+    plans = (SkillPlan,)
+
+
+@command(_Simulating, readers)
+def simulate(
+    study: Study,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    **options: Any,
+) -> None:
+    """Write answers of simulated readers, to rehearse the analysis; the study stays as it is."""
+    from roentmod.jobs.readers import simulate as job
+
+    table = job.run(study, out, part(SkillPlan, options))
+    typer.echo(f"{len(table)} simulated answers are in {out}")
+    typer.echo(f"Go on: roentmod readers analyse {study} --answers {out}")
+
+
+class _Planning:
+    plans = (PowerPlan,)
+
+
+@command(_Planning, readers)
+def power(**options: Any) -> None:
+    """Print how many cases a study needs, by number of readers."""
+    from roentmod.science.readers.power import Assumed, needed
+
+    plan = part(PowerPlan, options)
+    assumed = Assumed(**{name: getattr(plan, name) for name in Assumed.__dataclass_fields__})
+    table = needed(
+        assumed, plan.readers, half_width=plan.half_width, limit=plan.limit, chance=plan.chance
+    )
+    typer.echo(table.round(3).astype(object).fillna("-").to_string(index=False))
+    if table["edited"].isna().any():
+        typer.echo("-: not even 5,000 edited cases; what is shown is of those. Take more readers.")

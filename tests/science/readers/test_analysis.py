@@ -59,7 +59,8 @@ def test_shares_are_recovered(study):
     real, altered = 1 - simulated.shares(SKILL, "realism", [0, 1], 4, REALISM)
     false, hit = simulated.shares(SKILL, "finding", [0, 1], 4, FINDING)
     common = {"group": "attentive"}
-    assert covers(row(shares, measure="realistic", finding="all", kind="edit", **common), altered)
+    edited = row(shares, measure="realistic", finding="all", kind="edit", **common)
+    assert covers(edited, altered)
     normal = row(shares, measure="realistic", finding="all", kind="real_normal", **common)
     assert covers(normal, real)
     assert covers(row(shares, measure="seen", finding="all", kind="edit", **common), hit)

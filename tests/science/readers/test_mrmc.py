@@ -145,6 +145,16 @@ def test_areas_without_variance_have_no_interval():
     assert "no answer differs" in result.method
 
 
+@pytest.mark.parametrize("samples", ["readers and cases", "cases"])
+def test_one_patient_tells_nothing_of_others(samples):
+    result = infer(share([[1, 0], [1, 1]], ["a", "a"]), samples=samples)
+    assert result.value == 0.75
+    assert math.isnan(result.low)
+    assert result.method == "none: one patient"
+    _, p = contrast(share([[1, 0]], ["a"]), share([[1, 0], [0, 1]], ["b", "c"]))
+    assert math.isnan(p)
+
+
 def test_a_difference_at_the_end_has_an_interval_and_a_p():
     ones, zeros = (share(np.full((12, 3), v), np.arange(12) + 100 * v) for v in (1.0, 0.0))
     result, p = contrast(ones, zeros)

@@ -35,7 +35,7 @@ def weights(categories: int, form: Weighting) -> Floats:
     far = max(1, categories - 1)
     match form:
         case "identity":
-            apart = step > 0
+            apart = (step > 0).astype(np.float64)
         case "linear":
             apart = step / far
         case "quadratic":

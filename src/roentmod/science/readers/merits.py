@@ -129,7 +129,7 @@ def _influence(values: Floats, code: NDArray[Any]) -> Floats:
     """Return what each case adds to the mean's deviation, with the factor of a sample variance."""
     groups = np.unique(code).size
     factor = math.sqrt(groups / (groups - 1)) if groups > 1 else math.nan
-    return (values - values.mean()) / values.size * factor
+    return np.asarray((values - values.mean()) / values.size * factor)
 
 
 def _merit(

@@ -163,6 +163,8 @@ def _error(
 ) -> tuple[float, float]:
     """Return standard error and degrees of freedom of a mean over readers."""
     most = max(1.0, patients - 1.0)
+    if not math.isfinite(variance):  # one patient tells nothing of others
+        return math.nan, most
     if samples == "cases":
         return math.sqrt(max(0.0, (variance + (r - 1) * covariance) / r)), most
     if samples == "readers":

@@ -3,7 +3,8 @@
 A reader's impression of a picture is a normal number: d' where the thing asked about is there, plus
 what the picture does to all readers, what it does to this one, and noise; the reader's own bias
 moves it, and fixed limits turn it into an answer (Roe and Metz, Academic Radiology 4 (1997) 298).
-`shares` and `area` are what infinitely many such readers would show on infinitely many cases.
+Side and severity are answered as they are. `shares`, `area` and `preference` are what infinitely
+many such readers would show on infinitely many cases.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-__all__ = ["FINDING", "REALISM", "Scale", "Skill", "answers", "area", "drawn", "order", "shares"]
+__all__ = [
+    "FINDING",
+    "REALISM",
+    "Scale",
+    "Skill",
+    "answers",
+    "area",
+    "drawn",
+    "order",
+    "preference",
+    "shares",
+]
 
 Floats = NDArray[np.float64]
 _NODES = 21
@@ -113,10 +125,12 @@ def answers(
         seed: of all impressions.
     """
     cases = truth.set_index("case")
-    n = shown.groupby("reader")["position"].transform("max").to_numpy(float)
-    rest = 1 - skill.fatigue * (shown["position"].to_numpy(float) - 1) / np.maximum(n - 1, 1)
-    seen = _Seen(cases, readers.set_index("reader"), shown.assign(rest=rest), skill, seed)
     single = shown["other"].eq("").to_numpy()
+    last = shown["position"].where(single).groupby(shown["reader"]).transform("max")
+    # Pairs come last, when a reader is as tired as at the last single picture.
+    course = (shown["position"] - 1) / (last - 1).clip(lower=1)
+    rest = 1 - skill.fatigue * course.clip(0, 1).fillna(1)
+    seen = _Seen(cases, readers.set_index("reader"), shown.assign(rest=rest), skill, seed)
     altered = _altered(cases)
     plain = cases["kind"].eq("attention").to_numpy()
     parts = []
@@ -124,13 +138,16 @@ def answers(
         also = [finding for finding, others in (shows or {}).items() if name in others]
         there = cases["present"].map(lambda names, name=name: name in names).to_numpy(bool)
         there = there | altered & cases["finding"].isin(also).to_numpy()
-        values = seen.coded("finding", there * 1.0, FINDING, number + 1, single, there & plain)
+        values = seen.coded(
+            "finding", there.astype(np.float64), FINDING, number + 1, single, there & plain
+        )
         parts.append(seen.rows(single, "findings", f"finding:{name}", values))
         parts += seen.details(name, single, values)
-    values = seen.coded("realism", altered * 1.0, REALISM, 0, single)
+    amount = altered.astype(np.float64)
+    values = seen.coded("realism", amount, REALISM, 0, single)
     parts.append(seen.rows(single, "realism", "realism", values))
     if not single.all():
-        parts.append(seen.rows(~single, "pairs", "pair", seen.preferred(altered * 1.0, ~single)))
+        parts.append(seen.rows(~single, "pairs", "pair", seen.preferred(amount, ~single)))
     return _timed(pd.concat(parts, ignore_index=True), seed)
 
 
@@ -167,6 +184,12 @@ def area(skill: Skill, what: str = "realism", scale: Scale = REALISM) -> float:
     high, low = (_chances(own * there, bias, skill, scale) for there in (1.0, 0.0))
     below = np.cumsum(low, axis=-1) - low / 2
     return float(np.einsum("i,j,ijk,ijk->", mass, mass, high, below))
+
+
+def preference(skill: Skill) -> float:
+    """Return the expected share of pairs in which the altered picture is called altered."""
+    d, spread = (x * (1 - skill.fatigue) for x in (skill.realism, skill.spread))
+    return float((1 - skill.lapses) * special.ndtr(d / np.sqrt(2 + spread**2)) + skill.lapses / 2)
 
 
 def _chances(d: Floats, bias: Floats, skill: Skill, scale: Scale) -> Floats:
@@ -252,7 +275,7 @@ class _Seen:
         asked = (values >= len(FINDING.limits)) & (self.cases["finding"].reindex(case) == name)
         for question, codes in (("side", _SIDES), ("severity", _SEVERITIES)):
             known = self.cases[question].map(codes).reindex(case).to_numpy(float)
-            some = asked.to_numpy() & np.isfinite(known)
+            some = np.asarray(asked) & np.isfinite(known)
             rows = np.zeros(len(self.shown), bool)
             rows[np.flatnonzero(chosen)[some]] = True
             parts.append(self.rows(rows, "findings", f"{question}:{name}", known[some].astype(int)))
