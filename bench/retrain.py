@@ -177,6 +177,20 @@ def figures(results: dict[str, StudyResult]) -> dict[str, Any]:
     return told
 
 
+def primary(results: dict[str, StudyResult]) -> dict[str, Any]:
+    """Return the primary outcome: over both sets of pairs, and of the real labels."""
+    tables = [(pooled(results[f"truth-{pairs}-mini"]), PAIRS[pairs]) for pairs in PAIRS]
+    shared = set.intersection(*(set(table["patient_id"]) for table, _ in tables))
+    own = [(evaluation.panels(t[t["patient_id"].isin(shared)]), pairs) for t, pairs in tables]
+    real = evaluation.panels(_own(results["real"]))
+    told = evaluation.primary_figures(evaluation.primary(own))
+    labels = evaluation.primary_figures(evaluation.primary([(real, ())]))
+    names = {str(panel.test): str(panel.where) for panel in own[0][0]}
+    return {names[test]: arms for test, arms in told.items()} | {
+        f"real-{test}": arms for test, arms in labels.items()
+    }
+
+
 def _editor(result: StudyResult) -> dict[str, Any]:
     """Return what made the counterfactuals."""
     place = result.place("augment")
@@ -215,9 +229,10 @@ def main() -> None:
             log.info("%s: %.1f minutes", name, sum(s.seconds for s in results[name].stages) / 60)
     if not args.only:
         found = figures(results)
-        write_json(JSON, retrain_page.gathered(found))
+        decided = primary(results)
+        write_json(JSON, retrain_page.gathered(found, decided))
         with atomic(PAGE) as part:
-            part.write_text(retrain_page.page(found), encoding="utf-8")
+            part.write_text(retrain_page.page(found, decided), encoding="utf-8")
 
 
 def _logged(name: str) -> Any:

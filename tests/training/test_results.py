@@ -16,10 +16,44 @@ def told():
 
 
 def test_the_page_follows_from_the_figures(told):
-    assert retrain_page.page(told["studies"]) == (ROOT / "docs/results.md").read_text(
-        encoding="utf-8"
-    )
-    assert retrain_page.gathered(told["studies"]) == told
+    page = retrain_page.page(told["studies"], told["primary"])
+    assert page == (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert retrain_page.gathered(told["studies"], told["primary"]) == told
+
+
+def test_scores_fall_against_erm_of_the_same_study(told):
+    """The painter's arms are not divided by what another study's erm scored."""
+    page = retrain_page.page(told["studies"], told["primary"])
+    for name, one in told["studies"].items():
+        base = one["shortcut_score"].get("erm")
+        for arm, score in one["shortcut_score"].items():
+            own = f"| {name.removeprefix('truth-')} | {arm} | {score:.2f} |"
+            assert own in page
+            assert arm == "erm" or f"{own} {1 - score / base:.1%} |" in page
+    painter = {row["arm"]: row["fall"] for row in told["studies"]["truth-first-painter"]["scores"]}
+    assert f"| first-painter | isolated | 1.37 | {painter['isolated']:.1%} |" in page
+
+
+def test_what_is_sure_counts_seeds_q_and_positives(told):
+    real = {"arm": "soft", "reference": "erm", "finding": "Mass", "test": "NIH", "positives": 30}
+    real |= {"difference": -0.2, "low": -0.3, "high": -0.1, "state": "ok", "q": 0.01}
+    rows = [
+        real | {"seeds_low": -0.3, "seeds_high": -0.05},
+        real | {"finding": "Edema", "seeds_low": -0.5, "seeds_high": 0.1},
+        real | {"finding": "Nodule", "seeds_low": -0.3, "seeds_high": -0.05, "q": 0.2},
+        real | {"finding": "Hernia", "seeds_low": -0.3, "seeds_high": -0.05, "state": "too few"},
+    ]
+    lines = list(retrain_page._real_short({"comparisons_by_test": rows}))
+    assert lines[1].endswith("surely worse: Mass in NIH (-20.0).")
+
+
+def test_the_primary_outcome_is_of_all_tests(told):
+    assert {"internal", "external"} <= set(told["primary"])
+    assert any(name.startswith("real") for name in told["primary"])
+    for arms in told["primary"].values():
+        for own in arms.values():
+            assert {"mean", "ci", "ci_with_seeds"} <= set(own)
+    assert all(value >= 0 for value in told["reverse_shortcut"].values())
 
 
 def test_comparisons_that_nobody_asks_for_are_left_out():

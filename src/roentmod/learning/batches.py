@@ -162,7 +162,7 @@ def draws_of(
             f"The arm '{task.arm}' learns from counterfactuals; none of the training set has a "
             "label of its heads. Give a training set that adds them, or leave the arm out."
         )
-    return Draws(task.seed, rows, more, plan.batch - plan.extra, plan.extra)
+    return Draws(task.seed, rows, more, plan.batch, plan.extra)
 
 
 def _labelled(targets: Targets, readable: NDArray[np.bool_]) -> Rows:

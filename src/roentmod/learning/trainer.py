@@ -183,12 +183,17 @@ class Course:
         logits = self.network(x.contiguous(memory_format=torch.channels_last)).float()
         target = torch.from_numpy(np.nan_to_num(targets[own])).to(device)
         each = functional.binary_cross_entropy_with_logits(
-            logits, target, reduction="none", pos_weight=self.balance
+            logits, target, reduction="none", pos_weight=self._positives(own)
         )
         counted = torch.from_numpy((weights * known)[own].astype(np.float32)).to(device)
         # Processes' gradients are averaged; this makes it the mean over the whole batch.
         loss: Tensor = (each * counted).sum() * (number / total)
         return loss
+
+    def _positives(self, own: NDArray[np.int64]) -> Tensor:
+        """Return what positives of some rows of the batch count, rows x k; counterfactuals 1."""
+        real = torch.from_numpy(own < self.draws.real_count).to(self.balance.device)
+        return torch.where(real[:, None], self.balance, 1.0)
 
     def _batch(self) -> tuple[NDArray[np.uint8], Floats, Floats]:
         """Return pictures, targets and weights of the whole batch."""

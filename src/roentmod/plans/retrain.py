@@ -55,7 +55,8 @@ class RetrainPlan(Plan):
     groups are the four of each pair (cause there or not, read there or not), or, without pairs,
     positives and negatives of each finding; `synthetic`, `isolated` and `soft` are `erm` with a
     share of each batch from the counterfactual training set, whose other findings are unlabelled,
-    absent, or there at the rate at which they come with the added one.
+    absent, or there at the rate at which they come with the added one. A batch has as many real
+    pictures in all arms. Class weights are those of the real pictures, and apply to them alone.
 
     Pictures are brought to the side `through` first, so that sharpness does not tell sources apart.
     Absent, of what a source does not mention, fits reports, which pass over what is normal;
@@ -91,7 +92,9 @@ class RetrainPlan(Plan):
     clip: float = parameter(1.0, "Largest norm of the gradient.", gt=0)
     evaluate_every: int = parameter(100, "Steps between looks at the validation split.", ge=1)
     patience: int = parameter(10, "Looks without a better mean AUC that end a training.", ge=1)
-    share: float = parameter(0.25, "Counterfactuals in a batch.", gt=0, lt=1)
+    share: float = parameter(
+        0.25, "Counterfactuals in a batch, beside as many real pictures as without.", gt=0, le=0.9
+    )
     precision: Precision = parameter("no", "Mixed precision in training.")
     augmentation: bool = parameter(
         True, "Vary place, exposure and grain of training pictures; they are never mirrored."
@@ -109,8 +112,6 @@ class RetrainPlan(Plan):
         seeds = self.seeds
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise RetrainError(f"seeds must be different whole numbers, not negative; got {seeds}.")
-        if self.needs_training_set and self.extra >= self.batch:
-            raise RetrainError(f"share must be less than a whole batch; got {self.share}.")
         return self
 
     def _check_pairs(self) -> None:
@@ -125,8 +126,8 @@ class RetrainPlan(Plan):
 
     @property
     def extra(self) -> int:
-        """Counterfactuals in a batch of an arm that has them."""
-        return max(1, round(self.share * self.batch))
+        """Counterfactuals beside the real pictures of a batch, of an arm that has them."""
+        return max(1, round(self.batch * self.share / (1 - self.share)))
 
     @property
     def tasks(self) -> list[Task]:

@@ -68,9 +68,10 @@ def test_oversampling_draws_groups_alike_and_erm_rows():
 
 
 @pytest.mark.parametrize("arm", ["synthetic", "isolated", "soft"])
-def test_counterfactuals_make_their_share(arm):
+def test_counterfactuals_come_beside_the_whole_real_batch(arm):
+    assert len(drawn("erm", 1, batch=12)[0][0]) == 12
     for real, extra in drawn(arm, 50, batch=12, share=0.25):
-        assert (len(real), len(extra)) == (9, 3)
+        assert (len(real), len(extra)) == (12, 4)
         # Row 2 cannot be read.
         assert set(extra) <= {0, 1, 3}
     assert {row for _, extra in drawn(arm, 50) for row in extra} == {0, 1, 3}

@@ -98,9 +98,23 @@ def test_counterfactuals_are_in_the_batch_with_their_labels(material):
     one = begun(material, "isolated", share=0.5)
     shown, targets, _ = one._batch()
     _, extra = one.draws.batch(0)
-    assert len(shown) == 8
-    assert np.array_equal(shown[4:], material.extra[extra])
-    assert np.array_equal(targets[4:], material.targets["isolated"][extra])
+    assert len(shown) == 16
+    assert np.array_equal(shown[8:], material.extra[extra])
+    assert np.array_equal(targets[8:], material.targets["isolated"][extra])
+
+
+def test_class_weights_of_real_pictures_are_not_those_of_counterfactuals(material):
+    one = begun(material, "isolated", share=0.5, augmentation=False)
+    one.balance.copy_(torch.tensor([1.0, 3.0, 1.0]))
+    loss = one._loss().item()
+    shown, truth, _ = one._batch()
+    with torch.no_grad():
+        chance = one.plain.train()(torch.from_numpy(shown)[:, None].float() / 255).sigmoid()
+    chance = chance.numpy().astype(float)
+    positive = np.where(np.arange(16)[:, None] < 8, [[1, 3, 1]], 1)
+    each = -np.where(truth == 1, np.log(chance) * positive, np.log(1 - chance))
+    assert (truth[8:, 1] == 1).any()
+    assert loss == pytest.approx(each[np.isfinite(truth)].mean(), abs=1e-4)
 
 
 def test_weights_are_averaged_as_the_formula_says(material):

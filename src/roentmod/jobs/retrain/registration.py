@@ -57,6 +57,7 @@ def registered(
             name: {"where": sets.where[name]} | test.counts() for name, test in sets.tests.items()
         },
         "counterfactuals": _counterfactuals(sets, made),
+        **({"batch": {"real": plan.batch, "counterfactuals": plan.extra}} if sets.extra else {}),
         "rates": None if rates is None else {"source": rates.source, "unit": rates.unit},
         "groups": {one.name: one.counts() for one in groups(sets.train.targets, plan)},
         "balance": dict(zip(plan.findings, weights, strict=True)),
