@@ -2,7 +2,8 @@
 
 Six findings are added at native resolution, DICOM and PNG out: once by the generator `mini`, once
 by the painter, whose edits are exact. Then two bundled classifiers are audited on phantoms; one of
-them has learned that an effusion makes a large heart.
+them has learned that an effusion makes a large heart. Last, a small reader study is designed,
+answered by simulated readers, and analysed.
 """
 
 from __future__ import annotations
@@ -47,6 +48,24 @@ def audit() -> None:
     shutil.copyfile(OUT / "audit" / "report.html", OUT / "report.html")
 
 
+def readers() -> Path:
+    """Return the page of a small reader study, which simulated readers answer."""
+    import roentmod as rm
+    from roentmod.jobs.readers import analyse, making, simulate
+    from roentmod.plans import ReadersPlan
+
+    edits, study, answers = OUT / "set", OUT / "study", OUT / "simulated.parquet"
+    findings = ["Edema", "Pleural Effusion", "Cardiomegaly"]
+    rm.augment("phantoms:18", findings=findings, editor="painter", gate_logit=None, out=edits)
+    plan = ReadersPlan(
+        readers=4, edited=18, positives=0, normals=18, repeats=8, attention=4, practice=2, pairs=12,
+        side=512,
+    )  # fmt: skip
+    making.make(study, edits, rm.load("phantoms:60:100"), plan)
+    simulate.run(study, answers)
+    return analyse.run(study, answers=answers).report()
+
+
 def main() -> None:
     """Run the jobs through the command line, then say where to look."""
     # A demonstration shows the whole work: nothing is kept from an earlier run.
@@ -64,9 +83,13 @@ def main() -> None:
     subprocess.run([*command, "--out", painted], check=True)
     shutil.copyfile(painted / SOURCE.stem / "edits.png", OUT / "painted.png")
     audit()
+    study = readers()
     wrong = validate(sorted(OUT.rglob("*.dcm"))) if shutil.which("dciodvfy") else 0
     print(f"Look at {OUT / 'edits.png'} (mini), {OUT / 'painted.png'} (painter),")
     print(f"and open {OUT / 'report.html'} in a browser (the audit)")
+    print(f"and {study.relative_to(Path.cwd())} (a reader study; its readers are simulated)")
+    print(f"Edit in a browser: {command[0]} studio {SOURCE}")
+    print(f"Read the study there yourself: {command[0]} readers serve {OUT / 'study'}")
     sys.exit(1 if wrong else 0)
 
 

@@ -131,6 +131,16 @@ def test_incomplete_blocks_are_read_as_they_are():
     assert 0.5 < one["low"] < one["value"] < one["high"] < 1
 
 
+@pytest.mark.parametrize("questions", [["finding:Edema"], ["realism"], ["pair"]])
+def test_a_study_that_has_hardly_begun(questions):
+    table = truth(edits=8, positives=4, normals=4, repeats=2, attention=1)
+    answers = held(table, readers=2, pairs=3)
+    result = analyse(table, answers[answers["question"].isin(questions)], RULES)
+    assert result.realism["against"].iloc[0] == "real"
+    assert {"measure", "value", "low"} <= set(result.shares.columns)
+    assert {"measure", "p_holm"} <= set(result.contrasts.columns)
+
+
 def test_one_reader_is_no_sample():
     table = truth(edits=12, positives=6, normals=6)
     result = analyse(table, held(table, readers=1), RULES)

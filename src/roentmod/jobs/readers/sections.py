@@ -96,6 +96,7 @@ def shown(result: ReadersResult) -> Page:
                 "methods",
                 present=result.plan["present"],
                 altered=result.plan["altered"],
+                level=percent(result.plan["analysis"]["level"]),
                 resamples=result.plan["analysis"]["resamples"],
             ),
             standard.provenance(result.plan | {"counts": result.counts}, result.provenance),
@@ -176,6 +177,8 @@ def _areas(result: ReadersResult) -> Picture | None:
         for row in rows
         if known(row["auc"])
     ]
+    if not known(mean["low"]):
+        return None
     points.append(figures.Point("mean", triple(mean, ("value", "low", "high"))))
     axis = figures.Axis("AUC: 0.5 is chance", _AREA, goal=0.5, least=0.0)
     return figures.intervals(points, axis, "Realism, each reader and the mean")

@@ -255,8 +255,10 @@ class _Readings:
         for against, kinds in _AGAINST.items():
             chosen = edits | self.kinds(*kinds)
             merit = area(scores[chosen], edits[chosen], patients[chosen])
+            if not merit.values.size and against != "real":
+                continue
             for samples in get_args(Samples):
-                if merit.values.size == 1 and samples != "cases":
+                if merit.values.size < 2 and samples != "cases":
                     continue
                 result = infer(merit, level=self.rules.level, samples=samples)
                 rows.append({"against": against} | vars(result))
@@ -269,12 +271,14 @@ class _Readings:
             chosen = edits | self.kinds(*kinds)
             for reader, column in zip(self.readers, scores.T, strict=True):
                 some = chosen & np.isfinite(column)
+                if not 0 < edits[some].sum() < some.sum():
+                    continue
                 auc, low, high = stats.delong_interval(
                     column[some], edits[some], level=self.rules.level, scale="logit"
                 )
                 row = {"reader": reader, "against": against, "auc": auc}
                 rows.append(row | {"low": low, "high": high})
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=["reader", "against", "auc", "low", "high"])
 
     def shares(self) -> pd.DataFrame:
         """Return the shares."""
@@ -284,7 +288,7 @@ class _Readings:
             for measure, finding, kind, yes, cases in self._measures()
             if cases.any() and np.isfinite(yes[cases]).any()
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=["measure", "finding", "kind", *_FIELDS])
 
     def _measures(self) -> Iterator[tuple[str, str, str, Floats, NDArray[np.bool_]]]:
         realistic = _below(self.values("realism"), self.rules.altered)
