@@ -39,9 +39,9 @@ __all__ = [
     "members",
     "naming",
     "open_bytes",
+    "pseudonym",
     "read_bytes",
     "remove_unfinished",
-    "salted_hash",
     "write_bytes",
     "write_json",
 ]
@@ -49,6 +49,7 @@ __all__ = [
 AnyPath = str | os.PathLike[str]
 _TAR, _PARQUET = ".tar", ".parquet"
 _SALT = re.compile(r"[0-9a-f]{64}")
+_PSEUDONYM = re.compile(r"[ips]-[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 # The names of `atomic`.
 _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?")
@@ -181,8 +182,14 @@ def canonical_hash(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def salted_hash(text: str) -> str:
-    """Return a hash of `text` that nobody without this user's salt can check, 12 hex digits.
+def pseudonym(text: str, kind: str) -> str:
+    """Return what stands for a name: a kind of one letter, and a hash of 12 hex digits.
+
+    Nobody without this user's salt can check a guess. A pseudonym stays what it is.
+
+    Args:
+        text: the name.
+        kind: "i" of a picture, "p" of a patient, "s" of a site.
 
     The salt is a file outside every result: ``ROENTMOD_SALT`` names it, or it is ``roentmod/salt``
     in the configuration folder (``XDG_CONFIG_HOME``, ``~/.config``), and made where there is none.
@@ -190,8 +197,10 @@ def salted_hash(text: str) -> str:
     Raises:
         RunError: the file holds something else, or cannot be read or written.
     """
-    data = text.encode("utf-8", "surrogatepass")
-    return hmac.new(_salt(_salt_file()), data, hashlib.sha256).hexdigest()[:12]
+    if _PSEUDONYM.fullmatch(text):
+        return text
+    data = f"{kind}/{text}".encode("utf-8", "surrogatepass")
+    return f"{kind}-{hmac.new(_salt(_salt_file()), data, hashlib.sha256).hexdigest()[:12]}"
 
 
 def _salt_file() -> Path:

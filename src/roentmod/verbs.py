@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from roentmod.interfaces import Classifier, RadiographEditor
     from roentmod.jobs.audit import AuditResult
     from roentmod.jobs.augment import AugmentResult
-    from roentmod.jobs.edit import EditResult
+    from roentmod.jobs.edit import EditResult, Output
     from roentmod.jobs.plant import PlantResult
     from roentmod.jobs.preflight import Preflight
     from roentmod.jobs.retrain import RetrainResult
@@ -206,18 +206,24 @@ def edit(
     for one in edits:
         pack.own(map(finding, (*one.findings, *one.hold)))
     paths = [images] if isinstance(images, str | Path) else images
-    kept = not files.deidentify
     return job.run(
         [Path(path) for path in paths],
         edits,
         # Loaded once files and folder have been checked.
         functools.partial(_editor, editor, options),
-        job.Output(Path(out), files.format, kept, files.secondary_capture, files.burn_in),
+        _output(Path(out), files),
         mask=files.mask,
         judge=None if files.no_judge else judge or _lazy_judge(pack, options),
         workers=part(Running, options).workers,
         stages=progress,
     )
+
+
+def _output(out: Path, files: Files) -> Output:
+    from roentmod.jobs.edit import Output
+
+    same = files.model_dump(include={"secondary_capture", "burn_in"})
+    return Output(out, files.format, files.kept, keep_identity=not files.deidentify, **same)
 
 
 @_verb(plans.AuditPlan, plans.Rules, Audited, Foreign, EditorChoice, OnDevice, InDomain, Running)

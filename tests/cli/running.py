@@ -69,5 +69,6 @@ def environment(cache):
         "XDG_CACHE_HOME": str(cache),
         "PATH": "/usr/bin:/bin",
         "COLUMNS": "60",
+        "ROENTMOD_SALT": os.environ["ROENTMOD_SALT"],
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
     }

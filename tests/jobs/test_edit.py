@@ -1,6 +1,7 @@
 """The run directory: what is written, repeated, resumed, refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,7 +58,9 @@ def test_every_edit_has_image_sham_difference_and_a_true_record(editor, picture,
         assert set(item["files"]) == kinds
         for entry in item["files"].values():
             assert file_sha256(out / entry["path"]) == entry["sha256"]
-    assert Image.open(out / "chest" / "edits.png").text
+    ((folder, path),) = result.inputs.items()
+    assert path == picture
+    assert Image.open(out / folder / "edits.png").text
     assert editing.load(out).record == record
     assert list(result.items["edit_id"]) == [edit.id for edit in EDITS]
     assert repr(result) == f"<EditResult: 2 of 2 edits, in '{out}'>"
@@ -120,7 +123,7 @@ def test_other_edits_and_settings_may_use_the_folder(editor, picture, tmp_path):
         record = editing.run([picture], edits, editor, editing.Output(out, formats)).record
         assert [item["edit_id"] for item in record["items"]] == [edits[0].id]
         assert editing.load(out).record == record
-    assert len(list((out / "chest").glob("*.png"))) == 7
+    assert len(list((out / record["items"][0]["input"]).glob("*.png"))) == 7
 
 
 def test_a_record_of_something_else_is_not_overwritten(editor, picture, tmp_path):
@@ -159,7 +162,7 @@ def test_interruption_leaves_finished_results_whole(editor, picture, tmp_path, r
     with pytest.raises(KeyboardInterrupt):
         editing.run([picture, second], EDITS, Watched(editor, 2, KeyboardInterrupt()), output)
     assert not (output.folder / "edits.json").exists()
-    before = {p: p.read_bytes() for p in (output.folder / "chest").iterdir()}
+    before = {p: p.read_bytes() for p in output.folder.glob("i-*/*")}
     assert len(before) == 7
     watched = Watched(editor)
     done = editing.run([picture, second], EDITS, watched, output).record
@@ -313,9 +316,8 @@ def test_the_control_of_other_composites_is_the_sham(picture, tmp_path):
 def test_a_baseline_that_is_not_normal_is_named_once(picture, tmp_path, caplog):
     edits = [Edit(("mass",)), Edit(("edema",))]
     judge = Seeing(base=(-4, 3, -4))
-    items = editing.run(
-        [picture], edits, Brush(), editing.Output(tmp_path / "a"), judge=judge
-    ).record["items"]
+    output = editing.Output(tmp_path / "a", keep_ids=True)
+    items = editing.run([picture], edits, Brush(), output, judge=judge).record["items"]
     assert [item["baseline_shows"] for item in items] == [{"Edema": 0.953}] * 2
     lines = [r.message for r in caplog.records if "disturb" in r.message]
     assert lines == [
@@ -381,7 +383,18 @@ def test_nothing_is_loaded_before_files_and_folder_are_checked(picture, tmp_path
         editing.run([picture], EDITS, load, editing.Output(out))
     with pytest.raises(AssertionError):
         editing.run([picture, tmp_path / "b"], EDITS, load, editing.Output(tmp_path / "other"))
-    assert caplog.messages[-1] == "1 of 2 inputs are missing: b"
+    missing = editing.named([tmp_path / "b"], kept=False)[0].name
+    assert caplog.messages[-1] == f"1 of 2 inputs are missing: {missing}"
+
+
+def test_files_of_one_name_have_folders_of_their_own():
+    paths = [Path("a/chest.png"), Path("b/chest.png"), Path("chest.dcm"), Path("chest-2.png")]
+    kept = editing.named(paths, kept=True)
+    assert [one.folder for one in kept] == ["chest", "chest-2", "chest-3", "chest-2-2"]
+    assert [one.name for one in kept] == ["chest.png", "chest.png", "chest.dcm", "chest-2.png"]
+    first, second, other, _ = (one.folder for one in editing.named(paths, kept=False))
+    assert second == f"{first}-2"
+    assert not other.startswith(first)
 
 
 def test_the_word_is_burned_into_files_alone(picture, tmp_path):

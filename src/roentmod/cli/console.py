@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from rich.console import Console
@@ -57,6 +57,16 @@ def show(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console(highlight=False, width=width).print(table)
 
 
+@contextmanager
+def naming(names: Mapping[str, str]) -> Iterator[None]:
+    """Let lines on the screen have names for pseudonyms; nothing that is written has them."""
+    _Lines.names = names
+    try:
+        yield
+    finally:
+        _Lines.names = {}
+
+
 def log_lines() -> None:
     """Let warnings of the package appear on the console, each as one line."""
     logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
@@ -66,8 +76,13 @@ def log_lines() -> None:
 class _Lines(logging.Handler):
     """Prints each message as one line above the progress bar, however narrow the window."""
 
+    names: ClassVar[Mapping[str, str]] = {}
+
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         text = f"{level}{record.getMessage()}"
+        # The longer first: "i-5e...-2" is not "i-5e...".
+        for pseudonym in sorted(self.names, key=len, reverse=True):
+            text = text.replace(pseudonym, self.names[pseudonym])
         ERRORS.print(text, soft_wrap=True, markup=False, highlight=False)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from roentmod import verbs
-from roentmod.cli.console import FAILED_ITEMS, UNSEEN, progress
+from roentmod.cli.console import FAILED_ITEMS, UNSEEN, naming, progress
 from roentmod.cli.derived import command
 from roentmod.errors import EditError
+from roentmod.plans.editing import Files
+from roentmod.plans.options import part
 
 
 @command(verbs.edit)
@@ -29,15 +32,19 @@ def edit(
     **options: Any,
 ) -> None:
     """Add or remove findings in chest radiographs."""
+    from roentmod.jobs import edit as job
+
     if require_success and options["no_judge"]:
         raise EditError("--require-success needs the judge; got --no-judge. Leave one out.")
-    with progress() as stages:
+    inputs = job.named(images, kept=part(Files, options).kept)
+    names = {one.name: one.path.name for one in inputs}
+    with naming(names), progress() as stages:
         result = verbs.edit(images, out=out, progress=stages, **options)
     items = result.record["items"]
     if as_json:
         typer.echo(json.dumps(result.record, indent=2))
     else:
-        _report(items, out)
+        _report(items, names, out)
     raise typer.Exit(_code(items, require_success))
 
 
@@ -52,14 +59,17 @@ def _unseen(item: dict[str, Any]) -> bool:
     return item["status"] != "ok" or not item.get("judge", {}).get("sees")
 
 
-def _report(items: list[dict[str, Any]], out: Path) -> None:
+def _report(items: list[dict[str, Any]], names: Mapping[str, str], out: Path) -> None:
+    """Print a line per edit: the file, where its pictures are, what became of it."""
     for item in items:
+        name = names.get(item["input"], item["input"])
         if item["status"] == "ok":
             spent = item["facts"].get("seconds", 0) + item["seconds_writing"]
             words = f"  judge: {item['judge']['words']}" if "judge" in item else ""
             changed = f"{item['changed_fraction']:.1%} changed  {spent:.2f} s"
-            typer.echo(f"{item['input']}  {item['label']}  {changed}{words}")
+            place = item["files"]["difference"]["path"].removesuffix(".difference.png")
+            typer.echo(f"{name}  {place}  {changed}{words}")
         elif "label" in item:
-            typer.echo(f"{item['input']}  {item['label']}  {item['status']}", err=True)
+            typer.echo(f"{name}  {item['label']}  {item['status']}", err=True)
     if any(item["status"] == "ok" for item in items):
         typer.echo(f"Synthetic pictures and edits.json are in {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -19,11 +18,11 @@ from roentmod.datasets.labels import NAMES, STATES, Labels, Texts, Vocabulary, j
 from roentmod.datasets.phantom import Phantom, phantom
 from roentmod.datasets.sheets import Reading
 from roentmod.domain import NO_FINDING
-from roentmod.errors import DatasetError, InputError
+from roentmod.errors import DatasetError
 from roentmod.imaging import read
 from roentmod.plans.parts import Ages
 from roentmod.radiograph import Radiograph
-from roentmod.store import canonical_hash, salted_hash
+from roentmod.store import canonical_hash, pseudonym
 
 __all__ = [
     "PHANTOMS",
@@ -39,7 +38,6 @@ __all__ = [
 
 PHANTOMS = "phantoms"
 _SHOWN = 3
-_PSEUDONYM = re.compile(r"[ips]-[0-9a-f]{12}")
 _FACTS = (
     "image_id", "path", "patient_id", "view", "age", "sex", "split", "site", "unfit", "origin",
 )  # fmt: skip
@@ -178,14 +176,7 @@ class Dataset:
         if self.name == PHANTOMS:
             return _drawn(image_id).radiograph
         path = str(self.table["path"].iloc[row])
-        if not self.hidden:
-            return read(path)
-        try:
-            return replace(read(path), source=image_id)
-        except InputError as error:
-            message = str(error).replace(path, image_id).replace(Path(path).name, image_id)
-            # Not the cause, which has the name.
-            raise type(error)(message) from None
+        return read(path, name=image_id if self.hidden else None)
 
     def anatomy(self, image_id: str) -> Anatomy | None:
         """Return the known outlines of a phantom, None for any other picture.
@@ -213,7 +204,7 @@ class Dataset:
 
 
 def pseudonymous(data: Dataset) -> Dataset:
-    """Return a data set whose ids and sites are salted hashes (`roentmod.store.salted_hash`).
+    """Return a data set whose ids and sites are salted hashes (`roentmod.store.pseudonym`).
 
     What is none of a patient stays: phantoms, pseudonyms, the name of a published set as the site.
     With one salt a patient has one pseudonym everywhere. `table["path"]` still leads to the files.
@@ -227,15 +218,9 @@ def pseudonymous(data: Dataset) -> Dataset:
     for column, kind in {"image_id": "i", "patient_id": "p", "site": "s"}.items():
         values = data.table[column].astype(str)
         columns[column] = values.map(
-            {v: v if v in ("", data.name) else _hidden(v, kind) for v in set(values)}
+            {v: v if v in ("", data.name) else pseudonym(v, kind) for v in set(values)}
         )
     return replace(data, table=data.table.assign(**columns), hidden=True)
-
-
-def _hidden(text: str, kind: str) -> str:
-    if _PSEUDONYM.fullmatch(text):
-        return text
-    return f"{kind}-{salted_hash(f'{kind}/{text}')}"
 
 
 @lru_cache(maxsize=4)

@@ -51,17 +51,19 @@ _RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", 
 _PREAMBLE = 128
 
 
-def read(path: str | os.PathLike[str]) -> Radiograph:
+def read(path: str | os.PathLike[str], *, name: str | None = None) -> Radiograph:
     """Read one frontal chest radiograph from a DICOM, PNG, JPEG or TIFF file.
 
-    The file may lie inside a tar: ``train-00000.tar/NAME.png``.
+    Args:
+        path: of the file, which may lie inside a tar: ``train-00000.tar/NAME.png``.
+        name: stands for the file's name in messages and as the radiograph's source.
 
     Raises:
         UnreadableError: no such file, no image, damaged, truncated, or no decoder for it.
         UnsuitableError: readable, but not one frontal grey radiograph.
     """
-    with _opened(Path(path)) as (kind, stream, name):
-        radiograph = (read_dicom if kind == "dicom" else read_raster)(stream, name)
+    with _opened(Path(path), name) as (kind, stream, shown):
+        radiograph = (read_dicom if kind == "dicom" else read_raster)(stream, shown)
         if radiograph.stored.min() == radiograph.stored.max():
             raise UnsuitableError(
                 f"A radiograph must show something; every pixel is {radiograph.stored.flat[0]}. "
@@ -70,18 +72,21 @@ def read(path: str | os.PathLike[str]) -> Radiograph:
         return radiograph
 
 
-def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> NDArray[np.bool_]:
+def read_mask(
+    path: str | os.PathLike[str], radiograph: Radiograph, *, name: str | None = None
+) -> NDArray[np.bool_]:
     """Read a region from a PNG or TIFF: h x w, True where brighter than half of its range.
 
     Of two tones the brighter is inside. A mask lies on the file's own rows and columns where the
-    radiograph came from DICOM, and otherwise on the picture as viewers show it.
+    radiograph came from DICOM, and otherwise on the picture as viewers show it. `name` stands for
+    the file's in messages.
 
     Raises:
         UnreadableError: no such file, no image, or damaged.
         UnsuitableError: not one grey picture.
         EditError: its shape is not the radiograph's.
     """
-    with _opened(Path(path)) as (kind, stream, name):
+    with _opened(Path(path), name) as (kind, stream, shown):
         if kind == "dicom":
             raise UnsuitableError("A mask is a PNG or TIFF; got DICOM. Convert it.")
         tones = read_tones(stream)
@@ -92,7 +97,7 @@ def read_mask(path: str | os.PathLike[str], radiograph: Radiograph) -> NDArray[n
     if inside.shape != wanted:
         shapes = ["x".join(map(str, shape)) for shape in (wanted, inside.shape)]
         raise EditError(
-            f"{name}: A mask has its radiograph's shape {shapes[0]}; got {shapes[1]}. "
+            f"{shown}: A mask has its radiograph's shape {shapes[0]}; got {shapes[1]}. "
             "Draw it on the radiograph itself."
         )
     frame = radiograph.frame
@@ -204,20 +209,22 @@ def save_picture(image: Any, path: str | os.PathLike[str], facts: Mapping[str, A
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tuple[str, BinaryIO, str]]:
+def _opened(file: Path, name: str | None) -> Iterator[tuple[str, BinaryIO, str]]:
     """Give kind ("dicom" or "raster"), content and name of a file, which its errors begin with."""
+    shown = file.name if name is None else name
     try:
         with open_bytes(file) as stream:
             kind = _kind(stream.read(_PREAMBLE + 4))
             stream.seek(0)
-            yield kind, stream, file.name
+            yield kind, stream, shown
     except InputError as error:
-        raise type(error)(f"{file.name}: {error}") from error
+        # The cause may have the file's own name.
+        raise type(error)(f"{shown}: {error}") from (error if name is None else None)
     except OSError as error:
         reason = error.strerror or "cannot be opened"
         raise UnreadableError(
-            f"{file.name}: A file is needed; got '{reason.lower()}'. Check the path."
-        ) from error
+            f"{shown}: A file is needed; got '{reason.lower()}'. Check the path."
+        ) from (error if name is None else None)
 
 
 def _kind(head: bytes) -> str:

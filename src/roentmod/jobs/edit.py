@@ -1,10 +1,11 @@
 """Editing files: radiographs in, a run directory out.
 
-The directory holds one folder per radiograph (``NAME/add-edema.png``, ``.sham.png``,
+The directory holds one folder per radiograph (``i-0c1d.../add-edema.png``, ``.sham.png``,
 ``.difference.png``, and the sheet ``edits.png``), ``edits.json`` with every parameter, hash, status
 and timing, written at the end, and the engine's ``run.json`` and ``parts/``. An interrupted run
 keeps the radiographs it finished; the same command does what is left, and makes again what was
-changed since.
+changed since. Folders and items have pseudonyms of the files (`roentmod.store.pseudonym`), unless
+names are to be kept: `EditResult.inputs` says which is which, and nothing that is written does.
 
 A counterfactual is compared with its ``control``: in composite "sham" (the default), and of a
 removal, with the baseline; otherwise with the sham beside it. A judge says whether it sees what was
@@ -21,12 +22,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import pandas as pd
 
@@ -46,15 +47,23 @@ from roentmod.jobs.witness import Sight, Witness
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Stage, Stages, Task, Workers
 from roentmod.runs import run as carry_out
-from roentmod.store import canonical_hash, file_sha256, file_size, write_json
+from roentmod.store import canonical_hash, file_sha256, file_size, pseudonym, write_json
 
-__all__ = ["EditJob", "EditResult", "Format", "Output", "load", "run"]
+__all__ = ["EditJob", "EditResult", "Format", "Input", "Output", "load", "named", "run"]
 
 log = logging.getLogger(__name__)
 Format = Literal["png", "dicom", "same"]
 RECORD = "edits.json"
 NO_CHANGE = "no_visible_change"
 _ITEMS = "items"
+
+
+class Input(NamedTuple):
+    """A file, its folder in the run's, and its name in items and messages."""
+
+    path: Path
+    folder: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class Output:
     Attributes:
         folder: the run directory; made where missing.
         formats: image formats; "same" is DICOM for DICOM and PNG for the rest.
+        keep_ids: write names of files as they are, not as pseudonyms.
         keep_identity: carry patient and study over into DICOM; by default nothing names the
             patient.
         secondary_capture: write DICOM as secondary capture even where the source's class would do.
@@ -72,6 +82,7 @@ class Output:
 
     folder: Path
     formats: tuple[Format, ...] = ("same",)
+    keep_ids: bool = False
     keep_identity: bool = False
     secondary_capture: bool = False
     burn_in: bool = False
@@ -101,10 +112,12 @@ class EditResult:
     Attributes:
         folder: the run directory.
         record: what ``edits.json`` holds.
+        inputs: the file that each folder is of; empty where a result is opened again.
     """
 
     folder: Path
     record: dict[str, Any]
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return numbers and folder."""
@@ -154,18 +167,37 @@ def run(
     if mask is not None and len(paths) != 1:
         raise EditError(f"A mask belongs to one radiograph; got {len(paths)}. Edit them singly.")
     _read(output.folder)
-    unreadable = _unreadable(paths, mask)
+    inputs = named(paths, kept=output.keep_ids)
+    files = {one.folder: one.path for one in inputs}
+    unreadable = _unreadable(inputs, mask)
     if len(unreadable) == len(paths):
-        return EditResult(output.folder, _content(unreadable, {}, edits))
-    missing = [path.name for path in paths if not _there(path)]
+        return EditResult(output.folder, _content(unreadable, {}, edits), files)
+    missing = [one.name for one in inputs if not _there(one.path)]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         log.warning("%d of %d inputs are missing: %s", len(missing), len(paths), shown)
     loaded = editor() if callable(editor) else editor
     loaded.edit([], edits)
     check_removals(loaded, edits)
-    job = EditJob(paths, edits, loaded, output, mask, judge)
-    return carry_out(job, output.folder, workers=workers, stages=stages)
+    job = EditJob(inputs, edits, loaded, output, mask, judge)
+    result = carry_out(job, output.folder, workers=workers, stages=stages)
+    return replace(result, inputs=files)
+
+
+def named(paths: Sequence[Path], *, kept: bool) -> list[Input]:
+    """Return files with what stands for them; a number is added where names of folders repeat.
+
+    Args:
+        paths: of the files.
+        kept: names stay; else they are pseudonyms.
+    """
+    inputs: dict[str, Input] = {}
+    for path in paths:
+        first = path.stem or "radiograph" if kept else pseudonym(path.name, "i")
+        wanted = chain([first], (f"{first}-{number}" for number in count(2)))
+        folder = next(name for name in wanted if name not in inputs)
+        inputs[folder] = Input(path, folder, path.name if kept else folder)
+    return list(inputs.values())
 
 
 def load(folder: Path) -> EditResult:
@@ -203,19 +235,19 @@ def _read(folder: Path) -> dict[str, Any] | None:
     )
 
 
-def _unreadable(paths: Sequence[Path], mask: Path | None) -> list[dict[str, Any]]:
+def _unreadable(inputs: Sequence[Input], mask: Path | None) -> list[dict[str, Any]]:
     """Return items of the files before the first that can be read, and check the mask with it.
 
     Raises:
         EditError: the mask does not fit, or marks nothing.
     """
     items = []
-    for path in paths:
+    for one in inputs:
         try:
             with _quietly():
-                radiograph = imaging.read(path)
+                radiograph = imaging.read(one.path, name=one.name)
         except InputError as error:
-            items.append(_lost(path, "unreadable", str(error)))
+            items.append(_lost(one, "unreadable", str(error)))
         else:
             if mask is not None and not imaging.read_mask(mask, radiograph).any():
                 raise EditError(
@@ -245,15 +277,15 @@ def _there(path: Path) -> bool:
         return False
 
 
-def _lost(path: Path, status: str, message: str) -> dict[str, Any]:
-    return {"input": path.name, "status": status, "message": message}
+def _lost(one: Input, status: str, message: str) -> dict[str, Any]:
+    return {"input": one.name, "status": status, "message": message}
 
 
 @dataclass(eq=False)
 class EditJob(EditingJob[EditResult]):
-    """Edits of files, one part per file; attributes are arguments of `run`."""
+    """Edits of files, one part per file; other attributes are arguments of `run`."""
 
-    paths: Sequence[Path]
+    inputs: Sequence[Input]
     edits: Sequence[Edit]
     editor: RadiographEditor
     output: Output
@@ -300,30 +332,33 @@ class EditJob(EditingJob[EditResult]):
         """Yield the only stage."""
         ids = [edit.id for edit in self.edits]
         parts = []
-        for path, name in zip(self.paths, _names(self.paths), strict=True):
-            digest = file_sha256(path) if path.is_file() else None
-            key = canonical_hash([digest, name, ids, self.settings])
-            parts.append(Part(key, (path.absolute(), name, digest)))
+        for one in self.inputs:
+            digest = file_sha256(one.path) if one.path.is_file() else None
+            key = canonical_hash([digest, one.folder, ids, self.settings])
+            parts.append(Part(key, (one._replace(path=one.path.absolute()), digest)))
         yield Stage.of("editing", parts)
 
     def wanted(self, task: Task) -> Wanted:
         """Return a file's radiograph, and the edits."""
-        radiograph = imaging.read(task.part.inputs[0])
-        mask = imaging.read_mask(self.mask, radiograph) if self.mask is not None else None
+        one, _ = task.part.inputs
+        radiograph = imaging.read(one.path, name=one.name)
+        mask = None
+        if self.mask is not None:
+            mask = imaging.read_mask(self.mask, radiograph, name="mask")
         return Wanted(radiograph, self.edits, mask)
 
     def made(self, task: Task, radiograph: Radiograph, edited: Sequence[Counterfactual]) -> Made:
         """Encode the pictures of a file's edits, and let the judge read them."""
-        path, name, digest = task.part.inputs
+        (_, folder, name), digest = task.part.inputs
         made = Made()
-        source = {"input": path.name, "input_sha256": digest, "baseline_id": radiograph.id}
+        source = {"input": name, "input_sha256": digest, "baseline_id": radiograph.id}
         shows = self._shows(radiograph)
         if shows is not None:
             source["baseline_shows"] = shows
         rows = []
         for label, result in zip(_labels(self.edits), edited, strict=True):
             edit = result.edit
-            item = {"key": f"{digest[:16]}-{edit.id}-{name}", **source, "label": label}
+            item = {"key": f"{digest[:16]}-{edit.id}-{folder}", **source, "label": label}
             item |= {"edit_id": edit.id, "edit": asdict(edit), "control": edit.control}
             item |= {"status": result.status, "facts": result.facts}
             if result.image is not None and result.difference is not None:
@@ -332,11 +367,11 @@ class EditJob(EditingJob[EditResult]):
                 if not imaging.visible(result.difference):
                     item["status"] = NO_CHANGE
                 rows.append(self._row(result, item["status"], sight))
-            made.add(_ITEMS, item | self._encode(made, result, f"{name}/{label}"))
+            made.add(_ITEMS, item | self._encode(made, result, f"{folder}/{label}"))
         if rows:
             facts = {"synthetic": "YES", "statement": provenance.STATEMENT}
             picture = imaging.sheet(rows, title=_heading(self.edits, shows))
-            made.files[f"{name}/edits.png"] = imaging.encode_picture(picture, facts)
+            made.files[f"{folder}/edits.png"] = imaging.encode_picture(picture, facts)
         return made
 
     def _shows(self, radiograph: Radiograph) -> dict[str, float] | None:
@@ -422,16 +457,6 @@ def _content(
         "edits": json.loads(json.dumps(list(map(asdict, edits)))),
         "items": list(items),
     }
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return one folder name per path; a number is added where stems repeat."""
-    names: dict[str, Path] = {}
-    for path in paths:
-        numbered = (f"{path.stem}-{number}" for number in count(2))
-        wanted = chain([path.stem or "radiograph"], numbered)
-        names[next(name for name in wanted if name not in names)] = path
-    return list(names)
 
 
 def _labels(edits: Sequence[Edit]) -> list[str]:

@@ -112,6 +112,16 @@ class Files(Plan):
         form="repeat",
     )
     secondary_capture: bool = parameter(False, "Write DICOM as secondary capture.")
-    deidentify: bool = parameter(True, "Keep nothing that names the patient.")
+    keep_ids: bool = parameter(
+        False, "Write names of files as they are, not as salted hashes; DICOM stays deidentified."
+    )
+    deidentify: bool = parameter(
+        True, "Keep nothing that names the patient; --no-deidentify is --keep-ids and DICOM's own."
+    )
     burn_in: bool = parameter(False, "Write SYNTHETIC into the pixels of the files, too.")
     no_judge: bool = parameter(False, "Do not let the judge read the results.")
+
+    @property
+    def kept(self) -> bool:
+        """Whether names of files are written: identity is not kept without them."""
+        return self.keep_ids or not self.deidentify
