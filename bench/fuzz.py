@@ -20,13 +20,12 @@ import resource
 import shutil
 import sys
 import tempfile
-import threading
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ import yaml
 from PIL import Image
 
 import roentmod
+from bench import hostile
 from roentmod import classifiers, datasets, domain, imaging
 from roentmod.classifiers.card import json_object, make_card
 from roentmod.datasets.phantom import phantom
@@ -77,16 +77,18 @@ class Door:
         tried: how many inputs by default.
         seeds: returns sound inputs, by the file's name.
         open: reads a file; raises an error of the package where it refuses.
+        whole: files stay documents, in which values are exchanged; no byte is.
     """
 
     tried: int
     seeds: Callable[[], Mapping[str, bytes]]
     open: Callable[[Path], object]
+    whole: bool = False
 
 
-def mutated(data: bytes, name: str, rng: random.Random) -> bytes:
-    """Return an input that is nearly right: a document with other values, or other bytes."""
-    if Path(name).suffix in _DUMPED and rng.random() < 0.7:
+def mutated(data: bytes, name: str, rng: random.Random, *, whole: bool = False) -> bytes:
+    """Return an input that is nearly right: a document with other values, or (not whole) bytes."""
+    if Path(name).suffix in _DUMPED and (whole or rng.random() < 0.7):
         return _exchanged(data, name, rng)
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
@@ -219,46 +221,21 @@ def _records() -> dict[str, bytes]:
 
 
 def _answers() -> dict[str, bytes]:
-    rows = {"labels": ["Effusion", "Edema"], "logits": [[0.5, -0.25]]}
-    return {"answer.json": json.dumps(rows).encode()}
+    return {f"{name}.json": json.dumps(one).encode() for name, one in hostile.SEEDS.items()}
 
 
 def _answered(path: Path) -> object:
-    """Read one picture by an endpoint that answers what the file holds."""
-    _Server.answer = path.read_bytes()
-    url = f"http://127.0.0.1:{_server().server_port}/read"
-    model = classifiers.load(url, timeout=2, retries=0, backoff=0)
+    """Read one picture by an endpoint that answers as the file tells it to."""
+    server = _server()
+    server.answer = json.loads(path.read_bytes())
+    words = {"timeout": 1, "retries": 1, "backoff": 0, "headers": {"X-Token": "sesame-token"}}
+    model = classifiers.load(server.url, **words)
     return model.logits(np.zeros((1, 64, 64), np.float32))
 
 
-class _Server(BaseHTTPRequestHandler):
-    answer = b""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        self._reply(json.dumps({key: _CARD[key] for key in ("labels", "size", "outputs")}).encode())
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self._reply(self.answer)
-
-    def _reply(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-_SERVERS: list[HTTPServer] = []
-
-
-def _server() -> HTTPServer:
-    if not _SERVERS:
-        _SERVERS.append(HTTPServer(("127.0.0.1", 0), _Server))
-        threading.Thread(target=_SERVERS[0].serve_forever, daemon=True).start()
-    return _SERVERS[0]
+@lru_cache(maxsize=1)
+def _server() -> hostile.Server:
+    return hostile.Server()
 
 
 DOORS: dict[str, Door] = {
@@ -281,7 +258,7 @@ DOORS: dict[str, Door] = {
     "tables": Door(400, _index, lambda path: datasets.load(path.parent, check_files=False)),
     "manifests": Door(200, _manifest, _checked),
     "runs": Door(200, _records, _run),
-    "endpoints": Door(200, _answers, _answered),
+    "endpoint": Door(200, _answers, _answered, whole=True),
 }
 
 
@@ -351,7 +328,7 @@ def _work(name: str, seeds: Seeds, first: int, count: int, seed: int, pipe: Any)
             rng = random.Random(f"{seed} {name} {number}")
             # What is read as it is leads further in.
             file, data = rng.choice(sound if sound and rng.random() < 0.8 else seeds)
-            path = _placed(Path(place), file, mutated(data, file, rng))
+            path = _placed(Path(place), file, mutated(data, file, rng, whole=door.whole))
             result = _outcome(door, path, f"{name}: input {number} of {file}")
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
             pipe.send((result, grown // 1024))

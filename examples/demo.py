@@ -70,7 +70,7 @@ def main() -> None:
     """Run the jobs through the command line, then say where to look."""
     # A demonstration shows the whole work: nothing is kept from an earlier run.
     shutil.rmtree(OUT, ignore_errors=True)
-    command = [str(Path(sys.executable).with_name("roentmod")), "edit", str(SOURCE)]
+    command = [str(Path(sys.executable).with_name("roentmod")), "edit", str(SOURCE), "--keep-ids"]
     for finding in FINDINGS:
         command += ["--add", finding]
     started = time.perf_counter()

@@ -2,23 +2,35 @@
 
 import io
 import json
+import os
 import tarfile
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from pydicom.datadict import DicomDictionary
+from pydicom.dataelem import DataElement
 
 import roentmod as rm
 from roentmod import datasets
 from roentmod.datasets import pseudonymous
 from roentmod.errors import InputError, RunError
 from roentmod.jobs.augment import export
+from tests.cli.running import run
+from tests.jobs.study.test_study import TINY
 
 NAME = "Zebulon"
-TEXTS = {"LO", "SH", "LT", "ST", "UT", "UC", "PN"}
+TEXTS = {"LO", "SH", "LT", "ST", "UT", "UC", "UR", "PN", "AE", "CS", "DA", "TM", "DT", "AS", "UI"}
+# What says that it is a chest radiograph; another text there is refused.
+SAID = {"Modality", "BodyPartExamined", "ViewPosition", "PhotometricInterpretation",
+        "PatientOrientation", "SpecificCharacterSet", "VOILUTFunction"}  # fmt: skip
+
+
+def named_element(tag, vr):
+    return DataElement(tag, vr, NAME, validation_mode=pydicom.config.IGNORE)
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +43,18 @@ def folder(tmp_path_factory):
         file = place / f"{NAME}-{n}.dcm"
         rm.write(rm.phantom(n).radiograph, file, provenance=None)
         header = pydicom.dcmread(file)
-        for tag, (vr, multiple, _, _, keyword) in DicomDictionary.items():
-            if tag >> 16 > 2 and vr in TEXTS and keyword and multiple.startswith("1"):
-                setattr(header, keyword, NAME)
+        for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
+            if 2 < tag >> 16 < 0xFFFE and vr in TEXTS and keyword and keyword not in SAID:
+                header[tag] = named_element(tag, vr)
         del header.SyntheticData
-        header.add_new(0x00091010, "LO", NAME)
+        header[0x00091010] = named_element(0x00091010, "LO")
+        item = pydicom.Dataset()
+        item[0x00080050] = named_element(0x00080050, "SH")
+        header.RequestAttributesSequence = header.ReferencedImageSequence = [item]
+        for tag, vr in ((0x00020016, "AE"), (0x00020102, "UI")):
+            header.file_meta[tag] = named_element(tag, vr)
         header.save_as(file)
-        split = ("train", "train", "val", "test")[n % 4]
+        split = ("train", "val", "test")[n // 4]
         label = "Edema" if n % 3 == 2 else "No Finding"
         rows.append(f"{file.name},{label},PA,{NAME}{n},50,F,{split},{NAME} site,{NAME}")
     head = f"path,labels,view,patient_id,age,sex,split,site,{NAME} notes"
@@ -119,8 +136,43 @@ def plant(data, out, **options):
     return rm.plant(data, findings=["Edema"], prevalence=0.9, out=out, **options)
 
 
+def edit(data, out, **options):
+    """Edit DICOM and a PNG with texts, one that cannot be read, and one that is not there."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Comment", NAME)
+    pixels = (rm.phantom(3, size=192).radiograph.pixels * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(data / f"{NAME}.png", pnginfo=chunks)
+    (data / f"{NAME} bad.dcm").write_bytes(b"")
+    files = [data / f"{NAME}{end}" for end in ("-0.dcm", ".png", " bad.dcm", " gone.dcm")]
+    formats = ("png", "dicom")
+    return rm.edit(files, add="mass", editor="painter", format=formats, out=out, **options)
+
+
+def study(data, out):
+    source = {"source": str(data), "plant": True, "every": True}
+    tests = {"own": source | {"split": "test", "where": "internal"}}
+    audited = {"baselines": 2, "source": {"source": str(data), "split": "test"}}
+    retrained = TINY["retrain"] | {"arms": ["erm"], "steps": 2}
+    plan = TINY | {"train": source, "tests": tests, "retrain": retrained}
+    plan |= {"audit": TINY["audit"] | audited, "plant": {"prevalence": 0.5}}
+    # Draws follow the pseudonyms: with this salt each split has both of each finding.
+    (out.parent / "salt").write_text("3" * 64)
+    with mock.patch.dict(os.environ, ROENTMOD_SALT=str(out.parent / "salt")):
+        return rm.study(plan, out=out)
+
+
+def cooccurrence(data, out):
+    out.mkdir()
+    run("cooccurrence", "--data", data, "--out", out / "matrix.json", cache=out)
+    return None
+
+
+VERBS = [audit, augment, tars, plant, retrain, validate, edit, study, cooccurrence]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", [audit, augment, tars, plant, retrain, validate])
+@pytest.mark.filterwarnings("ignore:.*VR (UI|DA|TM|DT|AS)")
+@pytest.mark.parametrize("verb", VERBS)
 def test_no_name_is_written(verb, folder, tmp_path):
     result = verb(folder, tmp_path / "out")
     if hasattr(result, "report"):
@@ -133,6 +185,25 @@ def test_no_name_is_written(verb, folder, tmp_path):
 def test_names_are_kept_where_wished(folder, tmp_path):
     augment(folder, tmp_path / "out", keep_ids=True)
     assert "manifest.csv" in named(tmp_path / "out")
+    edit(folder, tmp_path / "edits", keep_ids=True)
+    kept = named(tmp_path / "edits")
+    assert {"edits.json", f"{NAME}-0/add-mass.dcm"} <= set(kept)
+    files = [tmp_path / "edits" / f"{NAME}-0" / f"add-mass.{kind}" for kind in ("dcm", "png")]
+    assert not any(NAME.encode() in file.read_bytes() for file in files)
+    edit(folder, tmp_path / "open", deidentify=False)
+    assert NAME.encode() in (tmp_path / "open" / f"{NAME}-0" / "add-mass.dcm").read_bytes()
+
+
+def test_the_screen_says_whose_a_folder_is_and_logs_do_not(folder, tmp_path, caplog):
+    result = edit(folder, tmp_path / "out")
+    assert NAME not in caplog.text
+    assert "The file is empty" in caplog.text
+    assert len({path.name for path in result.inputs.values() if NAME in path.name}) == 4
+    files = [path for path in result.inputs.values() if path.suffix == ".png" or "bad" in path.name]
+    options = ("--add", "mass", "--editor", "painter", "--no-judge")
+    done = run("edit", *files, *options, "--out", tmp_path / "cli", cache=tmp_path)
+    assert f"error: {NAME} bad.dcm: The file is empty" in done.stderr
+    assert f"{NAME}.png  i-" in done.stdout
 
 
 def test_pseudonyms_depend_on_the_salt_and_stay(folder, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ OPTIONAL = {
     "tensorboard": ("roentmod[tensorboard]", "metrics for TensorBoard"),
     "openvino": ("roentmod[openvino]", "the engine 'openvino'"),
     "openpyxl": ("openpyxl", "a table in an Excel workbook"),
+    "c2pa": ("roentmod[c2pa]", "signing PNG files"),
     "ray": ("roentmod[scale]", "runs on a cluster"),
     "litestar": ("roentmod[web]", "the reader study and the studio in a browser"),
     "sqlalchemy": ("roentmod[web]", "the answers of a reader study"),

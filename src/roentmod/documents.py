@@ -92,7 +92,7 @@ def _yaml(text: str) -> Any:
                 raise ValueError(f"a mapping of more than {_MOST_KEYS:,} keys")
 
     try:
-        return yaml.load(text, Loader)
+        return yaml.load(text, Loader)  # nosec B506 # a safe loader with limits
     except (yaml.YAMLError, TypeError) as error:
         raise ValueError(error) from error
 

@@ -32,6 +32,7 @@ __all__ = [
     "atomic",
     "canonical_hash",
     "check_writable",
+    "config_folder",
     "file_sha256",
     "file_size",
     "inside",
@@ -203,12 +204,14 @@ def pseudonym(text: str, kind: str) -> str:
     return f"{kind}-{hmac.new(_salt(_salt_file()), data, hashlib.sha256).hexdigest()[:12]}"
 
 
+def config_folder() -> Path:
+    """Return the folder of what is this user's own and no part of any result."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "roentmod"
+
+
 def _salt_file() -> Path:
     named = os.environ.get("ROENTMOD_SALT")
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "roentmod" / "salt"
+    return Path(named).expanduser() if named else config_folder() / "salt"
 
 
 @lru_cache(maxsize=4)

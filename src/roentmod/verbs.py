@@ -220,10 +220,12 @@ def edit(
 
 
 def _output(out: Path, files: Files) -> Output:
+    from roentmod import imaging
     from roentmod.jobs.edit import Output
 
-    same = files.model_dump(include={"secondary_capture", "burn_in"})
-    return Output(out, files.format, files.kept, keep_identity=not files.deidentify, **same)
+    words = files.model_dump(include={"secondary_capture", "burn_in"})
+    words["signer"] = imaging.load_signer(files.sign) if files.sign else None
+    return Output(out, files.format, files.kept, keep_identity=not files.deidentify, **words)
 
 
 @_verb(plans.AuditPlan, plans.Rules, Audited, Foreign, EditorChoice, OnDevice, InDomain, Running)

@@ -297,6 +297,25 @@ def test_uids_are_replaced_and_one_study_stays_one(edited):
     assert reference[0] != reference[1]
 
 
+@pytest.mark.filterwarnings("ignore:.*VR UI")
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("uid", ["1.2.3.777.7", "SECRET^NAME", "1.2.3.SECRET", "1." * 40 + "1"])
+def test_uids_that_are_none_and_classes_of_nobody_are_replaced(edited, uid, keep):
+    names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+    source = dataset(sop_class=generate_uid())
+    for name in (*names, "SOPClassUID"):
+        element = DataElement(name, "UI", uid, validation_mode=config.IGNORE)
+        source[name] = element
+    _, path, ds = edited(source, keep_identity=keep)
+    kept = keep and uid == "1.2.3.777.7"
+    assert ds.SourceImageSequence[0].ReferencedSOPClassUID != uid
+    assert (ds.StudyInstanceUID == uid) == kept
+    assert (ds.SourceImageSequence[0].ReferencedSOPInstanceUID == uid) == kept
+    assert (uid.encode() in path.read_bytes()) == kept
+    written = [e.value for e in [*ds.iterall(), *ds.file_meta] if e.VR == "UI"]
+    assert all(one.is_valid for one in written)
+
+
 def test_identity_is_kept_on_request(edited):
     source = dataset(PatientBirthDate="19400305", PatientAge="095Y", StudyDate="20200102")
     _, path, ds = edited(source, keep_identity=True)

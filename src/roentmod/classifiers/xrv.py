@@ -151,7 +151,8 @@ def _file(path: Path, declared: Mapping[str, Any], trust: bool) -> Any:
 
     library = _library()
     try:
-        content = torch.load(existing(path), map_location="cpu", weights_only=not trust)
+        file = existing(path)
+        content = torch.load(file, map_location="cpu", weights_only=not trust)  # nosec B614 # trust
     except pickle.UnpicklingError:
         need_trust(path.name, trust, "a pickled model, and no state dict.")
         raise WeightsError(f"{path.name} is a damaged pickle. Save it again.") from None

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from roentmod.errors import printable
+
 ERRORS = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 log = logging.getLogger("roentmod")
@@ -70,6 +72,9 @@ def naming(names: Mapping[str, str]) -> Iterator[None]:
 def log_lines() -> None:
     """Let warnings of the package appear on the console, each as one line."""
     logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
+    # They quote what headers hold; what matters of it is reported by the package.
+    for library in ("pydicom", "tifffile", "PIL"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.getLogger("roentmod.verbs").setLevel(logging.INFO)
 
 
@@ -85,4 +90,4 @@ class _Lines(logging.Handler):
         # The longer first: "i-5e...-2" is not "i-5e...".
         for pseudonym in sorted(self.names, key=len, reverse=True):
             text = text.replace(pseudonym, self.names[pseudonym])
-        ERRORS.print(text, soft_wrap=True, markup=False, highlight=False)
+        ERRORS.print(printable(text), soft_wrap=True, markup=False, highlight=False)

@@ -113,6 +113,9 @@ def cooccurrence(
     per_patient: Annotated[
         bool, typer.Option("--per-patient", help="Count patients, not pictures.")
     ] = False,
+    keep_ids: Annotated[
+        bool, typer.Option("--keep-ids", help="Write where the data lie, not only their kind.")
+    ] = False,
 ) -> None:
     """Count how often findings come together: P(column | row), with intervals."""
     from roentmod import datasets
@@ -123,11 +126,13 @@ def cooccurrence(
     if (data is None) == (readers is None):
         raise EditError("Count either --data or --readers; got both or neither. Give one.")
     if readers is not None:
-        matrix = counting.from_readings(read_table(readers), source=str(readers))
+        source = str(readers) if keep_ids else "readings"
+        matrix = counting.from_readings(read_table(readers), source=source)
     else:
-        table = datasets.load(str(data), check_files=False).table
+        counted = datasets.load(str(data), check_files=False)
+        source = str(data) if keep_ids else f"labels of {counted.name}"
         unit: Any = "patient" if per_patient else "image"
-        matrix = counting.from_labels(table, source=str(data), unit=unit)
+        matrix = counting.from_labels(counted.table, source=source, unit=unit)
     save_cooccurrence(matrix, out)
     typer.echo(f"P(also | finding) in {matrix.source}, with {matrix.level:.0%} intervals")
     _pairs(matrix.table(), matrix.unit)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from roentmod.edits import Arm
 from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableError
+from roentmod.imaging.credentials import Signer, load_signer
 from roentmod.imaging.dicom import read_dicom
 from roentmod.imaging.dicom_write import encode_dicom
 from roentmod.imaging.pictures import (
@@ -31,12 +32,14 @@ from roentmod.store import open_bytes, write_bytes
 
 __all__ = [
     "Row",
+    "Signer",
     "burned",
     "difference_picture",
     "encode",
     "encode_edit",
     "encode_picture",
     "grey_picture",
+    "load_signer",
     "native_suffix",
     "read",
     "read_mask",

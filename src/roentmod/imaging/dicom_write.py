@@ -11,7 +11,9 @@ Policy. The file is built from an allow-list, never by deleting from a copy of t
 * UIDs are replaced by hashes: the pictures of one study stay one study, and the Source Image
   Sequence names the hash of the source's UID. Who holds the source can compute the same hash.
   Patient ID is a hash of the study's UID, not of the source's Patient ID, which could be guessed.
-* With ``keep_identity`` the patient and study modules are carried over too, with their UIDs.
+  A class of the source that the standard does not have is replaced, too.
+* With ``keep_identity`` the patient and study modules are carried over too, with their UIDs, but
+  for what is no UID.
 * Text burned into the pixels cannot be seen from the header. Where the source says there is some,
   the file says so, and does not claim that the identity was removed.
 """
@@ -29,6 +31,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
@@ -141,7 +144,7 @@ def _identify(
     data.SpecificCharacterSet = "ISO_IR 192"
     data.SOPInstanceUID = _hashed("instance", root, *edit, radiograph.id)
     data.SeriesInstanceUID = _hashed("series", root, *edit)
-    data.StudyInstanceUID = study if keep else _hashed("study", study)
+    data.StudyInstanceUID = _uid("study", study, keep)
     for name in _EMPTY:
         setattr(data, name, None)
     data.PatientName = None if keep else "Anonymous"
@@ -155,8 +158,8 @@ def _identify(
         data.DeidentificationMethod = _METHOD
     if source.get("SOPClassUID") and source.get("SOPInstanceUID"):
         item = _item(
-            ReferencedSOPClassUID=source.SOPClassUID,
-            ReferencedSOPInstanceUID=root if keep else _hashed("source", root),
+            ReferencedSOPClassUID=_class(source.SOPClassUID),
+            ReferencedSOPInstanceUID=_uid("source", root, keep),
             PurposeOfReferenceCodeSequence=[_code(*_SOURCE_PURPOSE)],
         )
         data.SourceImageSequence = [item]
@@ -248,6 +251,15 @@ def _item(**values: Any) -> Dataset:
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+
+
+def _uid(kind: str, uid: str, keep: bool) -> str:
+    return uid if keep and UID(uid).is_valid else _hashed(kind, uid)
+
+
+def _class(uid: UID) -> str:
+    """Return a class of the standard as it is, and a hash of any other text."""
+    return str(uid) if UID(str(uid)).type == "SOP Class" else _hashed("class", str(uid))
 
 
 def _hashed(*parts: str) -> str:

@@ -18,7 +18,17 @@ import roentmod
 from roentmod.edits import Edit
 from roentmod.radiograph import Radiograph
 
-__all__ = ["STATEMENT", "as_json", "describe", "own", "summary", "title", "without_source", "xmp"]
+__all__ = [
+    "STATEMENT",
+    "as_json",
+    "describe",
+    "own",
+    "source_type",
+    "summary",
+    "title",
+    "without_source",
+    "xmp",
+]
 
 STATEMENT = "Synthetic image made by RoentMod. Not for clinical use."
 _LIBRARIES = ("numpy", "torch", "diffusers", "transformers", "pydicom", "pillow")
@@ -86,14 +96,19 @@ def _source_type(drawn: bool, whole: bool) -> str:
     return "trainedAlgorithmicMedia" if whole else "compositeWithTrainedAlgorithmicMedia"
 
 
+def source_type(facts: Mapping[str, Any]) -> str:
+    """Return IPTC's digital source type of a picture, as the address of its term."""
+    kind = facts.get("digital_source_type", "compositeWithTrainedAlgorithmicMedia")
+    return f"{_VOCABULARY}{kind}"
+
+
 def xmp(facts: Mapping[str, Any]) -> str:
     """Return what facts say in XMP, for programs that look for marks of synthetic pictures.
 
     The property is IPTC's DigitalSourceType (Photo Metadata Standard 2025.1, IPTC Extension).
     """
-    kind = facts.get("digital_source_type", "compositeWithTrainedAlgorithmicMedia")
     return _XMP.format(
-        kind=f"{_VOCABULARY}{kind}",
+        kind=source_type(facts),
         tool=f"RoentMod {roentmod.__version__}",
         title=escape(title(facts)),
         statement=escape(str(facts.get("statement", STATEMENT))),

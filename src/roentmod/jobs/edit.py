@@ -78,6 +78,7 @@ class Output:
             patient.
         secondary_capture: write DICOM as secondary capture even where the source's class would do.
         burn_in: write the word SYNTHETIC into the pixels of counterfactuals and shams.
+        signer: signs PNG files.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Output:
     keep_identity: bool = False
     secondary_capture: bool = False
     burn_in: bool = False
+    signer: imaging.Signer | None = None
 
     def __post_init__(self) -> None:
         """Check the choices.
@@ -306,6 +308,8 @@ class EditJob(EditingJob[EditResult]):
         """What all results depend on besides file and edit."""
         mask, witness = self.mask, self.witness
         young: dict[str, Any] = {"burn_in": True} if self.output.burn_in else {}
+        if self.output.signer is not None:
+            young["signer"] = self.output.signer.describe()
         if witness is not None:
             facts = described(witness.judge)
             young["judge"] = {key: facts[key] for key in ("name", "sha256") if key in facts}
@@ -371,7 +375,8 @@ class EditJob(EditingJob[EditResult]):
         if rows:
             facts = {"synthetic": "YES", "statement": provenance.STATEMENT}
             picture = imaging.sheet(rows, title=_heading(self.edits, shows))
-            made.files[f"{folder}/edits.png"] = imaging.encode_picture(picture, facts)
+            path, data = f"{folder}/edits.png", imaging.encode_picture(picture, facts)
+            made.files[path] = self._signed(path, data, facts)
         return made
 
     def _shows(self, radiograph: Radiograph) -> dict[str, float] | None:
@@ -411,9 +416,10 @@ class EditJob(EditingJob[EditResult]):
         options = {"keep_identity": output.keep_identity}
         options["as_original"] = not output.secondary_capture
         files: dict[str, dict[str, str]] = {}
+        facts = provenance.describe(base, result.edit, result.facts)
 
         def add(kind: str, path: str, data: bytes) -> None:
-            made.files[path] = data
+            made.files[path] = data = self._signed(path, data, facts)
             files[kind] = {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
 
         arms: tuple[tuple[Arm, str], ...] = (("counterfactual", ""), ("sham", ".sham"))
@@ -423,7 +429,6 @@ class EditJob(EditingJob[EditResult]):
                 data = imaging.encode_edit(written, path, arm=arm, **options)
                 add(f"{arm}{suffix}", path, data)
         shown = imaging.difference_picture(result.difference, base.pixels)
-        facts = provenance.describe(base, result.edit, result.facts)
         kept = facts if output.keep_identity else provenance.without_source(facts)
         add("difference", f"{stem}.difference.png", imaging.encode_picture(shown, kept))
         support = result.support
@@ -432,6 +437,11 @@ class EditJob(EditingJob[EditResult]):
             "changed_fraction": None if support is None else round(float(support.mean()), 6),
             "seconds_writing": round(time.perf_counter() - started, 4),
         }
+
+    def _signed(self, path: str, data: bytes, facts: Mapping[str, Any]) -> bytes:
+        """Return a file as it is written: PNG signed, where that is wished."""
+        signer = self.output.signer
+        return signer.sign(data, facts) if signer and path.endswith(".png") else data
 
     def finish(self, done: Done) -> EditResult:
         """Write the record."""

@@ -150,7 +150,7 @@ def _hugging_face(folder: Path, heads: int) -> nn.Module:
             "and name the folder."
         )
     try:
-        model = transformers.AutoModelForImageClassification.from_pretrained(
+        model = transformers.AutoModelForImageClassification.from_pretrained(  # nosec B615 # a folder
             str(folder),
             num_labels=heads,
             problem_type="multi_label_classification",

@@ -119,6 +119,9 @@ class Files(Plan):
         True, "Keep nothing that names the patient; --no-deidentify is --keep-ids and DICOM's own."
     )
     burn_in: bool = parameter(False, "Write SYNTHETIC into the pixels of the files, too.")
+    sign: str | None = parameter(
+        None, "Sign PNG files (C2PA): 'local', a certificate that is made for you, or a PEM file."
+    )
     no_judge: bool = parameter(False, "Do not let the judge read the results.")
 
     @property

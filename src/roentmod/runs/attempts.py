@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from roentmod.errors import InputError, RunError, UnfinishedError
+from roentmod.errors import InputError, RunError, UnfinishedError, printable
 from roentmod.runs.job import Job
 from roentmod.runs.parts import Made, Task
 
@@ -68,6 +68,8 @@ def _one(job: Job[Any], task: Task) -> Made:
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
-        message = " ".join(str(error).split())
-        made = job.lost(task.part, "failed", f"{type(error).__name__}: {message}")
+        # The path of a file may name a patient.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        message = printable(f"{type(error).__name__}: {reason}")
+        made = job.lost(task.part, "failed", message)
     return replace(made, seconds=round(time.perf_counter() - started, 4))

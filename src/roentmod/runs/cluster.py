@@ -29,7 +29,7 @@ class _Maker:
     """An actor's work: a job, loaded once."""
 
     def __init__(self, job: bytes) -> None:
-        self._job = pickle.loads(job)
+        self._job = pickle.loads(job)  # nosec B301 # of the process that called
 
     def make(self, tasks: Tasks) -> list[Made]:
         """Make some parts."""

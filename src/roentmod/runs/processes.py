@@ -100,7 +100,7 @@ def _begin(job: bytes, threads: int, parent: int) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     global _job
-    _job = pickle.loads(job)
+    _job = pickle.loads(job)  # nosec B301 # of the process that started this one
 
 
 def _end_with(parent: int) -> None:
