@@ -174,11 +174,13 @@ VERBS = [audit, augment, tars, plant, retrain, validate, edit, study, cooccurren
 @pytest.mark.filterwarnings("ignore:.*VR (UI|DA|TM|DT|AS)")
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_name_is_written(verb, folder, tmp_path):
-    result = verb(folder, tmp_path / "out")
+    out = tmp_path / f"{NAME} results" / "out"
+    out.parent.mkdir()
+    result = verb(folder, out)
     if hasattr(result, "report"):
         result.report()
-    assert named(tmp_path / "out") == []
-    assert any((tmp_path / "out").iterdir())
+    assert named(out) == []
+    assert any(out.iterdir())
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import os
 import posixpath
 import re
 import secrets
+import stat
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ __all__ = [
 
 AnyPath = str | os.PathLike[str]
 _TAR, _PARQUET = ".tar", ".parquet"
+# Names of files need be no text.
+_ANY = "surrogatepass"
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SALT = re.compile(r"[0-9a-f]{64}")
 _PSEUDONYM = re.compile(r"[ips]-[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -72,7 +76,7 @@ def as_name(text: str) -> str:
     if is_name(text):
         return text
     kept = re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:40]
-    return f"{kept}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{kept}-{hashlib.sha256(text.encode(errors=_ANY)).hexdigest()[:8]}"
 
 
 def inside(folder: AnyPath, path: str) -> bool:
@@ -165,6 +169,9 @@ def write_json(path: AnyPath, data: Any) -> None:
         TypeError: something that JSON has no form for.
     """
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    if not text.isascii() and _SURROGATE.search(text):
+        # Names of files and words of a command line need be no text; JSON has escapes for them.
+        text = json.dumps(data, indent=2, allow_nan=False)
     write_bytes(path, (text + "\n").encode())
 
 
@@ -200,7 +207,7 @@ def pseudonym(text: str, kind: str) -> str:
     """
     if _PSEUDONYM.fullmatch(text):
         return text
-    data = f"{kind}/{text}".encode("utf-8", "surrogatepass")
+    data = f"{kind}/{text}".encode(errors=_ANY)
     return f"{kind}-{hmac.new(_salt(_salt_file()), data, hashlib.sha256).hexdigest()[:12]}"
 
 
@@ -255,6 +262,9 @@ def open_bytes(path: AnyPath) -> BinaryIO:
     """
     member = _member(path)
     if member is None:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            # Opening one waits for whoever writes to it.
+            raise OSError(errno.EINVAL, "It is no regular file", os.fspath(path))
         return open(path, "rb")
     archive, place, size = member
     if archive.endswith(_PARQUET):

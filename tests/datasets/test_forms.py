@@ -1,6 +1,10 @@
 """Labels and tables in the forms that people have: read, or refused with the row."""
 
+import bz2
 import gzip
+import io
+import lzma
+import os
 import sys
 import zipfile
 
@@ -189,6 +193,34 @@ def test_compressed_tables_and_other_names(tmp_path):
     picture(tmp_path / "1.png")
     assert states(datasets.load(tmp_path), 0) == {"Edema": "positive"}
     assert sheets.header(tmp_path / "films.csv.gz") == ["FilePath", "Diagnosis"]
+
+
+def packed(data, kind):
+    """Return bytes in a compressed form; of zip the one file of an archive."""
+    if kind != "zip":
+        return {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress(data)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("films.csv", data)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip"])
+def test_compressed_tables_that_are_bombs_are_refused(tmp_path, kind, monkeypatch):
+    head = b"path,labels\n1.png,Edema\n"
+    picture(tmp_path / "1.png")
+    (tmp_path / "index.csv").write_bytes(packed(head, kind))
+    assert states(datasets.load(tmp_path), 0) == {"Edema": "positive"}
+    monkeypatch.setattr(sheets, "_SMALL", 2**16)
+    (tmp_path / "index.csv").write_bytes(packed(head + b"\n" * 2**20, kind))
+    with pytest.raises(DatasetError, match="unpacks to more than"):
+        datasets.load(tmp_path)
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "index.csv")
+    with pytest.raises(DatasetError, match="no regular file"):
+        datasets.load(tmp_path / "index.csv")
 
 
 def test_a_workbook_is_named_with_what_to_do(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The run directory: what is written, repeated, resumed, refused."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -392,9 +393,38 @@ def test_files_of_one_name_have_folders_of_their_own():
     kept = editing.named(paths, kept=True)
     assert [one.folder for one in kept] == ["chest", "chest-2", "chest-3", "chest-2-2"]
     assert [one.name for one in kept] == ["chest.png", "chest.png", "chest.dcm", "chest-2.png"]
+    taken = [Path("edits.json.png"), Path("parts.png"), Path("run.json.png"), Path(".")]
+    folders = [one.folder for one in editing.named(taken, kept=True)]
+    assert folders == ["edits.json-2", "parts-2", "run.json-2", "radiograph"]
     first, second, other, _ = (one.folder for one in editing.named(paths, kept=False))
     assert second == f"{first}-2"
     assert not other.startswith(first)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_names_of_files_that_are_no_text(picture, tmp_path, kept):
+    odd = tmp_path / os.fsdecode(b"\x1b[31m\xff\n.png")
+    odd.write_bytes(picture.read_bytes())
+    output = editing.Output(tmp_path / "out", keep_ids=kept)
+    edit = Edit(prompt="big \udcff heart")
+    editing.run([odd], [edit], Brush(), output)
+    (item,) = editing.load(tmp_path / "out").record["items"]
+    assert item["status"] == "ok"
+    assert item["input"].isprintable()
+    assert all((tmp_path / "out" / file["path"]).is_file() for file in item["files"].values())
+
+
+def test_what_is_no_file_does_not_hold_the_run(picture, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    output = editing.Output(tmp_path / "out")
+    done = editing.run(
+        [tmp_path / "pipe.png", tmp_path, picture], [Edit(("mass",))], Brush(), output
+    )
+    assert [item["status"] for item in done.record["items"]] == ["unreadable", "unreadable", "ok"]
+    (tmp_path / "other").mkdir()
+    os.mkfifo(tmp_path / "other" / "edits.json")
+    with pytest.raises(RunError, match="something else"):
+        editing.load(tmp_path / "other")
 
 
 def test_the_word_is_burned_into_files_alone(picture, tmp_path):

@@ -19,7 +19,7 @@ import roentmod
 from roentmod.cli import auditing, data, editing, installation, readers, training
 from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
 from roentmod.cli.derived import command
-from roentmod.errors import RoentModError, UnfinishedError
+from roentmod.errors import RoentModError, UnfinishedError, printable
 
 __all__ = ["app", "auditing", "data", "editing", "main", "readers", "training"]
 
@@ -65,7 +65,7 @@ def main() -> None:
         typer.echo(f"roentmod: {error}", err=True)
         sys.exit(USAGE)
     except OSError as error:
-        typer.echo(f"roentmod: cannot write or read: {error}", err=True)
+        typer.echo(f"roentmod: cannot write or read: {printable(str(error))}", err=True)
         sys.exit(USAGE)
     except KeyboardInterrupt:
         typer.echo(

@@ -12,7 +12,7 @@ import typer
 from roentmod import verbs
 from roentmod.cli.console import FAILED_ITEMS, UNSEEN, naming, progress
 from roentmod.cli.derived import command
-from roentmod.errors import EditError
+from roentmod.errors import EditError, printable
 from roentmod.plans.editing import Files
 from roentmod.plans.options import part
 
@@ -37,7 +37,7 @@ def edit(
     if require_success and options["no_judge"]:
         raise EditError("--require-success needs the judge; got --no-judge. Leave one out.")
     inputs = job.named(images, kept=part(Files, options).kept)
-    names = {one.name: one.path.name for one in inputs}
+    names = {one.name: printable(one.path.name) for one in inputs}
     with naming(names), progress() as stages:
         result = verbs.edit(images, out=out, progress=stages, **options)
     items = result.record["items"]
@@ -72,4 +72,4 @@ def _report(items: list[dict[str, Any]], names: Mapping[str, str], out: Path) ->
         elif "label" in item:
             typer.echo(f"{name}  {item['label']}  {item['status']}", err=True)
     if any(item["status"] == "ok" for item in items):
-        typer.echo(f"Synthetic pictures and edits.json are in {out}")
+        typer.echo(f"Synthetic pictures and edits.json are in {printable(str(out))}")

@@ -14,15 +14,17 @@ import lzma
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, BinaryIO
 
 import numpy as np
 import pandas as pd
 
 from roentmod._optional import require
 from roentmod.errors import DatasetError, MissingDependencyError
+from roentmod.store import open_bytes
 
 __all__ = ["Reading", "header", "read_table"]
 
@@ -33,11 +35,13 @@ _MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-_PACKED = {
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-    b"\xfd7zXZ\0": lzma.decompress,
+_PACKED: dict[bytes, Callable[[BinaryIO], IO[bytes]]] = {
+    b"\x1f\x8b": lambda file: gzip.open(file),
+    b"BZh": lambda file: bz2.open(file),
+    b"\xfd7zXZ\0": lambda file: lzma.open(file),
 }
+# Tables of texts and labels unpack to some twenty times their size; the rest is an attack on memory.
+_SMALL, _MOST, _SHARE = 2**26, 2**30, 100
 _ZIP, _OLD = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _BROKEN = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 _READING = "reading"
@@ -200,8 +204,12 @@ def _decoded(content: bytes, errors: str) -> tuple[str, str]:
 
 
 def _unpacked(path: Path, most: int = -1) -> bytes:
-    """Return a file's content, decompressed; of a large one the first bytes are enough."""
-    with path.open("rb") as file:
+    """Return a file's content, decompressed; of a large one the first bytes are enough.
+
+    Raises:
+        ValueError: it would unpack to far more than it weighs.
+    """
+    with open_bytes(path) as file:
         content = file.read(most)
         if content.startswith(b"\x1f\x8b") and most > 0:
             return zlib.decompressobj(31).decompress(content, most)
@@ -210,14 +218,32 @@ def _unpacked(path: Path, most: int = -1) -> bytes:
             return content
         content += file.read()
     if packed:
-        return _PACKED[packed](content)
+        with _PACKED[packed](io.BytesIO(content)) as inner:
+            return _limited(inner, len(content))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         (name,) = archive.namelist()
-        return archive.read(name)
+        with archive.open(name) as inner:
+            return _limited(inner, len(content))
+
+
+def _limited(file: IO[bytes], packed: int) -> bytes:
+    most = _most(packed)
+    content = file.read(most + 1)
+    _check_size(len(content), most)
+    return content
+
+
+def _most(packed: int) -> int:
+    return min(max(_SMALL, _SHARE * packed), _MOST)
+
+
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"it unpacks to more than {most:,} bytes")
 
 
 def _is_workbook(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         start = file.read(4)
     if start == _OLD or path.suffix.lower() in (".xls", ".ods", ".numbers"):
         raise ValueError("it is a spreadsheet in a form that is not read")
@@ -232,6 +258,9 @@ def _workbook(path: Path) -> pd.DataFrame:
             f"{path.name} is an Excel workbook. Save it as 'CSV UTF-8', or run: pip install "
             "'openpyxl'"
         ) from error
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    _check_size(size, _most(path.stat().st_size))
     frame = pd.read_excel(path, dtype=str, keep_default_na=False, na_filter=False)
     frame.attrs = {_READING: ("workbook", "")}
     return frame

@@ -34,7 +34,7 @@ import pandas as pd
 import roentmod
 from roentmod import classifiers, imaging
 from roentmod.edits import Arm, Edit
-from roentmod.errors import EditError, InputError, RunError
+from roentmod.errors import EditError, InputError, RunError, printable
 from roentmod.imaging import provenance
 from roentmod.interfaces import (
     Classifier,
@@ -47,7 +47,15 @@ from roentmod.jobs.witness import Sight, Witness
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Stage, Stages, Task, Workers
 from roentmod.runs import run as carry_out
-from roentmod.store import canonical_hash, file_sha256, file_size, pseudonym, write_json
+from roentmod.store import (
+    as_name,
+    canonical_hash,
+    file_sha256,
+    file_size,
+    pseudonym,
+    read_bytes,
+    write_json,
+)
 
 __all__ = ["EditJob", "EditResult", "Format", "Input", "Output", "load", "named", "run"]
 
@@ -56,6 +64,8 @@ Format = Literal["png", "dicom", "same"]
 RECORD = "edits.json"
 NO_CHANGE = "no_visible_change"
 _ITEMS = "items"
+# What else lies in a run's folder.
+_TAKEN = (RECORD, "run.json", "parts")
 
 
 class Input(NamedTuple):
@@ -195,10 +205,13 @@ def named(paths: Sequence[Path], *, kept: bool) -> list[Input]:
     """
     inputs: dict[str, Input] = {}
     for path in paths:
-        first = path.stem or "radiograph" if kept else pseudonym(path.name, "i")
+        first = pseudonym(path.name, "i")
+        if kept:
+            stem = path.stem or "radiograph"
+            first = stem if stem.isprintable() else as_name(stem)
         wanted = chain([first], (f"{first}-{number}" for number in count(2)))
-        folder = next(name for name in wanted if name not in inputs)
-        inputs[folder] = Input(path, folder, path.name if kept else folder)
+        folder = next(name for name in wanted if name not in inputs and name not in _TAKEN)
+        inputs[folder] = Input(path, folder, printable(path.name) if kept else folder)
     return list(inputs.values())
 
 
@@ -223,7 +236,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
     """
     try:
         # Records of many radiographs are larger than documents may be.
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(read_bytes(folder / RECORD))
         kinds = [type(record.get(name)) for name in ("settings", "edits", "items")]
         if kinds == [dict, list, list] and "RoentMod" in str(record.get("statement")):
             return record

@@ -8,6 +8,7 @@ elsewhere a heartbeat that has stopped.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -48,7 +49,8 @@ class Crew:
         self._members, self._claims = folder / "members", folder / "claims"
         for place in (self._members, self._claims):
             place.mkdir(parents=True, exist_ok=True)
-        self.host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())
+        # The names of logs stay, and machines are often called like people or places.
+        self.host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
         self.name = f"{self.host}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         self._file = self._announce()
         self._began = self._place()
