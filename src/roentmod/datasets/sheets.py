@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -35,12 +35,12 @@ _MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-_PACKED: dict[bytes, Callable[[BinaryIO], IO[bytes]]] = {
-    b"\x1f\x8b": lambda file: gzip.open(file),
-    b"BZh": lambda file: bz2.open(file),
-    b"\xfd7zXZ\0": lambda file: lzma.open(file),
+_PACKED: dict[bytes, Callable[[BinaryIO], io.BufferedIOBase]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
 }
-# Tables of texts and labels unpack to some twenty times their size; the rest is an attack on memory.
+# Tables unpack to some twenty times their size; what is far above that is an attack on memory.
 _SMALL, _MOST, _SHARE = 2**26, 2**30, 100
 _ZIP, _OLD = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _BROKEN = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -226,7 +226,7 @@ def _unpacked(path: Path, most: int = -1) -> bytes:
             return _limited(inner, len(content))
 
 
-def _limited(file: IO[bytes], packed: int) -> bytes:
+def _limited(file: io.BufferedIOBase, packed: int) -> bytes:
     most = _most(packed)
     content = file.read(most + 1)
     _check_size(len(content), most)
