@@ -91,7 +91,8 @@ def _pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
         return
     content = answer["text"] if "text" in answer else json.dumps(answer.get("body"))
     blanks = int(answer.get("blanks", 0))
-    parts = itertools.chain(itertools.repeat(b" " * _BLANKS, blanks), [str(content).encode()])
+    sent = itertools.repeat(b" " * _BLANKS, blanks)
+    parts: Iterator[bytes] = itertools.chain(sent, [str(content).encode()])
     head = _head(answer, blanks * _BLANKS + len(content))
     if answer.get("packed"):
         parts = _packed(parts)

@@ -1,5 +1,7 @@
 """A whole study at a tiny size: every stage once, what depends on a change anew, nothing else."""
 
+import json
+
 import numpy as np
 import pytest
 import yaml
@@ -63,6 +65,31 @@ def done(tmp_path_factory):
 
     result = study.run(spec, folder / "out", stages=stages)
     return spec, folder / "out", result, list(dict.fromkeys(shown))
+
+
+def test_a_record_has_no_places_and_no_secrets():
+    place = "/data/Zebulon/films"
+    forms = {
+        "a": "https://Zebulon:pw@host:8000/read?key=Zebulon#Zebulon",
+        "b": f"{place}/model.onnx",
+        "c": f"probe:{place}/probe",
+    }
+    tests = {"own": {"source": f"nih:{place}"}, "kept": {"source": "/data/set", "keep_ids": True}}
+    changes = {"train": {"source": place, "images": place}, "tests": tests, "plant": None}
+    audited = TINY["audit"] | {"classifiers": forms, "source": {"source": f"folder:{place}"}}
+    spec = StudyPlan.of(TINY | changes | {"audit": audited, "augment": {"matrix": f"{place}/m"}})
+    facts = study._facts(spec)
+    assert "Zebulon" not in json.dumps(facts)
+    assert facts["audit"]["classifiers"] == {
+        "a": "https://host:8000/read",
+        "b": "model.onnx",
+        "c": "probe:probe",
+    }
+    assert facts["tests"]["own"]["source"].startswith("nih:s-")
+    assert facts["tests"]["kept"]["source"] == "/data/set"
+    assert facts["train"]["source"] == facts["train"]["images"]
+    assert StudyPlan.of(facts).findings == spec.findings
+    assert study._facts(StudyPlan.of(TINY))["train"]["source"] == "phantoms:28:200"
 
 
 @pytest.mark.slow

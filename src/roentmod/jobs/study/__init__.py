@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from roentmod import runs
+from roentmod import datasets, runs
 from roentmod.errors import RoentModError, StudyError
 from roentmod.jobs.audit import AuditResult
 from roentmod.jobs.study import timing
@@ -27,6 +27,7 @@ from roentmod.jobs.study.stages import Stage, stages_of
 from roentmod.jobs.validate import ValidationResult
 from roentmod.plans.study import StudyPlan
 from roentmod.runs import Made, Part, Stages, Task, Workers
+from roentmod.store import pseudonym
 
 __all__ = [
     "Finished",
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 RECORD = "study.json"
+# User and password, query and fragment of an address.
+_SECRETS = re.compile(r"(?<=://)[^/\s]*@|[?#].*")
 State = Literal["done", "begun", "to do"]
 
 
@@ -262,13 +265,13 @@ class StudyJob(runs.Job[StudyResult]):
             place = self.bench.folders[stage.name].name
             facts = {"name": stage.name, "folder": place, "seconds": made.seconds}
             stages.append(facts | {"figures": made.facts["figures"]})
-        done.record |= {"study": self.spec.facts(), "stages": stages}
+        done.record |= {"study": _facts(self.spec), "stages": stages}
         return _result(done.record, done.folder)
 
     def load(self, folder: Path) -> StudyResult | None:
         """Return the result as it lies there; None where that is another study's."""
         record = runs.read_record(folder / RECORD)
-        same = record.get("study") == self.spec.facts()
+        same = record.get("study") == _facts(self.spec)
         return _result(record, folder) if same and self._places(record) else None
 
     def _places(self, record: Mapping[str, Any]) -> bool:
@@ -300,6 +303,46 @@ def load(folder: Path) -> StudyResult:
 def _result(record: Mapping[str, Any], folder: Path) -> StudyResult:
     stages = [Finished(**one | {"folder": folder / one["folder"]}) for one in record["stages"]]
     return StudyResult(StudyPlan.of(record["study"]), folder, tuple(stages))
+
+
+def _facts(spec: StudyPlan) -> dict[str, Any]:
+    """Return a study as its record has it.
+
+    Places of data whose names are hidden are pseudonyms; of other absolute paths the last name is
+    left, of addresses what is no secret.
+    """
+    facts = spec.facts()
+    shared: dict[str, Any] = _shared(facts)
+    for source, own in zip(_sources(facts), _sources(shared), strict=True):
+        for name in ("source", "images"):
+            kept = source.get("keep_ids") or source[name] is None
+            own[name] = source[name] if kept else _hidden(source[name])
+    return shared
+
+
+def _sources(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    audited = (facts.get("audit") or {}).get("source")
+    return [facts["train"], *facts["tests"].values(), *([audited] if audited else [])]
+
+
+def _hidden(place: str) -> str:
+    kind, mark, folder = place.partition(":")
+    if not mark or kind.lower() not in datasets.NAMES:
+        return pseudonym(place, "s")
+    return place if kind == datasets.PHANTOMS else f"{kind}:{pseudonym(folder, 's')}"
+
+
+def _shared(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _shared(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_shared(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if "://" in value:
+        return _SECRETS.sub("", value)
+    kind, mark, place = value.rpartition(":")
+    return f"{kind}{mark}{Path(place).name}" if Path(place).is_absolute() else value
 
 
 def _place(folder: Path, stage: Stage) -> Path:

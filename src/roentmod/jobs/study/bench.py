@@ -48,7 +48,7 @@ class Bench:
             own = key == _read(self.spec.train)
             names = self.spec.findings
             for problem in datasets.telling(datasets.predictors(data, names)):
-                log.warning("%s: %s", source.source, problem)
+                log.warning("%s: %s", data.name, problem)
             self._loaded[key] = datasets.with_validation(data) if own else data
         return self._loaded[key]
 
