@@ -228,7 +228,8 @@ def _answered(path: Path) -> object:
     """Read one picture by an endpoint that answers as the file tells it to."""
     server = _server()
     server.answer = json.loads(path.read_bytes())
-    words = {"timeout": 1, "retries": 1, "backoff": 0, "headers": {"X-Token": "sesame-token"}}
+    words: dict[str, Any] = {"timeout": 1, "retries": 1, "backoff": 0}
+    words["headers"] = {"X-Token": "sesame-token"}
     model = classifiers.load(server.url, **words)
     return model.logits(np.zeros((1, 64, 64), np.float32))
 

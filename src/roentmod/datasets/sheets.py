@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -226,7 +226,7 @@ def _unpacked(path: Path, most: int = -1) -> bytes:
             return _limited(inner, len(content))
 
 
-def _limited(file: io.BufferedIOBase, packed: int) -> bytes:
+def _limited(file: io.BufferedIOBase | IO[bytes], packed: int) -> bytes:
     most = _most(packed)
     content = file.read(most + 1)
     _check_size(len(content), most)

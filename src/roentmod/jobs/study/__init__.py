@@ -18,6 +18,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from roentmod import datasets, runs
+from roentmod.datasets.table import PHANTOMS
 from roentmod.errors import RoentModError, StudyError
 from roentmod.jobs.audit import AuditResult
 from roentmod.jobs.study import timing
@@ -329,7 +330,7 @@ def _hidden(place: str) -> str:
     kind, mark, folder = place.partition(":")
     if not mark or kind.lower() not in datasets.NAMES:
         return pseudonym(place, "s")
-    return place if kind == datasets.PHANTOMS else f"{kind}:{pseudonym(folder, 's')}"
+    return place if kind == PHANTOMS else f"{kind}:{pseudonym(folder, 's')}"
 
 
 def _shared(value: Any) -> Any:
