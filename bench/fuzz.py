@@ -276,12 +276,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=JSON)
     args = parser.parse_args()
     results = _earlier(args.out, args.seed) if args.doors else {}
-    tried_now = args.doors or DOORS
-    for name in tried_now:
+    doors = args.doors or list(DOORS)
+    for name in doors:
         results[name] = tried(name, max(1, round(DOORS[name].tried * args.share)), args.seed)
         print(name, results[name], flush=True)
     write_json(args.out, {"door": results, "seed": args.seed})
-    bad = [name for name in tried_now if not _holds(results[name])]
+    bad = [name for name in doors if not _holds(results[name])]
     sys.exit(f"These doors do not hold: {', '.join(bad)}." if bad else 0)
 
 
