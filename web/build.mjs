@@ -9,7 +9,7 @@ const out = join(here, "..", "src", "roentmod", "web", "static");
 const licence = await readFile(join(here, "node_modules", "lit", "LICENSE"), "utf8");
 const result = await build({
   absWorkingDir: here,
-  entryPoints: ["src/viewer.ts"],
+  entryPoints: ["src/viewer.ts", "src/studio.ts"],
   outdir: out,
   bundle: true,
   splitting: false,

@@ -61,6 +61,7 @@ __all__ = [
     "augment",
     "check_out",
     "edit",
+    "is_run",
     "load",
     "load_classifiers",
     "open",
@@ -483,13 +484,22 @@ def open(folder: str | Path) -> Any:
     from importlib import import_module
 
     place = Path(folder)
-    verb = next((verb for file, verb in _RECORDS.items() if (place / file).is_file()), None)
+    verb = _left_by(place)
     if verb is None:
         raise RunError(
             f"The folder of a finished run has one of {', '.join(_RECORDS)}; {place} has none. "
             "Check the path, or finish the run."
         )
     return import_module(f"roentmod.jobs.{verb}").load(place)
+
+
+def is_run(folder: str | Path) -> bool:
+    """Tell whether a verb left a folder."""
+    return _left_by(Path(folder)) is not None
+
+
+def _left_by(folder: Path) -> str | None:
+    return next((verb for file, verb in _RECORDS.items() if (folder / file).is_file()), None)
 
 
 def load_classifiers(

@@ -6,6 +6,8 @@ import type { Point, Ruler, Stroke, Tool, View } from "./view";
 /** What hands need of the pane they act on. */
 export interface Pane {
   readonly view: View;
+  /** Whether a region can be painted. */
+  readonly brush: boolean;
   /** Size in canvas pixels, and canvas pixels per CSS pixel. */
   size(): { width: number; height: number; density: number };
   /** How the picture lies; null until there is one. */
@@ -148,8 +150,7 @@ export class Hands {
       s: () => view.toggle("swipe"),
       d: () => view.toggle("difference"),
       m: choose("ruler"),
-      b: choose("brush"),
-      e: choose("erase"),
+      ...(this.pane.brush ? { b: choose("brush"), e: choose("erase") } : {}),
       z: () => view.undo(),
       v: () => view.change({ tool: "window" }),
       escape: () => view.change({ tool: "window" }),

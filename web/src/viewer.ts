@@ -8,12 +8,12 @@ import { drawMarks, drawRegion, type Scene } from "./marks";
 import { differenceShades, greyLevels, paintDifference, paintGrey } from "./paint";
 import { Screen, fetchPicture, sample, type Picture, type Placing } from "./picture";
 import { controls } from "./style";
-import { View, viewOf } from "./view";
+import { View, viewOf, type Mode } from "./view";
 
 /**
  * Attributes: `src` and `baseline` (pixels), `label`, `group` (viewers of one group share window,
  * place and tools), `synthetic` (shows the mark), `brush` (offers the region brush), `bar="none"`
- * (no tools of its own). Events: `rm-ready` once a picture is on the screen, `rm-error`,
+ * (no tools of its own), `show="difference"` (always the difference from the baseline). Events: `rm-ready` once a picture is on the screen, `rm-error`,
  * `rm-strokes`.
  */
 export class Viewer extends LitElement implements Pane {
@@ -25,6 +25,7 @@ export class Viewer extends LitElement implements Pane {
     synthetic: { type: Boolean },
     brush: { type: Boolean },
     bar: { type: String },
+    show: { type: String },
     message: { state: true },
     words: { state: true },
   };
@@ -35,6 +36,7 @@ export class Viewer extends LitElement implements Pane {
   declare synthetic: boolean;
   declare brush: boolean;
   declare bar: string;
+  declare show: string;
   declare message: string;
   declare words: string;
 
@@ -60,7 +62,7 @@ export class Viewer extends LitElement implements Pane {
 
   constructor() {
     super();
-    this.src = this.baseline = this.label = this.bar = this.message = this.words = "";
+    this.src = this.baseline = this.label = this.bar = this.show = this.message = this.words = "";
     this.group = null;
     this.synthetic = this.brush = false;
   }
@@ -302,20 +304,24 @@ export class Viewer extends LitElement implements Pane {
     const pixels = new Uint32Array(this.image.data.buffer);
     const { view } = this;
     const before = this.prior !== null;
-    const compared = before && view.mode !== "picture";
+    const mode = before ? this.mode : "picture";
     if (before && view.flicker) paintGrey(this.under, this.greys, pixels);
     else {
-      const divider = compared && view.mode === "swipe" ? view.divider * this.screen.width : 0;
+      const divider = mode === "swipe" ? view.divider * this.screen.width : 0;
       const column = Math.round(divider);
       if (column > 0) paintGrey(this.under, this.greys, pixels, 0, column);
       paintGrey(this.screen, this.greys, pixels, column);
-      if (compared && view.mode === "difference") {
+      if (mode === "difference") {
         paintDifference(this.screen, this.under, this.shades, pixels);
       }
     }
     context.putImageData(this.image, 0, 0);
     this.paintMarks(placing, this.shown);
     this.finish();
+  }
+
+  private get mode(): Mode {
+    return this.show === "difference" ? "difference" : this.view.mode;
   }
 
   /** Brings sampled pixels, grey levels and shades up to date. */
@@ -326,7 +332,7 @@ export class Viewer extends LitElement implements Pane {
       sample(picture, placing, this.screen);
       this.sampled = place;
     }
-    const compared = view.flicker || view.mode !== "picture";
+    const compared = view.flicker || this.mode !== "picture";
     if (this.prior && compared && this.underSampled !== place) {
       sample(this.prior, placing, this.under);
       this.underSampled = place;

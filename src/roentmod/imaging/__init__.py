@@ -48,6 +48,7 @@ __all__ = [
     "visible",
     "write",
     "write_edit",
+    "write_mask",
 ]
 
 _RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -106,6 +107,20 @@ def read_mask(
     frame = radiograph.frame
     share: NDArray[np.bool_] = frame.squared(frame.upright(inside).astype(np.float32)) > 0.5
     return share
+
+
+def write_mask(
+    mask: NDArray[np.bool_], radiograph: Radiograph, path: str | os.PathLike[str]
+) -> None:
+    """Write a region (h x w of the radiograph) as a PNG that `read_mask` reads back.
+
+    Where the file's pixels are not square, a pixel is inside where most of it is.
+    """
+    share = mask.astype(np.float32)
+    if radiograph.own is not None:
+        share = radiograph.frame.averaged(share, radiograph.own.shape)
+    inside = radiograph.frame.turned_back(share > 0.5)
+    write_bytes(path, encode_picture(grey_picture(inside.astype(np.float32), max(mask.shape)), None))
 
 
 def native_suffix(radiograph: Radiograph) -> str:
