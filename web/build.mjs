@@ -9,7 +9,7 @@ const out = join(here, "..", "src", "roentmod", "web", "static");
 const licence = await readFile(join(here, "node_modules", "lit", "LICENSE"), "utf8");
 const result = await build({
   absWorkingDir: here,
-  entryPoints: ["src/viewer.ts", "src/studio.ts"],
+  entryPoints: ["src/viewer.ts", "src/readers.ts", "src/studio.ts"],
   outdir: out,
   bundle: true,
   splitting: false,
@@ -18,11 +18,12 @@ const result = await build({
   minify: true,
   charset: "utf8",
   legalComments: "eof",
-  footer: { js: `/*! Lit, and no other library, is part of this file:\n\n${licence}*/` },
   write: false,
 });
 let stale = false;
-for (const { path, contents } of result.outputFiles) {
+for (const { path, text } of result.outputFiles) {
+  const whole = text.includes("BSD-3-Clause") ? `${text}/*! Of Lit:\n\n${licence}*/\n` : text;
+  const contents = Buffer.from(whole);
   const there = await readFile(path).catch(() => Buffer.alloc(0));
   if (there.equals(contents)) continue;
   stale = true;

@@ -155,7 +155,7 @@ export class Studio extends LitElement {
     const options = optionsOf(event.target as HTMLFormElement);
     const strokes = this.view.strokes;
     void this.attempt(async () => {
-      this.await(await api<Edit>("/edits", { source: this.source, options, strokes }));
+      this.await(await api<Edit>("/edit", { source: this.source, options, strokes }));
     });
   };
 

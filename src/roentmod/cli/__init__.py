@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 import roentmod
-from roentmod.cli import auditing, data, editing, installation, readers, training
+from roentmod.cli import auditing, data, editing, installation, readers, studio, training
 from roentmod.cli.console import INTERRUPTED, USAGE, app, log_lines
 from roentmod.cli.derived import command
 from roentmod.errors import RoentModError, UnfinishedError, printable
 
-__all__ = ["app", "auditing", "data", "editing", "main", "readers", "training"]
+__all__ = ["app", "auditing", "data", "editing", "main", "readers", "studio", "training"]
 
 
 @app.callback()

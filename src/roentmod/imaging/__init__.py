@@ -120,7 +120,9 @@ def write_mask(
     if radiograph.own is not None:
         share = radiograph.frame.averaged(share, radiograph.own.shape)
     inside = radiograph.frame.turned_back(share > 0.5)
-    write_bytes(path, encode_picture(grey_picture(inside.astype(np.float32), max(mask.shape)), None))
+    write_bytes(
+        path, encode_picture(grey_picture(inside.astype(np.float32), max(mask.shape)), None)
+    )
 
 
 def native_suffix(radiograph: Radiograph) -> str:

@@ -110,6 +110,7 @@ class Page:
     """A page: what it answers (`lead`), an overview, a summary, sections.
 
     `about` is added to the title of the window; `synthetic` says which pictures are.
+    `studio` that ``roentmod studio`` opens its folder.
     """
 
     title: str
@@ -119,6 +120,7 @@ class Page:
     overview: tuple[Block, ...] = ()
     about: str = ""
     synthetic: str = field(default="Counterfactuals", kw_only=True)
+    studio: bool = field(default=False, kw_only=True)
 
 
 def badge(symbol: str, text: object) -> Markup:

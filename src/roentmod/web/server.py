@@ -137,7 +137,9 @@ async def _closed(message: Message, scope: Scope) -> None:
         return
     headers = MutableScopeHeaders.from_message(message)
     for name, value in _HEADERS.items():
-        headers[name] = value
+        # A page that is shut off has a stricter policy.
+        if name not in headers or not headers[name].startswith("sandbox"):
+            headers[name] = value
     for name in ("etag", "last-modified", "server"):
         if name in headers:
             del headers[name]

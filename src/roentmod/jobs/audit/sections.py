@@ -115,6 +115,7 @@ def shown(result: AuditResult) -> Page:
         overview=(settings("What was audited", _overview(result)),),
         about=", ".join(one.name for one in result.classifiers),
         synthetic="Counterfactual and difference pictures",
+        studio=True,
     )
 
 

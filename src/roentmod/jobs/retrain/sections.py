@@ -131,6 +131,7 @@ def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
             standard.provenance(plan, made, "Plan and provenance"),
         ),
         overview=(settings("What was trained and tested", _overview(record, evaluation)),),
+        studio=True,
     )
 
 

@@ -44,6 +44,7 @@ def shown(result: StudyResult) -> Page:
             Section("Stages", (_say.table("stages", stages, page=_page),), id="stages"),
             Section("Audits", (_say.table("audits", _verdicts(result)),), id="audits"),
         ),
+        studio=True,
     )
 
 

@@ -148,6 +148,7 @@ def shown(result: ValidationResult) -> Page:
         ),
         overview=(settings("What was validated", _overview(result, operating)),),
         synthetic="Counterfactual and difference pictures",
+        studio=True,
     )
 
 

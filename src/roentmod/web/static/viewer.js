@@ -318,7 +318,7 @@ lit-html/is-server.js:
    * SPDX-License-Identifier: BSD-3-Clause
    *)
 */
-/*! Lit, and no other library, is part of this file:
+/*! Of Lit:
 
 BSD 3-Clause License
 

@@ -113,7 +113,8 @@ def _door(studio: Studio) -> Any:
         """Take the token out of the address, or show the page to who has it."""
         if studio.allows(token):
             kept = Cookie(studio.cookie, studio.token, httponly=True, samesite="strict")
-            return Redirect("/", cookies=[kept])
+            # The forms' token of an earlier studio would be refused.
+            return Redirect("/", cookies=[kept, Cookie("token", "", max_age=0)])
         if not studio.allows(request.cookies.get(studio.cookie)):
             raise PermissionDeniedException("Open the address that roentmod studio printed.")
         return Template("index.html")
@@ -167,7 +168,7 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
             raise ClientException(str(error)) from error
         return {"id": one.id, "name": one.name}
 
-    @post("/edits", **options)
+    @post("/edit", **options)
     def begin(data: Json) -> Json:
         """Begin an edit: `source`, `options`, `strokes`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,10 @@ Mask = NDArray[np.bool_]
 _MOST = 20_000
 
 
-class Point(Plan):
+class _Point(Plan):
     """A place in pixels of the upright picture; the upper left corner is 0, 0."""
 
-    error = EditError
+    error: ClassVar[type[RoentModError]] = EditError
     x: float = Field(ge=-1e5, le=1e5)
     y: float = Field(ge=-1e5, le=1e5)
 
@@ -29,10 +30,10 @@ class Point(Plan):
 class Stroke(Plan):
     """A disc that was drawn along points, to paint or to erase."""
 
-    error: type[RoentModError] = EditError
+    error: ClassVar[type[RoentModError]] = EditError
     radius: float = Field(gt=0, le=2000)
     erase: bool = False
-    points: tuple[Point, ...] = Field(min_length=1, max_length=_MOST)
+    points: tuple[_Point, ...] = Field(min_length=1, max_length=_MOST)
 
 
 def painted(strokes: Sequence[Stroke], shape: tuple[int, int]) -> Mask:
@@ -42,7 +43,9 @@ def painted(strokes: Sequence[Stroke], shape: tuple[int, int]) -> Mask:
         EditError: more points than a hand draws, or nothing left of the region.
     """
     if sum(len(stroke.points) for stroke in strokes) > _MOST:
-        raise EditError(f"A region has at most {_MOST:,} points; got more. Paint with fewer strokes.")
+        raise EditError(
+            f"A region has at most {_MOST:,} points; got more. Paint with fewer strokes."
+        )
     mask = np.zeros(shape, dtype=np.bool_)
     for stroke in strokes:
         places = np.array([(one.y, one.x) for one in stroke.points])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -53,6 +54,7 @@ class Sources:
         self.given = tuple(given)
         self._dropped = dropped
         self._key = secrets.token_bytes(16)
+        self._numbers = itertools.count()
         self._names: list[Source] = []
 
     def listed(self) -> list[Source]:
@@ -76,7 +78,7 @@ class Sources:
         Raises:
             InputError: it, or all together, are too large, or it is empty.
         """
-        place = self._dropped / f"{len(self._names):04d}"
+        place = self._dropped / f"{next(self._numbers):04d}"
         place.mkdir()
         path = place / _plain(name)
         room = _ROOM - sum(one.path.stat().st_size for one in self._names)

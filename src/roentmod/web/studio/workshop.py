@@ -23,7 +23,7 @@ from roentmod.editors import compose
 from roentmod.errors import EditError, RoentModError
 from roentmod.interfaces import Classifier, Counterfactual
 from roentmod.plans import EditPlan
-from roentmod.plans.options import part
+from roentmod.plans.options import fields_of, part
 from roentmod.radiograph import Radiograph
 from roentmod.web.studio.brush import Stroke, painted
 from roentmod.web.studio.sources import Source
@@ -33,10 +33,8 @@ __all__ = ["ARMS", "OPTIONS", "Piece", "Workshop"]
 log = logging.getLogger(__name__)
 ARMS = ("baseline", "counterfactual", "sham")
 # What a page may set of an edit: nothing that names a file or a program.
-OPTIONS = frozenset(
-    "add remove prompt side severity region hold scheduler seed strength guidance_scale "
-    "num_inference_steps composite format burn_in secondary_capture".split()
-)
+OPTIONS = frozenset({*fields_of([EditPlan]), "format", "burn_in", "secondary_capture"})
+_SHOWN = ("number", "title", "state", "message", "status", "readings", "words", "arms", "options")
 # Edits whose pictures stay in memory.
 _HELD = 8
 
@@ -81,8 +79,7 @@ class Piece:
 
     def facts(self) -> dict[str, Any]:
         """Return what a page shows of it."""
-        plain = "number title state message status readings words arms options".split()
-        return {name: getattr(self, name) for name in plain} | {
+        return {name: getattr(self, name) for name in _SHOWN} | {
             "source": self.source.id if self.source else "",
             "seconds": round(self.seconds, 2),
             "painted": self.mask is not None,
