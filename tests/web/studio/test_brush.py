@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roentmod import imaging
@@ -30,6 +30,7 @@ def test_later_strokes_win():
     assert painted([line, stroke(8, (40, 32), erase=True), stroke(2, (40, 32))], (64, 80))[32, 40]
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.tuples(*[st.floats(-50, 150)] * 2), min_size=1, max_size=6), st.floats(1, 40))
 def test_a_line_is_what_is_near_it(points, radius):
     try:
