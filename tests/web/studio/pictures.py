@@ -40,7 +40,7 @@ def made(place):
     for number in (2, 3):
         drawn = rm.phantom(number, size=768).radiograph
         imaging.write(drawn, pictures / f"phantom_{number}.png", provenance=None)
-    data = datasets.load("phantoms:6")
+    data = datasets.load("phantoms:4")
     models = {name: classifiers.load(f"demo:{name}") for name in ("honest", "shortcut")}
     table, plan = datasets.baselines(data).table, AuditPlan(findings=FINDINGS)
     audit.run(data, table, Painter(), models, plan, place / "audit").report()

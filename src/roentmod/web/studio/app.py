@@ -15,6 +15,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
 from litestar.exceptions import ClientException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
 from litestar.response import Redirect, Template
 
 from roentmod import domain, imaging, regions
@@ -109,12 +110,12 @@ def application(studio: Studio) -> Litestar:
 
 def _door(studio: Studio) -> Any:
     @get("/", sync_to_thread=False)
-    def page(request: Request[Any, Any, Any], token: str | None = None) -> Response[Any]:
+    def page(request: Request[Any, Any, Any]) -> Response[Any]:
         """Take the token out of the address, or show the page to who has it."""
-        if studio.allows(token):
-            kept = Cookie(studio.cookie, studio.token, httponly=True, samesite="strict")
+        if studio.allows(request.query_params.get("token")):
+            kept = Cookie(studio.cookie, value=studio.token, httponly=True, samesite="strict")
             # The forms' token of an earlier studio would be refused.
-            return Redirect("/", cookies=[kept, Cookie("token", "", max_age=0)])
+            return Redirect("/", cookies=[kept, Cookie("token", value="", max_age=0)])
         if not studio.allows(request.cookies.get(studio.cookie)):
             raise PermissionDeniedException("Open the address that roentmod studio printed.")
         return Template("index.html")
@@ -169,7 +170,7 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
         return {"id": one.id, "name": one.name}
 
     @post("/edit", **options)
-    def begin(data: Json) -> Json:
+    def begin(data: JSONBody[Json]) -> Json:
         """Begin an edit: `source`, `options`, `strokes`."""
 
         def work() -> Json:
@@ -183,12 +184,12 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
         return _said(work)
 
     @post("/edits/{number:int}/save", **options)
-    def save(number: int) -> Json:
+    def save(number: FromPath[int]) -> Json:
         """Save an edit's files."""
         return _said(lambda: {"folder": str(shop.save(studio.piece(number)))})
 
     @get("/edits/{number:int}/spelling", **options)
-    def spell(number: int) -> Json:
+    def spell(number: FromPath[int]) -> Json:
         """The command line and the Python of an edit."""
 
         def work() -> Json:
@@ -205,7 +206,7 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
         return _said(work)
 
     @get("/pixels/{kind:str}/{name:str}/{arm:str}", **options)
-    def pixels(kind: str, name: str, arm: str) -> Response[bytes]:
+    def pixels(kind: FromPath[str], name: FromPath[str], arm: FromPath[str]) -> Response[bytes]:
         """The display values of a picture."""
         if kind not in ("source", "edit") or not name.isalnum():
             raise ClientException("There is no such picture.")
@@ -219,12 +220,12 @@ def _runs(studio: Studio, guard: Any) -> list[Any]:
     options: Json = {"guards": [guard], "sync_to_thread": True}
 
     @get("/run/{number:int}", **options)
-    def overview(number: int) -> Json:
+    def overview(number: FromPath[int]) -> Json:
         """What a run found."""
         return _said(lambda: studio.runs(number).facts())
 
     @post("/run/{number:int}/cases", **options)
-    def cases(number: int, data: Json) -> list[Json]:
+    def cases(number: FromPath[int], data: JSONBody[Json]) -> list[Json]:
         """The cases behind a cell: `classifier` (its number), `edited`, `read`."""
 
         def work() -> list[Json]:
@@ -236,7 +237,7 @@ def _runs(studio: Studio, guard: Any) -> list[Any]:
         return _said(work)
 
     @post("/run/{number:int}/case", **options)
-    def case(number: int, data: Json) -> Json:
+    def case(number: FromPath[int], data: JSONBody[Json]) -> Json:
         """Show a case of an audit: `baseline`, `pair`."""
 
         def work() -> Json:
@@ -247,7 +248,7 @@ def _runs(studio: Studio, guard: Any) -> list[Any]:
         return _said(work)
 
     @get("/run/{number:int}/report", **options)
-    def report(number: int) -> Response[bytes]:
+    def report(number: FromPath[int]) -> Response[bytes]:
         """The report as it lies in the folder, shut off from the studio."""
         page = _said(lambda: studio.runs(number)).folder / "report.html"
         if not page.is_file():
@@ -256,7 +257,7 @@ def _runs(studio: Studio, guard: Any) -> list[Any]:
         return Response(page.read_bytes(), media_type="text/html; charset=utf-8", headers=headers)
 
     @get("/run/{number:int}/pixels/{place:int}/{arm:str}", **options)
-    def pixels(number: int, place: int, arm: str) -> Response[bytes]:
+    def pixels(number: FromPath[int], place: FromPath[int], arm: FromPath[str]) -> Response[bytes]:
         """The display values of a picture that a run wrote."""
         return _pixels(_said(lambda: encode(studio.runs(number).picture(place, arm))))
 
