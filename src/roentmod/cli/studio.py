@@ -34,6 +34,9 @@ def studio(
     out: Annotated[Path, typer.Option(help="Where edits are saved.")] = Path("studio"),
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0: any free one.")] = _PORT,
+    url: Annotated[
+        str | None, typer.Option(help="Public address in the link; default: host and port.")
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in this machine's browser.")] = True,
 ) -> None:
     """Edit radiographs and look through finished runs in a browser, until Ctrl-C."""
@@ -46,7 +49,7 @@ def studio(
     bound = server.listen(host, port)
     with tempfile.TemporaryDirectory(prefix="roentmod-studio-") as place:
         made = _made(
-            f"http://{host}:{bound.getsockname()[1]}",
+            (url or f"http://{host}:{bound.getsockname()[1]}").rstrip("/"),
             Path(place),
             _sorted(paths or []),
             data=data,

@@ -129,7 +129,7 @@ def test_an_edit_by_brush_is_what_the_command_writes(browser, phantoms, tmp_path
         ({"source": "../../etc/passwd"}, "not, or no longer"),
         ({"strokes": [{"radius": -1, "points": [{"x": 1, "y": 1}]}]}, "radius"),
         ({"strokes": [{"radius": 5, "points": []}]}, "points"),
-        ({"strokes": [7]}, "not understood"),
+        ({"strokes": [7]}, "options and strokes"),
     ],
 )
 def test_hostile_edits_are_refused_in_one_line(browser, change, words):

@@ -113,7 +113,13 @@ def _door(studio: Studio) -> Any:
     def page(request: Request[Any, Any, Any]) -> Response[Any]:
         """Take the token out of the address, or show the page to who has it."""
         if studio.allows(request.query_params.get("token")):
-            kept = Cookie(studio.cookie, value=studio.token, httponly=True, samesite="strict")
+            kept = Cookie(
+                studio.cookie,
+                value=studio.token,
+                httponly=True,
+                samesite="strict",
+                secure=studio.url.startswith("https://"),
+            )
             # The forms' token of an earlier studio would be refused.
             return Redirect("/", cookies=[kept, Cookie("token", value="", max_age=0)])
         if not studio.allows(request.cookies.get(studio.cookie)):
@@ -177,7 +183,8 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
             source = sources.find(str(data.get("source")))
             wanted = data.get("options")
             strokes = data.get("strokes", [])
-            if not isinstance(wanted, dict) or not isinstance(strokes, list):
+            drawn = isinstance(strokes, list) and all(isinstance(one, dict) for one in strokes)
+            if not isinstance(wanted, dict) or not drawn:
                 raise RunError("An edit has options and strokes. Load the page again.")
             return shop.begin(source, wanted, strokes).facts()
 
@@ -273,6 +280,7 @@ def _said(work: Callable[[], Any]) -> Any:
     """Return what work returns; what it refuses becomes one line for the page."""
     try:
         return work()
-    except (RoentModError, TypeError) as error:
-        words = str(error) if isinstance(error, RoentModError) else "This is not understood."
-        raise ClientException(words) from error
+    except RoentModError as error:
+        raise ClientException(str(error)) from error
+    except OSError as error:
+        raise ClientException(f"Cannot write or read: {error.strerror}.") from error
