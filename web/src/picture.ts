@@ -5,6 +5,8 @@ export interface Picture {
   readonly height: number;
   /** Millimetres per pixel; null where unknown. */
   readonly spacing: number | null;
+  /** Whether the server says that nobody was X-rayed for it. */
+  readonly synthetic: boolean;
   /** The picture, then halves of it. */
   readonly levels: readonly Level[];
 }
@@ -51,7 +53,8 @@ export async function fetchPicture(url: string, signal: AbortSignal): Promise<Pi
   if (!width || !height || body.byteLength !== 2 * width * height) {
     throw new Error("The picture is not whole");
   }
-  return makePicture(new Uint16Array(body), width, height, spacing);
+  const synthetic = answer.headers.get("X-Synthetic") === "YES";
+  return { ...makePicture(new Uint16Array(body), width, height, spacing), synthetic };
 }
 
 export function makePicture(
@@ -59,7 +62,7 @@ export function makePicture(
   width: number,
   height: number,
   spacing: number | null,
-): Picture {
+): Omit<Picture, "synthetic"> {
   const levels: Level[] = [{ data, width, height }];
   for (let last = levels[0]; Math.min(last.width, last.height) > 128; ) {
     last = halved(last);

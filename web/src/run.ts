@@ -156,7 +156,7 @@ export class Run extends LitElement {
       <h3>${name}: ${verdict}</h3>
       <div class="scroll" tabindex="0" role="region" aria-label=${`Effects of ${name}`}>
         <table>
-          <caption class="quiet">Mean net effect on the logit read (across) of the finding edited (down); \u25b2 shortcut</caption>
+          <caption class=${at ? "visually-hidden" : "quiet"}>Mean net effect on the logit read (across) of the finding edited (down); \u25b2 shortcut</caption>
           <thead>
             <tr>
               <td></td>

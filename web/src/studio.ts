@@ -38,6 +38,7 @@ interface State {
 const GROUP = "studio";
 const PANES = ["Baseline", "Counterfactual", "Sham", "Difference"] as const;
 type PaneName = (typeof PANES)[number];
+const SHORT: Record<string, string> = { counterfactual: "edited" };
 const LISTED = 300;
 const WAIT_MS = 250;
 
@@ -407,7 +408,7 @@ export class Studio extends LitElement {
       </div>
       <div class="field">
         <label for="findings">Findings (several are one edit)</label
-        ><select id="findings" name="findings" multiple size="5">${options(names)}</select>
+        ><select id="findings" name="findings" multiple size="4">${options(names)}</select>
       </div>
       <div class="pair">
         <div class="field">
@@ -425,15 +426,9 @@ export class Studio extends LitElement {
         <datalist id="places">
           ${["usual", ...state.regions].map((one) => html`<option value=${one}></option>`)}
         </datalist>
-        <span
-          >${strokes
-            ? `Painted with ${strokes} ${strokes === 1 ? "stroke" : "strokes"}: only that may change.`
-            : ""}</span
-        >
-      </div>
-      <div class="field">
-        <label for="hold">Hold (must not come along)</label
-        ><select id="hold" name="hold" multiple size="3">${options(["linked", ...names])}</select>
+        ${strokes
+          ? html`<span>Painted with ${strokes} ${strokes === 1 ? "stroke" : "strokes"}.</span>`
+          : nothing}
       </div>
       <div class="pair three">
         ${number("strength", "Strength", "0.4", "0.05", "1", "0.05")}
@@ -441,7 +436,11 @@ export class Studio extends LitElement {
         ${number("seed", "Seed", "0", "0", "999999999", "1")}
       </div>
       <details>
-        <summary>Prompt and files</summary>
+        <summary>Hold, prompt, files</summary>
+        <div class="field">
+          <label for="hold">Hold (must not come along)</label
+          ><select id="hold" name="hold" multiple size="3">${options(["linked", ...names])}</select>
+        </div>
         <div class="field">
           <label for="prompt">Free prompt, instead of our wording</label
           ><input id="prompt" name="prompt" type="text" />
@@ -463,9 +462,10 @@ export class Studio extends LitElement {
     return html`<section class="outcome" aria-label="Outcome">
       <h2>${edit.number} ${edit.title}</h2>
       <p class="quiet">
-        ${edit.status === "ok" ? "" : `${edit.status}. `}${edit.message} ${edit.seconds.toFixed(2)} s
-        ${edit.words ? html`<br />Judge: ${edit.words}` : nothing}
+        ${edit.status === "ok" ? "" : `${edit.status}. `}${edit.message} Pictures after
+        ${edit.seconds.toFixed(2)} s.${edit.words ? html` Judge: ${edit.words}.` : nothing}
       </p>
+      ${edit.readings.length ? this.readings(edit) : html`<p class="quiet">Reading</p>`}
       ${edit.source
         ? html`<div class="row">
             <button ?disabled=${!done} @click=${() => void this.save(edit)}>Save</button>
@@ -477,7 +477,6 @@ export class Studio extends LitElement {
         ? html`<pre tabindex="0">${this.spelled.command}</pre>
             <pre tabindex="0">${this.spelled.python}</pre>`
         : nothing}
-      ${edit.readings.length ? this.readings(edit) : html`<p class="quiet">Reading</p>`}
     </section>`;
   }
 
@@ -493,7 +492,7 @@ export class Studio extends LitElement {
         <thead>
           <tr>
             <th scope="col">Finding</th>
-            ${arms.map((arm) => html`<th scope="col" class="number">${arm.slice(0, 8)}</th>`)}
+            ${arms.map((arm) => html`<th scope="col" class="number">${SHORT[arm] ?? arm}</th>`)}
             <th scope="col" class="number">change</th>
           </tr>
         </thead>

@@ -12,7 +12,8 @@ import { View, viewOf, type Mode } from "./view";
 
 /**
  * Attributes: `src` and `baseline` (pixels), `label`, `group` (viewers of one group share window,
- * place and tools), `synthetic` (shows the mark), `brush` (offers the region brush), `bar="none"`
+ * place and tools), `synthetic` (shows the mark, as does
+ * an answer that says so), `brush` (offers the region brush), `bar="none"`
  * (no tools of its own), `show="difference"` (always the difference from the baseline). Events: `rm-ready` once a picture is on the screen, `rm-error`,
  * `rm-strokes`.
  */
@@ -28,6 +29,7 @@ export class Viewer extends LitElement implements Pane {
     show: { type: String },
     message: { state: true },
     words: { state: true },
+    marked: { state: true },
   };
   declare src: string;
   declare baseline: string;
@@ -39,6 +41,7 @@ export class Viewer extends LitElement implements Pane {
   declare show: string;
   declare message: string;
   declare words: string;
+  declare marked: boolean;
 
   view = new View();
   private readonly hands = new Hands(this);
@@ -64,7 +67,7 @@ export class Viewer extends LitElement implements Pane {
     super();
     this.src = this.baseline = this.label = this.bar = this.show = this.message = this.words = "";
     this.group = null;
-    this.synthetic = this.brush = false;
+    this.synthetic = this.brush = this.marked = false;
   }
 
   static override styles = [
@@ -233,6 +236,7 @@ export class Viewer extends LitElement implements Pane {
       if (!this.shown) {
         this.message = "Loading";
         this.shown = await fetchPicture(this.src, fetching.signal);
+        this.marked = this.shown.synthetic;
       }
       this.message = "";
       this.redraw();
@@ -363,7 +367,7 @@ export class Viewer extends LitElement implements Pane {
     const name = this.renderRoot.querySelector(".label");
     const flickered = view.flicker && this.prior !== null;
     if (name) name.textContent = flickered ? "Baseline" : this.label;
-    this.renderRoot.querySelector(".mark")?.toggleAttribute("hidden", flickered);
+    this.renderRoot.querySelector(".mark")?.toggleAttribute("hidden", flickered && !this.prior!.synthetic);
   }
 
   private finish(): void {
@@ -393,7 +397,7 @@ export class Viewer extends LitElement implements Pane {
         tabindex="0"
         role="application"
         aria-roledescription="radiograph viewer"
-        aria-label=${`${this.label || "Radiograph"}${this.synthetic ? ", synthetic" : ""}`}
+        aria-label=${`${this.label || "Radiograph"}${this.synthetic || this.marked ? ", synthetic" : ""}`}
         aria-describedby="how"
         @pointerdown=${this.down}
         @pointermove=${(e: PointerEvent) => hands.move(e)}
@@ -411,7 +415,7 @@ export class Viewer extends LitElement implements Pane {
         <canvas class="region" aria-hidden="true"></canvas>
         <canvas class="marks" aria-hidden="true"></canvas>
         ${this.label ? html`<div class="corner label"></div>` : nothing}
-        ${this.synthetic ? html`<div class="corner mark">SYNTHETIC</div>` : nothing}
+        ${this.synthetic || this.marked ? html`<div class="corner mark">SYNTHETIC</div>` : nothing}
         <div class="corner numbers" aria-hidden="true"></div>
         <p class="message" role="status">${this.message}</p>
       </div>

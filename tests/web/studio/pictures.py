@@ -63,7 +63,7 @@ def shot(page, name):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(500)
         page.screenshot(path=OUT / "shot.png")
-        Image.open(OUT / "shot.png").convert("RGB").save(OUT / f"{name}-{size}.jpg", quality=82)
+        Image.open(OUT / "shot.png").convert("RGB").save(OUT / f"{name}-{size}.jpg", quality=72)
     (OUT / "shot.png").unlink()
 
 

@@ -56,6 +56,7 @@ def test_a_session_by_mouse_and_keyboard(page, studio, phantoms, tmp_path):
     ready = "() => [...document.querySelectorAll('rm-viewer')].filter(v => v.ready).length === 4"
     page.wait_for_function(ready, timeout=60_000)
     assert page.locator("rm-viewer[synthetic]").count() == 3
+    assert page.get_by_text("SYNTHETIC", exact=True).count() >= 3
     page.get_by_role("rowheader", name="Pleural Effusion").first.wait_for(timeout=60_000)
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Saved in").wait_for()

@@ -212,6 +212,7 @@ def test_pictures_travel_as_display_values(browser, phantoms):
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.headers["cache-control"] == "no-store"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-synthetic"] == "YES"
     content = answer.content
     values = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     shown = np.frombuffer(values, "<u2").reshape(own.shape) / 65535

@@ -20,6 +20,7 @@ from litestar.response import Redirect, Template
 
 from roentmod import domain, imaging, regions
 from roentmod.errors import RoentModError, RunError
+from roentmod.radiograph import Radiograph
 from roentmod.web import server
 from roentmod.web.pixels import Pixels, encode
 from roentmod.web.studio import spelling
@@ -137,8 +138,8 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
     @lru_cache(_KEPT)
     def encoded(kind: str, name: str, arm: str) -> Pixels:
         if kind == "source":
-            return encode(imaging.read(sources.find(name).path))
-        return encode(shop.picture(int(name), arm))
+            return _marked(imaging.read(sources.find(name).path))
+        return _marked(shop.picture(int(name), arm))
 
     @get("/state", **options)
     def state() -> Json:
@@ -215,7 +216,8 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
     @get("/pixels/{kind:str}/{name:str}/{arm:str}", **options)
     def pixels(kind: FromPath[str], name: FromPath[str], arm: FromPath[str]) -> Response[bytes]:
         """The display values of a picture."""
-        if kind not in ("source", "edit") or not name.isalnum():
+        known = {"source": name.isalnum(), "edit": name.isdecimal() and len(name) < 9}
+        if not known.get(kind):
             raise ClientException("There is no such picture.")
         return _pixels(_said(lambda: encoded(kind, name, arm)))
 
@@ -266,9 +268,16 @@ def _runs(studio: Studio, guard: Any) -> list[Any]:
     @get("/run/{number:int}/pixels/{place:int}/{arm:str}", **options)
     def pixels(number: FromPath[int], place: FromPath[int], arm: FromPath[str]) -> Response[bytes]:
         """The display values of a picture that a run wrote."""
-        return _pixels(_said(lambda: encode(studio.runs(number).picture(place, arm))))
+        return _pixels(_said(lambda: _marked(studio.runs(number).picture(place, arm))))
 
     return [overview, cases, case, report, pixels]
+
+
+def _marked(radiograph: Radiograph) -> Pixels:
+    """Return the display values of a radiograph, and whether it is synthetic: phantoms are."""
+    pixels = encode(radiograph)
+    mark = {"X-Synthetic": "YES"} if radiograph.synthetic else {}
+    return Pixels(pixels.body, pixels.headers | mark)
 
 
 def _pixels(pixels: Pixels) -> Response[bytes]:

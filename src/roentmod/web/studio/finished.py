@@ -61,7 +61,7 @@ class Finished:
         return {
             "kind": self.kind,
             "name": self.folder.resolve().name,
-            "words": repr(self.result).strip("<>").partition(", in '")[0],
+            "words": repr(self.result).partition(": ")[2].partition(", in '")[0],
             "report": (self.folder / "report.html").is_file(),
             "shows": self.data is not None,
             "pictures": [title for title, _ in self.pictures],
