@@ -89,6 +89,8 @@ def main() -> None:
     print(f"and open {OUT / 'report.html'} in a browser (the audit)")
     print(f"and {study.relative_to(Path.cwd())} (a reader study; its readers are simulated)")
     print(f"Edit in a browser: {command[0]} studio {SOURCE}")
+    audited = f"{OUT / 'audit'} --data phantoms:40 --editor painter"
+    print(f"Go through the audit there: {command[0]} studio {audited}")
     print(f"Read the study there yourself: {command[0]} readers serve {OUT / 'study'}")
     sys.exit(1 if wrong else 0)
 
