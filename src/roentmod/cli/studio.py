@@ -93,6 +93,7 @@ def _made(
     files, folder = given
     source = None if data is None else datasets.pseudonymous(verbs.load(data))
     (place / "dropped").mkdir()
+    sources = Sources(files, place / "dropped")
     shop = Workshop(
         place,
         out,
@@ -102,4 +103,4 @@ def _made(
         readers=verbs.load_classifiers(readers),
     )
     run = None if folder is None else Finished(folder, source)
-    return Studio(url, Sources(files, place / "dropped"), shop, run)
+    return Studio(url, sources, shop, run)

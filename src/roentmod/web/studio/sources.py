@@ -56,10 +56,13 @@ class Sources:
         self._key = secrets.token_bytes(16)
         self._numbers = itertools.count()
         self._names: list[Source] = []
+        self._known: dict[str, Source] = {}
 
     def listed(self) -> list[Source]:
         """Return what can be opened now, dropped files first."""
-        return [*reversed(self._names), *self._on_disk()]
+        listed = [*reversed(self._names), *self._on_disk()]
+        self._known = {one.id: one for one in listed}
+        return listed
 
     def find(self, wanted: str) -> Source:
         """Return a source by its id.
@@ -67,9 +70,12 @@ class Sources:
         Raises:
             InputError: there is none.
         """
-        for one in self.listed():
-            if one.id == wanted:
-                return one
+        known = self._known.get(wanted)
+        if known is None:
+            self.listed()
+            known = self._known.get(wanted)
+        if known is not None:
+            return known
         raise InputError("This picture is not, or no longer, among those given. Open it again.")
 
     async def drop(self, name: str, chunks: AsyncIterator[bytes]) -> Source:
