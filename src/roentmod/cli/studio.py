@@ -46,8 +46,8 @@ def studio(
     from roentmod.web import server
     from roentmod.web.studio.app import application
 
-    bound = server.listen(host, port)
-    with tempfile.TemporaryDirectory(prefix="roentmod-studio-") as place:
+    session = tempfile.TemporaryDirectory(prefix="roentmod-studio-")
+    with server.listen(host, port) as bound, session as place:
         made = _made(
             (url or f"http://{host}:{bound.getsockname()[1]}").rstrip("/"),
             Path(place),
