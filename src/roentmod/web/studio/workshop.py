@@ -249,7 +249,7 @@ class Workshop:
         result = verbs.edit(
             [source.path],
             out=piece.folder,
-            editor=watched,  # type: ignore[arg-type]
+            editor=watched,
             judge=self._judge,
             **options,
         )
