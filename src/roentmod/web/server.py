@@ -100,6 +100,7 @@ def build(handlers: Sequence[Any], site: Site, **options: Any) -> Litestar:
             cookie_samesite="strict",
         ),
         exception_handlers={HTTPException: _refused, Exception: _failed},
+        logging_config=None,
         openapi_config=None,
         request_max_body_size=site.largest,
         template_config=TemplateConfig(directory=site.templates, engine=JinjaTemplateEngine),

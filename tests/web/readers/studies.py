@@ -1,45 +1,55 @@
-"""Small reader studies on phantoms, and readers that act by the pages alone."""
+"""Small reader studies of drawn pictures, and readers that act by the pages alone."""
 
 import re
 import shutil
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
+import numpy as np
 from litestar.testing import TestClient
 
-import roentmod as rm
 from roentmod.jobs.readers import design, making
+from roentmod.jobs.readers.cases import Case
 from roentmod.plans import ReadersPlan
+from roentmod.radiograph import Radiograph
 from roentmod.web.readers import app
 
 PASSWORD = "a long password"
-SMALL = {
-    "readers": 2,
-    "edited": 4,
-    "normals": 3,
-    "positives": 0,
-    "repeats": 1,
-    "attention": 1,
-    "practice": 1,
-    "pairs": 2,
-    "side": 128,
-}
+URL = "http://testserver.local"
+FINDINGS = ("Edema", "Pleural Effusion")
+SMALL = {"readers": 2, "repeats": 1, "pairs": 2, "side": 128, "breaks": 5}
 
 
-def write_edits(folder, patients=3):
-    rm.augment(
-        f"phantoms:{patients}",
-        findings=["Edema", "Pleural Effusion"],
-        editor="painter",
-        gate_logit=None,
-        out=folder,
-    )
-    return folder
+def picture(seed, shape=(96, 80)):
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / 96.0
+    waves = 0.5 + 0.3 * np.sin(9 * rows + seed) * np.cos(7 * columns)
+    noise = np.random.default_rng(seed).normal(0, 0.02, waves.shape)
+    return Radiograph.from_array(np.clip(waves + noise, 0, 1))
 
 
-def write_study(folder, edits, **options):
+def cases(edited=4, normals=2, positives=1, attention=1, practice=1):
+    """Cases as `making.make` chooses them; edits of two findings share patients."""
+    numbers = iter(range(1000))
+
+    def case(kind, patient, finding="", **facts):
+        number = next(numbers)
+        opener = partial(picture, number, (96, 80 + number % 7))
+        present = (finding,) if finding else ()
+        return Case(kind, f"patient-{patient}", opener, finding, present, source="drawn", **facts)
+
+    return [
+        *(case("edit", f"p{n // 2}", FINDINGS[n % 2], editor="painter") for n in range(edited)),
+        *(case("real_positive", f"q{n}", FINDINGS[n % 2]) for n in range(positives)),
+        *(case("real_normal", f"n{n}") for n in range(normals)),
+        *(case("attention", f"a{n}", FINDINGS[0], editor="painter") for n in range(attention)),
+        *(case("practice", f"t{n}") for n in range(practice)),
+    ]
+
+
+def write_study(folder, some=None, **options):
     plan = ReadersPlan(**SMALL | options)
-    return making.make(folder, edits, rm.load("phantoms:14:100"), plan, nonce=b"n" * 32)
+    return making.freeze(folder, cases() if some is None else some, plan, nonce=b"n" * 32)
 
 
 def copied(study, folder):
@@ -70,8 +80,9 @@ class Reader:
     page: str = ""
     answered: dict = field(default_factory=dict)
 
-    def token(self):
-        return re.search(r'name="_csrf_token" value="(\w+)"', self.page)[1]
+    def field(self, name):
+        found = re.search(rf'name="{name}" value="([^"]*)"', self.page)
+        return found[1] if found else None
 
     def get(self, path):
         answer = self.client.get(path)
@@ -79,20 +90,19 @@ class Reader:
         return answer
 
     def post(self, path, **fields):
-        fields.setdefault("_csrf_token", self.token())
+        fields.setdefault("_csrf_token", self.field("_csrf_token"))
         answer = self.client.post(path, data=fields)
         self.page = answer.text
         return answer
 
-    def enter(self, link):
+    def accept(self, link, password=PASSWORD):
         self.get(link)
-        self.post(link.replace("/invite/", "/accept/"), password=PASSWORD, again=PASSWORD)
+        return self.post(link.replace("/invite/", "/accept/"), password=password, again=password)
+
+    def enter(self, link):
+        self.accept(link)
         self.post("/display", dark="on", light="on", steps="18", width="1", height="1", room="dark")
         return self
-
-    def field(self, name):
-        found = re.search(rf'name="{name}" value="([^"]*)"', self.page)
-        return found[1] if found else None
 
     @property
     def question(self):
@@ -123,10 +133,10 @@ class Reader:
         return self
 
 
-def opened(folder, clock=None, url="http://testserver.local", **options):
+def opened(folder, clock=None, url=URL, **options):
     desk = app.desk(folder, url, **({"clock": clock} if clock else {}), **options)
     return desk, app.application(desk)
 
 
 def client(application):
-    return TestClient(application, base_url="http://testserver.local")
+    return TestClient(application, base_url=URL)

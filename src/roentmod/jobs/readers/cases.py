@@ -21,7 +21,7 @@ from roentmod.jobs import augment, edit
 from roentmod.radiograph import Radiograph
 from roentmod.store import file_sha256
 
-__all__ = ["Case", "Kind", "Opener", "edited", "finding_of", "normals", "painted", "positives"]
+__all__ = ["Case", "Kind", "Opener", "edited", "findings_of", "normals", "painted", "positives"]
 
 Kind = Literal["edit", "real_positive", "real_normal", "repeat", "attention", "practice"]
 # Large and plain enough, painted at full dose, that nobody who looks can miss them.
@@ -66,9 +66,10 @@ class Case:
     editor: str = ""
 
 
-def finding_of(cases: Iterable[Case]) -> tuple[str, ...]:
-    """Return the findings of cases, the most frequent first."""
-    return tuple(name for name, _ in Counter(case.finding for case in cases).most_common())
+def findings_of(cases: Iterable[Case]) -> list[str]:
+    """Return the findings of edited cases, the most frequent first."""
+    counts = Counter(case.finding for case in cases if case.kind == "edit")
+    return [name for name, _ in counts.most_common()]
 
 
 def edited(folder: Path) -> list[Case]:
@@ -154,25 +155,24 @@ def _open(path: Path, digest: str) -> Radiograph:
 
 
 def positives(
-    data: Dataset, names: Sequence[str], count: int, views: Mapping[str, Counter[str]], seed: int
+    data: Dataset, names: Sequence[str], views: Mapping[str, Counter[str]], seed: int
 ) -> list[Case]:
-    """Return real cases with a finding, one per patient, shared evenly by the findings.
+    """Return real cases with a finding, one per patient; the findings take turns.
 
     Args:
         data: where from; its names are pseudonyms.
         names: the findings, in the order in which they choose.
-        count: how many at most.
         views: of each finding's edits; the real ones have the same shares as far as there are any.
         seed: which random order.
     """
     queues = {name: _positive(data, name, views.get(name, Counter()), seed) for name in names}
     chosen: list[Case] = []
     taken: set[str] = set()
-    while len(chosen) < count and any(queues.values()):
+    while any(queues.values()):
         for queue in queues.values():
             while queue and queue[0].patient in taken:
                 queue.pop(0)
-            if queue and len(chosen) < count:
+            if queue:
                 chosen.append(queue.pop(0))
                 taken.add(chosen[-1].patient)
     return chosen

@@ -30,7 +30,7 @@ from roentmod.jobs.readers.orders import Shown, assign, count_sessions, orders, 
 from roentmod.plans import ReadersPlan
 from roentmod.store import canonical_hash, write_bytes, write_json
 
-__all__ = ["make"]
+__all__ = ["freeze", "make"]
 
 # From this answer on a finding counts as present, and side and severity are asked.
 PRESENT = 4
@@ -71,7 +71,7 @@ def make(
         edits: run of `edit`, or training set of `augment`.
         real: where real cases are from.
         plan: what is requested; numbers are upper bounds.
-        nonce: 32 secret bytes that ids and drawing depend on besides the seed; None draws them.
+        nonce: as in `freeze`.
         progress: called with pictures done and in all.
 
     Raises:
@@ -79,27 +79,80 @@ def make(
         InputError: a picture cannot be read.
     """
     place = Path(folder)
-    for taken in (place / PLAN, truth_folder(place) / TRUTH):
-        if taken.exists():
-            raise ReadersError(f"A study is designed once; {taken} is there. Name another folder.")
-    secret = nonce or secrets.token_bytes(32)
+    _check_new(place)
     source = datasets.pseudonymous(real)
-    chosen, notes = _chosen(choosing.edited(Path(edits)), source, plan)
-    names = list(plan.findings) or list(choosing.finding_of(c for c in chosen if c.kind == "edit"))
+    cases = _chosen(choosing.edited(Path(edits)), source, plan)
+    notes = []
+    if real.name == PHANTOMS:
+        notes.append("The cases that count as real are phantoms: nothing follows for readers.")
+    return freeze(place, cases, plan, nonce=nonce, notes=notes, progress=progress)
+
+
+def freeze(
+    folder: Path,
+    cases: Sequence[Case],
+    plan: ReadersPlan,
+    *,
+    nonce: bytes | None = None,
+    notes: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Design:
+    """Write a study of chosen cases: repeats, pairs and orders are drawn, the plan is hashed.
+
+    Args:
+        folder: the study's; it must not hold one.
+        cases: all but repeats.
+        plan: what is requested.
+        nonce: 32 secret bytes that ids and drawing depend on besides the seed; None draws them.
+        notes: what people must know, a sentence each.
+        progress: called with pictures done and in all.
+
+    Raises:
+        ReadersError: the folder holds a study.
+        InputError: a picture cannot be read.
+    """
+    _check_new(folder)
+    secret = nonce or secrets.token_bytes(32)
     rng = np.random.default_rng([plan.seed, int.from_bytes(secret, "big")])
-    ids = [hmac.digest(secret, b"case %d" % n, "sha256").hex()[:12] for n in range(len(chosen))]
-    shown = [Shown(i, c.kind, c.patient, c.finding) for i, c in zip(ids, chosen, strict=True)]
+    known = {_id(secret, "case", number): case for number, case in enumerate(cases)}
+    shown = [Shown(name, one.kind, one.patient, one.finding) for name, one in known.items()]
     shown += _repeats(shown, plan.repeats, secret, rng)
-    readers = [f"r-{hmac.digest(secret, b'reader %d' % n, 'sha256').hex()[:8]}"
-               for n in range(plan.readers)]  # fmt: skip
+    readers = [f"r-{_id(secret, 'reader', number)[:8]}" for number in range(plan.readers)]
     groups = assign(shown, readers, plan.readings or plan.readers, rng)
     edited = [one for one in shown if one.kind == "edit"]
     reals = [one for one in shown if one.kind.startswith("real")]
     pairs = pairings(edited, reals, plan.pairs, rng)
-    truth = {"nonce": secret.hex(), "cases": _truth(shown, dict(zip(ids, chosen, strict=True)))}
-    pictures = _write_pictures(place, shown, dict(zip(ids, chosen, strict=True)), plan, progress)
+    truth = {"nonce": secret.hex(), "cases": _truth(shown, known)}
     counts = Counter(one.kind for one in shown)
-    content = {
+    content = _content(plan, list(plan.findings) or choosing.findings_of(cases)) | {
+        "sessions": count_sessions(shown) + bool(pairs),
+        "counts": dict(counts) | {"pairs": len(pairs)},
+        "orders": orders(shown, pairs, groups, rng),
+        "pictures": _write_pictures(folder, shown, known, plan, progress),
+        "notes": [*notes, *_fewer(plan, counts, len(pairs))],
+        "truth_sha256": canonical_hash(truth),
+    }
+    _write_truth(folder, truth)
+    write_bytes(folder / KEY, secrets.token_hex(32).encode())
+    (folder / KEY).chmod(0o600)
+    write_json(folder / PLAN, content | {"hash": canonical_hash(content)})
+    return load(folder)
+
+
+def _check_new(place: Path) -> None:
+    for taken in (place / PLAN, truth_folder(place) / TRUTH):
+        if taken.exists():
+            raise ReadersError(f"A study is designed once; {taken} is there. Name another folder.")
+
+
+def _id(secret: bytes, kind: str, number: int) -> str:
+    """Return an opaque id, 12 hex digits, that follows from a secret alone."""
+    return hmac.digest(secret, f"{kind} {number}".encode(), "sha256").hex()[:12]
+
+
+def _content(plan: ReadersPlan, names: list[str]) -> dict[str, Any]:
+    """Return what the plan says without its cases."""
+    return {
         "statement": _STATEMENT,
         "plan": plan.facts(),
         "seed": plan.seed,
@@ -108,8 +161,6 @@ def make(
         "scales": SCALES,
         "present": PRESENT,
         "blocks": ["findings", "realism", "pairs"],
-        "sessions": count_sessions(shown) + bool(pairs),
-        "counts": dict(counts) | {"pairs": len(pairs)},
         "outcomes": OUTCOMES,
         "exclusion": {
             "kind": "attention",
@@ -117,41 +168,30 @@ def make(
             "rule": "A reader is excluded who reads the painted finding as present in a smaller "
             "share of the attention cases; results are given with and without.",
         },
-        "orders": orders(shown, pairs, groups, rng),
-        "pictures": pictures,
-        "notes": [*notes, *_notes(plan, counts, len(pairs))],
-        "truth_sha256": canonical_hash(truth),
     }
-    _write_truth(place, truth)
-    write_bytes(place / KEY, secrets.token_hex(32).encode())
-    (place / KEY).chmod(0o600)
-    write_json(place / PLAN, content | {"hash": canonical_hash(content)})
-    return load(place)
 
 
-def _chosen(edits: list[Case], real: Dataset, plan: ReadersPlan) -> tuple[list[Case], list[str]]:
-    """Return the cases of a study, repeats excepted, and what people must know of them."""
+def _chosen(edits: list[Case], real: Dataset, plan: ReadersPlan) -> list[Case]:
+    """Return the cases of a study, repeats excepted."""
     shares = _shares(edits, plan)
-    names = plan.findings or choosing.finding_of(shares)
+    names = plan.findings or choosing.findings_of(shares)
     views: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for case in shares:
         if case.view:
             views[case.finding][case.view] += 1
     patients = {case.patient for case in shares}
-    positive = _apart(choosing.positives(real, names, 10**6, views, plan.seed), patients)
-    positive = positive[: plan.positives]
+    found = choosing.positives(real, names, views, plan.seed)
+    positive = _apart(found, patients)[: plan.positives]
     patients |= {case.patient for case in positive}
     free = _apart(choosing.normals(real, plan.seed), patients)
     normal, rest = free[: plan.normals], free[plan.normals :]
+    patients |= {case.patient for case in normal}
     others = [case for case in rest if case.patient not in patients]
     attention = choosing.painted(others, names, plan.attention)
-    used = {case.patient for case in attention}
-    spare = [*(c for c in edits if c not in shares), *(c for c in others if c.patient not in used)]
+    patients |= {case.patient for case in attention}
+    spare = [case for case in (*edits, *others) if case.patient not in patients]
     practice = [replace(case, kind="practice") for case in spare[:: max(1, len(spare) // 8)]]
-    notes = []
-    if real.name == PHANTOMS:
-        notes.append("The cases that count as real are phantoms: nothing follows for readers.")
-    return [*shares, *positive, *normal, *attention, *practice[: plan.practice]], notes
+    return [*shares, *positive, *normal, *attention, *practice[: plan.practice]]
 
 
 def _shares(edits: Sequence[Case], plan: ReadersPlan) -> list[Case]:
@@ -187,12 +227,8 @@ def _repeats(
     one_each = {scored[n].patient: scored[n] for n in rng.permutation(len(scored))}
     some = list(one_each.values())[:count]
     return [
-        one._replace(
-            case=hmac.digest(secret, b"repeat %d" % n, "sha256").hex()[:12],
-            kind="repeat",
-            of=one.case,
-        )
-        for n, one in enumerate(some)
+        one._replace(case=_id(secret, "repeat", number), kind="repeat", of=one.case)
+        for number, one in enumerate(some)
     ]
 
 
@@ -245,7 +281,7 @@ def _write_truth(place: Path, truth: dict[str, Any]) -> None:
     (folder / TRUTH).chmod(0o600)
 
 
-def _notes(plan: ReadersPlan, counts: Counter[str], pairs: int) -> list[str]:
+def _fewer(plan: ReadersPlan, counts: Counter[str], pairs: int) -> list[str]:
     """Return one sentence that names what there are fewer of than requested."""
     kinds: dict[str, tuple[str, Callable[[], int]]] = {
         "edit": ("edited", lambda: plan.edited),
