@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-scale fuzz docs site train-mini train-anatomy train-judge \
+.PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
 	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity removal clean
 
 setup: .venv/ready
@@ -37,9 +37,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-lo
 check: lint types
 	$(PYTEST) -m "not slow"
 
-# Everything: under seven minutes on two processors.
+# Everything: under seven minutes on two processors. What was skipped is counted at the end, and why.
 test: lint types
-	$(PYTEST)
+	$(PYTEST) -rs
 
 # Adapters of libraries that need torchvision, which replaces torch (6 GB, five minutes): tested in
 # an environment of their own. DICOM is compared with dcmtk, which is installed where apt-get may.
@@ -64,6 +64,11 @@ bench: setup
 # What a run costs per item, from 1,000 to 100,000 radiographs: bench/scale.json (half an hour).
 bench-scale: setup
 	$(BIN)/python -m bench.scale
+
+# A reader study under 50 readers at once, 10,000 hostile requests, and its blinding:
+# bench/readers.json (three minutes).
+bench-readers: setup
+	$(BIN)/python -m bench.readers
 
 # Mutated pictures, documents, tables and answers against every door: bench/fuzz.json (an hour).
 SHARE ?= 1

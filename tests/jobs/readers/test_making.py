@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import roentmod as rm
+from bench.readers import drawn
 from roentmod.errors import ReadersError
 from roentmod.jobs.readers import design, making
 from roentmod.jobs.readers.answers import read_answers, read_truth, truth_folder
 from roentmod.plans import ReadersPlan
-from tests.web.readers.studies import cases, write_study
+from tests.web.readers.studies import write_study
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_truth_has_a_row_per_case(study):
 
 def test_a_study_is_made_once_and_its_truth_is_its_own(study, tmp_path):
     with pytest.raises(ReadersError, match="designed once"):
-        making.freeze(study.folder, cases(), ReadersPlan())
+        making.freeze(study.folder, drawn(), ReadersPlan())
     other = write_study(tmp_path / "other", seed=1)
     file = truth_folder(other.folder) / "truth.json"
     file.write_text(truth_text(study).replace('"patient-p0"', '"patient-p9"'))
@@ -72,7 +73,7 @@ def test_ids_follow_from_the_secret_alone(tmp_path):
     one = write_study(tmp_path / "one")
     same = write_study(tmp_path / "same")
     assert one.hash == same.hash
-    fresh = making.freeze(tmp_path / "fresh", cases(), one.plan)
+    fresh = making.freeze(tmp_path / "fresh", drawn(), one.plan)
     assert not set(fresh.content["pictures"]) & set(one.content["pictures"])
 
 

@@ -4,52 +4,20 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from functools import partial
 
-import numpy as np
 from litestar.testing import TestClient
 
+from bench.readers import PASSWORD, URL, drawn
 from roentmod.jobs.readers import design, making
-from roentmod.jobs.readers.cases import Case
 from roentmod.plans import ReadersPlan
-from roentmod.radiograph import Radiograph
 from roentmod.web.readers import app
 
-PASSWORD = "a long password"
-URL = "http://testserver.local"
-FINDINGS = ("Edema", "Pleural Effusion")
 SMALL = {"readers": 2, "repeats": 1, "pairs": 2, "side": 128, "breaks": 5}
-
-
-def picture(seed, shape=(96, 80)):
-    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] / 96.0
-    waves = 0.5 + 0.3 * np.sin(9 * rows + seed) * np.cos(7 * columns)
-    noise = np.random.default_rng(seed).normal(0, 0.02, waves.shape)
-    return Radiograph.from_array(np.clip(waves + noise, 0, 1))
-
-
-def cases(edited=4, normals=2, positives=1, attention=1, practice=1):
-    """Cases as `making.make` chooses them; edits of two findings share patients."""
-    numbers = iter(range(1000))
-
-    def case(kind, patient, finding="", **facts):
-        number = next(numbers)
-        opener = partial(picture, number, (96, 80 + number % 7))
-        present = (finding,) if finding else ()
-        return Case(kind, f"patient-{patient}", opener, finding, present, source="drawn", **facts)
-
-    return [
-        *(case("edit", f"p{n // 2}", FINDINGS[n % 2], editor="painter") for n in range(edited)),
-        *(case("real_positive", f"q{n}", FINDINGS[n % 2]) for n in range(positives)),
-        *(case("real_normal", f"n{n}") for n in range(normals)),
-        *(case("attention", f"a{n}", FINDINGS[0], editor="painter") for n in range(attention)),
-        *(case("practice", f"t{n}") for n in range(practice)),
-    ]
 
 
 def write_study(folder, some=None, **options):
     plan = ReadersPlan(**SMALL | options)
-    return making.freeze(folder, cases() if some is None else some, plan, nonce=b"n" * 32)
+    return making.freeze(folder, drawn() if some is None else some, plan, nonce=b"n" * 32)
 
 
 def copied(study, folder):

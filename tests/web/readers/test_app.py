@@ -7,11 +7,12 @@ import pytest
 from litestar.testing import TestClient
 from sqlalchemy import select
 
+from bench.readers import PASSWORD
 from roentmod.errors import ReadersError
 from roentmod.jobs.readers.answers import ANSWERS, read_answers, read_truth
 from roentmod.web.readers.database import Revision
 from tests.web.readers import studies
-from tests.web.readers.studies import PASSWORD, Reader, client, opened
+from tests.web.readers.studies import Reader, client, opened
 
 
 def lowest(question, options):

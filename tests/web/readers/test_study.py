@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.readers import PASSWORD, drawn
 from roentmod.jobs.readers.answers import read_answers, read_truth
 from roentmod.web.readers import app
-from tests.web.readers.studies import PASSWORD, cases, write_study
+from tests.web.readers.studies import write_study
 
 pytestmark = pytest.mark.slow
 SERVE = "import sys; from roentmod.cli import main; sys.argv[0] = 'roentmod'; main()"
@@ -170,7 +171,7 @@ class Person:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_no_answer_is_lost_or_doubled(kind, tmp_path, chromium):
-    study = write_study(tmp_path / "study", cases(edited=3, normals=1, practice=0), readers=3)
+    study = write_study(tmp_path / "study", drawn(edited=3, normals=1, practice=0), readers=3)
     with postgres() if kind == "postgresql" else contextmanager(lambda: iter([None]))() as url:
         server = Server(study.folder, url)
         try:
