@@ -21,6 +21,7 @@ from roentmod.datasets.table import PHANTOMS
 from roentmod.domain import SEVERITIES, finding
 from roentmod.editors import compose
 from roentmod.errors import ReadersError
+from roentmod.imaging import marks
 from roentmod.interfaces import Progress
 from roentmod.jobs.readers import cases as choosing
 from roentmod.jobs.readers.answers import TRUTH, truth_folder
@@ -28,6 +29,7 @@ from roentmod.jobs.readers.cases import Case
 from roentmod.jobs.readers.design import KEY, PICTURES, PLAN, Design, load
 from roentmod.jobs.readers.orders import Shown, assign, count_sessions, orders, pairings
 from roentmod.plans import ReadersPlan
+from roentmod.radiograph import Radiograph
 from roentmod.store import canonical_hash, write_bytes, write_json
 
 __all__ = ["freeze", "make"]
@@ -124,11 +126,13 @@ def freeze(
     pairs = pairings(edited, reals, plan.pairs, rng)
     truth = {"nonce": secret.hex(), "cases": _truth(shown, known)}
     counts = Counter(one.kind for one in shown)
+    pictures, covered = _write_pictures(folder, shown, known, plan, progress)
+    notes = [*notes, *([f"Burned-in text is covered in {covered} cases."] if covered else [])]
     content = _content(plan, list(plan.findings) or choosing.findings_of(cases)) | {
         "sessions": count_sessions(shown) + bool(pairs),
         "counts": dict(counts) | {"pairs": len(pairs)},
         "orders": orders(shown, pairs, groups, rng),
-        "pictures": _write_pictures(folder, shown, known, plan, progress),
+        "pictures": pictures,
         "notes": [*notes, *_fewer(plan, counts, len(pairs))],
         "truth_sha256": canonical_hash(truth),
     }
@@ -249,28 +253,33 @@ def _write_pictures(
     known: dict[str, Case],
     plan: ReadersPlan,
     progress: Progress | None,
-) -> dict[str, str]:
-    """Write every picture by one encoder, in the order of ids, and return their hashes.
+) -> tuple[dict[str, str], int]:
+    """Write every picture by one encoder, in the order of ids: one size, one length, one time.
 
-    All have one size, and files one length and one time.
+    Returns:
+        Hashes by case, and in how many cases burned-in text was covered.
     """
     folder = place / PICTURES
     folder.mkdir(parents=True, exist_ok=True)
-    hashes = {}
+    hashes, covered = {}, 0
     for done, one in enumerate(sorted(shown), 1):
-        data = _encoded(known[one.of or one.case], plan.side).tobytes()
+        radiograph = known[one.of or one.case].open()
+        found = marks.find(radiograph)
+        covered += bool(found)
+        clean = marks.cover(radiograph, found) if found else radiograph
+        data = _encoded(clean, plan.side).tobytes()
         file = folder / f"{one.case}.raw"
         write_bytes(file, data)
         os.utime(file, (0, 0))
         hashes[one.case] = hashlib.sha256(data).hexdigest()
         if progress is not None:
             progress(done, len(shown))
-    return hashes
+    return hashes, covered
 
 
-def _encoded(case: Case, side: int) -> NDArray[np.uint16]:
+def _encoded(radiograph: Radiograph, side: int) -> NDArray[np.uint16]:
     """Return a picture as readers see it: padded to a square, side x side, 16 bits."""
-    pixels = compose.shrink(case.open(), side)
+    pixels = compose.shrink(radiograph, side)
     return np.rint(pixels.astype(np.float64) * 65535).astype("<u2")
 
 
