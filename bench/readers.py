@@ -142,7 +142,8 @@ def attack(folder: Path, count: int, seed: int = 0) -> dict[str, Any]:
         seed: of all drawing.
 
     Returns:
-        `requests`; `statuses` by number; `crashes` (500 or more, or an exception); `leaks` (bodies
+        `requests`; `statuses` by number; `crashes` (500 or more, or an exception) and by what
+        (`broken`); `leaks` (bodies
         that hold a case's own id, the key or a patient); `wrong` (answers stored that nobody gave,
         or lost).
     """
@@ -157,7 +158,8 @@ async def _attack(
     secrets = [*truth["case"], *truth["patient"], desk.design.key().hex()]
     victim, mallory = desk.design.readers[:2]
     statuses: Counter[int] = Counter()
-    crashes = leaks = 0
+    broken: list[str] = []
+    leaks = 0
     async with _client(application) as one, _client(application) as two, _client(application) as no:
         own, other, stranger = Browser(one), Browser(two), Browser(no)
         used = desk.link(victim)
@@ -171,21 +173,27 @@ async def _attack(
             attempt = draw.choice(tries)
             try:
                 answer = await attempt(draw)
-            except Exception:
-                crashes += 1
+            except Exception as error:
+                broken.append(f"{_way(attempt)}: {type(error).__name__}")
                 continue
             statuses[answer.status_code] += 1
-            crashes += answer.status_code >= 500
+            if answer.status_code >= 500:
+                broken.append(f"{_way(attempt)}: {answer.status_code}")
             leaks += any(secret in answer.text for secret in secrets)
     found = read_answers(desk.design.folder)
     wrong = len(kept.merge(found, how="outer", indicator=True).query("_merge != 'both'"))
     return {
         "requests": count,
         "statuses": {str(status): number for status, number in sorted(statuses.items())},
-        "crashes": crashes,
+        "crashes": len(broken),
+        "broken": sorted(set(broken)),
         "leaks": leaks,
         "wrong_answers": wrong,
     }
+
+
+def _way(attempt: Callable[[random.Random], Any]) -> str:
+    return attempt.__name__
 
 
 def _tries(
@@ -208,7 +216,7 @@ def _tries(
         return other.client.get(f"/pixels/{name}")
 
     def traversal(draw: random.Random) -> Any:
-        up = draw.choice(["../", "%2e%2e/", "..%2f", "..\\", "%00/", "//", "....//"]) * 3
+        up = draw.choice(["../", "%2e%2e/", "..%2f", "..\\", "%00/", "./", "....//"]) * 3
         base = draw.choice(["/static/", "/pixels/", "/invite/", "/"])
         file = draw.choice(["key", "plan.json", "study.db", "study-truth/truth.json", "etc/passwd"])
         return other.client.get(f"{base}{up}{file}")

@@ -94,10 +94,13 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("keydown", (event) => {
   const form = one<HTMLFormElement>("#question");
   if (form === null || event.ctrlKey || event.altKey || event.metaKey) return;
+  // Inside a viewer, too, keys belong to what has the focus.
+  const focused = event.composedPath()[0] as Element;
+  if (focused.closest("button, a, select, input:not([type=radio])") !== null) return;
   if (/^[1-9]$/.test(event.key)) {
     event.preventDefault();
     choose(Number(event.key));
-  } else if (event.key === "Enter" && !event.repeat && (event.target as Element).closest("button, a") === null) {
+  } else if (event.key === "Enter" && !event.repeat) {
     event.preventDefault();
     form.requestSubmit();
   }

@@ -20,6 +20,8 @@ from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.middleware import DefineMiddleware
+from litestar.middleware.csrf import CSRFMiddleware
 from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
@@ -92,13 +94,10 @@ def build(handlers: Sequence[Any], site: Site, **options: Any) -> Litestar:
         allowed_hosts=AllowedHostsConfig(_with_ports(site), www_redirect=False),
         before_request=_same_origin(site),
         before_send=[_closed],
-        csrf_config=CSRFConfig(
-            site.secret,
-            cookie_name="token",
-            cookie_secure=site.secure,
-            cookie_httponly=True,
-            cookie_samesite="strict",
-        ),
+        middleware=[
+            DefineMiddleware(_Tokens, config=_tokens(site)),
+            *options.pop("middleware", ()),
+        ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
         logging_config=None,
         openapi_config=None,
@@ -106,6 +105,21 @@ def build(handlers: Sequence[Any], site: Site, **options: Any) -> Litestar:
         template_config=TemplateConfig(directory=site.templates, engine=JinjaTemplateEngine),
         **options,
     )
+
+
+class _Tokens(CSRFMiddleware):
+    """Litestar's check of forms' tokens, also for what cannot be one."""
+
+    def _decode_csrf_token(self, token: Any) -> str | None:
+        # Other letters than ASCII, or a file in its place, would be an exception.
+        right = isinstance(token, str) and token.isascii()
+        return super()._decode_csrf_token(token) if right else None
+
+
+def _tokens(site: Site) -> DefineMiddleware:
+    cookie: dict[str, Any] = {"cookie_name": "token", "cookie_httponly": True}
+    cookie |= {"cookie_secure": site.secure, "cookie_samesite": "strict"}
+    return DefineMiddleware(_Tokens, config=CSRFConfig(site.secret, **cookie))
 
 
 def _with_ports(site: Site) -> list[str]:
@@ -119,9 +133,10 @@ def _same_origin(site: Site) -> Callable[[Request[Any, Any, Any]], Awaitable[Non
     async def check(request: Request[Any, Any, Any]) -> None:
         if request.method in _SAFE:
             return
-        origin = request.headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).hostname not in site.hosts
-        if foreign or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        origin = request.headers.get("origin", "null")
+        # Pages that pass no address on send "null": the token then decides alone.
+        foreign = origin != "null" and urlsplit(origin).hostname not in site.hosts
+        if foreign or request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             raise PermissionDeniedException("Changes are made from pages of this site only.")
 
     return check
