@@ -94,10 +94,7 @@ def build(handlers: Sequence[Any], site: Site, **options: Any) -> Litestar:
         allowed_hosts=AllowedHostsConfig(_with_ports(site), www_redirect=False),
         before_request=_same_origin(site),
         before_send=[_closed],
-        middleware=[
-            DefineMiddleware(_Tokens, config=_tokens(site)),
-            *options.pop("middleware", ()),
-        ],
+        middleware=[_tokens(site), *options.pop("middleware", ())],
         exception_handlers={HTTPException: _refused, Exception: _failed},
         logging_config=None,
         openapi_config=None,
