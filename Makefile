@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
-	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity removal clean
+	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity removal readings clean
 
 setup: .venv/ready
 
@@ -131,6 +131,10 @@ fidelity: setup
 # Are real findings removed? bench/removal.json, docs/removal.md, the profile of mini (ten minutes).
 removal: setup
 	$(BIN)/python -m bench.removal --data $(DATA)
+
+# Do intervals of reader studies hold the truth? bench/readings.json (five minutes).
+readings: setup
+	$(BIN)/python -m bench.readings
 
 clean:
 	rm -rf .venv .venv-extras demo site

@@ -11,9 +11,15 @@ from roentmod.store import canonical_hash, write_json
 from tests.science.readers.studies import FINDINGS, truth
 
 
-def make(folder, readers=4, **sizes):
-    """Write plan and truth of a study; nothing that serving needs."""
+def make(folder, readers=4, patients=(), **sizes):
+    """Write plan and truth of a study; nothing that serving needs.
+
+    Edits are of `patients`, each with every finding in turn, if they are given.
+    """
     rows = truth(**sizes).to_dict("records")
+    findings = sizes.get("findings", FINDINGS)
+    for n, row in enumerate(row for row in rows if row["kind"] == "edit" and patients):
+        row["patient"] = patients[n // len(findings)]
     for row in rows:
         row |= {"view": "PA", "source": "phantoms", "editor": "painter"}
     shown = [orders.Shown(r["case"], r["kind"], r["patient"], r["finding"], r["of"]) for r in rows]
@@ -23,7 +29,7 @@ def make(folder, readers=4, **sizes):
     cases = {"nonce": "00", "cases": rows}
     content = {
         "plan": ReadersPlan(readers=readers).facts(),
-        "findings": list(FINDINGS),
+        "findings": list(findings),
         "present": 4,
         "counts": dict(Counter(one.kind for one in shown)),
         "outcomes": ["Area under the curve of realism"],

@@ -194,9 +194,9 @@ def _people(truth: pd.DataFrame, answers: pd.DataFrame, rules: Rules) -> pd.Data
     for reader, own in answers.groupby("reader", sort=True):
         count = int(right.size().get(reader, 0))
         passed = float(right.mean()[reader]) if count else np.nan
-        drift = (
-            own["server_ms"].corr(own["position"], method="spearman") if len(own) > 2 else np.nan
-        )
+        course = own[["server_ms", "position"]]
+        varied = (course.nunique() > 1).all()
+        drift = course.corr(method="spearman").iloc[0, 1] if varied else np.nan
         rows.append(
             {
                 "reader": reader,
