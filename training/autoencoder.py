@@ -113,6 +113,13 @@ def train(
             break
 
 
+def adopt(begin: Path, folder: Path) -> None:
+    """Take the autoencoder of a diffusers folder as the run's, unless it has one."""
+    if not (folder / "autoencoder.pt").exists():
+        known = AutoencoderKL.from_pretrained(begin, subfolder="vae").state_dict()
+        checkpoints.save(folder / "autoencoder.pt", {"average": known})
+
+
 def trained(folder: Path) -> AutoencoderKL:
     """Return the averaged autoencoder of a run folder, in evaluation mode."""
     state = checkpoints.load(folder / "autoencoder.pt")

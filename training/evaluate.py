@@ -47,6 +47,8 @@ EXPLAINED = {
     ("Nodule", "Mass"): "one kind of lesion; 3 cm divide them",
     ("Mass", "Nodule"): "one kind of lesion; 3 cm divide them",
 }
+# What somebody wrote below this heading stays when the page is made again.
+SEEN = "\n## Seen by eye\n"
 log = logging.getLogger(__name__)
 
 
@@ -386,7 +388,9 @@ def main() -> None:
     figures |= details(bench)
     write_json(args.out, figures)
     page = args.pictures.with_suffix(".md")
-    page.write_text(pages.page(figures, args.pictures.name), encoding="utf-8")
+    seen = page.read_text(encoding="utf-8").partition(SEEN) if page.exists() else ("", "", "")
+    made = pages.page(figures, args.pictures.name)
+    page.write_text(made + "".join(seen[1:]), encoding="utf-8")
     for what, target, value, met in pages.targets(figures):
         print(f"{'ok ' if met else 'NOT'} {what}: {value} (target {target})")
 

@@ -5,12 +5,37 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from roentmod.editors import BUNDLED
-from training import autoencoder, checkpoints, generator, vocabulary
+from roentmod.editors.painter import FORMS
+from training import autoencoder, checkpoints, generator, painted, vocabulary
+
+
+def usual(rows: list[dict[str, str]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return how often each form and place of a finding is to be drawn.
+
+    Forms as the painter's seeds take them, places as they were painted in each form.
+    """
+    counted: dict[str, dict[str, Counter[str]]] = {}
+    for row in rows:
+        name, form, place = row["findings"], row["forms"], row["places"]
+        if name in FORMS and (place or name not in painted.PLACED):
+            counted.setdefault(name, {}).setdefault(form, Counter())[place] += 1
+    return {
+        name: {
+            form: {
+                place: round(FORMS[name][form] * count / places.total(), 4)
+                for place, count in sorted(places.items())
+            }
+            for form, places in sorted(forms.items())
+        }
+        for name, forms in sorted(counted.items())
+    }
 
 
 def export(run: Path, target: Path) -> None:
@@ -29,7 +54,8 @@ def export(run: Path, target: Path) -> None:
         part.to(torch.float16).save_pretrained(target / name, safe_serialization=True)
     generator.scheduler().save_pretrained(target / "scheduler")
     shutil.copytree(run / "tokenizer", target / "tokenizer", dirs_exist_ok=True)
-    profile = {"name": "mini", "licence": "Apache-2.0; see the model card"}
+    profile: dict[str, Any] = {"name": "mini", "licence": "Apache-2.0; see the model card"}
+    profile["usual"] = usual(painted.rows_of(run))
     (target / "profile.json").write_text(json.dumps(profile, indent=2) + "\n")
 
 

@@ -78,8 +78,19 @@ class Generator(torch.nn.Module):
         return predicted
 
     def begin(self, folder: Path) -> None:
-        """Take the weights of an earlier generator of the same build."""
-        words = CLIPTextModel.from_pretrained(folder / "text_encoder")
-        self.text.load_state_dict(words.state_dict())
+        """Take the weights of an earlier generator of the same build.
+
+        Its vocabulary may be another: tokens of both keep their states, new ones begin untrained.
+        """
+        words = CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict()
+        vocabulary_of = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab
+        earlier, own = vocabulary_of(), self.tokenizer.get_vocab()
+        for name, weights in words.items():
+            if name.endswith("token_embedding.weight"):
+                begun = self.text.state_dict()[name].clone()
+                both = earlier.keys() & own.keys()
+                begun[[own[t] for t in both]] = weights[[earlier[t] for t in both]].to(begun)
+                words[name] = begun
+        self.text.load_state_dict(words)
         known = UNet2DConditionModel.from_pretrained(folder / "unet")
         self.unet.load_state_dict(known.state_dict())

@@ -35,6 +35,8 @@ REAL = 4
 STEPS = 6000
 LEARNING_RATE = 2e-3
 CHECK_EVERY = 500
+# Findings that it reads worse than this, painted in held-out patients, are left out of the judge.
+LEAST_AUROC = 0.7
 # Weight of the error of severity beside cross-entropy.
 SEVERITY = 0.1
 ROUNDS = {"train": 4, "val": 2}
@@ -115,12 +117,6 @@ class Course:
         """Learning rate: a short warm-up, then half a cosine."""
         warm = min(1.0, (self.step + 1) / 150)
         return self.highest * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * self.part)) / 2)
-
-
-def cast() -> torch.autocast:
-    """Return the context that computes in bfloat16 where the processor multiplies it itself."""
-    native = torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast("cpu", torch.bfloat16, enabled=native)
 
 
 @torch.no_grad()
@@ -204,7 +200,7 @@ def _step(lesson: Lesson, optimizer: torch.optim.Optimizer, course: Course) -> f
     for group in optimizer.param_groups:
         group["lr"] = course.rate
     pictures, rows = lesson.draw(course.step)
-    with cast():
+    with layout.cast():
         outputs = lesson.network(pictures.contiguous(memory_format=torch.channels_last))
     loss = lesson.loss(outputs, rows)
     optimizer.zero_grad()
@@ -279,9 +275,46 @@ def finish(data: Path, folder: Path, target: Path) -> dict[str, Any]:
     raw, _ = read(network, pixels)
     card["figures"]["auroc_real_training_patients_of_mini"] = judge_figures.real(raw, labels)
     card["figures"]["steps"] = saved["step"]
-    export(network, target / "judge.onnx")
+    export(_Kept(network, narrow(card)), target / "judge.onnx")
     write_json(target / "judge.json", card)
     return card
+
+
+def narrow(card: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Leave out the findings that are read too badly, and return the places of the others.
+
+    Of findings and of sides; the card says which are left out, with their AUROC.
+    """
+    reads = card["figures"]["auroc_painted"]
+    every, sided = card["findings"], card["sided"]
+    kept = [name for name in every if reads[name] is not None and reads[name] >= LEAST_AUROC]
+    places = [i for i, name in enumerate(every) if name in kept]
+    of_sides = [i for i, name in enumerate(sided) if name in kept]
+    left_out = {name: reads[name] for name in every if name not in kept}
+    card["figures"] = {
+        key: {name: value for name, value in figure.items() if name in kept}
+        if isinstance(figure, dict)
+        else figure
+        for key, figure in card["figures"].items()
+    } | {"left_out": left_out}
+    for what, own in (("logits", places), ("sides", of_sides)):
+        lines = card["calibration"][what]
+        card["calibration"][what] = {part: [lines[part][i] for i in own] for part in lines}
+    card["findings"], card["sided"] = kept, [sided[i] for i in of_sides]
+    return places, of_sides
+
+
+class _Kept(nn.Module):
+    """A network of which some findings and sides are shown."""
+
+    def __init__(self, network: nn.Module, places: tuple[list[int], list[int]]) -> None:
+        super().__init__()
+        self.network = network
+        self.findings, self.sides = places
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, sides, features = self.network(image)
+        return logits[:, self.findings], sides[:, self.sides], features
 
 
 def main() -> None:

@@ -149,7 +149,7 @@ def table(card: dict[str, Any]) -> str:
         "calibration_error",
     )
     lines = [f"{'':18}" + "".join(f"{c[:22]:>23}" for c in columns)]
-    for name in FINDINGS:
+    for name in card["findings"]:
         cells = (card["figures"][column].get(name) for column in columns)
         shown = "".join(f"{'-' if c is None else f'{c:.3f}':>23}" for c in cells)
         lines.append(f"{name:18}" + shown)

@@ -44,8 +44,11 @@ FINDINGS = (
     "Pneumothorax",
     "Hernia",
     "Support Devices",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural Thickening",
 )
-SIDED = tuple(PAINTED_AT_SIDES)
+SIDED = tuple(name for name in PAINTED_AT_SIDES if name in FINDINGS)
 # Shares of one finding and of several; the rest of the hosts stays untouched.
 ONE, SEVERAL = 0.45, 0.25
 TRIPS = 0.25

@@ -1,9 +1,11 @@
 """Painted positives: the painter's findings in normal radiographs, which teach `mini` its words.
 
 Real positives are few, and differ from normals in much besides the finding. A painted radiograph
-differs from its original in nothing else, so it ties a word to its picture. Findings whose place
-and shape are free keep one habit a side (HABITS): over free places a generator this small learns
-their average, which is no finding at all.
+differs from its original in nothing else, so it ties a word to its picture. Words say
+severity, side, place and form. What words leave open keeps a few habits (`HABITS`, and one lesion
+per form and place of nodules, masses and consolidations): over what is free a generator this small
+learns an average, which is no finding at all. A part of the originals shows other findings, so that
+adding one leaves those alone.
 
 ``python -m training.painted --cohort DIR --out DIR`` writes ``painted.npy`` (n x 224 x 224, uint8)
 and ``painted.csv``; originals whose anatomy is doubtful are left out.
@@ -16,44 +18,45 @@ import csv
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod.anatomy import Anatomy
-from roentmod.editors.painter import DOSE, SIDED, paint
+from roentmod import regions
+from roentmod.anatomy import Anatomy, LungSide
+from roentmod.editors.painter import DOSE, FORMS, SIDED, paint, places, stream
 from roentmod.imaging import segmentation
-from training import cohort
+from roentmod.regions import DEPTHS, LEVELS
+from training import cohort, vocabulary
 
 # Text markers are no finding, and `mini` has enough to learn.
-NAMES = (*SIDED, "Edema", "Cardiomegaly", "Hernia", "Support Devices")
+NAMES = (*SIDED, "Edema", "Emphysema", "Cardiomegaly", "Hernia", "Support Devices")
 WEIGHTS = {"Hernia": 0.4, "Edema": 0.6, "Cardiomegaly": 0.6, "Pleural Effusion": 0.7}
-# The painter's seed, where one is kept: a nodule high and a mass in the middle of the right lung,
-# opacities low, a pacemaker.
-HABITS = {
-    "Consolidation": 5,
-    "Pneumonia": 1,
-    "Atelectasis": 2,
-    "Nodule": 1,
-    "Mass": 0,
-    "Support Devices": 2,
-}
-FIELDS = ("host", "findings", "side", "severity")
-TOGETHER = 0.1
+# The painter's seeds that are kept per form; of findings that lie anywhere, one per place.
+HABITS = {"Support Devices": 1, "Hernia": 1, "Pneumonia": 4, "Atelectasis": 4}
+USUAL_HABITS = 2
+LESIONS = ("Nodule", "Mass", "Consolidation")
+SEEDS = 3000
+# Findings whose place is said: that of others is their nature, or part of their form.
+PLACED = (*LESIONS, "Pneumonia")
+FIELDS = ("host", "findings", "side", "severity", "places", "forms")
+TOGETHER = 0.08
+# Originals with other findings, as a share of the normal ones.
+ABNORMAL = 0.4
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be painted into the picture of row `host` of the cohort.
-
-    A side that is not said is painted at the right.
-    """
+    """What is to be painted into the picture of row `host` of the cohort."""
 
     host: int
     findings: tuple[str, ...]
-    side: str | None
+    side: Literal["left", "right", "both"] | None
     severity: str
+    forms: tuple[str, ...]
 
 
 def is_normal(row: dict[str, str]) -> bool:
@@ -61,18 +64,62 @@ def is_normal(row: dict[str, str]) -> bool:
     return row["labels"] == cohort.NO_FINDING or row["trusted"] == "0"
 
 
-def requests_for(host: int, rng: np.random.Generator) -> list[Request]:
-    """Draw what to paint into one radiograph, at two severities."""
-    weights = np.array([WEIGHTS.get(name, 1.0) for name in NAMES])
+def requests_for(host: int, shown: tuple[str, ...], rng: np.random.Generator) -> list[Request]:
+    """Draw what to paint into one radiograph, at two severities, beside what it shows."""
+    names = [name for name in NAMES if name not in shown]
+    weights = np.array([WEIGHTS.get(name, 1.0) for name in names])
     count = 2 if rng.random() < TOGETHER else 1
-    chosen = rng.choice(NAMES, count, replace=False, p=weights / weights.sum())
+    chosen = rng.choice(names, count, replace=False, p=weights / weights.sum())
     findings = tuple(str(name) for name in chosen)
     side = None
     if any(name in SIDED for name in findings):
-        drawn = str(rng.choice(["left", "right", "both", ""], p=[0.38, 0.30, 0.12, 0.20]))
-        side = drawn or None
+        side = rng.choice(["left", "right", "both"], p=[0.46, 0.46, 0.08])
+    forms = tuple(_form(name, rng) for name in findings)
     levels = rng.choice(list(DOSE), 2, replace=False)
-    return [Request(host, findings, side, str(level)) for level in levels]
+    return [Request(host, findings, side, str(level), forms) for level in levels]
+
+
+def _form(name: str, rng: np.random.Generator) -> str:
+    """Draw a form, rare ones more often than they are seen: each is to be learned."""
+    shares = FORMS.get(name)
+    if not shares:
+        return ""
+    weights = np.sqrt(list(shares.values()))
+    return str(rng.choice(list(shares), p=weights / weights.sum()))
+
+
+@cache
+def _drawn(name: str, side: LungSide) -> NDArray[np.float64]:
+    """Return down, across and size (mm) of the lesion of each seed, SEEDS x 3."""
+    made = [places.draw(name, stream(name, seed, side)) for seed in range(SEEDS)]
+    return np.array([(place.down, place.across, place.size_mm) for place in made])
+
+
+def seed_of(name: str, form: str, side: str | None, rng: np.random.Generator) -> int:
+    """Draw the painter's seed: a habit, or the lesion nearest to the middle of a usual place."""
+    if name not in LESIONS:
+        return int(rng.integers(HABITS.get(name, USUAL_HABITS)))
+    usual = places.draw(name, rng)
+    down = (int(min(usual.down, 0.99) * len(LEVELS)) + 0.5) / len(LEVELS)
+    across = (int(min(usual.across, 0.99) * len(DEPTHS)) + 0.5) / len(DEPTHS)
+    if name == "Consolidation":
+        # Its lobe says how high it lies.
+        down = 0.45 if form == "upper lobe" else 0.72
+    known = _drawn(name, "left" if side == "left" else "right")
+    apart = np.hypot(known[:, 0] - down, known[:, 1] - across)
+    if name == "Consolidation":
+        apart = apart + 0.3 * abs(np.log(known[:, 2] / np.median(known[:, 2])))
+    return int(apart.argmin())
+
+
+def place_of(change: NDArray[np.float32], anatomy: Anatomy, side: LungSide) -> str:
+    """Return the words for where a change lies in a lung: the middle of what it changes there."""
+    weight = np.abs(change) * anatomy.lung(side)
+    if not weight.any():
+        return ""
+    at = np.nonzero(weight)
+    row, column = (float(np.average(each, weights=weight[at])) for each in at)
+    return regions.spot(anatomy, side, row, column)
 
 
 def dose(severity: str, rng: np.random.Generator) -> float:
@@ -82,27 +129,35 @@ def dose(severity: str, rng: np.random.Generator) -> float:
 
 def carry_out(
     pixels: NDArray[np.uint8], anatomy: Anatomy, wanted: Request, key: int
-) -> NDArray[np.uint8]:
-    """Return the painting of one request, 224 x 224 uint8."""
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return the painting of one request, 224 x 224 uint8, and the place of each finding."""
     rng = np.random.default_rng([4, key])
-    picture = cohort.unit(pixels)
-    for name in wanted.findings:
+    picture, said = cohort.unit(pixels), []
+    for name, form in zip(wanted.findings, wanted.forms, strict=True):
+        before, side = picture, wanted.side if name in SIDED else None
+        seed = seed_of(name, form, side, rng)
+        amount = dose(wanted.severity, rng)
         picture = paint(
-            picture,
-            anatomy,
-            name,
-            side=(wanted.side or "right") if name in SIDED else None,  # type: ignore[arg-type]
-            dose=dose(wanted.severity, rng),
-            seed=HABITS.get(name, int(rng.integers(2**31))),
+            picture, anatomy, name, side=side, dose=amount, seed=seed, form=form or None
         ).image
-    return np.rint(picture * 255).astype(np.uint8)
+        placed = name in PLACED and side in ("left", "right")
+        said.append(place_of(picture - before, anatomy, side) if placed else "")
+    return np.rint(picture * 255).astype(np.uint8), said
 
 
 def build(cohort_folder: Path, out: Path, hosts: int, requests: int) -> None:
-    """Paint `requests` findings, each at two severities, into up to `hosts` normals."""
+    """Paint `requests` findings, each at two severities, into up to `hosts` normals.
+
+    As many as `ABNORMAL` says come beside them.
+    """
     images, rows = cohort.load(cohort_folder)
-    normal = np.flatnonzero([is_normal(row) for row in rows])
-    chosen = np.sort(np.random.default_rng(3).permutation(normal)[:hosts])
+    normal = np.array([is_normal(row) for row in rows])
+    shown = [vocabulary.from_labels(row) for row in rows]
+    rng = np.random.default_rng(3)
+    picked = [rng.permutation(np.flatnonzero(normal))[:hosts]]
+    others = np.flatnonzero(~normal & [bool(names) for names in shown])
+    picked.append(rng.permutation(others)[: round(ABNORMAL * len(picked[0]))])
+    chosen = np.sort(np.concatenate(picked))
     anatomies = segmentation.estimate_all(cohort.unit(images[chosen]))
     jobs = []
     for host, anatomy in zip(chosen, anatomies, strict=True):
@@ -110,24 +165,29 @@ def build(cohort_folder: Path, out: Path, hosts: int, requests: int) -> None:
             rng = np.random.default_rng([5, host])
             for i in range(requests):
                 # One key: what is drawn about the finding is the same at both severities.
-                pair = requests_for(int(host), rng)
+                pair = requests_for(int(host), shown[host], rng)
                 jobs += [(images[host], anatomy, w, 10 * int(host) + i) for w in pair]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         made = list(pool.map(carry_out, *zip(*jobs, strict=True), chunksize=32))
-    np.save(out / "painted.npy", np.stack(made))
+    np.save(out / "painted.npy", np.stack([picture for picture, _ in made]))
     with (out / "painted.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(FIELDS)
-        writer.writerows(
-            [w.host, "|".join(w.findings), w.side or "", w.severity] for _, _, w, _ in jobs
-        )
+        for (_, _, w, _), (_, said) in zip(jobs, made, strict=True):
+            lists = ("|".join(words) for words in (w.findings, said, w.forms))
+            findings, where, forms = lists
+            writer.writerow([w.host, findings, w.side or "", w.severity, where, forms])
 
 
 def load(folder: Path) -> tuple[NDArray[np.uint8], list[dict[str, str]]]:
     """Return the pictures (n x 224 x 224, uint8) and rows that `build` wrote."""
+    return np.load(folder / "painted.npy"), rows_of(folder)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """Return the rows that `build` wrote."""
     with (folder / "painted.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return np.load(folder / "painted.npy"), rows
+        return list(csv.DictReader(file))
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,13 +27,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from training import autoencoder, checkpoints, cohort, painted, samples, vocabulary
+from training import autoencoder, checkpoints, cohort, layout, painted, samples, vocabulary
 from training.generator import Generator, scheduler
 
 PAIRS = 7
-POSITIVES = 2
+POSITIVES = 3
 # How far a prompt moves the picture at guidance 1. A step of the default sampler goes 45 % of the
 # way to what is predicted; a short training learns a part of what it is taught, and of a quarter of
 # the way nothing was left beside the error of denoising.
@@ -49,7 +49,16 @@ PLACE_WEIGHT = 4.0
 # Pairs whose second prompt is the same finding in another severity, where there is such a picture.
 GRADED = 0.3
 # Findings that are learned late are drawn more often.
-DRAWN = {"Nodule": 4.0, "Pneumonia": 2.0, "Atelectasis": 2.0, "Pneumothorax": 1.5, "Edema": 0.6}
+DRAWN = {
+    "Nodule": 3.0,
+    "Mass": 1.5,
+    "Consolidation": 1.5,
+    "Pneumonia": 1.5,
+    "Atelectasis": 1.5,
+    "Pneumothorax": 1.3,
+    "Edema": 0.6,
+    "Hernia": 0.7,
+}
 LEARNING_RATE = 2.5e-4
 SAVE_EVERY = 100
 SHOW_EVERY = 1000
@@ -82,7 +91,8 @@ def encode(vae: AutoencoderKL, images: np.ndarray) -> torch.Tensor:
     for start in range(0, len(images), 16):
         x = torch.from_numpy(images[start : start + 16].astype(np.float32) / 127.5 - 1)[:, None]
         x = x.contiguous(memory_format=torch.channels_last)
-        parts.append(vae.encode(x).latent_dist.mean)
+        with layout.cast():
+            parts.append(vae.encode(x).latent_dist.mean.float())
     return torch.cat(parts)
 
 
@@ -93,28 +103,28 @@ def prepare(cohort_folder: Path, folder: Path) -> None:
         return
     images, rows = cohort.load(cohort_folder)
     pictures, lines = painted.load(folder)
-    hosts = sorted({int(line["host"]) for line in lines})
+    hosts = {int(line["host"]) for line in lines}
     named = [vocabulary.from_labels(row) for row in rows]
-    positives = [i for i, f in enumerate(named) if f and f != (cohort.NO_FINDING,)]
-    kept = hosts + positives
+    positives = {i for i, f in enumerate(named) if f and f != (cohort.NO_FINDING,)}
+    kept = sorted(hosts | positives)
     log.info("%d hosts, %d positives, %d painted", len(hosts), len(positives), len(pictures))
     vae = autoencoder.trained(folder).to(memory_format=torch.channels_last)
     latents = encode(vae, np.concatenate([images[kept], pictures]))
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     latents = (latents - mean[:, None, None]) / deviation[:, None, None]
     place = {row: i for i, row in enumerate(kept)}
-    examples = [vocabulary.Example((cohort.NO_FINDING,), None, None, -1) for _ in hosts]
-    examples += [vocabulary.Example(named[i], None, None, -1) for i in positives]
-    examples += [
-        vocabulary.Example(
-            tuple(line["findings"].split("|")),
+    facts: list[tuple[Any, ...]] = [(list(named[i]), None, None, -1) for i in kept]
+    facts += [
+        (
+            line["findings"].split("|"),
             line["side"] or None,
             line["severity"],
             place[int(line["host"])],
+            line["places"].split("|"),
+            line["forms"].split("|"),
         )
         for line in lines
     ]
-    facts = [(list(e.findings), e.side, e.severity, e.host) for e in examples]
     state = {"latents": latents, "mean": mean, "deviation": deviation, "facts": facts}
     checkpoints.save(target, state)
 
@@ -125,13 +135,13 @@ class Batches:
     def __init__(self, state: dict[str, Any]) -> None:
         """Take what `prepare` saved."""
         self.latents: Tensor = state["latents"]
-        facts: list[tuple[list[str], str | None, str | None, int]] = state["facts"]
         self.examples = [
-            vocabulary.Example(tuple(f), side, severity, h) for f, side, severity, h in facts
+            vocabulary.Example(tuple(findings), side, severity, host, *map(tuple, looks))
+            for findings, side, severity, host, *looks in state["facts"]
         ]
-        self.hosts = [i for i, e in enumerate(self.examples) if e.findings == (cohort.NO_FINDING,)]
+        self.normal = [e.findings == (cohort.NO_FINDING,) for e in self.examples]
         self.positives = [
-            i for i, e in enumerate(self.examples) if e.host < 0 and i >= len(self.hosts)
+            i for i, e in enumerate(self.examples) if e.host < 0 and not self.normal[i]
         ]
         self.painted = [i for i, e in enumerate(self.examples) if e.host >= 0]
         weights = [
@@ -141,7 +151,7 @@ class Batches:
         alike: dict[tuple[object, ...], list[int]] = {}
         for i in self.painted:
             e = self.examples[i]
-            alike.setdefault((e.findings, e.side, e.host), []).append(i)
+            alike.setdefault((e.findings, e.side, e.host, e.forms), []).append(i)
         # The other severity of each painting that has one.
         twos = [same for same in alike.values() if len(same) == 2]
         self.other = {i: same[i == same[0]] for same in twos for i in same}
@@ -157,7 +167,9 @@ class Batches:
         times = torch.where(late, times + 500, times)
         first, second = self._pairs(rng, times[:PAIRS])
         plain = [int(i) for i in rng.choice(self.positives, POSITIVES)]
+        # The last is given back whatever it shows: the empty prompt is the sham's.
         empty = rng.random(len(plain)) < EMPTY
+        empty[-1] = True
         words = [
             "" if blank else vocabulary.say(self.examples[i], rng)
             for blank, i in zip(empty, plain, strict=True)
@@ -194,7 +206,7 @@ class Batches:
                 second = self.other[i]
                 quiet[row] = vocabulary.say(self.examples[second], rng)
                 others[row] += REACH * (self.latents[second] - between[row])
-            elif normal[row]:
+            elif normal[row] and self.normal[self.examples[i].host]:
                 quiet[row] = vocabulary.say_normal(rng)
                 others[row] += REACH * (host[row] - between[row])
         return (between, towards, said), (between, others, quiet)
@@ -219,7 +231,9 @@ def loss_of(model: Generator, batch: Batch, schedule: DDIMScheduler) -> Losses:
     signal = schedule.alphas_cumprod[batch.times][:, None, None, None]
     # The v whose denoised picture is the target: with target == clean, the usual one.
     wanted = (signal.sqrt() * noisy - batch.target) / (1 - signal).sqrt()
-    predicted = model(noisy, batch.times, batch.prompts)
+    with layout.cast():
+        predicted = model(noisy, batch.times, batch.prompts)
+    predicted = predicted.float()
     # In the picture's own units, where a late step's v would weigh its small change too much.
     unit = (1 - signal[:PAIRS]).sqrt()
     error = (predicted - wanted)[: 2 * PAIRS]
@@ -251,12 +265,13 @@ def train(
     if state is None:
         raise SystemExit(f"no latents.pt in {folder}: prepare failed")
     batches, schedule = Batches(state), scheduler()
-    if begin:
-        shutil.copytree(begin / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     model = Generator(vocabulary.tokenizer(folder / "tokenizer"))
     log.info("U-Net has %.1f M parameters", sum(p.numel() for p in model.unet.parameters()) / 1e6)
     if begin:
         model.begin(begin)
+    # Plain products of matrices: the fused attention's backward pass takes twice the step's time.
+    model.unet.set_attn_processor(AttnProcessor())
+    layout.channels_last(model.unet)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=1e-3)
     average, start = checkpoints.Average(model, 0.998), 0
     if saved := checkpoints.load(folder / "unet.pt"):
@@ -300,6 +315,8 @@ def main() -> None:
     parser.add_argument("--begin", type=Path, help="diffusers folder to start a new run from")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if args.begin:
+        autoencoder.adopt(args.begin, args.out)
     prepare(args.cohort, args.out)
     train(args.cohort, args.out, args.minutes, args.steps, args.begin)
 

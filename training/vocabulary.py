@@ -12,11 +12,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
 from roentmod.domain import FINDINGS, finding
+from roentmod.editors.painter import FORMS
 from roentmod.errors import UnknownFindingError
+from roentmod.regions import DEPTHS, LEVELS
 
 WIDTH = 128
 LENGTH = 32
-SIZE = 600
+SIZE = 900
 SEVERITY = {
     "mild": ("mild", "small", "subtle", "minimal"),
     "moderate": ("moderate", "", "medium"),
@@ -34,17 +36,24 @@ NORMAL = (
     "clear lungs, normal heart size",
     "no acute finding",
 )
+# How often what is known is said; what is not, is left to the noise.
+SAID = {"severity": 0.9, "side": 0.88, "place": 0.8, "form": 0.75}
 FRAMES = ("{}", "{}", "chest radiograph with {}", "there is {}", "{} is seen", "findings: {}")
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture's prompt ingredients; `host` is the row of the unpainted original, or -1."""
+    """One picture's prompt ingredients; `host` is the row of the unpainted original, or -1.
+
+    Places (spots of `roentmod.regions`) and forms go with the findings, "" where one has none.
+    """
 
     findings: tuple[str, ...]
     side: str | None
     severity: str | None
     host: int
+    places: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
 
 
 def from_labels(row: dict[str, str]) -> tuple[str, ...]:
@@ -65,15 +74,35 @@ def say(example: Example, rng: np.random.Generator) -> str:
     """Return one wording of an example's findings."""
     if example.findings == ("No Finding",):
         return say_normal(rng)
-    parts = []
-    for name in example.findings:
-        item = finding(name)
-        noun = str(rng.choice([item.phrase, item.name.lower(), *item.aliases]))
-        level = str(rng.choice(SEVERITY[example.severity])) if example.severity else ""
-        side = str(rng.choice(SIDE[example.side])) if example.side and item.sided else ""
-        words = (level, noun, side) if side.startswith("on ") else (level, side, noun)
-        parts.append(" ".join(w for w in words if w))
+    count = len(example.findings)
+    looks = zip(example.places or [""] * count, example.forms or [""] * count, strict=True)
+    parts = [
+        _part(name, example, place, form, rng)
+        for name, (place, form) in zip(example.findings, looks, strict=True)
+    ]
     return str(rng.choice(FRAMES)).format(" and ".join(parts))
+
+
+def _part(name: str, example: Example, place: str, form: str, rng: np.random.Generator) -> str:
+    """Return the words of one finding: "moderate peripheral left upper zone nodule, smooth"."""
+    item = finding(name)
+    noun = (
+        item.phrase if rng.random() < 0.5 else str(rng.choice([item.name.lower(), *item.aliases]))
+    )
+    severity, side, zone, shape = (rng.random() < chance for chance in SAID.values())
+    level = str(rng.choice(SEVERITY[example.severity])) if severity and example.severity else ""
+    words = str(rng.choice(SIDE[example.side])) if side and example.side and item.sided else ""
+    depth, where = _split(place) if zone else ("", "")
+    behind = words.startswith("on ")
+    front = (level, depth, "" if behind else words, where, noun, words if behind else "")
+    said = " ".join(w for w in front if w)
+    return f"{said}, {form}" if shape and form else said
+
+
+def _split(place: str) -> tuple[str, str]:
+    """Return depth and zone of a place, "" for those it leaves open."""
+    first, _, rest = place.partition(" ")
+    return (first, rest) if first in DEPTHS else ("", place)
 
 
 def say_normal(rng: np.random.Generator) -> str:
@@ -85,6 +114,7 @@ def corpus() -> list[str]:
     """Return every word `mini` is trained with, in phrases."""
     words = [w for item in FINDINGS for w in (item.phrase, item.name.lower(), *item.aliases)]
     words += [w for group in (*SEVERITY.values(), *SIDE.values()) for w in group]
+    words += [*LEVELS, *DEPTHS, *(form for shares in FORMS.values() for form in shares)]
     return [*words, *NORMAL, *(frame.format("") for frame in FRAMES)]
 
 

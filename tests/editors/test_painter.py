@@ -1,12 +1,17 @@
+import json
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, stats
+from skimage.metrics import structural_similarity
 
 from roentmod.anatomy import Anatomy
 from roentmod.datasets.phantom import phantom
-from roentmod.editors.painter import DOSE, PAINTABLE, SIDED, Painter, paint
+from roentmod.editors.painter import DOSE, FORMS, PAINTABLE, SIDED, Painter, paint, places
+from roentmod.editors.painter.devices import KINDS
 from roentmod.edits import Edit
 from roentmod.errors import EditError
 from roentmod.radiograph import GreyScale, Radiograph
@@ -21,9 +26,13 @@ cases = st.tuples(
 )
 
 
-def painted(body, name, side="left", dose=0.6, seed=3):
+def painted(body, name, side="left", dose=0.6, seed=3, form=None):
     pixels = body.radiograph.pixels
-    return paint(pixels, body.anatomy, name, side=side, dose=dose, seed=seed)
+    return paint(pixels, body.anatomy, name, side=side, dose=dose, seed=seed, form=form)
+
+
+def change_of(body, made):
+    return made.image - body.radiograph.pixels
 
 
 @settings(max_examples=40, deadline=None)
@@ -36,6 +45,7 @@ def test_outside_the_mask_nothing_changes_and_inside_everything_does(case):
     assert made.image.min() >= 0
     assert made.image.max() <= 1
     assert (made.image[~made.mask] == before[~made.mask]).all()
+    assert made.mask.any()
     # One level of an 8-bit picture or more: the mask survives storage.
     assert np.abs(made.image - before)[made.mask].min(initial=1) >= 1 / 255 - 1e-6
 
@@ -71,7 +81,8 @@ def test_more_dose_is_never_less_of_it(body, name, seed, doses):
 @pytest.mark.parametrize("body", BODIES)
 def test_a_side_is_the_patients(name, body):
     for side, other in (("left", "right"), ("right", "left")):
-        made = painted(body, name, side, dose=1.0)
+        # Air under tension pushes the heart into the other half.
+        made = painted(body, name, side, dose=0.75)
         own = made.mask & body.anatomy.lung(side)
         assert own.sum() > 20
         assert own.sum() > 20 * (made.mask & body.anatomy.lung(other)).sum()
@@ -116,8 +127,8 @@ def test_a_lesion_has_the_diameter_it_states(name, low, high):
 def test_fluid_lies_at_the_base_and_air_at_the_apex():
     for body in BODIES:
         before = body.radiograph.pixels
-        fluid = painted(body, "Pleural Effusion", "left", 0.5).image - before
-        air = painted(body, "Pneumothorax", "left", 0.3).image - before
+        fluid = painted(body, "Pleural Effusion", "left", 0.5, form="meniscus").image - before
+        air = painted(body, "Pneumothorax", "left", 0.3, form="apical").image - before
         upper, lower = (body.anatomy.zone("left", z) for z in ("upper", "lower"))
         assert fluid[lower].mean() > 0.03
         assert fluid[lower].mean() > 20 * abs(fluid[upper].mean())
@@ -151,10 +162,109 @@ def test_native_resolution_shows_the_same_lesion():
     assert 2 * both / (shrunk.sum() + masks[1].sum()) > 0.85
 
 
+@pytest.mark.parametrize("name", ["Consolidation", "Nodule", "Mass"])
+def test_ten_seeds_are_ten_lesions(name):
+    body = BODIES[1]
+    changes = [change_of(body, painted(body, name, None, 0.6, seed)) for seed in range(10)]
+    for one, two in combinations(changes, 2):
+        ours = (one != 0) | (two != 0)
+        seen = structural_similarity(one, two, data_range=0.3, full=True)[1][ours].mean()
+        assert seen < 0.6
+
+
+@pytest.mark.parametrize("name", ["Consolidation", "Nodule", "Mass"])
+def test_places_are_those_of_real_lesions(name):
+    """Thirds of the lungs' height, against the counts of the lesion boxes."""
+    drawn = [places.draw(name, np.random.default_rng([7, seed])) for seed in range(300)]
+    counts = np.histogram([place.down for place in drawn], bins=[0, 1 / 3, 2 / 3, 1.001])[0]
+    wanted = np.array(json.loads(places.TABLE.read_text())[name]["thirds"]) * len(drawn)
+    assert stats.chisquare(counts, wanted * counts.sum() / wanted.sum()).pvalue > 0.01
+    assert np.ptp([place.across for place in drawn]) > 0.8
+
+
+@pytest.mark.parametrize(("name", "form"), [(n, f) for n, forms in FORMS.items() for f in forms])
+def test_every_form_is_drawn_and_named(name, form):
+    body = BODIES[2]
+    made = painted(body, name, "right", 0.6, 4, form)
+    assert made.severity["form"] == form
+    assert made.mask.sum() > 20
+    others = [f for f in FORMS[name] if f != form][:1]
+    for other in others:
+        assert painted(body, name, "right", 0.6, 4, other).image.tobytes() != made.image.tobytes()
+
+
+def test_seeds_take_every_form():
+    body = BODIES[0]
+    seen = {painted(body, "Pneumothorax", "left", 0.5, s).severity["form"] for s in range(24)}
+    assert seen == set(FORMS["Pneumothorax"])
+
+
+def test_fluid_climbs_along_the_chest_wall():
+    """Truth: fluid begins higher at the wall than in the middle."""
+    for body in BODIES:
+        made = painted(body, "Pleural Effusion", "right", 0.55, form="meniscus")
+        change = change_of(body, made) * body.anatomy.right_lung
+        fluid = change > 0.3 * change.max()
+        columns = np.flatnonzero(change.max(0) > 0.34 * change.max())
+        tops = fluid.argmax(0)[columns]
+        assert tops[:5].min() < np.median(tops[len(tops) // 4 : len(tops) // 2]) - 2
+
+
+def test_the_heart_that_grows_keeps_its_own_grain_and_leaves_no_rim():
+    body = BODIES[0]
+    made = painted(body, "Cardiomegaly", dose=0.7)
+    before = body.radiograph.pixels
+    inside = ndimage.binary_erosion(body.anatomy.heart, iterations=4)
+    grain = [x - ndimage.gaussian_filter(x, 1) for x in (made.image, before)]
+    assert 0.7 < grain[0][inside].std() / grain[1][inside].std() < 1.4
+    # The old border is not brighter than the heart on both sides of it.
+    band = body.anatomy.heart & ~ndimage.binary_erosion(body.anatomy.heart, iterations=2)
+    band &= made.mask
+    assert made.image[band].mean() < before[inside].mean() + 0.02
+
+
+def test_gas_holds_no_vessels_and_is_little_darker():
+    body = BODIES[1]
+    before = body.radiograph.pixels
+    made = painted(body, "Pneumothorax", "left", 0.6, form="apical")
+    gas = made.mask & body.anatomy.left_lung & (change_of(body, made) < 0)
+    assert gas.sum() > 200
+    assert before[gas].mean() - made.image[gas].mean() < 0.09
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_device_is_metal_of_its_kind(kind):
+    body = BODIES[0]
+    made = painted(body, "Support Devices", "left", 0.3, 2, kind)
+    assert made.severity["devices"] == kind
+    assert (change_of(body, made) >= 0).all()
+    assert 30 < made.mask.sum() < 0.12 * made.mask.size
+
+
+def test_a_dome_rises_with_loss_of_volume_and_sinks_with_emphysema():
+    """Truth: beside the dome's top the border between lung and abdomen is found again."""
+    body = BODIES[0]
+    outer, top = body.anatomy.outer("right"), body.anatomy.dome("right")[1]
+    columns = slice(round(0.6 * outer + 0.4 * top), round(0.4 * outer + 0.6 * top))
+    made = [
+        painted(body, "Atelectasis", "right", 1.0, form="lower lobe"),
+        painted(body, "Emphysema", dose=1.0, form="diffuse"),
+    ]
+    # Rows of the abdomen's brightness within the lower half.
+    level = np.quantile(body.radiograph.pixels[body.anatomy.heart], 0.25)
+    pictures = [body.radiograph.pixels, *(m.image for m in made)]
+    bright = [
+        (picture[body.anatomy.shape[0] // 2 :, columns] > level).mean() for picture in pictures
+    ]
+    assert bright[1] > bright[0] > bright[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"finding": "Emphysema"}, "painter renders"),
+        ({"finding": "Infiltration"}, "painter renders"),
+        ({"finding": "Mass", "form": "square"}, "Forms of Mass are smooth"),
+        ({"finding": "Hernia", "form": "large"}, "Forms of Hernia are none"),
         ({"finding": "Mass", "dose": 0.0}, "dose must be"),
         ({"finding": "Mass", "dose": 1.5}, "dose must be"),
     ],
@@ -208,3 +318,12 @@ class TestEditor:
         for edit in (Edit(("Edema",), action="remove"), Edit(prompt="a big heart")):
             with pytest.raises(EditError, match="only adds"):
                 painter.edit([body.radiograph], [edit])
+
+
+def test_an_edit_may_name_the_form():
+    body = phantom(3)
+    painter = Painter({body.radiograph.id: body.anatomy})
+    (made,) = painter.edit([body.radiograph], [Edit(("support devices",), form="pacemaker")])
+    assert made.facts["severity"]["form"] == "pacemaker"
+    with pytest.raises(EditError, match=r"Forms of Nodule are smooth, .*; got 'pacemaker'"):
+        painter.edit([], [Edit(("nodule",), form="pacemaker")])

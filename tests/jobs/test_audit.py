@@ -19,7 +19,8 @@ from roentmod.jobs.audit.job import AuditJob, Case
 from roentmod.jobs.audit.readers import Readers
 from tests.runs.kill import check_survives_kills, contents
 
-PAIR = ("Cardiomegaly", "Support Devices")
+# Both are seen in every phantom; of devices, thin lines are not.
+PAIR = ("Cardiomegaly", "Pneumothorax")
 QUICK = Rules(exact=True, fewest=4, resamples=300, flips=499)
 # One for all: it remembers the outlines of what it has seen.
 PAINTER = Editor.load("painter")
@@ -130,8 +131,9 @@ def test_planted_is_found_and_honest_is_cleared(whole):
     assert cheat.verdict == "shortcuts found"
     assert set(cheat.shortcuts()) == {PAIR, PAIR[::-1]}
     assert "shortcut" not in set(verdicts(honest))
-    # 80 % of the other head was mixed in; each head's own effect grows by what the other says.
-    assert cheat.score == pytest.approx(0.8, abs=0.25)
+    # 80 % of the other head was mixed in; a score is a part of the read head's own effect.
+    own = honest.cells[honest.cells["on_target"]]["effect"]
+    assert cheat.score == pytest.approx(0.8 * own.max() / own.min(), rel=0.25)
     assert honest.score < 0.2
 
 
@@ -255,9 +257,9 @@ def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
 def test_a_constant_head_is_left_out_and_said(source, chosen, tmp_path):
     result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler(constant=True)})
     heads = result.classifiers[0].heads.set_index("head")
-    assert heads.loc["Support Devices", "state"] == "constant"
+    assert heads.loc[PAIR[1], "state"] == "constant"
     assert heads.loc["Cardiomegaly", "state"] == "read"
-    assert "Support Devices" not in set(result.classifiers[0].cells["read"])
+    assert PAIR[1] not in set(result.classifiers[0].cells["read"])
 
 
 @pytest.mark.slow
@@ -343,7 +345,7 @@ def test_what_the_editor_cannot_do_is_said_before_a_folder_is_taken(source, chos
             chosen,
             tmp_path / "run",
             {"one": Ruler()},
-            plan=AuditPlan(findings=("Fibrosis",)),
+            plan=AuditPlan(findings=("Infiltration",)),
         )
     assert not (tmp_path / "run").exists()
 

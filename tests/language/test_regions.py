@@ -71,8 +71,9 @@ def test_the_usual_place_holds_what_the_painter_paints(name):
     words = finding(name).place
     if not words:
         pytest.skip("text markers lie anywhere")
-    # Tubes and lines come from outside the chest.
-    least = 0.5 if name == "Support Devices" else 0.9
+    # Tubes and lines come from outside the chest, a heart may grow past the margin, and a collapsed
+    # lower lobe shows through the heart.
+    least = {"Support Devices": 0.5, "Cardiomegaly": 0.75, "Atelectasis": 0.85}.get(name, 0.9)
     for body in BODIES:
         for seed in range(3):
             side = "left" if name in SIDED_FINDINGS else None

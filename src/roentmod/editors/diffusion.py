@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -302,34 +303,43 @@ class DiffusionEditor(Loaded):
     def _composed(
         self, case: _Case, pictures: Pictures, spoilt: list[_Key], spent: dict[_Key, float]
     ) -> list[Counterfactual]:
-        results = []
+        shams = self._shams(case, pictures)
+
+        def one(edit: Edit, pair: tuple[_Row, _Row] | Status) -> Counterfactual:
+            if isinstance(pair, str):
+                return Counterfactual(case.baseline, edit, pair)
+            row, sham = pair
+            started = time.perf_counter() - spent[row.key] - spent[sham.key]
+            redone = {"redone_in_float32": any(each.key in spoilt for each in pair)}
+            own = self._facts(row) | redone
+            status = _fault(pictures[row.key]) or _fault(pictures[sham.key])
+            if status:
+                return Counterfactual(case.baseline, edit, status, facts=own)
+            made = control = shams[sham.key, edit.composite]
+            if edit.arm != "sham":
+                shown = _shown(pictures, row, sham)
+                made = compose.compose(case.baseline, shown, edit.composite, row.area.inside)
+            own["seconds"] = round(time.perf_counter() - started, 4)
+            return Counterfactual(case.baseline, edit, "ok", made[0], control[0], *made[1:], own)
+
+        # Arrays and resampling release the interpreter; results do not depend on threads.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return list(pool.map(one, case.edits, case.pairs))
+
+    def _shams(self, case: _Case, pictures: Pictures) -> dict[_Key, compose.Composed]:
+        """Return the composed sham of each picture and mode: edits of a baseline share them."""
         shams: dict[_Key, compose.Composed] = {}
         for edit, pair in zip(case.edits, case.pairs, strict=True):
             if isinstance(pair, str):
-                results.append(Counterfactual(case.baseline, edit, pair))
                 continue
             row, sham = pair
-            started = time.perf_counter() - spent[row.key] - spent[sham.key]
-            shown = compose.Decoded(pictures[row.key], pictures[sham.key], pictures[(row.number,)])
-            redone = {"redone_in_float32": any(one.key in spoilt for one in pair)}
-            own = self._facts(row) | redone
-            status = _fault(shown.edit) or _fault(shown.sham)
-            if status:
-                results.append(Counterfactual(case.baseline, edit, status, facts=own))
-                continue
-            mode, inside = edit.composite, row.area.inside
-            control = shams.get((sham.key, mode))
-            if control is None:
-                control = compose.compose(case.baseline, shown, mode, inside, sham=True)
-                shams[sham.key, mode] = control
-            made = control
-            if edit.arm != "sham":
-                made = compose.compose(case.baseline, shown, mode, inside)
-            results.append(
-                Counterfactual(case.baseline, edit, "ok", made[0], control[0], *made[1:], own)
-            )
-            own["seconds"] = round(time.perf_counter() - started, 4)
-        return results
+            key = sham.key, edit.composite
+            if key not in shams and not _fault(pictures[sham.key]):
+                shown, inside = _shown(pictures, row, sham), row.area.inside
+                shams[key] = compose.compose(
+                    case.baseline, shown, edit.composite, inside, sham=True
+                )
+        return shams
 
     def _case(
         self,
@@ -504,6 +514,10 @@ class DiffusionEditor(Loaded):
             "deterministic": self.deterministic,
             "weights": self.parts.weights_hash,
         }
+
+
+def _shown(pictures: Pictures, row: _Row, sham: _Row) -> compose.Decoded:
+    return compose.Decoded(pictures[row.key], pictures[sham.key], pictures[(row.number,)])
 
 
 def _weights(batch: list[_Row], like: Tensor) -> Tensor | None:

@@ -45,8 +45,11 @@ def test_painted_tubes_and_hearts():
     for seed in range(3):
         body = phantom(seed, size=SIDE)
         pixels = body.radiograph.pixels
-        for name, found in (("Support Devices", tubes), ("Cardiomegaly", hearts)):
-            made = paint(pixels, body.anatomy, name, seed=seed)
+        for name, form, found in (
+            ("Support Devices", "gastric tube", tubes),
+            ("Cardiomegaly", "globular", hearts),
+        ):
+            made = paint(pixels, body.anatomy, name, seed=seed, form=form)
             found.append(longest_line(made.image - pixels))
     assert sorted(tubes)[1] >= LONG
     assert min(tubes) > max(hearts)

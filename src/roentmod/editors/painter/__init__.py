@@ -22,7 +22,7 @@ from roentmod import regions
 from roentmod.anatomy import Anatomy, LungSide, Mask
 from roentmod.domain import NO_FINDING
 from roentmod.domain import finding as lookup
-from roentmod.editors.painter import opacities, shapes
+from roentmod.editors.painter import airspace, devices, focal, heart, places, pleura
 from roentmod.editors.painter.canvas import Array, Canvas, Change, apply
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError
@@ -30,30 +30,59 @@ from roentmod.imaging.segmentation import estimate, require
 from roentmod.interfaces import Counterfactual, Progress
 from roentmod.radiograph import Radiograph
 
-__all__ = ["DOSE", "PAINTABLE", "SIDED", "Painter", "Painting", "paint"]
+__all__ = [
+    "DOSE",
+    "FORMS",
+    "PAINTABLE",
+    "SIDED",
+    "Painter",
+    "Painting",
+    "form_of",
+    "paint",
+    "stream",
+]
 
 log = logging.getLogger(__name__)
 # Estimated outlines that are kept, in case a radiograph comes again.
 _KEPT = 16
-Rendering = Callable[[Canvas, LungSide, float, np.random.Generator], Change]
+Rendering = Callable[[Canvas, LungSide, float, np.random.Generator, str], Change]
 DOSE = {"mild": 0.3, "moderate": 0.6, "severe": 1.0}
 SIDED: dict[str, Rendering] = {
-    "Pleural Effusion": opacities.effusion,
-    "Consolidation": opacities.consolidation,
-    "Pneumonia": opacities.pneumonia,
-    "Atelectasis": opacities.atelectasis,
-    "Nodule": opacities.nodule,
-    "Mass": opacities.mass,
-    "Pneumothorax": shapes.pneumothorax,
+    "Pleural Effusion": pleura.effusion,
+    "Consolidation": airspace.consolidation,
+    "Pneumonia": airspace.pneumonia,
+    "Atelectasis": airspace.atelectasis,
+    "Nodule": focal.nodule,
+    "Mass": focal.mass,
+    "Pneumothorax": pleura.pneumothorax,
+    "Fibrosis": airspace.fibrosis,
+    "Pleural Thickening": pleura.pleural_thickening,
 }
 _WHOLE: dict[str, Rendering] = {
-    "Cardiomegaly": shapes.cardiomegaly,
-    "Hernia": shapes.hernia,
-    "Support Devices": shapes.support_devices,
-    "Text Marker": shapes.text_marker,
+    "Cardiomegaly": heart.cardiomegaly,
+    "Hernia": focal.hernia,
+    "Support Devices": devices.support_devices,
+    "Text Marker": devices.text_marker,
 }
 # Rendered in both lungs, whatever side is requested.
-_BILATERAL: dict[str, Rendering] = {"Edema": opacities.edema}
+_BILATERAL: dict[str, Rendering] = {"Edema": airspace.edema, "Emphysema": airspace.emphysema}
+# Forms of a finding and how often a seed takes each. The findings' own statistics do not tell
+# forms apart: these shares are a choice of ours.
+FORMS: dict[str, dict[str, float]] = {
+    "Pleural Effusion": {"meniscus": 0.7, "supine": 0.12, "subpulmonic": 0.08, "loculated": 0.1},
+    "Consolidation": {"lower lobe": 0.5, "middle lobe": 0.28, "upper lobe": 0.22},
+    "Pneumonia": {"patchy": 0.55, "confluent": 0.45},
+    "Atelectasis": {"plates": 0.6, "lower lobe": 0.25, "upper lobe": 0.15},
+    "Nodule": {"smooth": 0.45, "spiculated": 0.25, "lobulated": 0.15, "calcified": 0.15},
+    "Mass": {"smooth": 0.2, "spiculated": 0.3, "lobulated": 0.35, "cavitated": 0.15},
+    "Pneumothorax": {"apical": 0.85, "deep sulcus": 0.15},
+    "Fibrosis": {"basal": 0.6, "apical": 0.4},
+    "Pleural Thickening": {"rind": 0.5, "apical cap": 0.3, "plaques": 0.2},
+    "Cardiomegaly": {"left ventricular": 0.45, "globular": 0.35, "right-sided": 0.2},
+    "Edema": {"interstitial": 0.5, "alveolar": 0.5},
+    "Emphysema": {"diffuse": 0.75, "bullous": 0.25},
+    "Support Devices": dict.fromkeys(devices.KINDS, 1.0),
+}
 PAINTABLE = (*SIDED, *_BILATERAL, *_WHOLE)
 
 
@@ -80,6 +109,7 @@ def paint(
     side: Literal["left", "right", "both"] | None = None,
     dose: float = 0.6,
     seed: int = 0,
+    form: str | None = None,
     spacing_mm: float | None = None,
 ) -> Painting:
     """Paint one finding.
@@ -90,11 +120,12 @@ def paint(
         finding: a name of `PAINTABLE`, or an alias of one.
         side: the patient's side; None takes one by the seed. Ignored where a finding has none.
         dose: severity in (0, 1]; more is never less of it.
-        seed: place, shape and texture. One seed is one lesion at every dose.
+        seed: place, form, shape and texture. One seed is one lesion at every dose.
+        form: one of the finding's `FORMS`; None takes one by the seed.
         spacing_mm: pixel spacing; None assumes an adult's thoracic width of 280 mm.
 
     Raises:
-        EditError: the finding cannot be painted, the dose is out of range, or shapes differ.
+        EditError: finding or form cannot be painted, the dose is out of range, or shapes differ.
     """
     name = lookup(finding).name
     if name not in PAINTABLE:
@@ -105,27 +136,54 @@ def paint(
         raise EditError(
             f"Pixels and anatomy have one shape; got {pixels.shape} and {anatomy.shape}."
         )
+    known = FORMS.get(name, {})
+    if form is not None and form not in known:
+        raise EditError(f"Forms of {name} are {', '.join(known) or 'none'}; got '{form}'.")
     canvas = Canvas.of(pixels, anatomy, spacing_mm)
-    change = _render(canvas, name, side, dose, seed)
-    grain = np.random.default_rng([seed, zlib.crc32(name.encode()), 9])
-    image = apply(pixels, canvas, change, grain)
-    facts = {"dose": round(dose, 4), "millimetres_assumed": not canvas.mm_known}
+    if form is None:
+        form = form_of(name, seed)
+    change = _render(canvas, name, side, dose, seed, form)
+    image = apply(pixels, canvas, change)
+    facts: dict[str, Any] = {"dose": round(dose, 4), "millimetres_assumed": not canvas.mm_known}
+    if form:
+        facts["form"] = form
     return Painting(image, image != pixels, change.severity | facts)
 
 
-def _render(canvas: Canvas, name: str, side: str | None, dose: float, seed: int) -> Change:
-    key = [seed, zlib.crc32(name.encode())]
+def form_of(name: str, seed: int) -> str:
+    """Return the form that a seed takes, by the shares of `FORMS`; "" where a finding has none."""
+    shares = FORMS.get(name)
+    if not shares:
+        return ""
+    total = np.cumsum(list(shares.values()))
+    at = np.random.default_rng([*_key(name, seed), 3]).random() * total[-1]
+    return list(shares)[int(np.searchsorted(total, at, side="right"))]
+
+
+def stream(name: str, seed: int, side: LungSide) -> np.random.Generator:
+    """Return the random numbers of one lesion; those of a table of places begin with its place."""
+    return np.random.default_rng([*_key(name, seed), 1 if side == "right" else 2])
+
+
+def _key(name: str, seed: int) -> list[int]:
+    return [seed, zlib.crc32(name.encode())]
+
+
+def _render(
+    canvas: Canvas, name: str, side: str | None, dose: float, seed: int, form: str
+) -> Change:
     chosen: tuple[LungSide, ...] = ("left", "right")
     if name not in _BILATERAL and side != "both":
-        pick = "right" if np.random.default_rng(key).random() < 0.5 else "left"
+        share = places.right_share(name)
+        drawn = np.random.default_rng(_key(name, seed)).random()
+        pick = "right" if drawn < share else "left"
         chosen = ("right",) if (side or pick) == "right" else ("left",)
     if name in _WHOLE:
         chosen = chosen[:1]
     rendering = (SIDED | _BILATERAL | _WHOLE)[name]
     total: Change | None = None
     for one in chosen:
-        rng = np.random.default_rng([*key, 1 if one == "right" else 2])
-        part = rendering(canvas, one, dose, rng)
+        part = rendering(canvas, one, dose, stream(name, seed, one), form)
         total = part if total is None else total + part
     assert total is not None
     return total
@@ -157,7 +215,7 @@ class Painter:
 
     def describe(self) -> dict[str, Any]:
         """Return what results depend on besides baseline and edit."""
-        return {"name": self.name, "doses": DOSE, "grid": 512, "version": 1}
+        return {"name": self.name, "doses": DOSE, "grid": 512, "version": 2}
 
     def edit(
         self,
@@ -235,6 +293,7 @@ class Painter:
                     side=edit.side,
                     dose=dose,
                     seed=int.from_bytes(digest[:6], "little"),
+                    form=edit.form if edit.form in FORMS.get(name, {}) else None,
                     spacing_mm=spacing,
                 )
                 pixels, severity = made.image, severity | made.severity
@@ -256,12 +315,16 @@ class Painter:
 
 
 def _check(edit: Edit) -> None:
-    if edit.form is not None:
-        raise EditError(f"The painter names no forms; got '{edit.form}'. Leave it out.")
     if edit.action == "remove" or edit.prompt:
         raise EditError(
             "The painter only adds findings of its catalogue; got "
             f"{'a removal' if edit.action == 'remove' else 'a free prompt'}. Use a generator."
+        )
+    known = dict.fromkeys(form for n in edit.findings for form in FORMS.get(n, ()))
+    if edit.form is not None and edit.form not in known:
+        raise EditError(
+            f"Forms of {', '.join(edit.findings)} are {', '.join(known) or 'none'}; got "
+            f"'{edit.form}'. Choose one."
         )
     unknown = [n for n in edit.findings if n not in (*PAINTABLE, NO_FINDING.name)]
     if unknown:

@@ -5,11 +5,14 @@ Driffield, 1890), so that what lies in the beam adds to the logit of the display
 of the lung takes the place of air: what it can add at most is the attenuation that the air left
 out, against soft tissue of the same body. It therefore shows fully over lung, hardly over the
 heart, ribs stay visible through it, and it is never brighter than the host's own soft tissue.
+Vessels are seen against air, so they go with it. What has moved is moved, with its own texture and
+sharpness; all else is added, so that grain and blur are the film's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,14 +25,32 @@ from scipy.interpolate import CubicSpline
 from roentmod.anatomy import Anatomy, LungSide, Mask
 from roentmod.editors.compose import resized
 
-__all__ = ["Array", "Canvas", "Change", "apply", "logit", "polyline"]
+__all__ = [
+    "Array",
+    "Canvas",
+    "Change",
+    "Rng",
+    "Stroke",
+    "apply",
+    "branches",
+    "curve",
+    "logit",
+    "step",
+]
 
 Array = NDArray[np.float32]
+Rng = np.random.Generator
+# Points (row, column) of a smooth line, and its width in mm at both ends.
+Stroke = tuple[NDArray[np.float64], float, float]
 GRID = 512
 # Inner thoracic width of an adult at the detector, for radiographs without pixel spacing.
 ASSUMED_WIDTH_MM = 280.0
 # One level of an 8-bit picture: smaller changes would be lost in storage.
 LEAST = 1 / 255
+# How much of the markings goes with the air that is replaced.
+_DROWNED = 0.7
+# How much of the grain goes where all air is replaced.
+_GRAIN = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +61,11 @@ class Change:
         fill: part of the lung's air replaced by tissue or fluid, h x w in [0, 1].
         density: attenuation added besides, in logits of the display value, h x w, or None;
             negative is lucent.
-        calm: how far fine markings disappear, h x w in [0, 1], or None.
+        calm: how far vessels and fine markings disappear, h x w in [0, 1], or None.
         metal: attenuation of objects on top, in logits, at least 0, h x w, or None.
+        shift: where each pixel's content comes from, as (row, column) offsets in pixels of the
+            grid, 2 x h x w, or None; it happens before all else.
+        cover: how far moved content hides what was there, h x w in [0, 1]; None is wholly.
         severity: the rendering, in units a reader would use.
     """
 
@@ -49,11 +73,13 @@ class Change:
     density: Array | None = None
     calm: Array | None = None
     metal: Array | None = None
+    shift: Array | None = None
+    cover: Array | None = None
     severity: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Keep arrays as float32."""
-        for name in ("fill", "density", "calm", "metal"):
+        for name in ("fill", "density", "calm", "metal", "shift", "cover"):
             if (array := getattr(self, name)) is not None:
                 object.__setattr__(self, name, np.asarray(array, dtype=np.float32))
 
@@ -64,6 +90,8 @@ class Change:
             _together(self.density, other.density, np.add),
             _together(self.calm, other.calm, np.maximum),
             _together(self.metal, other.metal, np.add),
+            _together(self.shift, other.shift, np.add),
+            _together(self.cover, other.cover, np.maximum),
             self.severity | other.severity,
         )
 
@@ -129,6 +157,11 @@ class Canvas:
         return np.arange(self.shape[1], dtype=np.float32)[None, :]
 
     @cached_property
+    def value(self) -> Array:
+        """Attenuation, in logits, h x w."""
+        return np.asarray(logit(self.pixels), dtype=np.float32)
+
+    @cached_property
     def tissue(self) -> float:
         """The display value of soft tissue without air: the heart's, beside the spine."""
         anatomy = self.anatomy
@@ -140,20 +173,173 @@ class Canvas:
         return float(np.clip(level, np.quantile(self.pixels[anatomy.lungs], 0.9), 0.95))
 
     @cached_property
+    def liver(self) -> float:
+        """The display value below the right dome: that of thick soft tissue."""
+        row, column = (round(x) for x in self.anatomy.dome("right"))
+        down, reach = round(5 * self.unit), round(14 * self.unit)
+        values = self.pixels[row + down : row + 3 * down, max(0, column - reach) : column + reach]
+        return max(self.tissue, min(0.97, float(np.median(values)))) if values.size else self.tissue
+
+    @cached_property
     def air(self) -> Array:
-        """Attenuation that the lungs' air leaves out against soft tissue, in logits, h x w.
+        """Attenuation that the lungs' air leaves out against soft tissue, in logits, h x w."""
+        return np.asarray(np.maximum(self.solid - self.level, 0), dtype=np.float32)
+
+    @cached_property
+    def solid(self) -> Array:
+        """Attenuation, in logits, that a lung without air would have, h x w.
+
+        That of the heart, but towards a border that of the tissue which goes on there, so that no
+        seam is left: above an apex it is less, above the diaphragm more.
+        """
+        every, unit = self._coarse
+        value, lungs = self.value[::every, ::every], self.anatomy.lungs[::every, ::every]
+        # What is darker than the lungs is no tissue.
+        dense = np.quantile(value[lungs], 0.25) if lungs.any() else 0.0
+        outside = (~lungs & (value > dense)).astype(np.float32)
+        solid = np.full_like(value, logit(self.tissue))
+        for reach, most in ((15, 0.75), (4, 0.9)):
+            share, total = (
+                ndimage.gaussian_filter(x, reach * unit, truncate=3.0)
+                for x in (outside, outside * value)
+            )
+            near = most * step(share / 0.35)
+            solid = near * total / np.maximum(share, 1e-3) + (1 - near) * solid
+        return resized(solid, self.shape)
+
+    @cached_property
+    def _coarse(self) -> tuple[int, float]:
+        """Step of the coarse grid that wide means are taken on, and `unit` on it."""
+        every = 2 if self.unit < 1.9 else 4
+        return every, self.unit / every
+
+    @cached_property
+    def level(self) -> Array:
+        """Attenuation of what lies about a pixel, in logits, h x w.
 
         Taken from the lung's local mean, so that ribs and vessels keep their contrast when air is
         replaced; near and outside the lung's border from the pixel itself, so that none is bright.
         """
-        lungs = self.anatomy.lungs
-        value = logit(self.pixels)
-        weight = self.blur(lungs.astype(np.float32), 5)
-        mean = self.blur(np.where(lungs, value, 0).astype(np.float32), 5) / np.maximum(weight, 1e-3)
-        depth = ndimage.distance_transform_edt(lungs).astype(np.float32)
+        every, unit = self._coarse
+        value, lungs = self.value, self.anatomy.lungs[::every, ::every].astype(np.float32)
+        weight, total = (
+            ndimage.gaussian_filter(x, 5 * unit, truncate=3.0)
+            for x in (lungs, lungs * value[::every, ::every])
+        )
+        mean = resized(total / np.maximum(weight, 1e-3), self.shape)
+        depth = np.maximum(self.depth("right"), self.depth("left"))
         seam = np.clip((depth - self.unit) / (7 * self.unit), 0, 1)
-        local = seam * mean + (1 - seam) * value
-        return np.asarray(np.maximum(logit(self.tissue) - local, 0), dtype=np.float32)
+        return np.asarray(seam * mean + (1 - seam) * value, dtype=np.float32)
+
+    @cached_property
+    def markings(self) -> Array:
+        """Attenuation of vessels and other bright structures finer than a rib, in logits, h x w.
+
+        White top-hat (Serra) of the smoothed picture, less what grain alone leaves, so that taking
+        it away spares grain and ribs.
+        """
+        smooth = self.blur(self.value, 0.45)
+        size = 2 * max(1, round(2.0 * self.unit)) + 1
+        hat = smooth - ndimage.grey_opening(smooth, size=(size, size))
+        grain = float(np.median(hat[self.anatomy.lungs])) if self.anatomy.lungs.any() else 0.0
+        return self.blur(np.maximum(hat - 0.6 * grain, 0), 0.3)
+
+    @cached_property
+    def drowned(self) -> Array:
+        """What vessels lose where air is replaced, in logits, h x w; the local mean stays."""
+        return _DROWNED * (self.blur(self.markings, 5) - self.markings)
+
+    @cached_property
+    def _depths(self) -> dict[LungSide, Array]:
+        sides: tuple[LungSide, ...] = ("left", "right")
+        depths = {}
+        for side in sides:
+            depths[side] = np.zeros(self.shape, dtype=np.float32)
+            if (box := _box(self.anatomy.lung(side))) is not None:
+                lung = np.pad(self.anatomy.lung(side)[box], 1)
+                depths[side][box] = ndimage.distance_transform_edt(lung)[1:-1, 1:-1]
+        return depths
+
+    def depth(self, side: LungSide) -> Array:
+        """Return the distance from the outside of a lung, in pixels, 0 outside it, h x w."""
+        return self._depths[side]
+
+    @cached_property
+    def _charts(self) -> dict[LungSide, tuple[Array, Array]]:
+        sides: tuple[LungSide, ...] = ("left", "right")
+        return {side: self._borders(side) for side in sides}
+
+    def _borders(self, side: LungSide) -> tuple[Array, Array]:
+        """Return columns of a lung's inner and outer border in every row, each h x 1.
+
+        Beyond the lung both go straight on, and below the dome the inner one does.
+        """
+        lung, (first, last) = self.anatomy.lung(side), self.anatomy.span(side)
+        rows = np.arange(int(first), int(last) + 1)
+        left = lung[rows].argmax(1).astype(np.float64)
+        right = lung.shape[1] - 1.0 - lung[rows][:, ::-1].argmax(1)
+        inner, outer = (right, left) if side == "right" else (left, right)
+        dome = int(np.clip(self.anatomy.dome(side)[0] - first, 0, len(rows) - 1))
+        inner[dome:] = inner[dome]
+        every = np.arange(self.shape[0])
+        smooth = (
+            ndimage.gaussian_filter1d(x, 2.5 * self.unit, mode="nearest") for x in (inner, outer)
+        )
+        inner, outer = (np.interp(every, rows, x) for x in smooth)
+        # The apex is a point; its coordinates are those of a narrow lung.
+        least = 0.3 * float(np.abs(outer - inner).max())
+        outer = np.where(
+            np.abs(outer - inner) < least, inner + np.sign(outer - inner) * least, outer
+        )
+        return inner.astype(np.float32)[:, None], outer.astype(np.float32)[:, None]
+
+    def across(self, side: LungSide) -> Array:
+        """Return 0 at the lung's inner and 1 at its outer border of each row, h x w, unclipped."""
+        inner, outer = self._charts[side]
+        return np.asarray((self.columns - inner) / (outer - inner), dtype=np.float32)
+
+    def from_wall(self, side: LungSide) -> Array:
+        """Return the distance inwards from the chest wall along each row, in mm, h x w."""
+        inner, outer = self._charts[side]
+        inwards = (self.columns - outer) * np.sign(inner - outer)
+        return np.asarray(inwards * self.mm, dtype=np.float32)
+
+    def lift(self, side: LungSide, skew: float = 1.0) -> Array:
+        """Return how far each pixel follows a dome that moves, in [0, 1], h x w.
+
+        Chest wall and spine stay, and so do the upper lung and what lies far below. With `skew`
+        below 1 the dome's top lies further out.
+        """
+        outer = self._charts[side][1]
+        part = (self.columns - outer) / (self.anatomy.midline[:, None] - outer)
+        sideways = np.sin(np.pi * np.clip((part + 0.05) / 0.93, 0, 1) ** skew) ** 2
+        first, last = self.anatomy.span(side)
+        floor = (self.anatomy.dome(side)[0] - first) / (last - first)
+        down = self.descent(side)
+        # The film's edge does not move.
+        edge = float((self.rows[-1, 0] - first) / (last - first))
+        end = min(floor + 0.21, max(edge - 0.02, floor + 0.1))
+        upright = step((down - 0.4 * floor) / (0.6 * floor)) * step((end - down) / (end - floor))
+        return np.asarray(sideways * upright, dtype=np.float32)
+
+    def at(
+        self, side: LungSide, down: float, across: float, margin_mm: float
+    ) -> tuple[float, float]:
+        """Return row and column of a place in a lung, at least `margin_mm` from its border.
+
+        Where the lung is too narrow for the margin, less of it is kept.
+        """
+        first, last = self.anatomy.span(side)
+        depth = self.depth(side)
+        row = int(np.clip(round(first + down * (last - first)), 0, self.shape[0] - 1))
+        inner, outer = (float(border[row, 0]) for border in self._charts[side])
+        column = inner + across * (outer - inner)
+        keep = min(margin_mm / self.mm, 0.7 * float(depth.max()))
+        rows, columns = np.nonzero(depth > keep)
+        if not rows.size:
+            return self.anatomy.hilum(side)
+        nearest = int(np.argmin((rows - row) ** 2 + (columns - column) ** 2))
+        return float(rows[nearest]), float(columns[nearest])
 
     def soft(self, mask: Mask, reach: float = 1.5) -> Array:
         """Return `mask` with soft edges; `reach` in pixels of a 224 px picture."""
@@ -161,7 +347,12 @@ class Canvas:
 
     def blur(self, image: Array, reach: float) -> Array:
         """Return a Gaussian blur; `reach` is its deviation in pixels of a 224 px picture."""
-        return np.asarray(ndimage.gaussian_filter(image, reach * self.unit, truncate=3.0))
+        # Wide ones are taken on a coarser grid.
+        coarse = max(1, int(reach * self.unit / 2.4))
+        shape = self.shape[0] // coarse, self.shape[1] // coarse
+        small = resized(np.asarray(image, dtype=np.float32), shape)
+        soft = ndimage.gaussian_filter(small, reach * self.unit / coarse, truncate=3.0)
+        return resized(soft, self.shape)
 
     def field(self, side: LungSide, spare: float = 2.0) -> Array:
         """Return where an opacity of one lung may lie, in [0, 1], h x w.
@@ -170,19 +361,11 @@ class Canvas:
         left at its border; there the tissue is dense, and adding attenuation hardly shows.
         """
         lung = self.anatomy.lung(side)
-        inside = ndimage.distance_transform_edt(~lung) < spare * self.unit
+        # At one deviation from a straight border a blurred mask has the value 0.16.
+        inside = self.soft(lung, spare) > 0.16 if spare else lung
         # Widening must not reach over the spine into the other lung.
-        inside &= ~self.anatomy.lung("left" if side == "right" else "right")
+        inside = inside & ~self.anatomy.lung("left" if side == "right" else "right")
         return self.soft(inside, 1.2)
-
-    def lateral(self, side: LungSide) -> Array:
-        """Return 0 at the lung's inner and 1 at its outermost column, 1 x w, unclipped."""
-        columns = np.flatnonzero(self.anatomy.lung(side).any(0))
-        inner, outer = columns[-1], columns[0]
-        if side == "left":
-            inner, outer = outer, inner
-        across: Array = (self.columns - inner) / float(outer - inner or 1)
-        return across
 
     def descent(self, side: LungSide) -> Array:
         """Return 0 at the lung's first and 1 at its last row, h x 1, unclipped."""
@@ -200,62 +383,108 @@ class Canvas:
         coarse = rng.standard_normal((cells, cells)).astype(np.float32)
         side = max(self.shape)
         made = resized(coarse, (side, side))[: self.shape[0], : self.shape[1]]
-        return np.asarray((made - made.mean()) / (made.std() + 1e-6), dtype=np.float32)
+        some = made[::3, ::3]
+        return np.asarray((made - some.mean()) / (some.std() + 1e-6), dtype=np.float32)
 
     def distance(self, row: float, column: float) -> Array:
         """Return the distance of every pixel from a point, in mm, h x w."""
         away: Array = np.hypot(self.rows - row, self.columns - column) * np.float32(self.mm)
         return away
 
-    def spot(
-        self,
-        rng: np.random.Generator,
-        side: LungSide,
-        heights: tuple[float, float],
-        margin_mm: float = 0.0,
-    ) -> tuple[float, float]:
-        """Return row and column of a random place in a lung.
+    def fractal(self, rng: Rng, reach: float, octaves: int = 3) -> Array:
+        """Return noise of several scales, each half as large and as strong as the one before."""
+        total = sum(self.noise(rng, reach / 2**i) / 2**i for i in range(octaves))
+        return np.asarray(total / np.sqrt(sum(4.0**-i for i in range(octaves))), dtype=np.float32)
 
-        Args:
-            rng: two numbers are drawn, whatever the lung: how far down, and how far across.
-            side: which lung.
-            heights: the part of the lung's height to choose from, 0 apex to 1 base.
-            margin_mm: distance to keep from the lung's border where the lung is large enough.
-        """
-        down, across = rng.uniform(*heights), rng.random()
-        first, last = self.anatomy.span(side)
-        inwards = ndimage.distance_transform_edt(self.anatomy.lung(side))
-        low, high = (round(first + h * (last - first)) for h in heights)
-        keep = min(margin_mm / self.mm, 0.7 * float(inwards[low : high + 1].max(initial=0.0)))
-        free = np.flatnonzero((inwards > keep).any(1))
-        if not free.size:
-            return self.anatomy.hilum(side)
-        row = int(free[np.argmin(np.abs(free - (first + down * (last - first))))])
-        own = np.flatnonzero(inwards[row] > keep)
-        return float(row), float(own[0] + across * (own[-1] - own[0]))
+    def ragged(self, rng: Rng, mm: float, reach: float = 11) -> tuple[Array, Array]:
+        """Return rows and columns displaced by about `mm`: shapes drawn on them are irregular."""
+        amount = mm / self.mm
+        return (
+            self.rows + amount * self.fractal(rng, reach, 2),
+            self.columns + amount * self.fractal(rng, reach, 2),
+        )
+
+    def draw(self, strokes: Sequence[Stroke]) -> Array:
+        """Return how far each pixel is covered by lines, h x w in [0, 1]."""
+        # Drawn four times too large and averaged down: thin lines and edges come out right.
+        fine, (height, width) = 4, self.shape
+        board = Image.new("L", (width * fine, height * fine), 0)
+        pen = ImageDraw.Draw(board)
+        for path, begin, end in strokes:
+            dots = [(float(c) * fine + fine / 2, float(r) * fine + fine / 2) for r, c in path]
+            parts = 1 if begin == end else 4
+            cuts = np.linspace(0, len(dots) - 1, parts + 1).round().astype(int)
+            for k in range(parts):
+                wide = begin + (end - begin) * (k + 0.5) / parts
+                level = min(1.0, wide / self.mm * fine)
+                pen.line(
+                    dots[cuts[k] : cuts[k + 1] + 1],
+                    fill=max(1, round(255 * level)),
+                    width=max(1, round(wide / self.mm * fine)),
+                    joint="curve",
+                )
+        small = board.resize((width, height), Image.Resampling.BOX)
+        return np.asarray(np.asarray(small) / 255, dtype=np.float32)
 
 
-def polyline(canvas: Canvas, points: list[tuple[float, float]], width_mm: float) -> Array:
-    """Return a smooth line through `points` (row, column), h x w in [0, 1], soft at its edges."""
+def step(x: Any) -> Any:
+    """Return a smooth step: 0 below 0, 1 above 1."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def curve(
+    points: Sequence[tuple[float, float]] | NDArray[np.float64],
+    width_mm: float,
+    end_mm: float | None = None,
+) -> Stroke:
+    """Return a smooth line through `points` (row, column)."""
     knots = np.asarray(points, dtype=np.float64)
-    steps = np.linspace(0, len(knots) - 1, 40 * len(knots))
-    if len(knots) > 2:
-        path = CubicSpline(np.arange(len(knots)), knots, axis=0)(steps)
+    places = np.linspace(0, len(knots) - 1, 14 * len(knots))
+    if len(knots) == 3:
+        t = places[:, None]
+        path = (
+            (t - 1) * (t - 2) / 2 * knots[0] + t * (2 - t) * knots[1] + t * (t - 1) / 2 * knots[2]
+        )
+    elif len(knots) > 3:
+        path = CubicSpline(np.arange(len(knots)), knots, axis=0)(places)
     else:
-        path = np.stack([np.interp(steps, [0, 1], knots[:, i]) for i in (0, 1)], axis=1)
-    return _stroke(canvas, path, width_mm)
+        path = np.stack([np.interp(places, [0, 1], knots[:, i]) for i in (0, 1)], axis=1)
+    return path, width_mm, width_mm if end_mm is None else end_mm
 
 
-def _stroke(canvas: Canvas, path: NDArray[np.float64], width_mm: float) -> Array:
-    """Return how far each pixel is covered by a line of `width_mm` along a dense path."""
-    # Drawn four times too large and averaged down: width and edges below one pixel come out right.
-    fine, (height, width) = 4, canvas.shape
-    board = Image.new("L", (width * fine, height * fine), 0)
-    wide = max(1, round(width_mm / canvas.mm * fine))
-    dots = [(float(c) * fine + fine / 2, float(r) * fine + fine / 2) for r, c in path]
-    ImageDraw.Draw(board).line(dots, fill=255, width=wide, joint="curve")
-    small = board.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(np.asarray(small) / 255, dtype=np.float32)
+def branches(
+    rng: Rng,
+    start: tuple[float, float],
+    tip: tuple[float, float],
+    width_mm: float,
+    levels: int = 4,
+) -> list[Stroke]:
+    """Return a tree that grows from `start` towards `tip`, each branch thinner and shorter."""
+    ahead = np.subtract(tip, start)
+    length, heading = float(np.hypot(*ahead)), float(np.arctan2(ahead[0], ahead[1]))
+    strokes, buds = [], [(np.asarray(start, dtype=np.float64), heading, 0.62 * length, width_mm)]
+    for _ in range(levels):
+        grown = []
+        for foot, angle, long, wide in buds:
+            bend, turn = rng.uniform(-0.16, 0.16), rng.uniform(0.25, 0.6, 2)
+            way = np.array([np.sin(angle), np.cos(angle)])
+            across = np.array([way[1], -way[0]])
+            head = foot + long * way
+            strokes.append(
+                curve(
+                    np.stack([foot, (foot + head) / 2 + bend * long * across, head]),
+                    wide,
+                    0.8 * wide,
+                )
+            )
+            # One goes on, one turns off further down.
+            fork = foot + (head - foot) * rng.uniform(0.55, 0.9)
+            sign = 1 if rng.random() < 0.5 else -1
+            grown.append((head, angle + sign * 0.4 * turn[0], 0.70 * long, 0.76 * wide))
+            grown.append((fork, angle - sign * turn[1], 0.62 * long, 0.66 * wide))
+        buds = grown
+    return strokes
 
 
 def logit(display: Any) -> Any:
@@ -264,40 +493,79 @@ def logit(display: Any) -> Any:
     return np.log(inside / (1 - inside))
 
 
-def apply(pixels: Array, canvas: Canvas, change: Change, rng: np.random.Generator) -> Array:
-    """Return `pixels` (native h x w) with a change of the beam; what changes too little stays.
-
-    Where markings are calmed, structures finer than a rib are opened away (Serra's opening) and
-    noise of the host's own strength takes their place.
-    """
+def apply(pixels: Array, canvas: Canvas, change: Change) -> Array:
+    """Return `pixels` (native h x w) with a change of the beam; what changes too little stays."""
     shape = pixels.shape[0], pixels.shape[1]
     result = pixels
+    if change.shift is not None:
+        result = _moved(pixels, change, max(shape) / max(canvas.shape))
+        canvas = replace(canvas, pixels=_moved(canvas.pixels, change, 1.0))
+    fill = np.clip(change.fill, 0, 1)
+    added = fill * (canvas.air + canvas.drowned)
     if change.calm is not None:
-        result = result + resized(change.calm, shape) * (_calmed(pixels, canvas, rng) - result)
-    added = np.clip(change.fill, 0, 1) * canvas.air
+        added = added - np.clip(change.calm, 0, 1) * (1 - _DROWNED * fill) * canvas.markings
     if change.density is not None:
         added = added + change.density
     result = _attenuate(result, resized(added, shape))
+    if fill.max() > 0.25:
+        result = _settled(result, resized(fill, shape))
     if change.metal is not None:
         result = _attenuate(result, np.maximum(resized(change.metal, shape), 0))
     changed = np.abs(result - pixels) >= LEAST
     return np.where(changed, np.clip(result, 0, 1), pixels).astype(np.float32)
 
 
+def _settled(pixels: Array, fill: Array) -> Array:
+    """Return pixels with less grain where air was replaced, as dense tissue has."""
+    box = _box(fill > 0.1)
+    if box is None:
+        return pixels
+    inside = pixels[box]
+    grain = inside - ndimage.gaussian_filter(inside, 1.5, truncate=2.0)
+    result = pixels.copy()
+    result[box] = inside - _GRAIN * fill[box] * grain
+    return result
+
+
+def _moved(pixels: Array, change: Change, scale: float) -> Array:
+    """Return pixels moved by the shift of a change made on a grid `scale` times coarser."""
+    assert change.shift is not None
+    shape = pixels.shape[0], pixels.shape[1]
+    down, right = (resized(part, shape) * np.float32(scale) for part in change.shift)
+    away = np.abs(down) + np.abs(right)
+    box = _box(away > 0.05)
+    if box is None:
+        return pixels
+    reach = int(away.max()) + 4
+    outer = tuple(slice(max(0, b.start - reach), b.stop + reach) for b in box)
+    top, left = (np.float32(b.start - o.start) for b, o in zip(box, outer, strict=True))
+    rows, columns = (np.arange(b.stop - b.start, dtype=np.float32) for b in box)
+    places = [rows[:, None] + top + down[box], columns[None, :] + left + right[box]]
+    # Cubic splines keep grain and edges as sharp as they were.
+    moved = ndimage.map_coordinates(pixels[outer], places, order=3, mode="nearest")
+    if change.cover is not None:
+        cover = np.clip(resized(change.cover, shape)[box], 0, 1)
+        moved = cover * moved + (1 - cover) * pixels[box]
+    result = pixels.copy()
+    result[box] = np.clip(moved, 0, 1)
+    return result
+
+
+def _box(mask: Mask) -> tuple[slice, slice] | None:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def _attenuate(pixels: Array, added: Array) -> Array:
     """Add attenuation, in logits, to display values."""
-    raised = 1 / (1 + np.exp(-(logit(pixels) + added)))
-    return np.where(np.abs(added) > 1e-3, raised, pixels).astype(np.float32)
-
-
-def _calmed(pixels: Array, canvas: Canvas, rng: np.random.Generator) -> Array:
-    scale = max(pixels.shape) / 224
-    size = 2 * round(2.2 * scale) + 1
-    opened = ndimage.grey_opening(pixels, size=(size, size))
-    smooth = ndimage.gaussian_filter(opened, 1.2 * scale)
-    fine = pixels - ndimage.gaussian_filter(pixels, 1.0)
-    lungs = resized(canvas.anatomy.lungs.astype(np.float32), (pixels.shape[0], pixels.shape[1])) > 0
-    # The median is blind to the few strong edges of ribs and vessels.
-    strength = 1.48 * float(np.median(np.abs(fine[lungs])))
-    grain = rng.standard_normal(pixels.shape).astype(np.float32) * strength
-    return np.asarray(smooth + grain, dtype=np.float32)
+    touched = np.abs(added) > 1e-3
+    box = _box(touched)
+    if box is None:
+        return pixels
+    inside = pixels[box]
+    raised = 1 / (1 + np.exp(-(logit(inside) + added[box])))
+    result = pixels.copy()
+    result[box] = np.where(touched[box], raised, inside)
+    return result
