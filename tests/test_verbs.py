@@ -131,5 +131,19 @@ def test_an_audit_and_a_study_say_which_facts_predict_labels(confounded, caplog)
     assert caplog.text.count(said) == 1
     caplog.clear()
     source = Source(source=str(confounded))
-    Bench(SimpleNamespace(findings=("Edema",), train=source)).data(source)
+    bench = Bench(SimpleNamespace(findings=("Edema",), train=source))
+    assert [text.startswith(said) for text in bench.warnings(source)] == [True]
     assert caplog.text.count(said) == 1
+
+
+def test_audits_and_retrainings_keep_which_facts_predict_labels(confounded, monkeypatch):
+    kept = []
+    for place in ("audit", "retrain"):
+        job = f"roentmod.jobs.{place}.run"
+        monkeypatch.setattr(job, lambda *_, warnings, **__: kept.append(warnings))
+    options = {"findings": ["Edema"], "out": confounded / "out"}
+    rm.audit(str(confounded), "demo:honest", editor="painter", ages="unknown", **options)
+    rm.retrain(str(confounded), **options)
+    assert len(kept) == 2
+    for (text,) in kept:
+        assert text.startswith("facts that predict labels: 1 (site -> Edema AUC 1.00)")

@@ -172,13 +172,18 @@ def preflight(data: str | Path | Dataset, *, images: Path | None = None) -> Pref
     return job.run(load(data, images=images))
 
 
-def _warned(source: Dataset, names: Sequence[str] | None = None) -> Dataset:
-    """Say what is wrong with a data set, and which facts predict its labels, a line each."""
+def _warned(source: Dataset, names: Sequence[str] | None = None) -> list[str]:
+    """Say what is wrong with a data set, and which facts predict its labels, a line each.
+
+    Returns:
+        The lines of what predicts labels.
+    """
     from roentmod import datasets
 
-    for problem in (*source.problems, *datasets.telling(datasets.predictors(source, names))):
+    telling = datasets.telling(datasets.predictors(source, names))
+    for problem in (*source.problems, *telling):
         log.warning("%s", problem)
-    return source
+    return [str(problem) for problem in telling]
 
 
 @_verb(plans.EditPlan, Files, EditorChoice, OnDevice, InDomain, Running)
@@ -260,7 +265,7 @@ def audit(
     words = [part(kind, options).model_dump() for kind in (Foreign, Trusting, OnDevice)]
     models = load_classifiers(classifiers, **{k: v for one in words for k, v in one.items()})
     names = _names(findings, pack) or _fitting(models, loaded, judge)
-    _warned(source, names)
+    warnings = _warned(source, names)
     selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
     exact = bool(getattr(loaded, "exact", False))
     rules = part(plans.Rules, {"exact": exact} | options)
@@ -274,6 +279,7 @@ def audit(
         Path(out),
         rules=rules,
         judge=judge,
+        warnings=warnings,
         workers=part(Running, options).workers,
         stages=progress,
     )
@@ -430,7 +436,8 @@ def retrain(
     plan = part(plans.RetrainPlan, options, findings=findings)
     check_trust(plan.model, part(Trusting, options).trust)
     chosen = part(Pictures, options)
-    source = _warned(_source(data, chosen), plan.findings)
+    source = _source(data, chosen)
+    warnings = _warned(source, plan.findings)
     made = sets.load(Path(training_set)) if isinstance(training_set, str | Path) else training_set
 
     def test(value: Any) -> tuple[Dataset, str | None, str]:
@@ -447,6 +454,7 @@ def retrain(
         training_set=made,
         tests={name: test(value) for name, value in (tests or {}).items()},
         rates=_rates(options),
+        warnings=warnings,
         device=part(OnDevice, options).device,
         tensorboard=tensorboard,
         workers=part(Running, options).workers,

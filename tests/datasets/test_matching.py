@@ -74,9 +74,36 @@ def test_what_matching_is_on_and_how_many(tmp_path):
     assert sides[True] < sides[False] <= 3 * sides[True]
     assert set(three["stratum"]) == {"F", "M"}
     assert datasets.match(loaded, "Edema").table.equals(datasets.match(loaded, "Edema").table)
-    for wrong in ({"on": ["hair"]}, {"on": []}, {"ratio": 0}, {"band": 0}):
+    for wrong in ({"on": ["hair"]}, {"on": ["patient_id"]}, {"on": []}, {"ratio": 0}, {"band": 0}):
         with pytest.raises(DatasetError, match="Matching is on"):
             datasets.match(loaded, "Edema", **wrong)
+
+
+def test_any_column_can_be_matched_on(tmp_path):
+    loaded = mixed(tmp_path)
+    maker = np.where(loaded.table["Edema"] == "positive", "x", "y").astype(object)
+    maker[::4] = "z"
+    more = dataclasses.replace(loaded, table=loaded.table.assign(detector=maker))
+    chosen = datasets.match(more, "Edema", on=["detector", "sex"]).table
+    assert set(chosen["stratum"]) == {"z / F", "z / M"}
+    assert "detector" not in datasets.match(more, "Edema").table
+    with pytest.raises(DatasetError, match=r"view, sex, age, size, .*got detector"):
+        datasets.match(loaded, "Edema", on=["detector"])
+
+
+def test_the_size_of_pictures_can_be_matched_on(tmp_path):
+    from PIL import Image
+
+    rows = []
+    for i in range(40):
+        labels = "Edema" if i % 2 else "No Finding"
+        rows.append([f"{i}.png", f"p{i}", "a", "PA", "F", 50, labels])
+        wide = 48 if i % 2 or i < 10 else 32
+        noise = np.random.default_rng(i).integers(0, 255, (32, wide), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    chosen = datasets.match(folder(tmp_path, rows), "Edema", on=["size"]).table
+    assert set(chosen["stratum"]) == {"32 x 48"} or set(chosen["stratum"]) == {"48 x 32"}
+    assert chosen["positive"].tolist().count(True) == 5
 
 
 def test_unmentioned_is_no_negative_and_nothing_in_common_is_said(tmp_path):

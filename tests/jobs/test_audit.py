@@ -83,7 +83,7 @@ def chosen(source):
     return datasets.baselines(source).table
 
 
-def run(source, chosen, folder, models, *, plan=None, editor=None, rules=QUICK):
+def run(source, chosen, folder, models, *, plan=None, editor=None, rules=QUICK, warnings=()):
     return audit.run(
         source,
         chosen,
@@ -92,6 +92,7 @@ def run(source, chosen, folder, models, *, plan=None, editor=None, rules=QUICK):
         plan or AuditPlan(findings=PAIR),
         folder,
         rules=rules,
+        warnings=warnings,
     )
 
 
@@ -322,7 +323,11 @@ def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
     chosen = datasets.baselines(data, count=2).table
     plan = AuditPlan(findings=("Cardiomegaly", "Edema"), stress=6)
     judge = Judge.load()
-    result = run(data, chosen, tmp_path / "run", {"judged": judge}, plan=plan)
+    said = ["site -> Edema AUC 0.90"]
+    options = {"plan": plan, "warnings": said}
+    result = run(data, chosen, tmp_path / "run", {"judged": judge}, **options)
+    assert result.provenance["warnings"] == said
+    assert "site -&gt; Edema AUC 0.90" in result.report().read_text()
     stress = result.classifiers[0].stress
     assert set(zip(stress["read"], stress["against"], strict=True)) == {
         ("Cardiomegaly", "clean"),
@@ -332,9 +337,10 @@ def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
     }
     assert (stress["n_positive"] == 6).all()
     bad = pd.read_parquet(tmp_path / "run" / "states.parquet").index[0]
-    once = run(Once(data, bad), chosen, tmp_path / "once", {"judged": judge}, plan=plan)
+    once = run(Once(data, bad), chosen, tmp_path / "once", {"judged": judge}, **options)
     assert list(once.items["status"]) == ["unreadable"]
-    run(data, chosen, tmp_path / "once", {"judged": judge}, plan=plan)
+    run(data, chosen, tmp_path / "once", {"judged": judge}, **options)
+    once.report()
     assert contents(tmp_path / "once") == contents(tmp_path / "run")
 
 

@@ -12,6 +12,7 @@ from tests.report.pages import Page
 from tests.science.performance import fake
 
 ARMS = ("erm", "soft")
+SAID = "facts that predict labels: 1 (site -> Edema AUC 0.90)"
 PAGES = ["audit-before", "retrain", "audit-after"]
 
 
@@ -31,7 +32,8 @@ def study(tmp_path):
     predictions = fake.confounded(n=40, seeds=(0,), arms=ARMS)
     predictions.to_parquet(places["retrain"] / TABLE)
     figures = {
-        "audit before": {"classifiers": verdicts("demo")},
+        "audit before": {"classifiers": verdicts("demo"), "warnings": [SAID]},
+        "retrain": {"comparisons": [], "warnings": [SAID]},
         "audit after": {"classifiers": verdicts("erm-0", "soft-0")},
     }
     spec = StudyPlan.of(
@@ -65,6 +67,10 @@ def test_links_lead_to_the_pages_of_the_stages(study):
     links = [attrs["href"] for attrs in Page(publish(study)).all("a")]
     assert links == [f"{name}-0/report.html" for name in PAGES]
     assert all((study.folder / link).is_file() for link in links)
+
+
+def test_facts_that_predict_labels_are_on_the_page_once(study):
+    assert publish(study).count("site -&gt; Edema AUC 0.90") == 1
 
 
 def test_a_retraining_that_was_not_audited_has_its_page_too(study):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,12 @@ from roentmod.datasets.table import PHANTOMS, Dataset, Problem
 from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import DatasetError
 
-__all__ = ["Fact", "match", "predictors", "sizes", "telling"]
+__all__ = ["match", "predictors", "sizes", "telling"]
 
-Fact = Literal["site", "view", "sex", "age"]
+_FACTS = ("site", "view", "sex", "age")
+_SIZE = "size"
+# What tells pictures or patients apart, or is a label.
+_NEVER = {*NAMES, "image_id", "path", "patient_id", "unfit", "other_labels"}
 
 # From this AUC on, a fact alone predicts a label.
 _PREDICTS = 0.65
@@ -34,7 +36,7 @@ def match(
     dataset: Dataset,
     name: str,
     *,
-    on: Sequence[Fact] = get_args(Fact),
+    on: Sequence[str] = _FACTS,
     band: float = 10,
     ratio: int = 1,
     split: str | None = None,
@@ -42,15 +44,18 @@ def match(
 ) -> Selection:
     """Choose positives of a finding, and negatives that match them.
 
-    In each stratum (the same site, view, sex and age band) there are `ratio` negatives per positive
-    or fewer, and no positive without a negative: of more positives than negatives some fall, in
-    random order. A negative is read as not showing the finding, or as "no finding"; patients with
-    a positive picture give none. Otherwise as `positives`: adults, frontal, one per patient.
+    In each stratum (the same site, view, sex and age band, say) there are `ratio` negatives per
+    positive or fewer, and no positive without a negative: of more positives than negatives some
+    fall, in random order. A negative is read as not showing the finding, or as "no finding";
+    patients with a positive picture give none. Otherwise as `positives`: adults, frontal, one per
+    patient.
 
     Args:
         dataset: where from.
         name: the finding or an alias.
-        on: of "site", "view", "sex" and "age", what must agree; unknown agrees with unknown.
+        on: what must agree: "site", "view", "sex", "age", "size" (of the picture in pixels, from
+            the files' headers), or any other column of the data set's table, such as one of
+            detectors; unknown agrees with unknown.
         band: width of an age band in years, above 0.
         ratio: most negatives per positive.
         split: only of this split.
@@ -64,12 +69,7 @@ def match(
         DatasetError: no positive has a match, or an argument is wrong.
     """
     wanted = finding(name).name
-    strange = [fact for fact in on if fact not in get_args(Fact)]
-    if strange or not on or ratio < 1 or not band > 0:
-        raise DatasetError(
-            f"Matching is on one or more of {', '.join(get_args(Fact))}, with a band above 0 and a "
-            f"ratio of 1 or more; got {', '.join(on) or 'none'}, {band:g} and {ratio}."
-        )
+    _check(dataset, on, band, ratio)
     there = positives(dataset, wanted, split=split, seed=seed)
     barred = dataset.table.loc[dataset.table[wanted].isin(["positive", "uncertain"]), "patient_id"]
     criteria = {
@@ -80,7 +80,7 @@ def match(
     both = pd.concat(
         [there.table.assign(positive=True), absent.table.assign(positive=False)], ignore_index=True
     )
-    both["stratum"] = _strata(both, on, band)
+    both["stratum"] = _strata(_facts(dataset, both, on), on, band)
     place = both.groupby(["stratum", "positive"]).cumcount()
     counts = both.groupby(["stratum", "positive"]).size().unstack(fill_value=0)
     number = {side: both["stratum"].map(counts[side]).to_numpy() for side in (True, False)}
@@ -173,7 +173,26 @@ def _absent(table: pd.DataFrame, name: str) -> Mask:
     return np.asarray((table[name] == "negative") | clean, dtype=np.bool_)
 
 
-def _strata(table: pd.DataFrame, on: Sequence[Fact], band: float) -> list[str]:
+def _check(dataset: Dataset, on: Sequence[str], band: float, ratio: int) -> None:
+    others = [name for name in dataset.table if name not in {*_NEVER, *_FACTS}]
+    known = (*_FACTS, _SIZE, *others)
+    if not on or ratio < 1 or not band > 0 or isinstance(on, str) or set(on) - {*known}:
+        raise DatasetError(
+            f"Matching is on one or more of {', '.join(map(str, known))}, with a band above 0 and "
+            f"a ratio of 1 or more; got {', '.join(on) or 'none'}, {band:g} and {ratio}."
+        )
+
+
+def _facts(dataset: Dataset, chosen: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """Return chosen pictures with all that they must agree on."""
+    rows = dataset.table.set_index("image_id").loc[chosen["baseline_id"]].reset_index()
+    more = {name: rows[name].to_numpy() for name in on if name not in (*_FACTS, _SIZE)}
+    if _SIZE in on:
+        more[_SIZE] = sizes(replace(dataset, table=rows), len(rows))
+    return chosen.assign(**more)
+
+
+def _strata(table: pd.DataFrame, on: Sequence[str], band: float) -> list[str]:
     bands = [f"{np.floor(age / band) * band:g}" if age == age else "" for age in table["age"]]
     columns = [bands if fact == "age" else table[fact] for fact in on]
     rows = zip(*columns, strict=True)

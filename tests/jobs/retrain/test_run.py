@@ -91,7 +91,10 @@ def test_the_plan_is_registered_before_anything_is_trained(data, made, tests, tm
         return lambda *_: None
 
     plan = tiny(steps=1, evaluate_every=1)
-    retrain.run(data, plan, tmp_path, tests=tests, stages=stages)
+    said = ["facts that predict labels: 1 (site -> Edema AUC 0.90)"]
+    result = retrain.run(data, plan, tmp_path, tests=tests, stages=stages, warnings=said)
+    assert result.record["warnings"] == said
+    assert "site -&gt; Edema AUC 0.90" in result.report().read_text()
     assert seen == [("training", True, False), ("training erm, seed 0", True, False)]
 
 

@@ -10,7 +10,7 @@ row per reading, the hinge of everything), ``items.parquet`` (what is missing an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +53,7 @@ def run(
     *,
     rules: Rules | None = None,
     judge: Classifier | None = None,
+    warnings: Sequence[str] = (),
     workers: str | Workers = "serial",
     stages: Stages | None = None,
 ) -> AuditResult:
@@ -67,6 +68,8 @@ def run(
         folder: the run directory.
         rules: how to judge; None is the default.
         judge: sees edits, independent of the classifiers; None is the bundled one.
+        warnings: which facts predict labels; the result has them where radiographs are read by
+            their labels (`AuditPlan.stress`).
         workers: who makes the parts, a form of `roentmod.runs.workers`.
         stages: called with a stage's title, returns what is called with parts done and in all.
 
@@ -90,6 +93,7 @@ def run(
         labelled=labelled,
         baselines=shown.drop_duplicates("baseline_id").reset_index(drop=True),
         states=states,
+        warnings=tuple(warnings) if plan.stress else (),
     )
     # What the editor cannot do is said before anything is done.
     edits = [e for name in set(job.cases["removed"]) for e in job.edits[name]]

@@ -72,6 +72,7 @@ class AuditJob(EditingJob[AuditResult]):
         labelled: image and patient of the unedited radiographs to read.
         baselines: what is known of each case.
         states: what is known of each labelled radiograph.
+        warnings: which facts predict their labels.
     """
 
     data: Dataset
@@ -83,6 +84,7 @@ class AuditJob(EditingJob[AuditResult]):
     labelled: Sequence[tuple[str, str]] = ()
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     states: pd.DataFrame = field(default_factory=pd.DataFrame)
+    warnings: tuple[str, ...] = ()
     kind = "audit"
     article = "an audit"
     record = RECORD
@@ -260,6 +262,7 @@ class AuditJob(EditingJob[AuditResult]):
         for name, table in tables.items():
             with atomic(done.folder / f"{name}.parquet") as part:
                 table.to_parquet(part)
+        done.record["warnings"] = list(self.warnings)
         result, chosen = judged(done.folder, done.record)
         illustrate(done.folder, chosen, self.plan, self.data, self.editor)
         return keep(result, done.record)

@@ -97,11 +97,12 @@ def shown(result: AuditResult) -> Page:
     after = "" if plan.get("exact") else ", after leakage is taken off"
     score = _say("score", after=after, margin=_margin(plan))
     in_short: list[Block] = [one.in_short() for one in pages]
+    warnings = [_say("warning", text=text) for text in provenance.get("warnings", ())]
     return Page(
         "Shortcut audit",
         f"Does a classifier of {_pictures(plan)} react to findings it should ignore? "
         f"RoentMod, {date(provenance)}.",
-        (*(in_short or [_say("none")]), missing.in_short(), score),
+        (*(in_short or [_say("none")]), missing.in_short(), *warnings, score),
         (
             missing.section(),
             *(one.section(f"classifier-{place}") for place, one in enumerate(pages, 1)),

@@ -54,6 +54,7 @@ def run(
     training_set: AugmentResult | None = None,
     tests: Tests,
     rates: CoOccurrence | None = None,
+    warnings: Sequence[str] = (),
     device: str = "cpu",
     arms: Sequence[Arm] | None = None,
     tensorboard: bool = False,
@@ -70,6 +71,7 @@ def run(
         training_set: counterfactuals of training patients, for the arms that need them.
         tests: what is read in the end.
         rates: where soft labels come from; None is the matrix that the package brings.
+        warnings: what the result says of the data, such as which facts predict labels.
         device: "cpu" or "cuda"; which ones, and how many, is Accelerate's affair.
         arms: train only these of the plan now. Other calls, also at the same time, do the others in
             the same folder; the last one to end writes the tables of all.
@@ -90,7 +92,13 @@ def run(
     sets = _sets(data, plan, tests, training_set, rates)
     rates = rates if "soft" in plan.arms else None
     job = RetrainJob(
-        plan, sets, registered(plan, sets, training_set, rates), chosen, device, tensorboard
+        plan,
+        sets,
+        registered(plan, sets, training_set, rates),
+        chosen,
+        device,
+        tensorboard,
+        tuple(warnings),
     )
     return runs.run(job, folder, workers=workers, stages=stages)
 

@@ -44,6 +44,7 @@ class RetrainJob(Job[RetrainResult]):
         trainings: those to do now.
         device: of torch.
         tensorboard: also write ``tensorboard/``.
+        warnings: what the result says of the data.
     """
 
     plan: RetrainPlan
@@ -52,6 +53,7 @@ class RetrainJob(Job[RetrainResult]):
     trainings: list[Training]
     device: str = "cpu"
     tensorboard: bool = False
+    warnings: tuple[str, ...] = ()
     _state: dict[str, Any] = field(default_factory=dict, repr=False)
     kind = "retrain"
     article = "a retraining"
@@ -212,6 +214,7 @@ class RetrainJob(Job[RetrainResult]):
         record = done.record | {
             "trainings": trainings,
             "unread": {name: some for name, some in unread.items() if some},
+            "warnings": list(self.warnings),
             "machine": next(one.facts["machine"] for one in ready.values()),
         }
         write_json(done.folder / RECORD, record)

@@ -86,6 +86,7 @@ def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
             *(_headlines(evaluation) or [_say("uncompared", reference=reference)]),
             *_shares(evaluation),
             _fall(evaluation),
+            *(_say("warning", text=text) for text in record.get("warnings", ())),
             _say("intervals", level=level),
         ),
         (

@@ -35,6 +35,7 @@ class Bench:
     workers: Workers = field(default_factory=Workers)
     trust: bool = False
     _loaded: dict[tuple[Any, ...], Dataset] = field(default_factory=dict)
+    _warnings: dict[tuple[Any, ...], list[str]] = field(default_factory=dict)
 
     def data(self, source: Source) -> Dataset:
         """Return a data set before anything is planted; the training's has a validation split.
@@ -47,10 +48,17 @@ class Bench:
             data = data if source.keep_ids else datasets.pseudonymous(data)
             own = key == _read(self.spec.train)
             names = self.spec.findings
-            for problem in datasets.telling(datasets.predictors(data, names)):
+            telling = datasets.telling(datasets.predictors(data, names))
+            for problem in telling:
                 log.warning("%s: %s", data.name, problem)
+            self._warnings[key] = [str(problem) for problem in telling]
             self._loaded[key] = datasets.with_validation(data) if own else data
         return self._loaded[key]
+
+    def warnings(self, source: Source) -> list[str]:
+        """Return which facts predict labels of a data set before anything is planted."""
+        self.data(source)
+        return self._warnings[_read(source)]
 
     def planted(self, name: str) -> Dataset:
         """Return the planted data set of the training ("train") or of a test."""

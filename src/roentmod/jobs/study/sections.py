@@ -13,6 +13,7 @@ from roentmod.report.page import Page, Section
 from roentmod.report.tables import Cell
 from roentmod.report.texts import Texts
 from roentmod.report.words import Row
+from roentmod.science.performance import Rules, sure
 
 if TYPE_CHECKING:
     from roentmod.jobs.study import Finished, StudyResult
@@ -39,7 +40,11 @@ def shown(result: StudyResult) -> Page:
     return Page(
         f"Study: {spec.name}",
         f"Findings: {', '.join(spec.findings)}. Suspected shortcuts: {pairs or 'none named'}.",
-        (_say("planted") if spec.plant is not None else None, *(gains or [_say("nothing")])),
+        (
+            _say("planted") if spec.plant is not None else None,
+            *(_say("warning", text=text) for text in _warnings(result)),
+            *(gains or [_say("nothing")]),
+        ),
         (
             Section("Stages", (_say.table("stages", stages, page=_page),), id="stages"),
             Section("Audits", (_say.table("audits", _verdicts(result)),), id="audits"),
@@ -75,14 +80,21 @@ def _verdicts(result: StudyResult) -> Iterator[dict[str, Any]]:
             }
 
 
+def _warnings(result: StudyResult) -> list[str]:
+    """Return what stages say of the data, each once."""
+    said = [text for one in result.stages for text in one.figures.get("warnings", ())]
+    return list(dict.fromkeys(said))
+
+
 def _gains(result: StudyResult) -> Iterator[str]:
     """Yield what each arm gained over plain training, mean over findings, test by test."""
     rows = result.figures("retrain").get("comparisons", [])
     known = [row for row in rows if row["reference"] == "erm" and row["difference"] is not None]
     for test, arm in dict.fromkeys((row["test"], row["arm"]) for row in known):
         own = [row for row in known if (row["test"], row["arm"]) == (test, arm)]
-        better = sum(row["low"] is not None and row["low"] > 0 for row in own)
-        worse = sum(row["high"] is not None and row["high"] < 0 for row in own)
+        certain = [row for row in own if sure(row, Rules())]
+        better = sum(row["difference"] > 0 for row in certain)
+        worse = len(certain) - better
         mean = sum(row["difference"] for row in own) / len(own)
         yield (
             f"{test}: {arm} changes AUC by {100 * mean:+.1f} points against erm, mean of "

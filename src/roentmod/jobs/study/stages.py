@@ -309,6 +309,7 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
         plan,
         folder,
         rules=options.part(Rules).but(exact=exact),
+        warnings=bench.warnings(bench.audited_on),
         workers=bench.workers,
         stages=shown,
     )
@@ -320,7 +321,10 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
         }
         for one in result
     }
-    return result, {"classifiers": verdicts}
+    return result, {
+        "classifiers": verdicts,
+        "warnings": result.provenance.get("warnings", []),
+    }
 
 
 def _clean(bench: Bench) -> int:
@@ -366,9 +370,12 @@ def _retrain(bench: Bench, folder: Path, shown: Stages) -> Outcome:
         training_set=_training_set(bench),
         tests=bench.tested_on(),
         rates=bench.rates,
+        # Planted labels are drawn at random.
+        warnings=() if spec.plant else bench.warnings(spec.train),
         device=spec.device,
         workers=bench.workers,
         stages=shown,
     )
     compared = evaluation.comparisons(evaluation.panels(result.predictions))
-    return result, {"comparisons": json.loads(compared.to_json(orient="records"))}
+    rows = json.loads(compared.to_json(orient="records"))
+    return result, {"comparisons": rows, "warnings": result.record.get("warnings", [])}

@@ -98,7 +98,10 @@ def sure(row: Any, rules: Rules) -> bool:
     """Return whether a contrast is surely above or below 0.
 
     Its interval over patients and seeds must be on one side, its q below 1 - level, and positives
-    and negatives must suffice.
+    and negatives must suffice. A row is a mapping; None is unknown.
     """
-    apart = row["seeds_low"] > 0 or row["seeds_high"] < 0
-    return bool(apart and row["q"] < 1 - rules.level and row.get("state", "ok") == "ok")
+    low, high, q = (row.get(name) for name in ("seeds_low", "seeds_high", "q"))
+    if low is None or high is None or q is None:
+        return False
+    enough = row.get("state", "ok") == "ok"
+    return bool((low > 0 or high < 0) and q < 1 - rules.level and enough)
