@@ -119,7 +119,7 @@ evaluate-mini: setup
 prove-audit: setup
 	$(BIN)/python -m bench.audit_truth $(if $(DATA),--data $(DATA)) --run $(RUN)/audit
 
-# Does retraining correct planted shortcuts? bench/retrain.json, docs/results.md (about two hours;
+# Does retraining correct planted shortcuts? bench/retrain.json, docs/results.md (about four hours;
 # goes on where it stopped).
 prove-retrain: setup
 	$(BIN)/python -m bench.retrain --data $(DATA) --run $(RUN)/retrain

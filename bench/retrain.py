@@ -7,7 +7,10 @@ true; in training one finding of a pair comes with the other. Tests are de-confo
 patients' PA radiographs (internal), and AP bedside radiographs of other patients, a hospital in
 Hannover, and children from Guangzhou (external). Two sets of three pairs; counterfactuals from
 `mini`, and, for the first set, from the painter as the upper bound.
-(b) *Real labels*: the real positives as they are.
+(b) *Real labels*: NIH's, in five folds by patient. Of each finding only positives and negatives of
+the same source, view, sex and age band are labelled (up to four negatives per positive in
+training), as the source alone would tell the finding otherwise; hosts of counterfactuals are such
+negatives. Each patient is tested once, and Kermany by all folds.
 
 Both go on where they stopped, from ``--run``.
 """
@@ -15,6 +18,7 @@ Both go on where they stopped, from ``--run``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -24,6 +28,8 @@ from typing import Any
 import pandas as pd
 
 from bench import retrain_page
+from roentmod import datasets
+from roentmod.errors import DatasetError
 from roentmod.jobs import retrain, study
 from roentmod.jobs.study import StudyPlan, StudyResult
 from roentmod.science import performance as evaluation
@@ -65,6 +71,9 @@ REAL = (
 # Which findings come together in the real labels of the training split.
 REAL_PAIRS = (("Pleural Effusion", "Atelectasis"), ("Pneumonia", "Edema"))
 SEEDS = (0, 1, 2)
+FOLDS = 5
+# Patients of this set may be patients of the others.
+_UNKNOWN = "nih_rxtorax"
 log = logging.getLogger(__name__)
 
 
@@ -87,6 +96,46 @@ def tables(data: Path, run: Path) -> dict[str, Path]:
         with atomic(run / "tables" / name / "index.csv") as file:
             part.to_csv(file, index=False)
     return {name: run / "tables" / name for name in parts}
+
+
+def fold(nih: Path, run: Path, number: int) -> Path:
+    """Write the table of a fold, labelled where positives and negatives match, and return it.
+
+    One fifth of the patients is the test, the next fifth validates.
+    """
+    index = pd.read_csv(nih / "index.csv", dtype=str, keep_default_na=False)
+    index = index[index["set"] != _UNKNOWN]
+    place = [
+        int(hashlib.sha256(name.encode()).hexdigest(), 16) % FOLDS for name in index["patient_id"]
+    ]
+    role = {number: "test", (number + 1) % FOLDS: "val"}
+    index = index.assign(site=index["set"], split=[role.get(own, "train") for own in place])
+    folder = run / "tables" / f"real-{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = folder / "all.csv"
+    index.to_csv(raw, index=False)
+    data = datasets.load(raw, ages="unknown")
+    paths = data.table.set_index("image_id")["path"].astype(str)
+    told = index.set_index(index["path"].map(lambda path: str(Path(path))))
+    told = told[["path", "patient_id", "site", "split", "view", "age", "sex"]]
+    told["No Finding"] = ""
+    for name in REAL:
+        told[name] = ""
+        for split in ("train", "val", "test"):
+            try:
+                chosen = datasets.match(data, name, split=split, ratio=4 if split == "train" else 1)
+            except DatasetError as error:
+                log.warning("%s, fold %d, %s: %s", name, number, split, error)
+                continue
+            rows = paths[chosen.table["baseline_id"]].to_numpy()
+            told.loc[rows, name] = ["1" if own else "0" for own in chosen.table["positive"]]
+            told.loc[rows[~chosen.table["positive"].to_numpy(bool)], "No Finding"] = "1"
+    # A radiograph with another finding is a negative, and no host.
+    told.loc[(told[list(REAL)] == "1").any(axis=1), "No Finding"] = ""
+    raw.unlink()
+    with atomic(folder / "index.csv") as file:
+        told[(told[list(REAL)] != "").any(axis=1)].to_csv(file, index=False)
+    return folder
 
 
 def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
@@ -116,17 +165,17 @@ def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
     )
 
 
-def real(places: dict[str, Path]) -> StudyPlan:
-    """Return the study of experiment (b)."""
-    nih, kermany = str(places["nih"]), str(places["kermany"])
+def real(folder: Path, places: dict[str, Path], number: int) -> StudyPlan:
+    """Return the study of a fold of experiment (b)."""
+    nih, kermany = str(folder), str(places["kermany"])
     return StudyPlan.of(
         {
-            "name": "Real labels, corrected by mini",
+            "name": f"Real labels, corrected by mini, fold {number + 1} of {FOLDS}",
             "findings": REAL,
             "pairs": REAL_PAIRS,
-            "train": {"source": nih},
+            "train": {"source": nih, "ages": "unknown"},
             "tests": {
-                "NIH": {"source": nih, "split": "test", "where": "internal"},
+                "NIH": {"source": nih, "split": "test", "where": "internal", "ages": "unknown"},
                 "Kermany": {"source": kermany, "where": "external"},
             },
             "editor": {"name": "mini"},
@@ -160,21 +209,58 @@ def pooled(result: StudyResult) -> pd.DataFrame:
 def figures(results: dict[str, StudyResult]) -> dict[str, Any]:
     """Return what ``bench/retrain.json`` holds: the keys of the figures, and what they rest on."""
     told: dict[str, Any] = {}
-    for name, result in results.items():
+    for name, result in _truth(results).items():
         found = evaluation.evaluate(pooled(result), result.spec.pairs, scores=result.scores())
-        compared = found.pair_comparisons if result.spec.plant else found.comparisons
         every = evaluation.comparisons(evaluation.panels(_own(result)))
-        told[name] = found.figures() | {
-            "comparisons": _rows(compared),
-            "comparisons_by_test": _rows(every),
-            "reverse": _rows(found.reverse_scores),
-            "scores": _rows(found.scores),
-            "counts": result.figures("augment"),
-            "pictures": result.figures("plant"),
-            "editor": _editor(result),
-            "minutes": round(sum(one.seconds for one in result.stages) / 60, 1),
-        }
-    return told
+        told[name] = _figures(found, found.pair_comparisons, every, [result])
+    folds = _folds(results)
+    found = evaluation.evaluate(crossed([_own(one) for one in folds]), REAL_PAIRS)
+    return told | {"real": _figures(found, found.comparisons, found.comparisons, folds)}
+
+
+def _truth(results: dict[str, StudyResult]) -> dict[str, StudyResult]:
+    return {name: one for name, one in results.items() if name.startswith("truth")}
+
+
+def _folds(results: dict[str, StudyResult]) -> list[StudyResult]:
+    return [one for name, one in results.items() if name.startswith("real")]
+
+
+def _figures(
+    found: evaluation.Evaluation,
+    compared: pd.DataFrame,
+    every: pd.DataFrame,
+    results: Sequence[StudyResult],
+) -> dict[str, Any]:
+    """Return what is told of one study, or of all folds."""
+    return found.figures() | {
+        "comparisons": _rows(compared),
+        "comparisons_by_test": _rows(every),
+        "reverse": _rows(found.reverse_scores),
+        "scores": _rows(found.scores),
+        "counts": results[0].figures("augment"),
+        "pictures": results[0].figures("plant"),
+        "editor": _editor(results[0]),
+        "minutes": round(sum(s.seconds for one in results for s in one.stages) / 60, 1),
+    }
+
+
+def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the predictions of all folds as those of one model per arm and seed.
+
+    Logits are standardised for each model, test and finding, as folds' models differ in scale; what
+    several folds read is the mean of them.
+    """
+    keys = ["arm", "seed", "test", "finding"]
+    parts = []
+    for table in folds:
+        scale = table.groupby(keys)["logit"]
+        spread = scale.transform("std").fillna(0)
+        shifted = (table["logit"] - scale.transform("mean")) / spread.where(spread > 0, 1)
+        parts.append(table.assign(logit=shifted))
+    every = pd.concat(parts, ignore_index=True)
+    means = every.groupby([*keys, "image_id"])["logit"].transform("mean")
+    return every.assign(logit=means).drop_duplicates([*keys, "image_id"], ignore_index=True)
 
 
 def primary(results: dict[str, StudyResult]) -> dict[str, Any]:
@@ -182,7 +268,7 @@ def primary(results: dict[str, StudyResult]) -> dict[str, Any]:
     tables = [(pooled(results[f"truth-{pairs}-mini"]), PAIRS[pairs]) for pairs in PAIRS]
     shared = set.intersection(*(set(table["patient_id"]) for table, _ in tables))
     own = [(evaluation.panels(t[t["patient_id"].isin(shared)]), pairs) for t, pairs in tables]
-    real = evaluation.panels(_own(results["real"]))
+    real = evaluation.panels(crossed([_own(one) for one in _folds(results)]))
     told = evaluation.primary_figures(evaluation.primary(own))
     labels = evaluation.primary_figures(evaluation.primary([(real, ())]))
     names = {str(panel.test): str(panel.where) for panel in own[0][0]}
@@ -220,8 +306,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     places = tables(args.data, args.run)
     specs = {f"truth-{pairs}-mini": truth(places, pairs, "mini") for pairs in PAIRS}
-    specs["real"] = real(places)
     specs["truth-first-painter"] = truth(places, "first", "painter")
+    for number in range(FOLDS):
+        specs[f"real-{number}"] = real(fold(places["nih"], args.run, number), places, number)
     results = {}
     for name, spec in specs.items():
         if not args.only or name in args.only:

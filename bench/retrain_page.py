@@ -286,12 +286,17 @@ def _falls(one: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _real(one: Mapping[str, Any]) -> Iterator[str]:
+    where = (
+        "internal is the NIH test split, of all sources"
+        if one.get("recomputed")
+        else "internal is NIH in five folds by patient, where positives and negatives of a finding "
+        "agree in source, view, sex and age band; logits are standardised within a fold"
+    )
     yield (
-        "NIH labels as they are, few positives: internal is the NIH test split, external Kermany "
-        "(children, pneumonia or normal, aspect ratio squashed). Hannover has no picture without "
-        "COVID-19, so no area can be had from it. Pairs are a guess from the labels; each "
-        "difference is of one finding, on all pictures. Half of a batch is counterfactuals, as in "
-        "(a)."
+        f"NIH labels, few positives: {where}; external is Kermany (children, pneumonia or normal, "
+        "aspect ratio squashed). Hannover has no picture without COVID-19, so no area can be had "
+        "from it. Pairs are a guess from the labels; each difference is of one finding, on all "
+        "pictures. Half of a batch is counterfactuals, as in (a)."
     )
     yield ""
     for where in (where for where in ("internal", "external") if one[where]):
