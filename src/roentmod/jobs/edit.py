@@ -21,6 +21,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -63,6 +64,8 @@ log = logging.getLogger(__name__)
 Format = Literal["png", "dicom", "same"]
 RECORD = "edits.json"
 NO_CHANGE = "no_visible_change"
+_ENCODERS = 2
+_Contents = dict[str, tuple[str, bytes]]
 _ITEMS = "items"
 # What else lies in a run's folder.
 _TAKEN = (RECORD, "run.json", "parts")
@@ -372,25 +375,32 @@ class EditJob(EditingJob[EditResult]):
         shows = self._shows(radiograph)
         if shows is not None:
             source["baseline_shows"] = shows
-        rows = []
-        for label, result in zip(_labels(self.edits), edited, strict=True):
+        labels, rows = _labels(self.edits), []
+        # Compression releases the interpreter: files are encoded while the judge reads.
+        with ThreadPoolExecutor(_ENCODERS) as pool:
+            stems = [f"{folder}/{label}" for label in labels]
+            encoded = [pool.submit(self._encode, *each) for each in zip(edited, stems, strict=True)]
+            sights = [self._sight(result) for result in edited]
+        for label, result, sight, files in zip(labels, edited, sights, encoded, strict=True):
             edit = result.edit
             item = {"key": f"{digest[:16]}-{edit.id}-{folder}", **source, "label": label}
             item |= {"edit_id": edit.id, "edit": asdict(edit), "control": edit.control}
             item |= {"status": result.status, "facts": result.facts}
             if result.image is not None and result.difference is not None:
-                sight = self.witness.look(result) if self.witness else None
                 item |= {"judge": sight.facts | {"words": sight.words}} if sight else {}
                 if not imaging.visible(result.difference):
                     item["status"] = NO_CHANGE
                 rows.append(self._row(result, item["status"], sight))
-            made.add(_ITEMS, item | self._encode(made, result, f"{folder}/{label}"))
+            made.add(_ITEMS, item | self._added(made, result, *files.result()))
         if rows:
             facts = {"synthetic": "YES", "statement": provenance.STATEMENT}
             picture = imaging.sheet(rows, title=_heading(self.edits, shows))
             path, data = f"{folder}/edits.png", imaging.encode_picture(picture, facts)
             made.files[path] = self._signed(path, data, facts)
         return made
+
+    def _sight(self, result: Counterfactual) -> Sight | None:
+        return self.witness.look(result) if self.witness and result.image is not None else None
 
     def _shows(self, radiograph: Radiograph) -> dict[str, float] | None:
         """Return what the judge reads in a baseline besides what is removed; None without one."""
@@ -419,36 +429,43 @@ class EditJob(EditingJob[EditResult]):
         made.add(_ITEMS, _lost(part.inputs[0], status, message))
         return made
 
-    def _encode(self, made: Made, result: Counterfactual, stem: str) -> dict[str, Any]:
-        """Add the files of one counterfactual and return what the record says of them."""
+    def _encode(self, result: Counterfactual, stem: str) -> tuple[_Contents, float]:
+        """Return path and content of each file of a counterfactual, by kind, and the seconds."""
         if result.image is None or result.difference is None:
-            return {"files": {}}
+            return {}, 0.0
         started = time.perf_counter()
         base, output = result.baseline, self.output
         written = _burned(result) if output.burn_in else result
         options = {"keep_identity": output.keep_identity}
         options["as_original"] = not output.secondary_capture
-        files: dict[str, dict[str, str]] = {}
-        facts = provenance.describe(base, result.edit, result.facts)
-
-        def add(kind: str, path: str, data: bytes) -> None:
-            made.files[path] = data = self._signed(path, data, facts)
-            files[kind] = {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
-
+        files: _Contents = {}
         arms: tuple[tuple[Arm, str], ...] = (("counterfactual", ""), ("sham", ".sham"))
         for arm, mark in arms:
             for suffix in output.suffixes(base):
                 path = f"{stem}{mark}{suffix}"
                 data = imaging.encode_edit(written, path, arm=arm, **options)
-                add(f"{arm}{suffix}", path, data)
+                files[f"{arm}{suffix}"] = path, data
         shown = imaging.difference_picture(result.difference, base.pixels)
+        facts = provenance.describe(base, result.edit, result.facts)
         kept = facts if output.keep_identity else provenance.without_source(facts)
-        add("difference", f"{stem}.difference.png", imaging.encode_picture(shown, kept))
+        files["difference"] = f"{stem}.difference.png", imaging.encode_picture(shown, kept)
+        return files, time.perf_counter() - started
+
+    def _added(
+        self, made: Made, result: Counterfactual, files: _Contents, seconds: float
+    ) -> dict[str, Any]:
+        """Add the files of one counterfactual and return what the record says of them."""
+        if not files:
+            return {"files": {}}
+        facts, said = provenance.describe(result.baseline, result.edit, result.facts), {}
+        for kind, (path, data) in files.items():
+            made.files[path] = data = self._signed(path, data, facts)
+            said[kind] = {"path": path, "sha256": hashlib.sha256(data).hexdigest()}
         support = result.support
         return {
-            "files": files,
+            "files": said,
             "changed_fraction": None if support is None else round(float(support.mean()), 6),
-            "seconds_writing": round(time.perf_counter() - started, 4),
+            "seconds_writing": round(seconds, 4),
         }
 
     def _signed(self, path: str, data: bytes, facts: Mapping[str, Any]) -> bytes:
