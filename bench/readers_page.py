@@ -13,6 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,11 +29,16 @@ from roentmod.plans import ReadersPlan
 from roentmod.store import write_bytes
 from roentmod.web.readers import app as pages
 
-__all__ = ["main", "study"]
+__all__ = ["main", "study", "until"]
 
 OUT = Path("docs/readers")
 SIZES = ((1280, 800), (768, 1024))
 _SHADES = 96
+_SHOWN = (
+    "['#pictures', '#panel'].map(id => document.querySelector(id)?.textContent + "
+    "document.querySelector(id)?.dataset.shown)"
+)
+_READY = "[...document.querySelectorAll('rm-viewer')].every(one => one.ready)"
 
 
 def study(root: Path) -> Design:
@@ -50,6 +57,15 @@ def study(root: Path) -> Design:
     return making.make(root / "study", made.folder, rm.load("phantoms:8:100"), plan)
 
 
+def until(happened: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait until something is so; a page's policy lets no other program wait in it."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError("The page does not go on. Look at it.")
+        time.sleep(0.02)
+
+
 class _Camera:
     """Goes through the pages and takes their pictures."""
 
@@ -60,9 +76,7 @@ class _Camera:
         """Save the page at both sizes, in few shades."""
         for width, height in SIZES:
             self.page.set_viewport_size({"width": width, "height": height})
-            self.page.wait_for_function(
-                "[...document.querySelectorAll('rm-viewer')].every(one => one.ready)"
-            )
+            until(lambda: self.page.evaluate(_READY))
             self.page.wait_for_timeout(300)
             image = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
             small = io.BytesIO()
@@ -72,12 +86,14 @@ class _Camera:
 
     def answer(self, digit: str) -> None:
         """Give an answer, or end a break, and wait for what follows."""
-        before = self.page.locator("#page").inner_html()
+        before = self._shown()
         self.page.keyboard.press(digit)
         self.page.keyboard.press("Enter")
-        self.page.wait_for_function(
-            "before => document.querySelector('#page').innerHTML !== before", arg=before
-        )
+        until(lambda: self._shown() != before)
+
+    def _shown(self) -> Any:
+        """Return what tells one question from the next."""
+        return self.page.evaluate(_SHOWN)
 
     def until(self, selector: str) -> None:
         """Answer until something is on the page."""

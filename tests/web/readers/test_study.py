@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.readers import PASSWORD, drawn
+from bench.readers_page import until
 from roentmod.jobs.readers.answers import read_answers, read_truth
 from roentmod.web.readers import app
 from tests.web.readers.studies import write_study
@@ -155,11 +156,7 @@ class Person:
 
     def settled(self, before):
         """Wait until another question, or none, is shown."""
-        self.page.wait_for_function(
-            "b => { const f = document.querySelector('#question');"
-            "return !f || f.elements.case.value + f.elements.question.value !== b; }",
-            arg="".join(before),
-        )
+        until(lambda: not self.page.locator("#question").count() or self.question != before)
 
     def read(self, most=10_000):
         for _ in range(most):
@@ -220,7 +217,7 @@ def test_pages_fit_their_screens_and_name_what_is_on_them(tmp_path, chromium):
         desk = app.desk(study.folder, server.url)
         person = Person(chromium, server, study.readers[0], desk.link(study.readers[0]), "keys")
         page = person.page
-        page.wait_for_function("document.querySelector('rm-viewer')?.ready")
+        until(lambda: page.evaluate("document.querySelector('rm-viewer')?.ready"))
         for width, height in ((1280, 800), (768, 1024)):
             page.set_viewport_size({"width": width, "height": height})
             size = page.evaluate(

@@ -236,8 +236,8 @@ def painted(hosts: Sequence[Case], names: Sequence[str], count: int) -> list[Cas
         (result,) = painter.edit([host.open()], [wanted])
         if result.image is not None and name in witness.present(result.image):
             opener = partial(_same, result.image)
-            found = {"finding": name, "present": (name,), "severity": "severe"}
-            made.append(replace(host, kind="attention", open=opener, editor="painter", **found))
+            shown = replace(host, finding=name, present=(name,), severity="severe")
+            made.append(replace(shown, kind="attention", open=opener, editor="painter"))
     return made
 
 

@@ -96,10 +96,9 @@ def _by_kernel(place: str) -> bool:
     try:
         for beside in _beside(place):
             _allow(libc, ruleset, beside)
-        return (
-            libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0
-            and libc.syscall(_RESTRICT, ruleset, ctypes.c_uint32(0)) == 0
-        )
+        if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
+            return False
+        return bool(libc.syscall(_RESTRICT, ruleset, ctypes.c_uint32(0)) == 0)
     finally:
         os.close(ruleset)
 

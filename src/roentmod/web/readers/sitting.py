@@ -254,9 +254,18 @@ class Sitting:
             for account in session.scalars(select(Account).where(Account.name != ADMIN)):
                 state = self._where(session, account.name)
                 number, last = counts.get(account.name, (0, ""))
-                facts = (account.invitation is not None, account.password is not None)
-                numbers = (state.done, state.total, number, last)
-                result.append(Progress(account.name, *facts, account.paused, *numbers))
+                result.append(
+                    Progress(
+                        name=account.name,
+                        invited=account.invitation is not None,
+                        opened=account.password is not None,
+                        paused=account.paused,
+                        done=state.done,
+                        total=state.total,
+                        answers=number,
+                        last=last,
+                    )
+                )
             return sorted(result, key=lambda one: self._design.readers.index(one.name))
 
     def pause(self, paused: bool, reader: str | None = None) -> None:
