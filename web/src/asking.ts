@@ -26,7 +26,11 @@ export async function drop(file: File): Promise<{ id: string; name: string }> {
 
 async function answered<T>(answer: Response): Promise<T> {
   if (answer.ok) return (await answer.json()) as T;
+  throw new Error(await refusal(answer));
+}
+
+/** Returns the one line in which a server says why it refuses. */
+export async function refusal(answer: Response): Promise<string> {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const words = page.getElementById("message")?.textContent;
-  throw new Error(words || `The server answered ${answer.status}`);
+  return page.getElementById("message")?.textContent || `The server answered ${answer.status}.`;
 }

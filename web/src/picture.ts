@@ -1,5 +1,7 @@
 /** A picture of 16-bit display values, and what the screen shows of it. */
 
+import { refusal } from "./asking";
+
 export interface Picture {
   readonly width: number;
   readonly height: number;
@@ -45,13 +47,13 @@ export class Screen {
 /** Fetches raw little-endian uint16 values, whose size stands in the headers. */
 export async function fetchPicture(url: string, signal: AbortSignal): Promise<Picture> {
   const answer = await fetch(url, { signal, credentials: "same-origin" });
-  if (!answer.ok) throw new Error(`The server answered ${answer.status}`);
+  if (!answer.ok) throw new Error(await refusal(answer));
   const width = Number(answer.headers.get("X-Width"));
   const height = Number(answer.headers.get("X-Height"));
   const spacing = Number(answer.headers.get("X-Spacing-Mm")) || null;
   const body = await answer.arrayBuffer();
   if (!width || !height || body.byteLength !== 2 * width * height) {
-    throw new Error("The picture is not whole");
+    throw new Error("The picture is not whole. Load the page again.");
   }
   const synthetic = answer.headers.get("X-Synthetic") === "YES";
   return { ...makePicture(new Uint16Array(body), width, height, spacing), synthetic };

@@ -131,7 +131,7 @@ export class Viewer extends LitElement implements Pane {
       }
       .message {
         position: absolute;
-        inset: 45% 0 auto;
+        inset: 45% 8px auto;
         margin: 0;
         text-align: center;
         color: #e4e9ef;
@@ -243,13 +243,13 @@ export class Viewer extends LitElement implements Pane {
       if (this.baseline) {
         const before = await fetchPicture(this.baseline, fetching.signal);
         const same = before.width === this.shown.width && before.height === this.shown.height;
-        if (!same) throw new Error("Baseline and picture differ in size");
+        if (!same) throw new Error("Baseline and picture differ in size.");
         this.prior = before;
         this.redraw();
       }
     } catch (error) {
       if (fetching.signal.aborted) return;
-      this.message = `${(error as Error).message}. Load the page again.`;
+      this.message = (error as Error).message;
       this.dispatchEvent(new CustomEvent("rm-error", { bubbles: true, composed: true }));
     }
   }

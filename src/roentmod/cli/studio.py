@@ -42,6 +42,7 @@ def studio(
     """Edit radiographs and look through finished runs in a browser, until Ctrl-C."""
     require("litestar")
     import webbrowser
+    from html import escape
 
     from roentmod.web import server
     from roentmod.web.studio.app import application
@@ -59,7 +60,10 @@ def studio(
         )
         typer.echo(f"Studio: {made.door}\nEdits are saved in {out}. Ctrl-C ends.")
         if browser:
-            webbrowser.open(made.door)
+            # Other users can read the arguments of a process, but not this file.
+            page = Path(place) / "open.html"
+            page.write_text(f'<meta http-equiv="refresh" content="0; url={escape(made.door)}">')
+            webbrowser.open(page.as_uri())
         made.workshop.warm()
         server.serve(application(made), bound)
 

@@ -118,7 +118,8 @@ def _door(studio: Studio) -> Any:
                 studio.cookie,
                 value=studio.token,
                 httponly=True,
-                samesite="strict",
+                # A link here works from any page; changes need the token of the forms, too.
+                samesite="lax",
                 secure=studio.url.startswith("https://"),
             )
             # The forms' token of an earlier studio would be refused.
