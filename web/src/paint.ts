@@ -36,7 +36,7 @@ interface Shades {
   readonly cover: Uint16Array;
 }
 
-export function differenceShades(opacity: number): Shades {
+function differenceShades(): Shades {
   const count = 2 * LEVELS;
   const shades = {
     red: new Uint8Array(count),
@@ -52,7 +52,7 @@ export function differenceShades(opacity: number): Shades {
     shades.red[at] = red;
     shades.green[at] = green;
     shades.blue[at] = blue;
-    shades.cover[at] = Math.round(256 * opacity * Math.min(1, amount * 2.5));
+    shades.cover[at] = Math.round(256 * Math.min(1, amount * 2.5));
   }
   return shades;
 }
@@ -88,20 +88,24 @@ export function paintGrey(
   }
 }
 
-/** Lays the difference of two screens over what is painted. */
+let shades: Shades | null = null;
+
+/** Lays the difference of two screens over what is painted, with an opacity in [0, 1]. */
 export function paintDifference(
   screen: Screen,
   baseline: Screen,
-  shades: Shades,
+  opacity: number,
   into: Uint32Array,
 ): void {
   const { width, values, x0, x1, y0, y1 } = screen;
   const before = baseline.values;
+  shades ??= differenceShades();
   const { red, green, blue, cover } = shades;
+  const most = Math.round(256 * opacity);
   for (let y = y0; y < y1; y++) {
     for (let at = y * width + x0, stop = y * width + x1; at < stop; at++) {
       const shade = values[at] - before[at] + 65535;
-      const c = cover[shade];
+      const c = (cover[shade] * most) >> 8;
       if (c === 0) continue;
       const grey = into[at] & 0xff;
       const r = grey + (((red[shade] - grey) * c) >> 8);

@@ -5,7 +5,7 @@ import type { Bar } from "./bar";
 import "./bar";
 import { Hands, type Pane } from "./hands";
 import { drawMarks, drawRegion, type Scene } from "./marks";
-import { differenceShades, greyLevels, paintDifference, paintGrey } from "./paint";
+import { greyLevels, paintDifference, paintGrey } from "./paint";
 import { Screen, fetchPicture, sample, type Picture, type Placing } from "./picture";
 import { controls } from "./style";
 import { View, viewOf, type Mode } from "./view";
@@ -54,8 +54,6 @@ export class Viewer extends LitElement implements Pane {
   private underSampled = "";
   private readonly greys = new Uint8Array(65536);
   private windowed = "";
-  private shades = differenceShades(0.7);
-  private opacity = 0.7;
   private image: ImageData | null = null;
   private frame = 0;
   private density = 1;
@@ -316,7 +314,7 @@ export class Viewer extends LitElement implements Pane {
       if (column > 0) paintGrey(this.under, this.greys, pixels, 0, column);
       paintGrey(this.screen, this.greys, pixels, column);
       if (mode === "difference") {
-        paintDifference(this.screen, this.under, this.shades, pixels);
+        paintDifference(this.screen, this.under, view.opacity, pixels);
       }
     }
     context.putImageData(this.image, 0, 0);
@@ -328,7 +326,7 @@ export class Viewer extends LitElement implements Pane {
     return this.show === "difference" ? "difference" : this.view.mode;
   }
 
-  /** Brings sampled pixels, grey levels and shades up to date. */
+  /** Brings sampled pixels and grey levels up to date. */
   private refresh(placing: Placing, picture: Picture): void {
     const { view } = this;
     const place = `${placing.scale} ${placing.left} ${placing.top}`;
@@ -345,10 +343,6 @@ export class Viewer extends LitElement implements Pane {
     if (this.windowed !== window) {
       greyLevels(view, this.greys);
       this.windowed = window;
-    }
-    if (this.opacity !== view.opacity) {
-      this.shades = differenceShades(view.opacity);
-      this.opacity = view.opacity;
     }
   }
 
