@@ -227,7 +227,8 @@ def test_a_finished_edit_run_opens(make, phantoms, tmp_path):
     with browser.client:
         facts = browser.get("/run/0").json()
         assert facts["kind"] == "edit"
-        assert facts["pictures"] == ["two.png: add-mass"]
+        (title,) = facts["pictures"]
+        assert title.endswith(": add-mass")
         assert browser.get("/run/0/pixels/0/counterfactual").status_code == 200
         assert browser.get("/run/0/pixels/1/counterfactual").status_code == 400
         assert browser.get("/run/0/report").status_code == 400
