@@ -262,8 +262,9 @@ def open_bytes(path: AnyPath) -> BinaryIO:
     """
     member = _member(path)
     if member is None:
-        if stat.S_ISFIFO(os.stat(path).st_mode):
-            # Opening one waits for whoever writes to it.
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            # A pipe waits for whoever writes to it, and a device may have no end.
             raise OSError(errno.EINVAL, "It is no regular file", os.fspath(path))
         return open(path, "rb")
     archive, place, size = member

@@ -213,7 +213,7 @@ def test_compressed_tables_that_are_bombs_are_refused(tmp_path, kind, monkeypatc
     assert states(datasets.load(tmp_path), 0) == {"Edema": "positive"}
     monkeypatch.setattr(sheets, "_SMALL", 2**16)
     (tmp_path / "index.csv").write_bytes(packed(head + b"\n" * 2**20, kind))
-    with pytest.raises(DatasetError, match="unpacks to more than"):
+    with pytest.raises(DatasetError, match="unpacks to, more than"):
         datasets.load(tmp_path)
 
 

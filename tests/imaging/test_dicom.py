@@ -1,7 +1,11 @@
 import contextlib
 import io
 import logging
+import os
+import struct
+import time
 import warnings
+import zlib
 
 import numpy as np
 import pydicom
@@ -9,9 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
@@ -406,3 +413,40 @@ def test_a_lossy_transfer_syntax_is_recorded(save):
 def test_dx_reads(save):
     radiograph = imaging.read(save(dataset(**DX)))
     assert radiograph.spacing_mm == (0.14, 0.14)
+
+
+# Headers without end -----------------------------------------------------------------------------
+
+ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+ENDLESS = {
+    "zeros": bytes(4 << 20),
+    "empty elements": struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * 400_000,
+    "items": struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 2**32 - 1) + ITEM * 400_000,
+}
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_header_without_end_is_refused_early(tmp_path, name, deflated):
+    meta = FileMetaDataset()
+    syntax = DeflatedExplicitVRLittleEndian if deflated else ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = syntax
+    file, content = io.BytesIO(), ENDLESS[name]
+    write_file_meta_info(file, meta, enforce_standard=False)
+    if deflated:
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        content = packer.compress(content) + packer.flush()
+    (tmp_path / "x.dcm").write_bytes(bytes(128) + b"DICM" + file.getvalue() + content)
+    started = time.process_time()
+    with pytest.raises(UnreadableError):
+        imaging.read(tmp_path / "x.dcm")
+    # All of it would take some ten seconds.
+    assert time.process_time() - started < 4
+
+
+def test_a_file_that_is_heavier_than_any_picture_is_not_read(tmp_path):
+    for head in (bytes(128) + b"DICM", b"\x89PNG\r\n\x1a\n", b"II*\0"):
+        (tmp_path / "x").write_bytes(head)
+        os.truncate(tmp_path / "x", 2**31)
+        with pytest.raises(UnsuitableError, match="at most"):
+            imaging.read(tmp_path / "x")

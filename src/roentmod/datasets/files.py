@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import dcmread
 
 from roentmod.datasets.labels import Texts
 from roentmod.errors import DatasetError
+from roentmod.imaging.headers import read_header
 from roentmod.store import file_sha256, file_size, open_bytes
 
 __all__ = ["PICTURES", "copies", "join", "locate", "named_twice", "shape", "sizes"]
@@ -94,7 +94,8 @@ def shape(path: str) -> str:
             is_dicom = file.read(4) == b"DICM"
             file.seek(0)
             if is_dicom:
-                header = dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+                wanted = ["Rows", "Columns"]
+                header = read_header(file, stop_before_pixels=True, specific_tags=wanted)
                 return f"{header.Columns} x {header.Rows}"
             with Image.open(file) as picture:
                 return f"{picture.width} x {picture.height}"

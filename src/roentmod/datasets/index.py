@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydicom import dcmread
 from pydicom.dataset import Dataset as Header
 
 from roentmod.datasets import fields
@@ -23,6 +22,7 @@ from roentmod.datasets.labels import NAMES, joined
 from roentmod.datasets.table import Dataset
 from roentmod.domain import registered
 from roentmod.errors import DatasetError
+from roentmod.imaging.headers import read_header
 from roentmod.store import write_bytes
 
 __all__ = ["begin_index", "write_index"]
@@ -137,7 +137,7 @@ def _header_facts(path: Path, salt: str) -> dict[str, str] | str:
             return {} if path.suffix.lower() in PICTURES else ""
         file.seek(0)
         try:
-            header = dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+            header = read_header(file, stop_before_pixels=True, specific_tags=_TAGS)
             return _unsuitable(header) or _facts(header, salt)
         except Exception:  # a damaged header raises nearly anything
             return "unreadable"

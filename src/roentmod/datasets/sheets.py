@@ -210,6 +210,8 @@ def _unpacked(path: Path, most: int = -1) -> bytes:
         ValueError: it would unpack to far more than it weighs.
     """
     with open_bytes(path) as file:
+        if most < 0:
+            _check_size(path.stat().st_size, _MOST)
         content = file.read(most)
         if content.startswith(b"\x1f\x8b") and most > 0:
             return zlib.decompressobj(31).decompress(content, most)
@@ -239,7 +241,7 @@ def _most(packed: int) -> int:
 
 def _check_size(size: int, most: int) -> None:
     if size > most:
-        raise ValueError(f"it unpacks to more than {most:,} bytes")
+        raise ValueError(f"it has, or unpacks to, more than {most:,} bytes")
 
 
 def _is_workbook(path: Path) -> bool:

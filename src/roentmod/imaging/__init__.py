@@ -53,6 +53,8 @@ __all__ = [
 
 _RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PREAMBLE = 128
+# Twice what the largest picture of 16 bits weighs.
+_HEAVIEST = 2**30
 
 
 def read(path: str | os.PathLike[str], *, name: str | None = None) -> Radiograph:
@@ -234,6 +236,12 @@ def _opened(file: Path, name: str | None) -> Iterator[tuple[str, BinaryIO, str]]
     shown = file.name if name is None else name
     try:
         with open_bytes(file) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size > _HEAVIEST:
+                raise UnsuitableError(
+                    f"A picture's file has at most {_HEAVIEST:,} bytes; got {size:,}. Give another."
+                )
+            stream.seek(0)
             kind = _kind(stream.read(_PREAMBLE + 4))
             stream.seek(0)
             yield kind, stream, shown

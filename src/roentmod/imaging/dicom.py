@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-import zlib
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
-import pydicom
+import pydicom.uid
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSNearLossless,
@@ -27,6 +25,7 @@ from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.checks import check_expansion, check_size, line, single
 from roentmod.imaging.codestream import stream_size
 from roentmod.imaging.grey_scale import grey_scale, set_window
+from roentmod.imaging.headers import read_header
 from roentmod.imaging.position import (
     SPACINGS,
     dicom_frame,
@@ -43,8 +42,6 @@ log = logging.getLogger(__name__)
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 # Lossy compression may leave the range of levels by this part of it.
 _OVERSHOOT = 16
-# What the file meta information takes at most, and a piece of inflated data.
-_META, _PIECE = 4096, 2**24
 _SIDEWAYS = ("LL", "RL", "LLO", "RLO")
 # What names the projection where View Position does not, and how it says so in a few languages.
 _DESCRIPTIONS = (
@@ -96,8 +93,7 @@ def read_dicom(stream: BinaryIO, name: str) -> Radiograph:
 
 
 def _read(stream: BinaryIO, name: str) -> Radiograph:
-    _check_deflated(stream)
-    file = pydicom.dcmread(stream)
+    file = read_header(stream)
     file.buffer = None  # else a file from inside a tar would be kept whole, pixels and all
     _check_numbers(file)
     stated = directions(file)
@@ -270,21 +266,6 @@ def _check_pixels(file: FileDataset) -> None:
         )
     if "TransferSyntaxUID" not in file.file_meta:
         raise UnreadableError("The header must name a transfer syntax; got none. Export it again.")
-
-
-def _check_deflated(stream: BinaryIO) -> None:
-    """Refuse a deflated file that holds far more than it weighs: pydicom inflates it whole."""
-    head = stream.read(_META)
-    # The length of the meta information comes first.
-    if DeflatedExplicitVRLittleEndian.encode() in head and head[132:136] == b"\2\0\0\0":
-        stream.seek(144 + int.from_bytes(head[140:144], "little"))
-        packed = stream.read()
-        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while packed:
-            size += len(inflater.decompress(packed, _PIECE))
-            packed = inflater.unconsumed_tail
-            check_expansion(size, stream.tell())
-    stream.seek(0)
 
 
 def _check_stream(file: FileDataset) -> None:
