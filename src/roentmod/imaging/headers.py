@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataset import FileDataset
+from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from roentmod.errors import UnreadableError
@@ -15,11 +16,11 @@ from roentmod.imaging.checks import check_expansion
 
 __all__ = ["read_header"]
 
-# The file meta information takes at most so many bytes; a piece of inflated data.
-_META, _PIECE = 4096, 2**24
+# Bytes before the file meta information, and of a piece of inflated data.
+_PREAMBLE, _PIECE = 132, 2**24
 # An element is read in one to three pieces, a compressed picture in 8 kB; real headers have some
 # hundred elements, and 20 MB of zeros would be millions.
-_MOST_PIECES = 200_000
+_MOST_PIECES = 100_000
 _DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 
 
@@ -56,17 +57,17 @@ class _Counted:
 
 def _inflated(stream: BinaryIO) -> BinaryIO:
     """Return a stream with its data inflated, where it says that they are deflated."""
-    head = stream.read(_META)
+    stream.seek(_PREAMBLE)
+    meta = read_dataset(_Counted(stream), False, True, stop_when=lambda tag, *_: tag.group != 2)
+    end = stream.tell()
     stream.seek(0)
-    # The length of the meta information comes first.
-    if _DEFLATED not in head or head[132:136] != b"\2\0\0\0":
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return stream
-    meta = stream.read(144 + int.from_bytes(head[140:144], "little"))
-    packed, parts, size = stream.read(), [], 0
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    plain = ExplicitVRLittleEndian.encode().ljust(len(_DEFLATED), b"\0")
+    parts, size = [stream.read(end).replace(_DEFLATED, plain)], 0
+    inflater, packed = zlib.decompressobj(-zlib.MAX_WBITS), stream.read()
     while packed:
         parts.append(inflater.decompress(packed, _PIECE))
         packed, size = inflater.unconsumed_tail, size + len(parts[-1])
         check_expansion(size, stream.tell())
-    plain = ExplicitVRLittleEndian.encode().ljust(len(_DEFLATED), b"\0")
-    return io.BytesIO(b"".join([meta.replace(_DEFLATED, plain), *parts, inflater.flush()]))
+    return io.BytesIO(b"".join([*parts, inflater.flush()]))
