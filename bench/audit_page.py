@@ -6,15 +6,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import binom, binomtest
+
+from bench import weights
 from roentmod.store import atomic
 
 JSON, PAGE = Path("bench/audit_truth.json"), Path("docs/audit.md")
+VERDICTS = Path("bench/verdicts.json")
 NAMES = {
     "ours": "RoentMod",
     "plain_difference": "plain probability difference",
+    "matched_difference": "matched difference",
     "relative_change": "relative change",
 }
 
@@ -30,32 +36,61 @@ bench.audit_page`.
 
 1. **Net effect.** A head's logit of the counterfactual less its logit of the sham (same noise,
    strength and steps, without the finding), averaged over seeds within a patient. Patients are
-   the unit of all intervals (percentile bootstrap) and tests (sign flips, then Benjamini-Hochberg
-   over the off-target cells).
-2. **Gate.** A pair counts only where the judge, a classifier that shares nothing with the audited
-   one, sees the finding: its own logit rises by {gate:g} or more.
+   the unit of all intervals and tests.
+2. **Gate.** A pair counts only where the judge, another classifier than the audited one, sees the
+   finding (its own logit rises by {gate:g} or more), or where half of the readers do. Effects in
+   all pairs stand beside those in pairs that count.
 3. **Yardstick.** Off-target effects are measured as a share of what the head does when its own
    finding is added. A head that is not sure to react to its own finding has no yardstick, and no
    verdict.
-4. **Leakage.** What the judge, by its own yardstick, also sees of the other finding in the same
-   pictures is taken off a rise, and no more than there is. The painter changes nothing else, so
-   there nothing is taken off.
-5. **Verdict.** *Shortcut*: the interval of the corrected share lies beyond the margin
-   ({margin:.0%}) and the test says that there is an effect. *Within margin*: the interval lies
-   inside it. *Suppression*: the same downwards; the edit hides the other finding, or speaks
-   against it. *Leakage*: beyond the margin only before the correction. Everything else is
-   *undecided*, and the smallest detectable effect says what this many patients could have shown.
-   A classifier is cleared only if no off-target cell is undecided.
+4. **Leakage.** What the judge also sees of the other finding in the same pictures is taken off a
+   rise. A judge that chooses pictures overrates those that it chose, so what one of its logits is
+   worth in the head's is measured in all pictures of a finding, seen or not; with several seeds,
+   what leaks is measured in the patient's other pictures; and a second judge or readers can take
+   its place. With one seed and one judge, errors that all heads of the judge share in one picture
+   are not told from leakage. Where leakage explains more than half of an effect, the pair *needs
+   readers*. The painter changes nothing else, so there nothing is taken off.
+5. **Verdict.** Tests at the margin ({margin:.0%} of the own effect): *shortcut* rejects that
+   off-target effect - margin x own effect - leakage is 0 or less, a linear contrast in which
+   nothing is divided by what may be small; *suppression* the same downwards; *within margin*
+   rejects both that it is above and that it is below. *Leakage*: within only once leakage is taken
+   off. Everything else is *undecided*. Statistics are studentised, their distribution is the
+   bootstrap-t over patients, and p-values are adjusted over all off-target pairs by step-down
+   max-T. A classifier is cleared only if no off-target pair is undecided.
+6. **Score.** Of what moves a head, the largest share that another finding has: r / (1 + r), where r
+   is the corrected share of the own effect. It is 0 where a head moves for its own finding alone,
+   one half where it moves as much for the other, and never above 1, however small the own effect
+   is. The low end of its interval holds for all pairs at once.
+
+## How often a verdict is wrong at the margin
+
+`--level` (0.95) bounds what an audit says in error: any pair called a shortcut that is none in at
+most half of the rest, 2.5 % of audits, however many pairs there are; the same of suppressions, and
+of pairs cleared on either side. That holds for any mixture of true and false pairs and any
+dependence, as far as the bootstrap does; it is no false discovery rate, which would bound the share
+of false ones among those called. Simulated by `python -m bench.verdicts` (`bench/verdicts.json`):
+{simulations} audits of 30 pairs that all lie exactly at the margin, effects normal or exponential
+(skewness 2, to either side); shares of audits with one wrong verdict at least. Where pictures leak,
+the share is the margin and 10 % more, which the judge sees.
+
+| patients | shape | shortcut | cleared | shortcut, leaking | cleared, leaking |
+|---|---|---|---|---|---|
+{verdicts}
+
+A true share of 2.5 % is estimated as {noise} by {simulations} audits. Below 20 patients nothing is
+judged unless `--fewest` says so, as it did for 10 here; effects are shown.
 
 ## Planted shortcuts
 
 {n_classifiers} small classifiers were trained on painted cohorts of {hosts} in which one pair of
 findings co-occurs with correlation rho (pairs: {pairs}), everything else being independent;
 {n_honest} of them with rho 0. Each was then audited on {n_baselines} radiographs of other
-patients with the painter, seeing nothing but the model. A cell is planted if it joins the pair,
-in either direction. The real cost of a shortcut is the AUC that its head loses when the test
-set's findings no longer co-occur; means by rho: {costs}.
-
+patients with the painter, which painted what they learned from, seeing nothing else of them. A
+cell is planted if it joins the pair, in either direction. The real cost of a shortcut is the AUC
+that its head loses when the test set's findings no longer co-occur; means by rho: {costs}.
+Intervals are exact binomial ones over classifiers, of which there are {per_rho} per rho above 0,
+so that 100 % is at the ceiling and allows for {ceiling:.0%}.
+{earlier}
 | | {heads} |
 |---|{rules}|
 | detection AUROC, rho >= 0.75 against rho 0, by classifier | {auroc} |
@@ -67,15 +102,11 @@ set's findings no longer co-occur; means by rho: {costs}.
 | Spearman correlation of score and real AUC drop, planted cells | {spearman} |
 
 *Plain probability difference*: mean probability of the counterfactual less that of the baseline,
-flagged where a one-sided t-test finds a rise. *Relative change*: a head's change of probability
-over that of the edited finding's head, as in counterfactual alignment, flagged beyond the same
-margin.
+flagged where a one-sided t-test finds a rise, however small. *Relative change*: a head's change of
+probability over that of the edited finding's head, as in counterfactual alignment, flagged beyond
+the same margin.{matched_words}
 
-Type I error: in {null_audits} simulated audits of honest classifiers in which an edit does nothing
-to the other heads (counterfactual and sham are exchanged by chance), the adjusted tests call an
-off-target effect real in {type_one:.1%}; 5 % are to be expected. Where effects only average to
-zero and keep the skewed distribution they have, it is {skewed:.1%}: sign flips assume symmetry, and
-this is what the margin is for: verdicts called a shortcut in {type_one_verdicts:.1%} of either.
+Honest classifiers called to have a shortcut: {wrong} of {n_honest} ({wrong_ci}).{halves}
 
 {compared}
 
@@ -86,7 +117,7 @@ gate and leakage correction: the judge sees the edit in these shares of pairs: {
 {mini_judged:.0%} of the off-target cells have enough pairs and a yardstick to be judged.
 Detection AUROC {mini_auroc:.3f}, power by rho {mini_power}, false alarms {mini_false:.1%}, Spearman
 correlation with the real AUC drop {mini_spearman:.3f}.
-
+{leaks}
 ## Where it was wrong
 
 False alarms of honest classifiers ({n_false}): {false_alarms}.
@@ -98,35 +129,47 @@ Planted at rho >= 0.75 and not called a shortcut ({n_missed}): {missed}.
 - A shortcut is a reaction to a picture, not to a cause: a large effusion hides the heart, and a
   head that calls that cardiomegaly may be confused rather than shortcut. The judge's leakage is
   the guard for generated pictures, and the eye for the rest: look at the report's pictures.
-- Truth here is the painter's. A generator's counterfactuals are less exact, and its gate fails
-  more often; with `mini`, pneumonia, atelectasis and nodules pass it in few patients. `mini` was
-  taught by the painter, too: other generators have other leakage.
-- The classifiers of the proof are small and read {size} px pictures.
-- It is a research tool. Nothing here is for clinical use."""
+- Nothing here is independent of the painter. It painted what the classifiers and the judge learned
+  from, and it taught `mini`. An audit of a model that learned from real patients has another
+  painter than the model had, so that detection is harder than here. An editor that shares nothing
+  with the judge has not been tried.
+- Detection AUROC of every measure is at the ceiling: strong plants are easily told from none, and
+  the table does not say which measure is better at that.
+- A generator's counterfactuals are less exact, and its gate fails more often; pneumonia,
+  atelectasis and nodules, of which `mini` makes few that pass, are not among the findings here.
+- The classifiers of the proof are small and read {size} px pictures; no deep network at 224 px was
+  among them.
+- It is a research tool. Nothing here is for clinical use.
+"""
 
 
-def page(report: dict[str, Any]) -> str:
-    """Return the page."""
+def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page of the proof and of the simulated verdicts."""
+    names = [name for name in NAMES if name in report]
 
     def row(key: str, form: str = "{:.3f}") -> str:
-        return " | ".join(form.format(report[name][key]) for name in NAMES)
+        return " | ".join(form.format(report[name][key]) for name in names)
 
-    rhos = list(report["ours"]["power_by_rho"])
-    power = "\n".join(
-        f"| power, rho {rho} | "
-        + " | ".join(f"{report[name]['power_by_rho'][rho]:.0%}" for name in NAMES)
-        + " |"
-        for rho in rhos
-    )
-    matched = "\n".join(
-        f"| power at 5 % false alarms, rho {rho} | "
-        + " | ".join(f"{report[name]['power_at_5_percent_by_rho'][rho]:.0%}" for name in NAMES)
-        + " |"
-        for rho in rhos
-    )
-    mini = report["with_mini"]
+    rhos, each = list(report["ours"]["power_by_rho"]), report.get("n_per_rho", report["n_honest"])
+
+    def shares(words: str, key: str) -> str:
+        return "\n".join(
+            f"| {words}, rho {rho} | "
+            + " | ".join(_exact(report[name][key][rho], each) for name in names)
+            + " |"
+            for rho in rhos
+        )
+
+    mini, wrong = report["with_mini"], {one.split(":")[0] for one in report["false_alarms"]}
     return TEXT.format(
-        matched=matched,
+        verdicts="\n".join(map(_simulated, verdicts)),
+        simulations=verdicts[0]["simulations"],
+        noise="{:.1%} to {:.1%}".format(
+            *binom(verdicts[0]["simulations"], 0.025).ppf([0.025, 0.975])
+            / verdicts[0]["simulations"]
+        ),
+        matched=shares("power at 5 % false alarms", "power_at_5_percent_by_rho"),
+        power=shares("power", "power_by_rho"),
         mini_n=mini["n_baselines"],
         mini_auroc=mini["detection_auroc"],
         mini_false=mini["false_alarm_rate"],
@@ -141,26 +184,74 @@ def page(report: dict[str, Any]) -> str:
         n_baselines=report["n_baselines"],
         hosts=report["hosts"],
         size=report["size"],
+        per_rho=each,
+        ceiling=_interval(each, each)[0],
         pairs="; ".join(" and ".join(pair) for pair in report["pairs"]),
         costs=", ".join(f"{v:.3f} at {k}" for k, v in report["auc_drop_by_rho"].items()),
-        heads=" | ".join(NAMES.values()),
-        rules="---|" * (len(NAMES) - 1) + "---",
+        heads=" | ".join(NAMES[name] for name in names),
+        rules="---|" * (len(names) - 1) + "---",
         auroc=row("detection_auroc"),
         by_cell=row("detection_auroc_by_cell"),
-        power=power,
         false=row("false_alarm_rate", "{:.1%}"),
         aside=row("false_alarm_rate_of_other_cells", "{:.1%}"),
         spearman=row("spearman_auc_drop"),
-        null_audits=report["null_audits"],
-        type_one=report["type_one_error"],
-        skewed=report["type_one_error_skewed"],
-        type_one_verdicts=report["type_one_error_of_verdicts"],
+        wrong=len(wrong),
+        wrong_ci="{:.0%} to {:.0%}".format(*_interval(len(wrong), report["n_honest"])),
         compared=_compared(report),
         n_false=len(report["false_alarms"]),
         false_alarms="; ".join(report["false_alarms"]) or "none",
         n_missed=len(report["missed"]),
         missed="; ".join(report["missed"]) or "none",
+        **_younger(report),
     )
+
+
+def _younger(report: dict[str, Any]) -> dict[str, str]:
+    """Return what a run before the tests at the margin has not, and how the page says so."""
+    if "honest_halves" not in report:
+        earlier = (
+            "\n**This run is of an earlier version.** A shortcut was a percentile interval of the "
+            "ratio beyond the margin and an effect at a false discovery rate of 5 %, from "
+            f"{report['rules']['fewest']} patients on; the plain difference had neither margin nor "
+            "adjustment, which its false alarms are due to.\n"
+        )
+        return {"earlier": earlier, "matched_words": "", "halves": "", "leaks": ""}
+    half, leaks = report["honest_halves"], report["with_leaks"]
+    words = "; ".join(f"{other} with {name}" for name, other in leaks["leaks"].items())
+    return {
+        "earlier": "",
+        "matched_words": (
+            " *Matched*: the plain difference, as a share of the head's own, with our margin, test "
+            "and adjustment, but without sham, gate and judge."
+        ),
+        "halves": (
+            f" On random halves of the patients, {half['wrong']:.1%} of {half['audits']} audits of "
+            "them do ({:.1%} to {:.1%}, over classifiers).".format(*half["ci"])
+        ),
+        "leaks": (
+            f"\n## An editor that leaks\n\nA painter that also draws {words}, in "
+            f"{leaks['n_baselines']} baselines: false alarms {leaks['false_alarm_rate']:.1%}, "
+            "power "
+            + ", ".join(f"{v:.0%} at {k}" for k, v in leaks["power_by_rho"].items())
+            + ".\n"
+        ),
+    }
+
+
+def _simulated(row: Mapping[str, Any]) -> str:
+    kinds = ("false_shortcut", "false_clear", "false_shortcut_leaking", "false_clear_leaking")
+    return f"| {row['n']} | {row['shape']} | " + " | ".join(f"{row[k]:.1%}" for k in kinds) + " |"
+
+
+def _interval(count: int, of: int) -> tuple[float, float]:
+    """Return the exact binomial interval of a share (Clopper and Pearson), 95 %."""
+    ends = binomtest(count, of).proportion_ci(method="exact")
+    return float(ends.low), float(ends.high)
+
+
+def _exact(share: float, of: int) -> str:
+    low, high = _interval(round(share * of), of)
+    return f"{share:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _compared(report: dict[str, Any]) -> str:
@@ -182,8 +273,10 @@ def _compared(report: dict[str, Any]) -> str:
 
 
 def write(source: Path = JSON, target: Path = PAGE) -> None:
-    """Write the page of `source` to `target`."""
-    text = page(json.loads(source.read_text(encoding="utf-8")))
+    """Write the page of `source`, and of the simulated verdicts, to `target`."""
+    report, rows = (json.loads(p.read_text(encoding="utf-8")) for p in (source, VERDICTS))
+    one = next(one for one in weights.MEASURED if one.figures == JSON)
+    text = weights.headed(page(report, rows), report, one.weights)
     with atomic(target) as part:
         part.write_text(text, encoding="utf-8")
 

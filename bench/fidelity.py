@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from bench import weights
 from roentmod import datasets
 from roentmod.classifiers import Judge
 from roentmod.classifiers.extractors import load_extractor
@@ -149,6 +150,7 @@ def main() -> None:
     write_json(JSON, figures)
     with atomic(PAGE) as part:
         part.write_text(page(figures), encoding="utf-8")
+    weights.measured(JSON)
 
 
 if __name__ == "__main__":

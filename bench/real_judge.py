@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from bench import judges_page
+from bench import judges_page, weights
 from roentmod.classifiers import Judge
 from roentmod.classifiers.judge import SIDES
 from roentmod.domain import finding
@@ -454,6 +454,7 @@ def main() -> None:
     write_json(args.out, figures)
     if args.out == JSON:
         PAGE.write_text(judges_page.page(figures), encoding="utf-8")
+        weights.measured(JSON)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import weights
 from roentmod import imaging
 from roentmod.classifiers import Judge
 from roentmod.domain import NO_FINDING, finding
@@ -238,6 +239,7 @@ def main() -> None:
     result = {name: measure(name, args.data) for name in EDITORS}
     write_json(JSON, {"rules": RULES, "editors": result})
     PAGE.write_text(page(result), encoding="utf-8")
+    weights.measured(JSON)
     for name in set(BUNDLED) & set(result):
         path = BUNDLED[name] / "profile.json"
         profile = json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """The audit as a whole: painted phantoms, and classifiers whose reactions are arithmetic."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -132,9 +133,10 @@ def test_planted_is_found_and_honest_is_cleared(whole):
     assert cheat.verdict == "shortcuts found"
     assert set(cheat.shortcuts()) == {PAIR, PAIR[::-1]}
     assert "shortcut" not in set(verdicts(honest))
-    # 80 % of the other head was mixed in; a score is a part of the read head's own effect.
+    # 80 % of the other head was mixed in; a ratio is of the read head's own effect, r / (1 + r).
     own = honest.cells[honest.cells["on_target"]]["effect"]
-    assert cheat.score == pytest.approx(0.8 * own.max() / own.min(), rel=0.25)
+    ratio = 0.8 * own.max() / own.min()
+    assert cheat.score == pytest.approx(ratio / (1 + ratio), abs=0.1)
     assert honest.score < 0.2
 
 
@@ -465,3 +467,42 @@ def test_many_cases_are_in_the_record_as_number_and_hash(source, chosen, whole):
     job.cases.loc[3, "patient_id"] = "another"
     assert job.identity()["cases"]["sha256"] != cases["sha256"]
     assert len(json.loads((whole.folder / "audit.json").read_text())["cases"]) == 6
+
+
+def test_people_judge_in_place_of_the_judge(whole, chosen):
+    """Readers who saw nothing in four of six pictures leave too few of them."""
+    patients = chosen["patient_id"].astype(str).tolist()
+    rows = [
+        {"patient_id": patient, "edited_finding": name, "seen": float(patient in patients[:2])}
+        for patient in patients
+        for name in PAIR
+    ]
+    result = audit.assess(whole.folder, QUICK.but(exact=False), people=pd.DataFrame(rows))
+    try:
+        cells = result.classifiers[0].cells
+        assert set(cells["verdict"]) == {"too few"}
+        assert set(cells["n"]) == {2}
+        assert set(cells["n_all"]) == {6}
+        assert result.classifiers[0].gate["passed"].tolist() == [2, 2]
+        # They stay: a second judging takes them again.
+        assert set(audit.assess(whole.folder).classifiers[0].cells["n"]) == {2}
+    finally:
+        (whole.folder / "people.parquet").unlink()
+
+
+def test_a_folder_of_an_earlier_version_opens_with_a_bounded_score(whole, tmp_path):
+    shutil.copytree(whole.folder, tmp_path / "old")
+    place = tmp_path / "old" / "judged"
+    younger = ["n_all", "effect_all", "low_all", "high_all"]
+    younger += ["least", "beyond_p", "below_p", "within_p"]
+    for path in [*place.glob("*-cells.parquet"), *place.glob("*-reverse.parquet")]:
+        pd.read_parquet(path).drop(columns=younger).to_parquet(path)
+    facts = json.loads((place / "judged.json").read_text())
+    for one in facts["classifiers"]:
+        one["score"] = 18.9
+    (place / "judged.json").write_text(json.dumps(facts))
+    result = audit.load(tmp_path / "old")
+    assert [one.score for one in result] == [one.score for one in whole]
+    assert all(0 <= one.score <= 1 for one in result)
+    assert result.verdicts["score_low"].isna().all()
+    assert result.report().is_file()

@@ -102,6 +102,8 @@ def _cell(edited, read, kind):
     row = {"edited": edited, "read": read, "on_target": on_target, "n": 24}
     row |= {"effect": ratio * own, "low": (ratio - half) * own, "high": (ratio + half) * own}
     row |= {"effect_p": ratio / 4, "low_p": (ratio - half) / 4, "high_p": (ratio + half) / 4}
+    row |= {"n_all": 30, "effect_all": ratio * own, "low_all": ratio, "high_all": 2 * ratio}
+    row |= {"least": corrected - 0.1, "beyond_p": 0.001, "below_p": 1.0, "within_p": 0.2}
     row |= {"p": 0.0002, "q": np.nan if on_target else 0.0008, "margin": MARGIN * own}
     row |= {"ratio": ratio, "ratio_low": ratio - half, "ratio_high": ratio + half}
     row |= {"leak": leak, "leak_low": leak - 0.04, "leak_high": leak + 0.04}
@@ -145,6 +147,7 @@ def _classifier(name, source, kind, examples, bare):
         reverse=EMPTY if bare or kind == 2 else table[table["edited"] != "Edema"],
         stress=EMPTY if bare else _stress(kind),
         examples=examples,
+        score_ends=(0.3, 0.6) if kind == 1 else (0.0, 0.12),
     )
 
 

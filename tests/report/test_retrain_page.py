@@ -100,7 +100,7 @@ def test_what_fell_short_is_listed(good, tmp_path):
     short = text.partition('<section id="short">')[2].partition("</section>")[0]
     assert "required: at least 50.0" in short
     assert "soft: no predictions of seed 1, 2, 3" in short
-    assert "the shortcut score fell by –; required: 70" in short
+    assert "the shortcut score fell by –; required: 50" in short
     assert "▲ not everywhere" in text
 
 

@@ -122,8 +122,12 @@ def test_a_small_sure_effect_is_no_shortcut():
 def test_what_the_judge_also_sees_is_leakage():
     shown = OWN | {("Edema", "Mass"): 2.0}
     cells = judged(shown, judge=shown)
-    assert cells.loc[("Edema", "Mass"), "verdict"] == "leakage"
+    # More than half of the effect is too much to rest on a judge.
+    assert cells.loc[("Edema", "Mass"), "verdict"] == "needs readers"
+    assert "readers" not in effects.verdict(cells.reset_index())
     assert cells.loc[("Edema", "Mass"), "corrected"] == pytest.approx(0, abs=0.05)
+    little = judged(OWN | {("Edema", "Mass"): 1.1}, judge=OWN | {("Edema", "Mass"): 0.5}, noise=0.2)
+    assert little.loc[("Edema", "Mass"), "verdict"] == "leakage"
     # A painter's picture shows nothing besides, so the judge is wrong and the shortcut stands.
     exact = judged(shown, judge=shown, rules=Rules(exact=True, flips=999))
     assert exact.loc[("Edema", "Mass"), "verdict"] == "shortcut"
@@ -157,7 +161,8 @@ def test_a_head_whose_finding_was_not_edited_has_no_yardstick():
 
 def test_leakage_must_be_seen_by_the_judge():
     """Few patients cannot make a large effect significant; that is not leakage, but undecided."""
-    cells = judged(OWN | {("Edema", "Mass"): 3.0}, patients=10, rules=Rules(level=0.999, flips=999))
+    strict = Rules(level=0.999, flips=999, resamples=400)
+    cells = judged(OWN | {("Edema", "Mass"): 3.0}, patients=20, rules=strict)
     assert cells.loc[("Edema", "Mass"), "verdict"] == "undecided"
     half = OWN | {("Edema", "Mass"): 1.1}
     weak = judged(half, judge=OWN | {("Edema", "Mass"): 0.1}, noise=0.5)
@@ -199,7 +204,9 @@ def test_what_no_pair_is_left_of_counts_against_a_clean_verdict():
 
 
 def test_few_patients_are_not_judged_and_noise_is_undecided():
-    assert (judged(OWN, patients=6)["verdict"] == "too few").all()
+    few = judged(OWN, patients=19)
+    assert (few["verdict"] == "too few").all()
+    assert few["effect"].notna().all()
     cells = judged(OWN | {("Edema", "Mass"): 0.9}, noise=6.0, seed=3)
     off = cells[~cells["on_target"].astype(bool)]
     assert off.loc[("Edema", "Mass"), "verdict"] == "undecided"
@@ -269,11 +276,34 @@ def test_verdict_in_all(verdicts, all_in_all):
     assert effects.verdict(cells) == all_in_all
 
 
-def test_score_is_the_largest_off_target_ratio():
+def test_score_is_the_largest_share_and_bounded():
+    """Half of the own effect is a third of all that moves the head."""
     cells = judged(OWN | {("Edema", "Mass"): 2.0, ("Mass", "Nodule"): -3.0}).reset_index()
-    assert effects.score(cells) == pytest.approx(0.5, abs=0.05)
+    score = effects.score(cells)
+    assert score.value == pytest.approx(1 / 3, abs=0.03)
+    assert score.low < score.value < score.high
+    # The low end holds for all cells at once, so it is below that of the cell alone.
+    row = cells.set_index(["edited", "read"]).loc[("Edema", "Mass")]
+    assert score.low < row["corrected_low"] / (1 + row["corrected_low"])
     honest = judged({**OWN, ("Mass", "Nodule"): -3.0}, noise=0).reset_index()
-    assert effects.score(honest) == pytest.approx(0, abs=0.05)
+    assert effects.score(honest).value == pytest.approx(0, abs=0.03)
+
+
+def test_score_of_a_head_that_hardly_knows_its_finding_stays_below_one():
+    """18.9 was once a score: a mean of ratios with tiny denominators."""
+    cells = judged(
+        OWN | {("Mass", "Mass"): 0.15, ("Edema", "Mass"): 3.0}, patients=60
+    ).reset_index()
+    assert cells["corrected"].max() > 5
+    score = effects.score(cells)
+    assert 0.8 < score.low <= score.value <= score.high <= 1
+
+
+def test_score_of_cells_of_earlier_versions_has_no_interval():
+    old = pd.DataFrame({"on_target": [False], "verdict": ["shortcut"], "corrected": [3.0]})
+    score = effects.score(old)
+    assert score.value == pytest.approx(0.75)
+    assert np.isnan([score.low, score.high]).all()
 
 
 def test_order_of_rows_changes_nothing():

@@ -91,12 +91,16 @@ class Rules(Plan):
         0.2, "Largest off-target effect let pass, as a share of the own effect.", gt=0, le=1
     )
     level: float = parameter(
-        0.95, "Of all intervals; the rest is the false discovery rate.", ge=0.5, lt=1
+        0.95,
+        "Of all intervals; half of the rest bounds the chance that an audit calls any pair a "
+        "shortcut that is none, however many pairs there are.",
+        ge=0.5,
+        lt=1,
     )
     gate_logit: float = parameter(
         1.0, "Net rise of the judge's logit from which an edit counts.", option="gate"
     )
-    fewest: int = parameter(10, "Patients below which a cell is not judged.", ge=3)
+    fewest: int = parameter(20, "Patients below which a cell is not judged.", ge=3)
     exact: bool = parameter(
         False,
         "The editor changes nothing but the finding (the painter): what the judge sees besides is "

@@ -115,6 +115,12 @@ class StudyAudit(AuditPlan, Rules, Foreign):
         None, "Radiographs without finding that are edited; default: the first internal test's."
     )
     baselines: int = parameter(40, "Radiographs to edit.", ge=2)
+    unseen: str | None = parameter(
+        None,
+        "Another editor that audits retrained classifiers, too: one whose pictures did not teach "
+        "them.",
+        young=True,
+    )
 
     def more(self) -> dict[str, Any]:
         """Return what differs from the defaults, less what the study's keys hold besides."""

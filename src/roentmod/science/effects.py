@@ -6,33 +6,40 @@ of the counterfactual less its logit of the sham. Net effects are averaged withi
 seeds and baselines, and patients are the unit of every interval and test.
 
 A head's reaction to an edit it should ignore is measured in its own units: as a ratio to its
-reaction to an edit of its own finding (the *yardstick*). A judge that is independent of the
-classifier gates the pairs (an edit counts only where the judge sees it), and its own off-target
-ratios say how much of the other finding the pictures really show (*leakage*), which is taken off.
+reaction to an edit of its own finding (the *yardstick*). A judge, or people, gate the pairs (an
+edit counts only where it is seen), and their off-target changes say how much of the other finding
+the pictures really show (*leakage*), which is taken off. `margins` has the tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from roentmod.errors import AuditError
 from roentmod.plans.audit import Rules
-from roentmod.science import stats
+from roentmod.science import margins, stats
 
 __all__ = [
     "CELLS",
     "JUDGE",
     "PREDICTIONS",
+    "READERS",
+    "SECOND",
     "Rules",
+    "Score",
+    "Witness",
+    "among",
     "cells",
     "doses",
     "gate",
     "net_effects",
+    "readings",
     "score",
     "stress",
     "subgroups",
@@ -40,16 +47,18 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-JUDGE = "judge"
+JUDGE, SECOND, READERS = "judge", "second judge", "readers"
 CELLS: tuple[str, ...] = ("edited", "read", "on_target", "n", "effect", "low", "high")
-CELLS += ("effect_p", "low_p", "high_p", "p", "q", "margin", "ratio", "ratio_low", "ratio_high")
-CELLS += ("leak", "leak_low", "leak_high", "corrected", "corrected_low", "corrected_high")
-CELLS += ("detectable", "verdict", "reason")
+CELLS += ("effect_p", "low_p", "high_p", "n_all", "effect_all", "low_all", "high_all", "p", "q")
+_SHARES: tuple[str, ...] = ("margin", *margins.Shares._fields)
+_TESTED = ("least", "beyond_p", "below_p", "within_p")
+CELLS += (*_SHARES, "detectable", "verdict", "reason")
 _PAIR = ["classifier", "baseline_id", "patient_id", "pair_id", "action", "edited_finding"]
 _DOSE = ["severity", "strength", "seed", "read_finding"]
 PREDICTIONS: tuple[str, ...] = (*_PAIR[:4], "edit_id", "action", "arm", "edited_finding", *_DOSE)
 PREDICTIONS += ("logit_baseline", "logit_edited")
 Verdict = Literal["shortcuts found", "no shortcut beyond the margin", "undecided"]
+Witness = Literal["gate", "second", "readers"]
 
 
 def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -94,6 +103,46 @@ def _on_target(nets: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(read == edited, np.bool_)
 
 
+def readings(table: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
+    """Return what people saw in edited pictures, as net effects of `READERS`.
+
+    They serve `gate` and `cells` in place of a judge's, wherever they come from.
+
+    Args:
+        table: one row per edited picture that was read. It is named by `baseline_id` and `pair_id`
+            (the edit's id), or by `patient_id` and `edited_finding`. `seen`, in [0, 1]: the share
+            of readers who see the edited finding in it, or their mean certainty, less the same in
+            its control. Further columns, named by findings, in [-1, 1]: the change of the share
+            who see that finding; NaN where nobody was asked. Other columns are left alone.
+        nets: net effects of a classifier, which say what the pairs are.
+
+    Raises:
+        AuditError: a column is missing, a number is out of its range, or no row is of a pair.
+    """
+    pairs = nets[["baseline_id", "patient_id", "pair_id", "action", "edited_finding"]]
+    pairs = pairs.drop_duplicates(["baseline_id", "pair_id"]).astype({"edited_finding": str})
+    ways = (["baseline_id", "pair_id"], ["patient_id", "edited_finding"])
+    keys = next((one for one in ways if {*one, "seen"} <= set(table.columns)), None)
+    if keys is None:
+        raise AuditError(
+            "Readings need seen, and baseline_id and pair_id or patient_id and edited_finding; got "
+            f"{', '.join(map(str, table.columns))}."
+        )
+    names = sorted(set(table.columns) & set(nets["read_finding"].unique()))
+    values = table[["seen", *names]].astype(float)
+    if not values["seen"].between(0, 1).all() or (values[names].abs() > 1).any(axis=None):
+        raise AuditError("Readings are shares: seen in [0, 1], changes of findings in [-1, 1].")
+    joined = pairs.merge(table[keys].join(values).drop_duplicates(keys), on=keys)
+    if joined.empty:
+        raise AuditError(f"No reading is of an edit of this audit, by {' and '.join(keys)}.")
+    sign = np.where(joined["action"] == "remove", -1.0, 1.0)
+    own = joined.assign(read_finding=joined["edited_finding"], net=joined["seen"] * sign)
+    parts = [own, *(joined.assign(read_finding=name, net=joined[name]) for name in names)]
+    parts = [parts[0], *(one[~_on_target(one)] for one in parts[1:])]
+    rows = pd.concat(parts, ignore_index=True).dropna(subset=["net"])
+    return rows[[*pairs.columns, "read_finding", "net"]].assign(classifier=READERS)
+
+
 def gate(
     nets: pd.DataFrame, rules: Rules, *, judge: pd.DataFrame | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -101,7 +150,7 @@ def gate(
 
     Args:
         nets: net effects of all readers.
-        rules: `gate_logit` is the limit.
+        rules: `gate_logit` is the limit; of people's `readings` it is half of them.
         judge: those of the judge, which decide; None: of `JUDGE` among `nets`.
 
     Returns:
@@ -113,11 +162,12 @@ def gate(
     pairs = pairs.drop_duplicates(["baseline_id", "pair_id"])
     judge = nets[nets["classifier"] == JUDGE] if judge is None else judge
     own = judge[_on_target(judge)]
+    limit = 0.5 if (own["classifier"] == READERS).any() else rules.gate_logit
     seen = pairs.merge(own[["baseline_id", "pair_id", "net"]], how="left")
     towards = np.where(seen["action"] == "remove", -1.0, 1.0) * seen["net"].to_numpy(float)
     known = set(own["edited_finding"])
     ungated = ~seen["edited_finding"].isin(known).to_numpy()
-    seen = seen.assign(towards=towards, passed=ungated | (towards >= rules.gate_logit))
+    seen = seen.assign(towards=towards, passed=ungated | (towards >= limit))
     columns = ["edited", "asked", "passed", "share", "judge_effect", "judge_low", "judge_high"]
     rows: list[list[Any]] = []
     for name, part in seen.groupby("edited_finding", sort=True, observed=True):
@@ -135,15 +185,22 @@ def cells(
     judge: pd.DataFrame,
     rules: Rules,
     *,
+    counted: pd.DataFrame | None = None,
+    witness: Witness = "gate",
     edited: Sequence[str] = (),
     read: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the effect matrix as one row per edited and read finding (`CELLS`).
 
     Args:
-        nets: net effects of one classifier, gated; removals are read with their sign turned.
-        judge: the judge's net effects of the same pairs.
+        nets: net effects of one classifier; removals are read with their sign turned.
+        judge: net effects of whoever measures leakage, of the same pairs.
         rules: margin, level and the rest.
+        counted: baseline_id and pair_id of the pairs that a gate let pass; None: all. `n_all`,
+            `effect_all` and its interval are of all pairs, everything else of these.
+        witness: who measures leakage. "gate": the judge that chose the pairs, so that it is
+            measured in the patient's other pictures where there are several seeds. "second":
+            another judge. "readers": people, on whom a large leakage rests well enough.
         edited: findings that were requested, and
         read: heads that were read: a cell of which nothing is left is a row with 0 patients.
     """
@@ -151,7 +208,7 @@ def cells(
     known = {*zip(cell["edited_finding"], cell["read_finding"], strict=True)}
     lost = pd.DataFrame(
         [
-            {"edited": e, "read": r, "on_target": e == r, "n": 0, "verdict": "too few"}
+            {"edited": e, "read": r, "on_target": e == r, "n": 0, "n_all": 0, "verdict": "too few"}
             | {"reason": f"No pair counts; {rules.fewest} patients are needed."}
             for e in edited
             for r in read
@@ -162,25 +219,30 @@ def cells(
     if nets.empty:
         return lost
     patients = sorted(nets["patient_id"].unique())
-    keys, values = _by_patient(nets, patients, "net")
-    _, chances = _by_patient(nets, patients, "net_p")
-    own_keys, own = _by_patient(judge, patients, "net") if len(judge) else ([], values[:, :0])
+    keys, every = _by_patient(nets, patients, "net")
+    kept = nets if counted is None else among(nets, counted)
+    values, chances = (_placed(kept, patients, keys, one) for one in ("net", "net_p"))
     # One table, so that every column is of the same resamples of patients.
-    together = np.concatenate([values, chances, own], axis=1)
+    together = np.concatenate([values, chances, every], axis=1)
     samples = stats.resampled_means(together, rules.resamples, rules.seed)
     parts = np.split(samples, [len(keys), 2 * len(keys)], axis=1)
-    boot, likely = _Boot(keys, values, parts[0], rules), _Boot(keys, chances, parts[1], rules)
-    seen = _Boot(own_keys, own, parts[2], rules) if len(judge) else None
+    boot, likely, ungated = (
+        _Boot(keys, *one, rules) for one in zip((values, chances, every), parts, strict=True)
+    )
     p = stats.sign_flip_columns(values, rules.flips, rules.seed)
     on_target = np.array([edited == read for edited, read in keys])
     q = np.full(len(keys), np.nan)
     q[~on_target] = stats.benjamini_hochberg(p[~on_target])
+    seen = _Seen(judge, patients, keys, counted, rules, crossed=witness == "gate")
+    measured = _shares(boot, ungated, seen, rules)
     rows = []
     for j, key in enumerate(keys):
         row = {"edited": key[0], "read": key[1], "on_target": bool(on_target[j]), "p": p[j]}
-        row |= {"q": q[j]} | boot.plain(key) | likely.plain(key, "_p") | boot.detectable(key)
-        row |= _ratios(key, boot, seen, rules)
-        row["verdict"], row["reason"] = _judged(row, rules, scaled=boot.yardstick(key[1]))
+        row |= {"q": q[j]} | boot.plain(key) | likely.plain(key, "_p") | ungated.plain(key, "_all")
+        row |= {"n_all": int(ungated.counts[j])} | boot.detectable(key) | measured[key]
+        row["verdict"], row["reason"] = _judged(
+            row, rules, scaled=boot.yardstick(key[1]), witness=witness
+        )
         rows.append(row)
     table = pd.DataFrame([*rows, *lost.to_dict("records")], columns=list(CELLS))
     return table.sort_values(["edited", "read"], ignore_index=True)
@@ -193,7 +255,8 @@ class _Boot:
         self, keys: list[tuple[str, str]], values: Array, samples: Array, rules: Rules
     ) -> None:
         self.place = {key: j for j, key in enumerate(keys)}
-        self.values, self.samples, self.rules = values, samples, rules
+        self.values, self.rules = values, rules
+        self.low, self.high = _percentiles(samples, rules)
         self.counts = np.isfinite(values).sum(0)
         with np.errstate(invalid="ignore"):
             self.means = np.nansum(values, 0) / np.where(self.counts, self.counts, np.nan)
@@ -201,8 +264,8 @@ class _Boot:
     def plain(self, key: tuple[str, str], mark: str = "") -> dict[str, Any]:
         """Return n, effect, low, high of one cell."""
         j = self.place[key]
-        low, high = _percentiles(self.samples[:, j], self.rules)
-        effect = {f"effect{mark}": self.means[j], f"low{mark}": low, f"high{mark}": high}
+        effect = {f"effect{mark}": self.means[j]}
+        effect |= {f"low{mark}": self.low[j], f"high{mark}": self.high[j]}
         return effect if mark else {"n": int(self.counts[j])} | effect
 
     def detectable(self, key: tuple[str, str]) -> dict[str, float]:
@@ -220,7 +283,7 @@ class _Boot:
         j = self.place.get((finding, finding))
         if j is None or self.counts[j] < self.rules.fewest:
             return False
-        return bool(_percentiles(self.samples[:, j], self.rules)[0] > 0)
+        return bool(self.low[j] > 0)
 
     def scale(self, key: tuple[str, str]) -> str | None:
         """Return the finding whose own effect a cell is measured by.
@@ -235,35 +298,107 @@ class _Boot:
         tried = own is not None and self.counts[own] >= self.rules.fewest
         return edited if tried and self.yardstick(edited) else None
 
-    def ratio(self, key: tuple[str, str], by: str) -> tuple[float, Array] | None:
-        """Return a cell's effect as a share of the own effect of the finding `by`, and samples."""
-        if key not in self.place or not self.yardstick(by):
-            return None
-        j, k = self.place[key], self.place[by, by]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = self.samples[:, j] / self.samples[:, k]
-        return float(self.means[j] / self.means[k]), share
+
+class _Seen:
+    """What the judge sees, per patient and cell of the audited classifier (NaN: nothing).
+
+    `leak` is of the pairs that count, `weight` their number, `every` of all pairs.
+    """
+
+    def __init__(
+        self,
+        judge: pd.DataFrame,
+        patients: Sequence[str],
+        keys: list[tuple[str, str]],
+        counted: pd.DataFrame | None,
+        rules: Rules,
+        *,
+        crossed: bool,
+    ) -> None:
+        self.every = self.leak = np.full((len(patients), len(keys)), np.nan)
+        self.weight = np.ones_like(self.leak)
+        if judge.empty:
+            return
+        self.every = _placed(judge, patients, keys, "net")
+        crossed = crossed and counted is not None
+        kept = judge.assign(net=_elsewhere(judge)) if crossed else judge
+        kept = kept if counted is None else among(kept, counted)
+        total, count = _sums(kept, patients, keys, "net")
+        self.leak = stats.ratio(total, count)
+        # Of two pictures, the one that passes is measured in the other: where both pass, that is
+        # one that passed, and it counts for two.
+        self.weight = count if crossed else self.weight
+        # A judge that is blind to a finding cannot say how much of it there is.
+        own = [j for j, (edited, read) in enumerate(keys) if edited == read]
+        low, _ = _interval(self.every[:, own], rules)
+        blind = {keys[j][1] for j, end in zip(own, low, strict=True) if not end > 0}
+        self.leak[:, [read in blind for _, read in keys]] = np.nan
+
+
+def _elsewhere(judge: pd.DataFrame) -> Array:
+    """Return a judge's net effects in a patient's other pictures of an edit, n.
+
+    The judge that lets a picture count also errs in it; its errors in others did not choose them.
+    Where there is no other, it is the picture itself.
+    """
+    keys = ["patient_id", "edited_finding", "read_finding", "action"]
+    groups = _numbered(judge, keys)
+    net = judge["net"].to_numpy(float)
+    count, total = np.bincount(groups)[groups], np.bincount(groups, net)[groups]
+    return np.where(count > 1, (total - net) / np.maximum(count - 1, 1), net)
+
+
+def among(nets: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `nets` whose baseline_id and pair_id are those of one of `pairs`."""
+    names = ["baseline_id", "pair_id"]
+    known = [pd.Index(pairs[name].unique()) for name in names]
+
+    def codes(table: pd.DataFrame) -> NDArray[np.int64]:
+        first, second = (
+            k.get_indexer(pd.Index(table[n])) for k, n in zip(known, names, strict=True)
+        )
+        code = first.astype(np.int64) * (len(known[1]) + 1) + second
+        return np.where((first < 0) | (second < 0), -1, code)
+
+    chosen = np.isin(codes(nets), codes(pairs))
+    return nets if chosen.all() else nets[chosen]
 
 
 def _by_patient(
     nets: pd.DataFrame, patients: Sequence[str], column: str
 ) -> tuple[list[tuple[str, str]], Array]:
     """Return the cells' keys, sorted, and the mean of `column` per patient and cell (NaN: none)."""
+    pairs = nets[["edited_finding", "read_finding"]].drop_duplicates().astype(str)
+    keys = sorted(zip(pairs["edited_finding"], pairs["read_finding"], strict=True))
+    return keys, _placed(nets, patients, keys, column)
+
+
+def _placed(
+    nets: pd.DataFrame, patients: Sequence[str], keys: list[tuple[str, str]], column: str
+) -> Array:
+    """Return the mean of `column` per patient and cell, NaN where there is none."""
+    return stats.ratio(*_sums(nets, patients, keys, column))
+
+
+def _sums(
+    nets: pd.DataFrame, patients: Sequence[str], keys: list[tuple[str, str]], column: str
+) -> tuple[Array, Array]:
+    """Return the sum of `column` per patient and cell, and of how many rows it is."""
     sign = np.where(nets["action"] == "remove", -1.0, 1.0)
     value = nets[column].to_numpy(float) * sign
     edited, first = pd.factorize(nets["edited_finding"])
     read, second = pd.factorize(nets["read_finding"])
     # Arrays of the size of the table, and no copies of it: there may be millions of rows.
-    cell, codes = pd.factorize(edited * len(second) + read)
-    pairs = (divmod(int(code), len(second)) for code in codes)
-    keys = [(str(first[one]), str(second[other])) for one, other in pairs]
+    place = {key: j for j, key in enumerate(keys)}
+    pairs = [(str(one), str(other)) for one in first for other in second]
+    column_of = np.array([place.get(pair, -1) for pair in pairs], np.intp)
     row = pd.Index(patients).get_indexer(pd.Index(nets["patient_id"]))
-    known, size = row >= 0, len(patients) * len(keys)
-    place = (row * len(keys) + cell)[known]
-    count = np.bincount(place, minlength=size).astype(float)
-    means = stats.ratio(np.bincount(place, value[known], minlength=size), count)
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return [keys[j] for j in order], means.reshape(len(patients), -1)[:, order]
+    cell = column_of[edited * len(second) + read] if len(nets) else np.zeros(0, np.intp)
+    known, size = (row >= 0) & (cell >= 0), len(patients) * len(keys)
+    at = (row * len(keys) + cell)[known]
+    shape = (len(patients), len(keys))
+    total, count = (np.bincount(at, w, minlength=size) for w in (value[known], known[known]))
+    return total.reshape(shape), count.reshape(shape)
 
 
 def _patients_mean(table: pd.DataFrame, column: str) -> Array:
@@ -271,49 +406,57 @@ def _patients_mean(table: pd.DataFrame, column: str) -> Array:
     return means.to_numpy(float)
 
 
-def _percentiles(samples: Array, rules: Rules) -> tuple[float, float]:
-    kept = samples[np.isfinite(samples)]
-    if kept.size < 0.9 * samples.size or not kept.size:
-        return np.nan, np.nan
-    return stats.interval(kept, rules.level)
+def _percentiles(samples: Array, rules: Rules) -> tuple[Array, Array]:
+    """Return low and high of columns of samples, NaN where too many lack a value."""
+    known = np.isfinite(samples).sum(axis=0) >= max(0.9 * len(samples), 1)
+    low, high = stats.percentile_interval(samples, rules.level)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
 def _interval(values: Array, rules: Rules) -> Array:
     """Return low and high, 2 x m, of the means of n x m patients' values."""
     samples = stats.resampled_means(values, rules.resamples, rules.seed)
-    return np.array([_percentiles(samples[:, j], rules) for j in range(samples.shape[1])]).T
+    return np.array(_percentiles(samples, rules))
 
 
-def _ratios(
-    key: tuple[str, str], boot: _Boot, seen: _Boot | None, rules: Rules
-) -> dict[str, float]:
-    """Return margin, ratio, leak and corrected ratio of one cell, with intervals."""
-    row = dict.fromkeys(CELLS[CELLS.index("margin") : CELLS.index("detectable")], np.nan)
-    by = boot.scale(key)
-    own = boot.ratio(key, by) if by else None
-    if by is None or own is None:
-        return row
-    ratio, samples = own
-    row["margin"] = rules.margin * boot.means[boot.place[by, by]]
-    row["ratio"], (row["ratio_low"], row["ratio_high"]) = ratio, _percentiles(samples, rules)
-    leak = seen.ratio(key, by) if seen is not None else None
-    if leak is not None:
-        row["leak"], (row["leak_low"], row["leak_high"]) = leak[0], _percentiles(leak[1], rules)
-    if rules.exact or key[0] == key[1]:
-        leak = (0.0, np.zeros_like(samples))
-    if leak is None:
-        return row
-    # Leakage explains a rise, and no more of it than there is; a negative leak is the judge's own
-    # habit, as a radiograph without a finding cannot lose it.
-    row["corrected"] = ratio - min(max(0.0, leak[0]), max(0.0, ratio))
-    corrected = samples - np.clip(leak[1], 0.0, np.maximum(0.0, samples))
-    row["corrected_low"], row["corrected_high"] = _percentiles(corrected, rules)
-    return row
+def _shares(
+    boot: _Boot, ungated: _Boot, seen: _Seen, rules: Rules
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Return margin, shares of the own effect and tests at the margin, by cell."""
+    by = {key: boot.scale(key) for key in boot.place}
+    scaled = [key for key, name in by.items() if name]
+    found = {key: dict.fromkeys(_SHARES, np.nan) for key in boot.place}
+    # The tests are adjusted over off-target cells that are judged; the others have shares alone.
+    judged = [key for key in scaled if boot.counts[boot.place[key]] >= rules.fewest]
+    off = [key for key in judged if key[0] != key[1]]
+    for keys in (off, [key for key in scaled if key not in set(off)]):
+        at = [boot.place[key] for key in keys]
+        own = [boot.place[by[key] or "", by[key] or ""] for key in keys]
+        read = [boot.place[key[1], key[1]] for key in keys]
+        leak = seen.leak[:, at]
+        # An edit of the finding itself leaks nothing of it.
+        leak = np.where([key[0] == key[1] for key in keys], 0.0, leak)
+        terms = margins.Terms(
+            boot.values[:, at],
+            boot.values[:, own],
+            leak,
+            seen.weight[:, at],
+            ungated.values[:, read],
+            seen.every[:, read],
+        )
+        table = margins.shares(terms, rules)
+        for j, key in enumerate(keys):
+            found[key] = {"margin": rules.margin * boot.means[own[j]]}
+            found[key] |= {name: float(column[j]) for name, column in table._asdict().items()}
+            found[key] |= {} if keys is off else dict.fromkeys(_TESTED, np.nan)
+    return found
 
 
-def _judged(row: dict[str, Any], rules: Rules, *, scaled: bool) -> tuple[str, str]:
+def _judged(
+    row: dict[str, Any], rules: Rules, *, scaled: bool, witness: Witness
+) -> tuple[str, str]:
     """Return verdict and reason of one cell; `scaled`: by the read finding's own effect."""
-    edited, read, margin = row["edited"], row["read"], rules.margin
+    edited, read, margin, alpha = row["edited"], row["read"], rules.margin, (1 - rules.level) / 2
     if row["n"] < rules.fewest:
         return "too few", f"{row['n']} patients count; {rules.fewest} are needed."
     if row["on_target"]:
@@ -324,25 +467,38 @@ def _judged(row: dict[str, Any], rules: Rules, *, scaled: bool) -> tuple[str, st
         return "no yardstick", blind
     if not np.isfinite(row["corrected"]):
         return "undecided", f"The judge cannot say how much of {read} these pictures show."
-    low, high, sure = row["corrected_low"], row["corrected_high"], row["q"] <= 1 - rules.level
-    whose = read if scaled else edited
-    share = f"{row['corrected']:.0%} of the reaction to {whose} itself"
-    if low > margin and row["ratio_low"] > 0 and sure:
+    share = f"{row['corrected']:.0%} of the reaction to {read if scaled else edited} itself"
+    beyond, inside = row["beyond_p"] <= alpha, row["within_p"] <= alpha
+    if _leaks(row, rules) and witness != "readers":
+        leak = f"the judge sees as much {read} as explains {row['leak']:.0%} of {row['ratio']:.0%}"
+        return "needs readers", f"{leak} of the own effect: too much to rest on a judge."
+    if beyond:
         rest = "" if scaled else f"; to {read} itself the head is blind"
         return "shortcut", f"{edited} raises {read} by {share}, beyond {margin:.0%}{rest}."
     if not scaled:
         return "no yardstick", blind
-    if high < -margin and row["ratio_high"] < 0 and sure:
+    if row["below_p"] <= alpha:
         return (
             "suppression",
             f"{edited} lowers {read} by {share.replace('-', '')}: it hides it, or speaks against.",
         )
-    inside = -margin < low and high < margin
     if inside and row["ratio_low"] > margin:
-        return "leakage", f"The judge, too, sees {read} in these pictures ({row['leak']:.0%})."
+        return "leakage", f"These pictures, too, show {read} ({row['leak']:.0%})."
     if inside:
         return "within margin", f"{edited} moves {read} by {share}, surely within {margin:.0%}."
-    return "undecided", f"{share}, {low:.0%} to {high:.0%}: more patients are needed."
+    return (
+        "undecided",
+        f"{share}, {row['corrected_low']:.0%} to {row['corrected_high']:.0%}, beside the other "
+        "pairs: more patients are needed.",
+    )
+
+
+def _leaks(row: dict[str, Any], rules: Rules) -> bool:
+    """Tell whether leakage is more than half of an effect that may be beyond the margin."""
+    if rules.exact or row["ratio_high"] <= rules.margin or row["ratio"] <= 0:
+        return False
+    called = (1 - rules.level) / 2 >= row["beyond_p"]
+    return bool(row["leak"] > row["ratio"] / 2 and (row["leak_low"] > 0 or called))
 
 
 def verdict(table: pd.DataFrame) -> Verdict:
@@ -358,11 +514,33 @@ def verdict(table: pd.DataFrame) -> Verdict:
     return "no shortcut beyond the margin" if len(off) and settled.all() else "undecided"
 
 
-def score(table: pd.DataFrame) -> float | None:
-    """Return the shortcut score: the largest corrected off-target ratio, at least 0, or None."""
+class Score(NamedTuple):
+    """A classifier's largest off-target share, in [0, 1], with its interval (NaN: unknown)."""
+
+    value: float
+    low: float
+    high: float
+
+
+def score(table: pd.DataFrame) -> Score | None:
+    """Return the shortcut score of a classifier's cells; None: nothing gives one.
+
+    It is the largest r / (1 + r), where r is a cell's corrected ratio, 0 where that is negative:
+    of what moves a head, the share that is the other finding and not its own. 0 is a head that
+    moves for its own finding alone, one half one that moves as much for the other, and 1 one that
+    moves for nothing else. r can be any size where an own effect is small; its share cannot.
+    Its interval covers the largest: the low end holds for all cells at once (the largest of many
+    is large by chance), the high end is the highest of any cell.
+    """
     off = table[~table["on_target"].astype(bool) & (table["verdict"] != "too few")]
-    known = off["corrected"].dropna()
-    return float(max(0.0, known.max())) if len(known) else None
+    off = off[off["corrected"].notna()]
+    if off.empty:
+        return None
+    ends = off.reindex(columns=["corrected", "least", "corrected_high"]).astype(float)
+    kept = ends.clip(lower=0)
+    # r / (1 + r), whose limit is 1.
+    shares = (1 - 1 / (1 + kept)).max(axis=0)
+    return Score(*(float(one) for one in shares))
 
 
 def doses(nets: pd.DataFrame, levels: Sequence[tuple[str, float]], rules: Rules) -> pd.DataFrame:

@@ -33,12 +33,14 @@ __all__ = [
     "holm",
     "interaction",
     "interval",
+    "normal_quantile",
     "percentile_interval",
     "ratio",
     "resampled_means",
     "sign_flip",
     "sign_flip_columns",
     "smallest_detectable",
+    "step_down",
     "structural_components",
     "trend",
     "weighted_auc",
@@ -115,7 +117,7 @@ def delong_interval(
     """
     result = delong(scores, positive)
     area, variance = float(result.auc[0]), float(result.covariance[0, 0])
-    half = _quantile(level) * math.sqrt(variance)
+    half = normal_quantile(level) * math.sqrt(variance)
     if scale == "plain" or not 0 < area < 1:
         return area, float(np.clip(area - half, 0, 1)), float(np.clip(area + half, 0, 1))
     centre, half = math.log(area / (1 - area)), half / (area * (1 - area))
@@ -184,12 +186,23 @@ def draw_blocks(
     """
     if count < 1 or n < 0:
         raise AuditError(f"Resampling needs count >= 1 and n >= 0; got {count} and {n}.")
-    rng, step = np.random.default_rng(seed), max(1, _BLOCK // max(1, width or n))
-    for start in range(0, count, step):
-        rows = min(step, count - start)
-        yield (
-            rng.multinomial(n, np.full(n, 1 / n), size=rows) if n else np.zeros((rows, 0), np.int64)
-        )
+    step = max(1, _BLOCK // max(1, width or n))
+    starts = range(0, count, step)
+    if count * n <= _BLOCK:
+        yield from (_drawn(count, n, seed)[start : start + step] for start in starts)
+        return
+    rng = np.random.default_rng(seed)
+    for start in starts:
+        yield rng.multinomial(n, np.full(n, 1 / n), size=min(step, count - start))
+
+
+@lru_cache(maxsize=2)
+def _drawn(count: int, n: int, seed: int) -> NDArray[np.int64]:
+    """Return all resamples of few patients: those of an audit are used again and again."""
+    rows = np.zeros((count, 0), np.int64)
+    rows = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=count) if n else rows
+    rows.flags.writeable = False
+    return rows
 
 
 def draws(count: int, n: int, seed: int) -> NDArray[np.int64]:
@@ -395,6 +408,32 @@ def holm(p: ArrayLike) -> Floats:
     return adjusted
 
 
+def step_down(observed: ArrayLike, chance: ArrayLike) -> Floats:
+    """Return one-sided p-values of m statistics, adjusted so that any wrong one is rare.
+
+    Romano and Wolf, JASA 100 (2005) 94: the largest statistic is compared with the largest of all
+    by chance, the next with the largest of all but the first, and so on. Rejecting at p <= alpha,
+    at least one true hypothesis is rejected with probability alpha at most, whichever are true and
+    however statistics depend on each other.
+
+    Args:
+        observed: m, large where the hypothesis is false; NaN is left out, and stays NaN.
+        chance: count x m, the same statistics resampled as under their hypotheses, together.
+
+    Raises:
+        AuditError: shapes do not fit.
+    """
+    row, table = np.asarray(observed, np.float64).ravel(), _matrix(chance)
+    if table.shape[1] != row.size:
+        raise AuditError(f"Chance needs one column per statistic, {row.size}; got {table.shape}.")
+    p = np.full(row.size, np.nan)
+    order = np.argsort(row, kind="stable")[: int(np.isfinite(row).sum() + np.isinf(row).sum())]
+    largest = np.maximum.accumulate(table[:, order], axis=1)
+    raw = (1 + (largest >= row[order]).sum(axis=0)) / (len(table) + 1)
+    p[order] = np.maximum.accumulate(raw[::-1])[::-1]
+    return p
+
+
 def smallest_detectable(
     deviation: ArrayLike, n: ArrayLike, *, alpha: float = 0.05, power: float = 0.8
 ) -> Any:
@@ -516,7 +555,7 @@ def _covariance(components: Floats) -> Floats:
 
 def _normal(value: Any, variance: float, level: float) -> tuple[float, float, float, float]:
     """Return a difference with low, high and two-sided p of the normal approximation."""
-    difference, quantile = float(value), _quantile(level)
+    difference, quantile = float(value), normal_quantile(level)
     if variance <= _NO_VARIANCE:
         same = abs(difference) < _TIE
         return (difference, 0.0, 0.0, 1.0) if same else (difference, *(math.nan,) * 3)
@@ -575,7 +614,8 @@ def _tail(level: float) -> float:
     return (1 - level) / 2
 
 
-def _quantile(level: float) -> float:
+def normal_quantile(level: float) -> float:
+    """Return the normal quantile of a two-sided interval: 1.96 of level 0.95."""
     return float(stats.norm.isf(_tail(level)))
 
 

@@ -22,13 +22,13 @@ from roentmod.domain import finding
 from roentmod.errors import AuditError
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs.audit.job import AuditJob
-from roentmod.jobs.audit.judgement import RECORD, assess, kept
+from roentmod.jobs.audit.judgement import RECORD, assess, keep, kept
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
 from roentmod.jobs.batches import check_removals
 from roentmod.plans import AuditPlan, Doses, Rules
 from roentmod.runs import Stages, Workers
-from roentmod.science.effects import JUDGE
+from roentmod.science.effects import JUDGE, SECOND
 
 __all__ = [
     "AuditPlan",
@@ -53,6 +53,8 @@ def run(
     *,
     rules: Rules | None = None,
     judge: Classifier | None = None,
+    second: Classifier | None = None,
+    people: pd.DataFrame | None = None,
     warnings: Sequence[str] = (),
     workers: str | Workers = "serial",
     stages: Stages | None = None,
@@ -68,6 +70,9 @@ def run(
         folder: the run directory.
         rules: how to judge; None is the default.
         judge: sees edits, independent of the classifiers; None is the bundled one.
+        second: measures leakage in the judge's place, who chose what it would measure; None: the
+            judge does.
+        people: what readers saw, a table of `effects.readings`, in place of both.
         warnings: which facts predict labels; the result has them where radiographs are read by
             their labels (`AuditPlan.stress`).
         workers: who makes the parts, a form of `roentmod.runs.workers`.
@@ -86,7 +91,9 @@ def run(
     job = AuditJob(
         data,
         editor,
-        Readers({**classifiers, JUDGE: judge or Judge.load()}),
+        Readers(
+            {**classifiers, JUDGE: judge or Judge.load(), **({SECOND: second} if second else {})}
+        ),
         plan,
         rules or Rules(exact=bool(getattr(editor, "exact", False))),
         cases=pd.concat(cases, ignore_index=True),
@@ -99,7 +106,10 @@ def run(
     edits = [e for name in set(job.cases["removed"]) for e in job.edits[name]]
     editor.edit([], edits)
     check_removals(editor, edits)
-    return runs.run(job, folder, workers=workers, stages=stages)
+    result = runs.run(job, folder, workers=workers, stages=stages)
+    if people is None:
+        return result
+    return keep(assess(folder, job.rules, people=people), runs.read_record(folder / RECORD))
 
 
 def load(folder: Path) -> AuditResult:
@@ -127,8 +137,8 @@ def _check(
             f"An audit needs baselines and classifiers; got {len(baselines)} and "
             f"{len(classifiers)}. Give both."
         )
-    if JUDGE in classifiers:
-        raise AuditError(f"'{JUDGE}' names the judge; an audited classifier needs another name.")
+    for name in {JUDGE, SECOND} & set(classifiers):
+        raise AuditError(f"'{name}' names a judge; an audited classifier needs another name.")
     foreign = [name for name in plan.findings if finding(name).domain != "cxr"]
     if judge is None and foreign:
         raise AuditError(

@@ -31,7 +31,7 @@ from roentmod.jobs.batches import EditingJob, Wanted
 from roentmod.plans import AuditPlan, Rules
 from roentmod.radiograph import Radiograph
 from roentmod.runs import AGAIN, Done, Made, Part, Row, Stage, Task, read_record
-from roentmod.science.effects import JUDGE
+from roentmod.science.effects import JUDGE, SECOND
 from roentmod.store import atomic, canonical_hash
 
 __all__ = ["AuditJob", "Batch", "Case"]
@@ -106,6 +106,7 @@ class AuditJob(EditingJob[AuditResult]):
             "data": described(self.data),
             "editor": described(self.editor),
             "judge": readers.pop(JUDGE),
+            **({"second": readers.pop(SECOND)} if SECOND in readers else {}),
             "classifiers": readers,
             "version": roentmod.__version__,
             "cases": cases if len(cases) <= _LISTED else _summary(cases),
@@ -164,7 +165,7 @@ class AuditJob(EditingJob[AuditResult]):
         """Return the readers that a part has yet to be read by."""
         every = list(self.readers.by_name)
         if isinstance(task.part.inputs, Batch):
-            every.remove(JUDGE)
+            every = [name for name in every if name not in (JUDGE, SECOND)]
         if task.earlier is None:
             return every
         again = {item["classifier"] for item in task.earlier.items if item["status"] in AGAIN}

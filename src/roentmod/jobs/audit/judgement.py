@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from roentmod.documents import read_document
 from roentmod.errors import AuditError, InputError
 from roentmod.jobs.audit.examples import Row, examples_of, typical
 from roentmod.jobs.audit.predictions import Numbers, nets_of, read_table
-from roentmod.jobs.audit.result import AuditResult, ClassifierResult
+from roentmod.jobs.audit.result import UNKNOWN, AuditResult, ClassifierResult
 from roentmod.science import effects
-from roentmod.science.effects import JUDGE, Rules
+from roentmod.science.effects import JUDGE, SECOND, Rules, Witness, among
 from roentmod.store import atomic, write_json
 
-__all__ = ["RECORD", "assess", "judged", "keep", "kept"]
+__all__ = ["READINGS", "RECORD", "assess", "judged", "keep", "kept"]
 
 RECORD = "audit.json"
+# What people saw in the edited pictures of an audit, where they were asked.
+READINGS = "people.parquet"
 ATTRIBUTES = ("sex", "age_band", "view", "site")
 # Tables of a judged classifier, and the folder that keeps them.
 _KEPT = ("heads", "cells", "gate", "doses", "subgroups", "reverse", "stress")
@@ -29,18 +31,26 @@ _JUDGED = "judged"
 _BANDS = ((0, "under 40"), (40, "40 to 64"), (65, "65 and over"))
 
 
-def assess(folder: Path, rules: Rules | None = None) -> AuditResult:
+def assess(
+    folder: Path, rules: Rules | None = None, *, people: pd.DataFrame | None = None
+) -> AuditResult:
     """Judge the predictions that an audit left in `folder`.
 
     Args:
         folder: the run directory of a finished audit.
         rules: how to judge; None takes the audit's own.
+        people: what readers saw, a table of `effects.readings`, in place of the judge; it is kept
+            in the folder, and None takes the one there.
 
     Raises:
         AuditError: no finished audit is there.
     """
     try:
-        return judged(folder, read_document(folder / RECORD), rules)[0]
+        record = read_document(folder / RECORD)
+        if people is not None:
+            with atomic(folder / READINGS) as part:
+                people.to_parquet(part)
+        return judged(folder, record, rules)[0]
     except (OSError, InputError, KeyError, TypeError, ValueError) as error:
         raise AuditError(
             f"An audit's folder holds {RECORD} and its tables; {folder} gave {error!r}. "
@@ -66,6 +76,8 @@ def judged(
     numbers = Numbers.of(baselines)
     patients = _patients(baselines, numbers)
     judge = nets_of(folder, JUDGE, record, numbers).table
+    second = nets_of(folder, SECOND, record, numbers).table if record.get("second") else None
+    people = _people(folder, numbers)
     results, shown, pairs = [], dict[str, list[Row]](), 0
     # One classifier at a time, so that memory does not grow with their number.
     for name, described in record["classifiers"].items():
@@ -76,14 +88,16 @@ def judged(
         pairs, still = pairs + nets.pairs, nets.still
         table = _where(nets.table, ~nets.table["read_finding"].isin(still))
         usual = _where(table, (table["action"] == "add") & table["base"])
-        matrix, gate = _gated(usual, _where(judge, judge["base"]), rules)
+        seen = _Seen.of(people, judge, second, usual)
+        counted, gate = effects.gate(usual, rules, judge=seen.gate)
+        matrix = among(usual, counted)
         one = ClassifierResult(
             name=name,
             source=str(described.get("source", "")),
             heads=_heads(described, still),
             gate=gate,
             examples=examples_of(folder, name),
-            **_tables(table, matrix, judge, record, patients, rules, _read(described, still)),
+            **_tables(table, matrix, seen, record, patients, rules, _read(described, still)),
             stress=effects.stress(
                 readings[~readings["read_finding"].isin(still)],
                 states,
@@ -165,10 +179,14 @@ def _kept(place: Path, number: int, facts: dict[str, Any], folder: Path) -> Clas
     tables: dict[str, Any] = {
         name: pd.read_parquet(place / f"{number}-{name}.parquet") for name in _KEPT
     }
-    # Folders of earlier versions have it as text.
-    score = None if facts["score"] in (None, "nan") else float(facts["score"])
+    # Folders of earlier versions lack columns, and have a score without bounds.
+    for name in ("cells", "reverse"):
+        tables[name] = tables[name].reindex(columns=list(effects.CELLS))
+    score = effects.score(tables["cells"])
+    shown: dict[str, Any] = {"score": score and score.value}
+    shown["score_ends"] = (score.low, score.high) if score else UNKNOWN
     examples = examples_of(folder, facts["name"])
-    return ClassifierResult(**facts | tables | {"score": score, "examples": examples})
+    return ClassifierResult(**facts | tables | shown | {"examples": examples})
 
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,10 +195,59 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record["provenance"]) | own
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Net effects of whoever says what edited pictures show.
+
+    Attributes:
+        gate: chooses the pairs that count.
+        leak: measures leakage, and
+        witness: who that is.
+        judge: the judge's, of all pairs.
+    """
+
+    gate: pd.DataFrame
+    leak: pd.DataFrame
+    witness: Witness
+    judge: pd.DataFrame
+
+    @staticmethod
+    def of(
+        people: pd.DataFrame | None,
+        judge: pd.DataFrame,
+        second: pd.DataFrame | None,
+        usual: pd.DataFrame,
+    ) -> _Seen:
+        """Return people's readings where there are any, else the judges', of the usual pairs."""
+        if people is not None:
+            seen = effects.readings(people, usual)
+            return _Seen(seen, seen, "readers", judge)
+        first = among(_where(judge, judge["base"]), usual)
+        if second is not None:
+            return _Seen(first, among(_where(second, second["base"]), usual), "second", judge)
+        return _Seen(first, first, "gate", judge)
+
+
+def _people(folder: Path, numbers: Numbers) -> pd.DataFrame | None:
+    """Return the readings that people left, with numbers for ids; None without any."""
+    path = folder / READINGS
+    if not path.exists():
+        return None
+    table = pd.read_parquet(path)
+    # Readings of radiographs that are none of this audit's are left to other audits.
+    if "baseline_id" in table:
+        places = pd.Index(numbers.names).get_indexer(pd.Index(table["baseline_id"].astype(str)))
+        table = table.assign(baseline_id=places)[places >= 0]
+    if "patient_id" in table:
+        places = numbers.people.get_indexer(pd.Index(table["patient_id"].astype(str)))
+        table = table.assign(patient_id=places)[places >= 0]
+    return table
+
+
 def _tables(
     nets: pd.DataFrame,
     matrix: pd.DataFrame,
-    judge: pd.DataFrame,
+    seen: _Seen,
     record: Mapping[str, Any],
     patients: pd.DataFrame,
     rules: Rules,
@@ -190,48 +257,33 @@ def _tables(
 
     Args:
         nets: its net effects, and
-        matrix: those of pairs of the matrix that the judge saw.
-        judge: the judge's.
+        matrix: those of pairs of the matrix that count.
+        seen: who says what the pictures show.
         record: of the audit.
         patients: what is known of each.
         rules: how to judge.
         read: findings whose heads are read.
     """
     added, removed = nets["action"] == "add", nets["action"] == "remove"
-    own = _among(judge, matrix)
-    cells = effects.cells(matrix, own, rules, edited=record["plan"]["findings"], read=read)
-    removals, _ = _gated(nets[removed], judge[judge["action"] == "remove"], rules)
-    # What a removal uncovers is told by the judge's removals, measured by its own.
-    undone_own = _among(judge, removals)
+    names = {"edited": record["plan"]["findings"], "read": read}
+    usual = _where(nets, added & nets["base"])
+    cells = effects.cells(usual, seen.leak, rules, counted=matrix, witness=seen.witness, **names)
+    # The judge's removals say what a removal uncovers, measured by its own.
+    undone, judge = nets[removed], seen.judge[seen.judge["action"] == "remove"]
+    judge = among(judge, undone)
+    counted, _ = effects.gate(undone, rules, judge=judge)
     levels = [tuple(level) for level in record["levels"]]
     dosed = nets[added & nets["dose"].isin([label for label, _ in levels])]
+    score = effects.score(cells)
     return {
         "cells": cells,
-        "verdict": effects.verdict(cells) if len(cells) else "undecided",
-        "score": effects.score(cells) if len(cells) else None,
-        "reverse": effects.cells(removals, undone_own, rules.but(exact=False)),
+        "verdict": effects.verdict(cells),
+        "score": score and score.value,
+        "score_ends": (score.low, score.high) if score else UNKNOWN,
+        "reverse": effects.cells(undone, judge, rules.but(exact=False), counted=counted),
         "doses": effects.doses(dosed, levels, rules),
         "subgroups": effects.subgroups(matrix, patients, ATTRIBUTES, rules),
     }
-
-
-def _gated(
-    nets: pd.DataFrame, judge: pd.DataFrame, rules: Rules
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the net effects of pairs that the judge saw, and the table of the gate."""
-    counted, table = effects.gate(nets, rules, judge=_among(judge, nets))
-    return _among(nets, counted), table
-
-
-def _among(nets: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `nets` whose pair is one of `pairs`, tables of `Nets`."""
-    known = nets["pair_id"].cat.categories
-
-    def keys(table: pd.DataFrame) -> Any:
-        codes = pd.Categorical(table["pair_id"], categories=known).codes.astype(np.int64)
-        return table["baseline_id"].to_numpy(np.int64) * (len(known) + 1) + codes + 1
-
-    return _where(nets, np.isin(keys(nets), keys(pairs)))
 
 
 def _where(table: pd.DataFrame, chosen: Any) -> pd.DataFrame:

@@ -49,17 +49,20 @@ class Numbers:
     Attributes:
         names: baseline ids, sorted, n texts.
         patients: the number of each one's patient, n.
+        people: patient ids by number.
     """
 
     names: NDArray[np.object_]
     patients: NDArray[np.int32]
+    people: pd.Index[str]
 
     @staticmethod
     def of(baselines: pd.DataFrame) -> Numbers:
         """Return the numbers of an audit's baselines and their patients."""
         table = baselines[["baseline_id", "patient_id"]].astype(str).sort_values("baseline_id")
-        patients, _ = pd.factorize(table["patient_id"], sort=True)
-        return Numbers(table["baseline_id"].to_numpy(object), patients.astype(np.int32))
+        patients, people = pd.factorize(table["patient_id"], sort=True)
+        names = table["baseline_id"].to_numpy(object)
+        return Numbers(names, patients.astype(np.int32), pd.Index(people))
 
     def baselines(self, names: pd.Series[str]) -> NDArray[np.int32]:
         """Return the number of each baseline id.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,10 @@ import pandas as pd
 from roentmod.science.effects import Verdict
 from roentmod.store import atomic
 
-__all__ = ["AuditResult", "ClassifierResult", "Example"]
+__all__ = ["UNKNOWN", "AuditResult", "ClassifierResult", "Example"]
 
+# The interval of a score that has none.
+UNKNOWN = (math.nan, math.nan)
 _UNJUDGED = ("too few", "no yardstick")
 
 
@@ -50,7 +53,7 @@ class ClassifierResult:
         source: where it came from.
         heads: head, finding, state (read, unmapped, untrained, duplicate, constant), note.
         verdict: in all.
-        score: the largest leakage-corrected off-target ratio; None: nothing gives one.
+        score: the largest off-target share, in [0, 1], as `effects.score`; None: nothing gives one.
         cells: the effect matrix.
         gate: how many edits the judge saw.
         doses: effects by dose; empty where none were requested.
@@ -58,6 +61,7 @@ class ClassifierResult:
         reverse: the matrix of removals; empty where none were requested.
         stress: AUC against clean negatives and against negatives with another finding.
         examples: pictures of the largest off-target effects.
+        score_ends: the interval of the score; NaN: unknown.
     """
 
     name: str
@@ -72,6 +76,7 @@ class ClassifierResult:
     reverse: pd.DataFrame
     stress: pd.DataFrame
     examples: tuple[Example, ...] = ()
+    score_ends: tuple[float, float] = UNKNOWN
 
     @property
     def judged(self) -> bool:
@@ -125,11 +130,15 @@ class AuditResult:
 
     @property
     def verdicts(self) -> pd.DataFrame:
-        """One row per classifier: classifier, verdict, score, shortcuts."""
-        rows = [(one.name, one.verdict, one.score, len(one.shortcuts())) for one in self]
-        table = pd.DataFrame(rows, columns=["classifier", "verdict", "score", "shortcuts"])
+        """One row per classifier: classifier, verdict, score with its interval, shortcuts."""
+        ends = ["score", "score_low", "score_high"]
+        rows = [
+            (one.name, one.verdict, one.score, *one.score_ends, len(one.shortcuts()))
+            for one in self
+        ]
+        table = pd.DataFrame(rows, columns=["classifier", "verdict", *ends, "shortcuts"])
         # A score that is missing is shown as such, and not as NaN.
-        return table.astype({"score": "Float64"})
+        return table.astype(dict.fromkeys(ends, "Float64"))
 
     @property
     def effects(self) -> pd.DataFrame:

@@ -27,6 +27,7 @@ from roentmod.report.page import (
 from roentmod.report.tables import Cell, Table, across, pivot, ranged, settings, value
 from roentmod.report.texts import Texts, listed
 from roentmod.report.words import (
+    NOTHING,
     Row,
     date,
     decimals,
@@ -55,6 +56,7 @@ SYMBOLS = {
     "shortcut": "▲",
     "suppression": "▼",
     "leakage": "◐",
+    "needs readers": "◎",
     "undecided": "?",
     "no yardstick": "∅",
     "too few": "×",
@@ -64,6 +66,7 @@ SYMBOLS = {
 _ORDER = {verdict: place for place, verdict in enumerate(SYMBOLS)}
 _PLURALS = {"shortcut": "shortcuts", "suppression": "suppressions"}
 _MARKERS = {"shortcut": "^", "suppression": "v", "leakage": "h", "undecided": "D", "too few": "x"}
+_MARKERS |= {"needs readers": "s"}
 _BADGES = {
     "shortcuts found": ("▲", "bad"),
     "no shortcut beyond the margin": ("✓", "good"),
@@ -166,6 +169,7 @@ def _methods(plan: Mapping[str, Any]) -> Section:
         leakage=f"The judge's share for the same pair is {leakage}",
         after="" if exact else ", after leakage is taken off",
         level=percent(plan.get("level", 0.95)),
+        wrong=f"{50 * (1 - plan.get('level', 0.95)):g} %",
         margin=_margin(plan),
     )
 
@@ -287,7 +291,9 @@ class _Classifier:
     def in_short(self) -> Verdict:
         """Return the verdict in the summary."""
         name = _say("verdict", name=self.one.name, badge=self.badge)
-        counts = _say("counts", counts=self.counts, score=percent(self.one.score))
+        ends = interval(*self.one.score_ends, percent)
+        inside = "" if ends == NOTHING else f" ({ends})"
+        counts = _say("counts", counts=self.counts, score=f"{percent(self.one.score)}{inside}")
         return Verdict(self.style, (name, self.worst, counts))
 
     def section(self, place: str) -> Section:
@@ -586,7 +592,7 @@ def _cells(rows: Sequence[Row], caption: str = "", empty: str = "", note: str = 
         note=note,
         pair=_pair_cell,
         verdict=_verdict,
-        tests=_tests,
+        tests=_margins,
         margin=_detectable,
     )
 
@@ -600,6 +606,11 @@ def _verdict(row: Row) -> Cell:
     # What is within the margin needs no reason beside its numbers.
     reason = "" if verdict == "within margin" else str(row["reason"])
     return Cell(f"{SYMBOLS.get(verdict, '•')} {verdict}", reason)
+
+
+def _margins(row: Row) -> Cell:
+    beyond = row["beyond_p"] if row["effect"] >= 0 else row["below_p"]
+    return Cell(f"beyond {p_value(beyond)}", f"within {p_value(row['within_p'])}")
 
 
 def _tests(row: Row) -> Cell:

@@ -245,7 +245,10 @@ def _shares(evaluation: Evaluation) -> list[Block]:
 
 def _fall(evaluation: Evaluation) -> Block:
     rows = [row for row in records(evaluation.scores) if row["arm"] in evaluation.rules.corrected]
-    falls = ", ".join(f"{row['arm']} {percent(row['fall'])}" for row in rows)
+    falls = ", ".join(
+        f"{row['arm']} {percent(row['fall'])}{' by ' * bool(row['editor'])}{row['editor']}"
+        for row in rows
+    )
     return (
         _say("fell", falls=falls, limit=percent(evaluation.rules.fall))
         if falls

@@ -24,7 +24,7 @@ from roentmod.jobs.audit import AuditResult
 from roentmod.jobs.study import timing
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.spec import read, spec_of
-from roentmod.jobs.study.stages import Stage, stages_of
+from roentmod.jobs.study.stages import UNSEEN, Stage, stages_of
 from roentmod.jobs.validate import ValidationResult
 from roentmod.plans.study import StudyPlan
 from roentmod.runs import Made, Part, Stages, Task, Workers
@@ -54,7 +54,8 @@ class Planned:
     """One stage before it is run.
 
     Attributes:
-        name: "plant", "validate", "audit before", "augment", "retrain" or "audit after".
+        name: "plant", "validate", "audit before", "augment", "retrain", "audit after" or "audit
+            unseen".
         what: what is computed.
         state: "done", "begun" or "to do".
         seconds: how long the whole stage should take on this machine, 0 where it is done.
@@ -130,10 +131,18 @@ class StudyResult:
         return path
 
     def scores(self) -> pd.DataFrame:
-        """Return the shortcut score of every retrained classifier: arm, seed, score."""
-        classifiers = self.figures("audit after").get("classifiers", {})
-        rows = [(*name.rsplit("-", 1), one["score"]) for name, one in classifiers.items()]
-        table = pd.DataFrame(rows, columns=["arm", "seed", "score"])
+        """Return the shortcut score of every retrained classifier: arm, seed, score, editor.
+
+        `editor` is "" of the study's, which made counterfactuals that taught them, and the name of
+        one that did not.
+        """
+        unseen = self.spec.audit.unseen if self.spec.audit else None
+        rows = [
+            (*name.rsplit("-", 1), one["score"], editor)
+            for stage, editor in (("audit after", ""), (UNSEEN, unseen))
+            for name, one in self.figures(stage).get("classifiers", {}).items()
+        ]
+        table = pd.DataFrame(rows, columns=["arm", "seed", "score", "editor"])
         return table.astype({"seed": int, "score": float})
 
 

@@ -112,6 +112,12 @@ class Bench:
         return Editor.load(choice.editor, device=self.spec.device, **choice.loading())
 
     @cached_property
+    def unseen(self) -> RadiographEditor | None:
+        """The editor that audits what it did not teach."""
+        name = self.spec.audit.unseen if self.spec.audit else None
+        return Editor.load(name, device=self.spec.device, allow_pickle=self.trust) if name else None
+
+    @cached_property
     def planter(self) -> RadiographEditor:
         """The editor that plants findings."""
         assert self.spec.plant is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from roentmod.jobs.study.stages import UNSEEN
 from roentmod.report.page import Page, Section
 from roentmod.report.tables import Cell
 from roentmod.report.texts import Texts
@@ -28,6 +29,7 @@ _NAMES = {
     "augment": "Counterfactual training set",
     "retrain": "Retraining",
     "audit after": "Audit after",
+    UNSEEN: "Audit after, by an editor never seen",
 }
 
 
@@ -69,7 +71,7 @@ def _stage(result: StudyResult, one: Finished) -> dict[str, Any]:
 
 
 def _verdicts(result: StudyResult) -> Iterator[dict[str, Any]]:
-    for stage in ("audit before", "audit after"):
+    for stage in ("audit before", "audit after", UNSEEN):
         for name, figures in result.figures(stage).get("classifiers", {}).items():
             pairs = "; ".join(f"{edited} > {read}" for edited, read in figures["shortcuts"])
             yield {

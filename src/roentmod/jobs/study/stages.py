@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from roentmod.datasets import Dataset
 from roentmod.datasets.fields import taken
 from roentmod.editors import Painter
 from roentmod.errors import StudyError
-from roentmod.interfaces import Classifier, described
+from roentmod.interfaces import Classifier, RadiographEditor, described
 from roentmod.jobs import audit, augment, retrain
 from roentmod.jobs import plant as planting
 from roentmod.jobs import validate as validation
@@ -29,7 +30,10 @@ from roentmod.runs import Stages
 from roentmod.science import performance as evaluation
 from roentmod.store import canonical_hash
 
-__all__ = ["Stage", "stages_of"]
+__all__ = ["UNSEEN", "Stage", "stages_of"]
+
+# The audit of retrained classifiers by an editor that did not teach them.
+UNSEEN = "audit unseen"
 
 # What says how findings are planted, besides which; and what older studies did not.
 _PLANTED = ("correlation", "prevalence", "severities", "seed", *Composed.model_fields)
@@ -81,6 +85,7 @@ def stages_of(bench: Bench) -> list[Stage]:
         _augmenting(bench, made),
         _retraining(bench, trained),
         _audit_of_trained(bench, edited, trained),
+        _audit_by_unseen(bench, edited, trained),
     )
     return [stage for stage in stages if stage is not None]
 
@@ -125,6 +130,14 @@ def _audit_of_trained(bench: Bench, edited: str, trained: str) -> Stage | None:
     if options is None:
         return None
     return _audit_stage("audit after", options, bench, (edited, trained), models, _audit_after)
+
+
+def _audit_by_unseen(bench: Bench, edited: str, trained: str) -> Stage | None:
+    options, models = bench.spec.audit, len(bench.spec.retrain.tasks)
+    if options is None or bench.unseen is None:
+        return None
+    depends = (edited, trained, described(bench.unseen))
+    return _audit_stage(UNSEEN, options, bench, depends, models, _audit_unseen)
 
 
 def _audit_stage(
@@ -284,27 +297,41 @@ def _validate(bench: Bench, folder: Path, shown: Stages) -> Outcome:
 
 
 def _audit_before(bench: Bench, folder: Path, shown: Stages) -> Outcome:
-    return _audit(bench, bench.audited, folder, shown)
+    return _audit(bench, bench.editor, bench.audited, folder, shown)
 
 
 def _audit_after(bench: Bench, folder: Path, shown: Stages) -> Outcome:
-    models = {
+    return _audit(bench, bench.editor, _trained(bench), folder, shown)
+
+
+def _audit_unseen(bench: Bench, folder: Path, shown: Stages) -> Outcome:
+    assert bench.unseen is not None
+    return _audit(bench, bench.unseen, _trained(bench), folder, shown)
+
+
+def _trained(bench: Bench) -> dict[str, Classifier]:
+    return {
         path.stem: classifiers.load(f"onnx:{path}")
         for path in sorted((bench.folders["retrain"] / "models").glob("*.onnx"))
     }
-    return _audit(bench, models, folder, shown)
 
 
-def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: Stages) -> Outcome:
+def _audit(
+    bench: Bench,
+    editor: RadiographEditor,
+    models: Mapping[str, Classifier],
+    folder: Path,
+    shown: Stages,
+) -> Outcome:
     options = bench.spec.audit
     assert options is not None
     plan = options.part(AuditPlan)
     data, chosen = bench.baselines(options.baselines)
-    exact = bool(getattr(bench.editor, "exact", False))
+    exact = bool(getattr(editor, "exact", False))
     result = audit.run(
         data,
         chosen,
-        bench.editor,
+        editor,
         models,
         plan,
         folder,
@@ -317,6 +344,7 @@ def _audit(bench: Bench, models: Mapping[str, Classifier], folder: Path, shown: 
         one.name: {
             "verdict": one.verdict,
             "score": one.score,
+            "score_ends": [end if math.isfinite(end) else None for end in one.score_ends],
             "shortcuts": one.shortcuts(),
         }
         for one in result

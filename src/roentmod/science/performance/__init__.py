@@ -99,8 +99,9 @@ class Evaluation:
 
         ``internal`` and ``external`` {finding, or "cause → read" where there are pairs:
         {arm: {auc, ci}}}, with the test's name in brackets where a place has several;
-        ``shortcut_score`` {arm}; ``reverse_shortcut`` and ``residual_dependence`` {arm}, means of
-        the internal tests; ``primary`` as `primary_figures`; ``seeds`` {arm}.
+        ``shortcut_score`` {arm}, ``shortcut_score_unseen`` {arm} where another editor audited, too;
+        ``reverse_shortcut`` and ``residual_dependence`` {arm}, means of the internal tests;
+        ``primary`` as `primary_figures`; ``seeds`` {arm}.
         """
         inside = self.reverse_scores[self.reverse_scores["where"] == "internal"]
         sides = inside.groupby("arm", sort=False)[["reverse", "dependence"]].mean()
@@ -108,13 +109,22 @@ class Evaluation:
         return {
             "internal": self._areas("internal"),
             "external": self._areas("external"),
-            "shortcut_score": {
-                str(row["arm"]): _number(row["score"]) for row in self.scores.to_dict("records")
-            },
+            **self._scores(),
             "reverse_shortcut": {str(k): _number(x) for k, x in sides["reverse"].items()},
             "residual_dependence": {str(k): _number(x) for k, x in sides["dependence"].items()},
             "primary": primary_figures(self.primary),
             "seeds": {str(arm): int(count) for arm, count in seeds.items()},
+        }
+
+    def _scores(self) -> dict[str, Any]:
+        first = self.scores["editor"].eq(self.scores["editor"].iloc[:1].squeeze())
+        parts = {"": self.scores[first], "_unseen": self.scores[~first]}
+        return {
+            f"shortcut_score{mark}": {
+                str(row["arm"]): _number(row["score"]) for row in part.to_dict("records")
+            }
+            for mark, part in parts.items()
+            if len(part) or not mark
         }
 
     def _areas(self, where: str) -> dict[str, Any]:

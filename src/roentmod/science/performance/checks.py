@@ -14,19 +14,20 @@ from roentmod.science.performance.primary import sure
 __all__ = ["checks", "score_falls"]
 
 _CHECKS = ["check", "arm", "test", "where", "subject", "value", "low", "high", "limit", "state"]
-_FALLS = ["arm", "seeds", "score", "lowest", "highest", "fall"]
+_FALLS = ["arm", "editor", "seeds", "score", "lowest", "highest", "fall"]
 
 
 def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFrame:
     """Return each arm's shortcut score, the mean over seeds, and its fall against the reference.
 
     Args:
-        scores: one row per arm and seed, with `score`, of audits that are alike in all else.
+        scores: one row per arm and seed, with `score` in [0, 1], of audits that are alike in all
+            else; where several editors made them, `editor`, within which arms are compared.
         rules: the reference.
 
     Returns:
-        one row per arm: seeds, score, the lowest and highest of its seeds, and ``fall``: 0.7 where
-        the score is 30 % of the reference's, NaN where the reference has none above 0.
+        one row per editor and arm: seeds, score, the lowest and highest of its seeds, and ``fall``:
+        0.7 where the score is 30 % of the reference's, NaN where the reference has none above 0.
 
     Raises:
         DatasetError: a column is missing.
@@ -36,12 +37,14 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
     if missing:
         raise DatasetError(f"Scores need the columns {', '.join(sorted(missing))}; add them.")
     known = scores[scores["score"].notna()].sort_values(["arm", "seed"])
-    means = {str(arm): own["score"] for arm, own in known.groupby("arm", sort=False)}
-    base = float(means[rules.reference].mean()) if rules.reference in means else math.nan
+    known = known if "editor" in known else known.assign(editor="")
     rows = []
-    for arm, own in means.items():
-        fall = 1 - own.mean() / base if base > 0 else math.nan
-        rows.append([arm, len(own), own.mean(), own.min(), own.max(), fall])
+    for editor, part in known.groupby("editor", sort=False):
+        means = {str(arm): own["score"] for arm, own in part.groupby("arm", sort=False)}
+        base = float(means[rules.reference].mean()) if rules.reference in means else math.nan
+        for arm, own in means.items():
+            fall = 1 - own.mean() / base if base > 0 else math.nan
+            rows.append([arm, editor, len(own), own.mean(), own.min(), own.max(), fall])
     return pd.DataFrame(rows, columns=_FALLS)
 
 
@@ -103,12 +106,14 @@ def _gains(pairs: pd.DataFrame, rules: Rules) -> list[list[Any]]:
 
 
 def _falls(scores: pd.DataFrame, rules: Rules) -> list[list[Any]]:
-    falls = dict(zip(scores["arm"], scores["fall"], strict=True))
     rows: list[list[Any]] = []
     for arm in rules.corrected:
-        fall = float(falls.get(arm, math.nan))
-        state = _state(fall >= rules.fall, not math.isnan(fall))
-        rows.append(["fall", arm, "", "", "audit", fall, math.nan, math.nan, rules.fall, state])
+        own = scores[scores["arm"] == arm].to_dict("records")
+        for row in own or [{"fall": math.nan}]:
+            fall, editor = float(row["fall"]), row.get("editor", "")
+            subject = f"audit by {editor}" if editor else "audit"
+            state = _state(fall >= rules.fall, not math.isnan(fall))
+            rows.append(["fall", arm, "", "", subject, fall, math.nan, math.nan, rules.fall, state])
     return rows
 
 

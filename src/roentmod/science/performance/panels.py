@@ -83,7 +83,7 @@ class Rules:
     rivals: tuple[str, ...] = ("oversampling", "reweighting")
     gain: float = 0.03
     external_share: float = 5 / 6
-    fall: float = 0.7
+    fall: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the ranges.

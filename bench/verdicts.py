@@ -1,0 +1,111 @@
+"""How often is a verdict wrong where every effect lies exactly at the margin?
+
+``python -m bench.verdicts`` writes ``bench/verdicts.json``, a list of rows: audits of six findings,
+30 off-target cells, all with a true share of exactly the margin, through `effects.cells`. A
+"shortcut" is then wrong, and so is "within margin". `false_shortcut` and `false_clear` are shares
+of audits with one wrong verdict at least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from roentmod.science import effects
+from roentmod.science.effects import JUDGE, Rules
+from roentmod.store import write_json
+
+JSON = Path("bench/verdicts.json")
+FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Mass", "Pneumothorax")
+PATIENTS = (10, 20, 50, 100, 200)
+SHAPES = ("normal", "skewed")
+RULES = Rules(resamples=500, flips=199, exact=True)
+OWN, SPREAD, SHARED = 4.0, 1.2, 0.3  # mean and deviation of effects, variance that cells share
+LEAK = 0.1  # of the own effect, where pictures leak
+log = logging.getLogger(__name__)
+Array = NDArray[np.float64]
+
+
+def noise(rng: np.random.Generator, shape: str, n: int, cells: int) -> Array:
+    """Return deviations of n patients in some cells, mean 0 and deviation 1.
+
+    Skewed: exponential, skewness 2, to the right in even cells and to the left in odd ones. A
+    part of the normal ones is shared by all cells of a patient.
+    """
+    if shape == "skewed":
+        right: Array = rng.exponential(size=(n, cells)) - 1
+        skewed: Array = np.where(np.arange(cells) % 2, -right, right)
+        return skewed
+    own: Array = rng.normal(size=(n, cells)) * np.sqrt(1 - SHARED)
+    return own + rng.normal(size=(n, 1)) * np.sqrt(SHARED)
+
+
+def nets(rng: np.random.Generator, shape: str, n: int, share: float, reader: str) -> pd.DataFrame:
+    """Return net effects whose off-target means are `share` of the own ones."""
+    k = len(FINDINGS)
+    means = np.where(np.eye(k, dtype=bool), OWN, share * OWN).ravel()
+    values = means + SPREAD * noise(rng, shape, n, k * k)
+    patient, cell = np.divmod(np.arange(n * k * k), k * k)
+    edited, read = (pd.Categorical.from_codes(c, pd.Index(FINDINGS)) for c in (cell // k, cell % k))
+    table = {
+        "classifier": reader,
+        "baseline_id": patient,
+        "patient_id": patient,
+        "pair_id": cell // k,
+        "action": "add",
+        "edited_finding": edited,
+        "read_finding": read,
+        "net": values.ravel(),
+        "net_p": 0.0,
+    }
+    return pd.DataFrame(table)
+
+
+def audit(number: int, n: int, shape: str, leaking: bool) -> tuple[bool, bool]:
+    """Return whether one audit calls any cell a shortcut, and whether it clears any."""
+    rng = np.random.default_rng([number, n, SHAPES.index(shape), leaking])
+    leak = LEAK if leaking else 0.0
+    rules = RULES.but(seed=number, exact=not leaking, fewest=min(n, RULES.fewest))
+    model = nets(rng, shape, n, rules.margin + leak, "model")
+    cells = effects.cells(model, nets(rng, shape, n, leak, JUDGE), rules)
+    called = cells["verdict"]
+    cleared = called.isin(["within margin", "leakage"])
+    return bool((called == "shortcut").any()), bool(cleared.any())
+
+
+def row(n: int, shape: str, count: int, pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """Return a row of the JSON: errors of pictures that show nothing else, and of leaking ones."""
+    shown: dict[str, Any] = {"n": n, "shape": shape, "simulations": count}
+    for leaking, mark in ((False, ""), (True, "_leaking")):
+        one = partial(audit, n=n, shape=shape, leaking=leaking)
+        wrong = np.array(list(pool.map(one, range(count), chunksize=25)))
+        shown[f"false_shortcut{mark}"], shown[f"false_clear{mark}"] = wrong.mean(axis=0).tolist()
+    return shown
+
+
+def main() -> None:
+    """Simulate and write from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=500)
+    parser.add_argument("--out", type=Path, default=JSON)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    rows = []
+    with ProcessPoolExecutor(2) as pool:
+        for shape in SHAPES:
+            for n in PATIENTS:
+                rows.append(row(n, shape, args.simulations, pool))
+                log.info("%s", rows[-1])
+    write_json(args.out, rows)
+
+
+if __name__ == "__main__":
+    main()

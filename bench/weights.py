@@ -1,0 +1,100 @@
+"""The weights that figures were measured with: recorded in each JSON, stated by each page.
+
+A bench ends with `measured`, which adds ``weights`` to its JSON and the head of its page. Where
+weights have been exchanged since, the page says so itself. ``python -m bench.weights`` writes the
+heads of all pages again: to be run after new weights were bundled. `tests/test_figures.py` refuses
+a page that is silent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import roentmod
+from roentmod.store import atomic, write_json
+
+__all__ = ["MEASURED", "Measured", "bundled", "head", "headed", "measured"]
+
+_PACKAGE = Path(roentmod.__file__).parent
+_FILES = {
+    "mini": "editors/mini/*/*.safetensors",
+    "judge": "classifiers/bundled/judge.onnx",
+    "anatomy": "imaging/anatomy.onnx",
+}
+_MARK = "> Measured with "
+_HEAD = re.compile(rf"^{re.escape(_MARK)}.*\n\n", re.MULTILINE)
+
+
+class Measured(NamedTuple):
+    """A bench: its JSON, the page of it, and the weights that its figures are of."""
+
+    figures: Path
+    page: Path
+    weights: tuple[str, ...]
+
+
+MEASURED = tuple(
+    Measured(Path(f"bench/{figures}.json"), Path(f"docs/{page}.md"), weights)
+    for figures, page, weights in (
+        ("audit_truth", "audit", ("mini", "judge", "anatomy")),
+        ("fidelity", "fidelity", ("mini", "judge", "anatomy")),
+        ("mini", "mini", ("mini", "judge", "anatomy")),
+        ("real_judge", "judges", ("mini", "judge", "anatomy")),
+        ("removal", "removal", ("mini", "judge")),
+        ("retrain", "results", ("mini", "judge", "anatomy")),
+    )
+)
+
+
+def bundled(names: Iterable[str]) -> dict[str, str]:
+    """Return the hash of each of the package's weights, by name; 16 hex digits."""
+    hashes = {}
+    for name in names:
+        digest = hashlib.sha256()
+        for path in sorted(_PACKAGE.glob(_FILES[name])):
+            digest.update(path.read_bytes())
+        hashes[name] = digest.hexdigest()[:16]
+    return hashes
+
+
+def head(figures: dict[str, Any], weights: Iterable[str]) -> str:
+    """Return what a page must say at its head; "" where its figures are of the bundled weights."""
+    known, now = figures.get("weights", {}), bundled(weights)
+    # A hash alone is that of the generator.
+    known = {"mini": known} if isinstance(known, str) else known
+    other = {name: known.get(name, "not recorded") for name in now if known.get(name) != now[name]}
+    if not other:
+        return ""
+    then = ", ".join(f"{name} {value}" for name, value in other.items())
+    return f"{_MARK}earlier weights ({then}) than the bundled ones, whose figures may differ.\n\n"
+
+
+def headed(text: str, figures: dict[str, Any], weights: Iterable[str]) -> str:
+    """Return a page with the head that its figures need, below its title."""
+    title, rest = _HEAD.sub("", text, count=1).split("\n\n", 1)
+    return f"{title}\n\n{head(figures, weights)}{rest}"
+
+
+def measured(figures: Path) -> None:
+    """Record the bundled weights in the JSON of a bench that has just run, and head its page."""
+    one = next(one for one in MEASURED if one.figures == figures)
+    found = json.loads(one.figures.read_text(encoding="utf-8"))
+    write_json(one.figures, found | {"weights": bundled(one.weights)})
+    _write(one)
+
+
+def _write(one: Measured) -> None:
+    text = one.page.read_text(encoding="utf-8")
+    figures = json.loads(one.figures.read_text(encoding="utf-8"))
+    with atomic(one.page) as part:
+        part.write_text(headed(text, figures, one.weights), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for each in MEASURED:
+        _write(each)

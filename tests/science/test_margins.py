@@ -1,0 +1,206 @@
+"""Tests at the margin against closed forms, other libraries, and truth by construction."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
+
+from bench import verdicts
+from roentmod.errors import AuditError
+from roentmod.science import effects, margins, stats
+from roentmod.science.effects import JUDGE, Rules
+
+FINDINGS = ("Edema", "Mass")
+QUICK = Rules(resamples=2000, flips=199)
+
+
+def terms(off, own):
+    nothing = np.zeros_like(off)
+    return margins.Terms(off, own, nothing, nothing + 1, own, own)
+
+
+def test_step_down_is_holms_where_statistics_exclude_each_other():
+    """One column at a time exceeds: the chance of the largest is the sum of the chances."""
+    chance = np.kron(np.eye(4), np.random.default_rng(0).exponential(size=(250, 1)))
+    observed = np.array([2.5, 1.0, 0.4, 3.0])
+    plain = (chance >= observed).mean(axis=0)
+    holm = multipletests(plain, method="holm")[1]
+    np.testing.assert_allclose(stats.step_down(observed, chance), holm, atol=0.002)
+
+
+def test_step_down_of_independent_statistics_is_step_down_sidak():
+    chance = np.random.default_rng(1).normal(size=(200_000, 5))
+    observed = np.array([0.3, 2.6, 1.9, 2.2, 1.2])
+    sidak = multipletests(scipy_stats.norm.sf(observed), method="holm-sidak")[1]
+    np.testing.assert_allclose(stats.step_down(observed, chance), sidak, atol=0.005)
+    one = stats.step_down([np.nan, 1.9], chance[:, :2])
+    assert np.isnan(one[0])
+    assert one[1] == pytest.approx(scipy_stats.norm.sf(1.9), abs=0.003)
+    # Copies of one statistic are one test.
+    copies = stats.step_down([1.9] * 3, np.repeat(chance[:, :1], 3, axis=1))
+    np.testing.assert_allclose(copies, scipy_stats.norm.sf(1.9), atol=0.003)
+    with pytest.raises(AuditError, match="one column per statistic"):
+        stats.step_down([1.0], chance)
+
+
+def test_one_cell_is_a_t_test_of_the_contrast_and_its_interval_is_fiellers():
+    rng = np.random.default_rng(3)
+    off, own = rng.normal(1.1, 1.0, (60, 1)), rng.normal(4.0, 1.5, (60, 1))
+    found = margins.shares(terms(off, own), QUICK.but(exact=True, resamples=20_000))
+    test = scipy_stats.ttest_1samp((off - 0.2 * own)[:, 0], 0, alternative="greater")
+    assert found.beyond_p[0] == pytest.approx(test.pvalue, abs=0.012)
+    # Fieller: all r at which the t test of off - r x own does not reject at 5 %.
+    grid = np.linspace(-0.2, 0.8, 4001)
+    t = scipy_stats.ttest_1samp(off - grid * own, 0).pvalue
+    kept = grid[t >= 0.05]
+    assert found.ratio_low[0] == pytest.approx(kept[0], abs=0.015)
+    assert found.ratio_high[0] == pytest.approx(kept[-1], abs=0.015)
+    assert found.least[0] == pytest.approx(found.corrected_low[0])
+
+
+def test_a_divisor_that_may_be_zero_has_no_bounds_and_no_false_verdict():
+    rng = np.random.default_rng(4)
+    off, own = rng.normal(0.0, 1.0, (40, 1)), rng.normal(0.05, 1.0, (40, 1))
+    found = margins.shares(terms(off, own), QUICK.but(exact=True))
+    assert np.isinf([found.ratio_low[0], found.ratio_high[0]]).any()
+    assert min(found.beyond_p[0], found.within_p[0]) > 0.025
+
+
+def test_groups_of_patients_are_as_sure_as_patients():
+    rng = np.random.default_rng(5)
+    off, own = rng.normal(0.8, 2.0, (9000, 2)), rng.normal(4.0, 1.5, (9000, 2))
+    found = margins.shares(terms(off, own), QUICK.but(exact=True))
+    error = (off - found.ratio * own).std(axis=0) / np.sqrt(9000) / own.mean(axis=0)
+    np.testing.assert_allclose(found.ratio_high - found.ratio, 1.96 * error, rtol=0.08)
+
+
+@pytest.mark.parametrize("shape", ["normal", "skewed"])
+def test_at_the_margin_few_audits_are_wrong(shape):
+    """Thirty cells exactly at the margin, 20 patients: unadjusted, half of audits call some."""
+    wrong = np.mean([verdicts.audit(i, 20, shape, leaking=False) for i in range(40)], axis=0)
+    assert wrong.max() <= 0.125, wrong
+
+
+def reader(rng, who, n, means, *, noise=0.56, shared=0.0, seeds=1):
+    """Net effects of one reader, whose errors in a picture are partly `shared` by its heads."""
+    rows = []
+    for edited in FINDINGS:
+        for seed in range(seeds):
+            common = rng.normal(size=n) * np.sqrt(shared)
+            for read in FINDINGS:
+                error = common + rng.normal(size=n) * np.sqrt(1 - shared)
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            "classifier": who,
+                            "baseline_id": np.arange(n),
+                            "patient_id": np.arange(n),
+                            "pair_id": f"{edited}-{seed}",
+                            "action": "add",
+                            "edited_finding": edited,
+                            "read_finding": read,
+                            "net": means[edited, read] + noise * error,
+                            "net_p": 0.0,
+                        }
+                    )
+                )
+    return pd.concat(rows, ignore_index=True)
+
+
+# The judge lets 56 % of the pictures pass; they show 0.30 of the other finding.
+SHOWN = {(a, b): 1.084 * (1.0 if a == b else 0.30) for a in FINDINGS for b in FINDINGS}
+HONEST = {(a, b): 4.0 * (1.0 if a == b else 0.30) for a in FINDINGS for b in FINDINGS}
+
+
+@pytest.mark.parametrize(("seeds", "shared", "second"), [(1, 0, 0), (2, 0.5, 0), (1, 0.5, 1)])
+def test_leakage_is_measured_where_the_gate_did_not_choose(seeds, shared, second):
+    """The same judge's readings chose and measured: 0.30 was measured as 0.22."""
+    found, passed, rules = [], [], QUICK.but(resamples=200)
+    for number in range(3):
+        rng = np.random.default_rng([8, number])
+        model = reader(rng, "model", 4000, HONEST, noise=1.0, seeds=seeds)
+        judge = reader(rng, JUDGE, 4000, SHOWN, shared=shared, seeds=seeds)
+        counted, gate = effects.gate(model, rules, judge=judge)
+        passed.append(gate["share"].mean())
+        seen = reader(rng, "other", 4000, SHOWN, shared=shared) if second else judge
+        cells = effects.cells(
+            model,
+            seen,
+            rules,
+            counted=counted,
+            witness="second" if second else "gate",
+        )
+        off = cells[~cells["on_target"].astype(bool)]
+        found.append(off[["leak", "corrected"]].mean())
+        assert (off["n_all"] == 4000).all()
+        assert (off["n"] < 4000).all()
+    assert np.mean(passed) == pytest.approx(0.56, abs=0.02)
+    mean = pd.DataFrame(found).mean()
+    assert mean["leak"] == pytest.approx(0.30, abs=0.015)
+    assert mean["corrected"] == pytest.approx(0, abs=0.02)
+
+
+def test_ungated_effects_stand_beside_the_gated():
+    """Half of the pictures show nothing, and neither judge nor head sees anything there."""
+    rng = np.random.default_rng(9)
+    model, judge = (reader(rng, who, 80, HONEST, noise=0.1) for who in ("model", JUDGE))
+    empty = (judge["baseline_id"] % 2 == 0).to_numpy()
+    model.loc[empty, "net"] = judge.loc[empty, "net"] = 0.0
+    counted, _ = effects.gate(model, QUICK, judge=judge)
+    cells = effects.cells(model, judge, QUICK, counted=counted).set_index(["edited", "read"])
+    own = cells.loc[("Mass", "Mass")]
+    assert (own["n"], own["n_all"]) == (40, 80)
+    assert own["effect"] == pytest.approx(4, abs=0.1)
+    assert own["effect_all"] == pytest.approx(2, abs=0.1)
+    assert own["low_all"] < own["effect_all"] < own["high_all"]
+
+
+def people(cases, leak):
+    """What readers saw: the finding in all but every fifth picture, and much or little besides."""
+    rows = [
+        {
+            "patient_id": patient,
+            "edited_finding": edited,
+            "seen": float(patient % 5 != 0),
+            **{name: leak for name in FINDINGS if name != edited},
+        }
+        for patient in range(cases)
+        for edited in FINDINGS
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_people_take_the_place_of_the_judge():
+    model = reader(np.random.default_rng(1), "model", 60, HONEST, noise=0.3)
+    seen = effects.readings(people(60, 0.24), model)
+    counted, gate = effects.gate(model, QUICK, judge=seen)
+    assert gate["passed"].tolist() == [48, 48]
+    cells = effects.cells(model, seen, QUICK, counted=counted, witness="readers")
+    off = cells[~cells["on_target"].astype(bool)]
+    np.testing.assert_allclose(off["leak"], 0.24 / 0.8, atol=0.02)
+    assert set(off["verdict"]) == {"leakage"}
+    # The same by a judge is too much to rest on it.
+    judge = effects.cells(model, seen, QUICK, counted=counted, witness="second")
+    assert set(judge.loc[off.index, "verdict"]) == {"needs readers"}
+    by_edit = people(60, 0.24).rename(columns={"patient_id": "baseline_id"})
+    by_edit["pair_id"] = by_edit.pop("edited_finding") + "-0"
+    named = effects.readings(by_edit.fillna({"Edema": 0.24, "Mass": 0.24}), model)
+    assert len(named) == len(seen)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seen": 1.5}, "shares"),
+        ({"Mass": -2.0}, "shares"),
+        ({"patient_id": -1}, "No reading is of an edit"),
+        ({"drop": "seen"}, "need seen"),
+    ],
+)
+def test_readings_that_cannot_be_meant_are_refused(change, message):
+    model = reader(np.random.default_rng(1), "model", 5, HONEST)
+    table = people(5, 0.1)
+    table = table.drop(columns=change["drop"]) if "drop" in change else table.assign(**change)
+    with pytest.raises(AuditError, match=message):
+        effects.readings(table, model)
