@@ -21,7 +21,7 @@ def result(*verdicts):
     empty = pd.DataFrame()
     score = effects.score(cells[cells["verdict"] != "no yardstick"])
     one = ClassifierResult(
-        *("ours", "ours.onnx", empty, effects.verdict(cells), score, cells),
+        *("ours", "ours.onnx", empty, effects.verdict(cells), score and score.value, cells),
         *[empty] * 5,
     )
     items = pd.DataFrame(columns=["classifier", "status", "message"])
@@ -36,6 +36,7 @@ def result(*verdicts):
         (("too few", "no yardstick"), (0, 6, 6, 6)),
         ((), (0, 6, 6, 6)),
         (("undecided", "too few"), (0, 0, 0, 4)),
+        (("needs readers", "within margin"), (0, 0, 0, 4)),
         (("within margin", "no yardstick"), (0, 0, 0, 4)),
         (("within margin",), (0, 0, 0, 0)),
         (("shortcut", "too few"), (0, 4, 4, 4)),
@@ -83,7 +84,7 @@ def test_an_audit_of_too_few_says_so_at_its_start_and_end(tmp_path):
         cache=tmp_path,
     )
     assert done.returncode == 6, done.stderr
-    assert "from 10 patients on" in " ".join(done.stderr.split())
+    assert "from 20 patients on" in " ".join(done.stderr.split())
     assert "Nothing could be judged." in done.stdout
     page = re.sub(r"data:[^\"]*", "", (tmp_path / "run" / "report.html").read_text())
     report = (tmp_path / "run" / "report.json").read_text()
