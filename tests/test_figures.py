@@ -28,7 +28,7 @@ def test_every_json_that_a_page_names_is_watched():
     free |= {"readings.json"}
     pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")]
     named = {name for page in pages for name in re.findall(r"bench/(\w+\.json)", page)}
-    assert named - free == watched
+    assert named - free <= watched
 
 
 def test_other_weights_must_be_owned_up_to():
