@@ -45,7 +45,8 @@ def noise(rng: np.random.Generator, shape: str, n: int, cells: int) -> Array:
         skewed: Array = np.where(np.arange(cells) % 2, -right, right)
         return skewed
     own: Array = rng.normal(size=(n, cells)) * np.sqrt(1 - SHARED)
-    return own + rng.normal(size=(n, 1)) * np.sqrt(SHARED)
+    own += rng.normal(size=(n, 1)) * np.sqrt(SHARED)
+    return own
 
 
 def nets(rng: np.random.Generator, shape: str, n: int, share: float, reader: str) -> pd.DataFrame:

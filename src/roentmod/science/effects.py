@@ -397,8 +397,11 @@ def _sums(
     known, size = (row >= 0) & (cell >= 0), len(patients) * len(keys)
     at = (row * len(keys) + cell)[known]
     shape = (len(patients), len(keys))
-    total, count = (np.bincount(at, w, minlength=size) for w in (value[known], known[known]))
-    return total.reshape(shape), count.reshape(shape)
+    total, count = (
+        np.bincount(at, w, minlength=size).astype(np.float64).reshape(shape)
+        for w in (value[known], known[known])
+    )
+    return total, count
 
 
 def _patients_mean(table: pd.DataFrame, column: str) -> Array:
