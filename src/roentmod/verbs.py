@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from roentmod import domain as domains
 from roentmod import plans
 from roentmod.domain import Domain, finding
-from roentmod.errors import EditError, RunError
+from roentmod.errors import EditError, ReadersError, RunError
 from roentmod.plans.base import Plan, rule
 from roentmod.plans.editing import Files
 from roentmod.plans.options import check_names, fields_of, part
@@ -243,20 +243,30 @@ def audit(
     findings: Names | None = None,
     editor: str | Path | RadiographEditor = "mini",
     judge: Classifier | None = None,
+    readers: str | Path | None = None,
+    answers: str | Path | None = None,
     progress: Stages | None = None,
     **options: Any,
 ) -> AuditResult:
     """Audit classifiers: do they react to findings that they should ignore?
 
     Classifiers are objects or forms of `roentmod.classifiers.load`, by name. Without `findings`,
-    all that classifiers and judge read and the editor adds are edited.
+    all that classifiers and judge read and the editor adds are edited. `readers` is the folder of a
+    reader study of edits of the same data: what its readers saw is the gate, and measures leakage,
+    in place of the judge; `answers` is its database's URL or an export, if not in the folder.
 
     Raises:
-        AuditError: nothing to audit, or the folder holds another audit.
+        AuditError: nothing to audit, the folder holds another audit, or readers saw none of these
+            edits.
+        ReadersError: the reader study cannot be read, or its readers are simulated.
     """
     from roentmod import datasets
     from roentmod.jobs import audit as job
+    from roentmod.jobs.readers.analyse import seen_by
 
+    if answers is not None and readers is None:
+        raise ReadersError("Answers are of a reader study; got none. Name it: --readers STUDY.")
+    people = None if readers is None else seen_by(readers, answers=answers)
     pack = _pack(options, data)
     chosen = part(Audited, options)
     source = _source(data, chosen)
@@ -280,6 +290,7 @@ def audit(
         rules=rules,
         judge=judge,
         warnings=warnings,
+        people=people,
         workers=part(Running, options).workers,
         stages=progress,
     )

@@ -31,6 +31,13 @@ def audit(
             "if nothing could be judged."
         ),
     ] = "never",
+    readers: Annotated[
+        Path | None,
+        typer.Option(help="Reader study of such edits, for gate and leakage, not the judge."),
+    ] = None,
+    answers: Annotated[
+        str | None, typer.Option(help="Its database's URL or export; default: in its folder.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
     **options: Any,
 ) -> None:
@@ -47,7 +54,9 @@ def audit(
         if heads is not None:
             typer.echo(f"{name}\n{classifiers.table(heads)}\n", err=True)
     with progress() as stages:
-        result = verbs.audit(data, models, out=out, progress=stages, **options)
+        result = verbs.audit(
+            data, models, out=out, readers=readers, answers=answers, progress=stages, **options
+        )
     page = result.report()
     if as_json:
         typer.echo((out / "report.json").read_text(encoding="utf-8"))
