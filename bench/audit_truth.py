@@ -345,7 +345,7 @@ def halves(result: AuditResult, count: int) -> dict[str, Any]:
             seen = [table[table["patient_id"].isin(half)] for table in (own, judge)]
             rules = effects.Rules(resamples=500, flips=199, seed=number, exact=exact)
             counted, _ = effects.gate(seen[0], rules, judge=seen[1])
-            called = effects.cells(*seen, rules, counted=counted)["verdict"]
+            called = effects.cells(seen[0], seen[1], rules, counted=counted)["verdict"]
             rows.append([plant.name, bool((called == "shortcut").any())])
     table = pd.DataFrame(rows, columns=["plant", "wrong"])
     ends = _resampled(table, lambda some: float(some["wrong"].mean()), by=["plant"])
