@@ -6,7 +6,8 @@
     |-- InputError            a file or picture that cannot be used
     |   |-- UnreadableError       not an image, truncated, unsupported encoding
     |   `-- UnsuitableError       readable, but not one frontal grey-scale radiograph
-    |       `-- AnatomyError          its lungs and heart are not found reliably
+    |       |-- AnatomyError          its lungs and heart are not found reliably
+    |       `-- BurnedInError         text is burned into it, and such are refused
     |-- EditError             an edit that cannot be carried out as requested
     |   |-- UnknownFindingError   the finding is not in the catalogue
     |   `-- NoEffectiveStepsError strength x steps leaves nothing to do
@@ -27,11 +28,12 @@ A message states the rule, what was got, and what to do.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "AnatomyError",
     "AuditError",
+    "BurnedInError",
     "ClassifierError",
     "DatasetError",
     "EditError",
@@ -76,7 +78,13 @@ class RoentModError(Exception):
 
 
 class InputError(RoentModError):
-    """A file or picture cannot be used."""
+    """A file or picture cannot be used.
+
+    Attributes:
+        status: of its item in a run.
+    """
+
+    status: ClassVar[str] = "unreadable"
 
 
 class UnreadableError(InputError):
@@ -89,6 +97,12 @@ class UnsuitableError(InputError):
 
 class AnatomyError(UnsuitableError):
     """Lungs and heart are not found well enough to be used."""
+
+
+class BurnedInError(UnsuitableError):
+    """Text is burned into the picture, and such pictures are refused."""
+
+    status = "burned_in"
 
 
 class EditError(RoentModError):

@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roentmod.errors import UnsuitableError
 
-__all__ = ["Frame", "GreyScale", "Radiograph", "Square"]
+__all__ = ["Frame", "GreyScale", "Mark", "Radiograph", "Square"]
 
 MIN_SIDE = 64
 MAX_SIDE = 16384
@@ -241,6 +241,25 @@ class Square:
         return square[top : top + self.height, left : left + self.width].copy()
 
 
+@dataclass(frozen=True)
+class Mark:
+    """Letters burned into a radiograph.
+
+    Attributes:
+        box: first row and column, and those after the last, of the upright picture.
+        characters: about how many, 3 or more.
+        height: of a letter, in pixels.
+        over_anatomy: it lies on the body, where nothing is covered.
+        covered: background is in its place.
+    """
+
+    box: tuple[int, int, int, int]
+    characters: int
+    height: int
+    over_anatomy: bool
+    covered: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Radiograph:
     """One frontal chest radiograph.
@@ -257,6 +276,8 @@ class Radiograph:
         origin: what an output file must carry over (for DICOM, the source data set), opaque here.
         frame: how the file's own rows and columns lie to these.
         own: upright levels on the file's own pixels, where those are not square; else None.
+        burned_in: whether its header says that text is burned into it.
+        marks: such text as was found, or covered, in it; None: nobody has looked.
     """
 
     stored: NDArray[np.integer]
@@ -268,6 +289,8 @@ class Radiograph:
     origin: object = field(default=None, repr=False)
     frame: Frame = field(default=Frame(), repr=False)
     own: NDArray[np.integer] | None = field(default=None, repr=False)
+    burned_in: Literal["yes", "no", "unknown"] = "unknown"
+    marks: tuple[Mark, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check shape and spacing, and lock the stored levels.

@@ -26,6 +26,7 @@ from roentmod.plans.options import check_names, fields_of, part
 from roentmod.plans.parts import (
     Ages,
     Audited,
+    BurnedIn,
     EditorChoice,
     Foreign,
     Hosts,
@@ -162,14 +163,20 @@ def _source(data: str | Path | Dataset, chosen: Pictures) -> Dataset:
     from roentmod import datasets
 
     source = load(data, images=chosen.images, ages=getattr(chosen, "ages", "adults"))
+    source = datasets.screening(source, chosen)
     return source if chosen.keep_ids else datasets.pseudonymous(source)
 
 
-def preflight(data: str | Path | Dataset, *, images: Path | None = None) -> Preflight:
-    """Return what is understood of a data set, and whether it is enough for an audit."""
+def preflight(
+    data: str | Path | Dataset, *, images: Path | None = None, sample: int = 100
+) -> Preflight:
+    """Return what is understood of a data set, and whether it is enough for an audit.
+
+    In `sample` of its pictures, burned-in text is looked for.
+    """
     from roentmod.jobs import preflight as job
 
-    return job.run(load(data, images=images))
+    return job.run(load(data, images=images), sample=sample)
 
 
 def _warned(source: Dataset, names: Sequence[str] | None = None) -> list[str]:
@@ -219,6 +226,7 @@ def edit(
         functools.partial(_editor, editor, options),
         _output(Path(out), files),
         mask=files.mask,
+        burned_in=files.part(BurnedIn),
         judge=None if files.no_judge else judge or _lazy_judge(pack, options),
         workers=part(Running, options).workers,
         stages=progress,

@@ -32,6 +32,9 @@ def data(
     fix: Annotated[
         Path | None, typer.Option(help="Write what was understood as a corrected index, a CSV.")
     ] = None,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Pictures in which burned-in text is looked for.")
+    ] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print all as JSON.")] = False,
 ) -> None:
     """Show what is understood of a data set, and whether it is enough for an audit."""
@@ -42,7 +45,7 @@ def data(
     if init:
         counts = datasets.begin_index(Path(path), labels=labels)
         typer.echo(f"{Path(path) / 'index.csv'}: {_listed(counts)}", err=True)
-    found = verbs.preflight(path, images=images)
+    found = verbs.preflight(path, images=images, sample=sample)
     if fix is not None:
         typer.echo(f"{fix}: pictures {datasets.write_index(found.data, fix)}", err=True)
     if as_json:
@@ -74,6 +77,7 @@ def _report(found: Any) -> None:
         "sources": _listed(facts["sites"]),
         "sizes": _listed(facts["sizes"]) or "not known",
         "left out": _listed(facts["unfit"]) or "none",
+        "burned-in text": _burned_in(**facts["burned_in"]),
     }
     show(("subject", "pictures"), subjects.items())
     for problem in found.data.problems:
@@ -92,6 +96,12 @@ def _verdict(baselines: Mapping[str, Any]) -> str:
     ways = [f"With --ages {ages} there are {n:,}." for n, ages in sorted(more.items())]
     why = [] if usable["adults"] else [baselines["why"]]
     return " ".join((f"{start}: too few for an audit, which judges from {needed}.", *ways, *why))
+
+
+def _burned_in(looked: int, header: int, found: int) -> str:
+    if not looked:
+        return "not looked for"
+    return f"letters in {found:,}, header says so in {header:,}, of {looked:,} (--sample)"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

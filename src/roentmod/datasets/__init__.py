@@ -14,10 +14,18 @@ from pathlib import Path
 from roentmod.datasets import folder, phantoms
 from roentmod.datasets.files import PICTURES
 from roentmod.datasets.index import begin_index, write_index
-from roentmod.datasets.matching import match, predictors, sizes, telling
+from roentmod.datasets.matching import burned_in, match, predictors, sizes, telling
 from roentmod.datasets.published import SOURCES
 from roentmod.datasets.select import Selection, baselines, positives, with_validation
-from roentmod.datasets.table import PHANTOMS, Dataset, Draft, Problem, build, pseudonymous
+from roentmod.datasets.table import (
+    PHANTOMS,
+    Dataset,
+    Draft,
+    Problem,
+    build,
+    pseudonymous,
+    screening,
+)
 from roentmod.errors import DatasetError
 from roentmod.plans.parts import Ages
 
@@ -28,11 +36,13 @@ __all__ = [
     "Selection",
     "baselines",
     "begin_index",
+    "burned_in",
     "load",
     "match",
     "positives",
     "predictors",
     "pseudonymous",
+    "screening",
     "sizes",
     "telling",
     "with_validation",

@@ -64,6 +64,8 @@ _COLUMNS = {
                "diagnoses", "pathology", "pathologies"),
     "tier": ("tier",),
     "conflict": ("conflict",),
+    "burned_in": ("burned_in",),
+    "marks": ("marks",),
 }  # fmt: skip
 _TABLES = ("*.csv", "*.csv.gz", "*.tsv", "*.xlsx")
 # A label of more words is a sentence of a report.

@@ -7,6 +7,7 @@ those apart then tells the label. A matched set has equally many of both in ever
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +19,10 @@ from roentmod.datasets.labels import NAMES, Texts
 from roentmod.datasets.select import Mask, Selection, choose, positives, shares
 from roentmod.datasets.table import PHANTOMS, Dataset, Problem
 from roentmod.domain import NO_FINDING, finding
-from roentmod.errors import DatasetError
+from roentmod.errors import DatasetError, InputError
+from roentmod.imaging.marks import find
 
-__all__ = ["match", "predictors", "sizes", "telling"]
+__all__ = ["burned_in", "match", "predictors", "sizes", "telling"]
 
 _FACTS = ("site", "view", "sex", "age")
 _SIZE = "size"
@@ -157,6 +159,23 @@ def sizes(dataset: Dataset, most: int) -> Texts:
     looked = chances <= np.sort(chances)[:most][-1]
     pairs = zip(table["path"], looked, strict=True)
     return np.array([shape(path) if look else "" for path, look in pairs], dtype=object)
+
+
+def burned_in(dataset: Dataset, most: int) -> dict[str, int]:
+    """Return how many of `most` pictures, drawn by a hash, have text burned into them.
+
+    Keys: `looked` at, whose `header` says so, and in which letters were `found`.
+    """
+    names = dataset.table["image_id"].to_numpy(dtype=object)
+    drawn = names[np.argsort(shares(names), kind="stable")[:most]]
+    counts = dict.fromkeys(("looked", "header", "found"), 0)
+    for name in drawn if dataset.name != PHANTOMS else ():
+        with suppress(InputError):
+            radiograph = dataset.radiograph(name)
+            counts["looked"] += 1
+            counts["header"] += radiograph.burned_in == "yes"
+            counts["found"] += bool(find(radiograph))
+    return counts
 
 
 def telling(found: pd.DataFrame) -> tuple[Problem, ...]:

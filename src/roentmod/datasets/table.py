@@ -20,7 +20,8 @@ from roentmod.datasets.sheets import Reading
 from roentmod.domain import NO_FINDING
 from roentmod.errors import DatasetError
 from roentmod.imaging import read
-from roentmod.plans.parts import Ages
+from roentmod.imaging.marks import screened
+from roentmod.plans.parts import Ages, BurnedIn
 from roentmod.radiograph import Radiograph
 from roentmod.store import canonical_hash, pseudonym
 
@@ -34,10 +35,12 @@ __all__ = [
     "leaking",
     "near_findings",
     "pseudonymous",
+    "screening",
 ]
 
 PHANTOMS = "phantoms"
 _SHOWN = 3
+_SCREENS = tuple(BurnedIn.model_fields)
 _FACTS = (
     "image_id", "path", "patient_id", "view", "age", "sex", "split", "site", "unfit", "origin",
 )  # fmt: skip
@@ -131,6 +134,8 @@ class Dataset:
             "all".
         hidden: ids and sites are pseudonyms (`roentmod.datasets.pseudonymous`), and what is written
             of the set names neither folders nor files.
+        refuse_burned_in: radiographs with burned-in text are not read (`imaging.marks.screened`).
+        mask_burned_in: such text is covered beside the body.
     """
 
     name: str
@@ -140,6 +145,8 @@ class Dataset:
     readings: tuple[Reading, ...] = ()
     ages: Ages = "adults"
     hidden: bool = False
+    refuse_burned_in: bool = False
+    mask_burned_in: bool = False
 
     def __len__(self) -> int:
         return len(self.table)
@@ -156,10 +163,11 @@ class Dataset:
 
         Where names are hidden, a hash of all ids stands for the root.
         """
-        ages = {} if self.ages == "adults" else {"ages": self.ages}
+        words: dict[str, Any] = {} if self.ages == "adults" else {"ages": self.ages}
+        words |= {name: True for name in _SCREENS if getattr(self, name)}
         if not self.hidden:
-            return {"name": self.name, "root": str(self.root), **ages}
-        return {"name": self.name, "ids_sha256": self._ids, **ages}
+            return {"name": self.name, "root": str(self.root), **words}
+        return {"name": self.name, "ids_sha256": self._ids, **words}
 
     @cached_property
     def _ids(self) -> str:
@@ -170,13 +178,19 @@ class Dataset:
 
         Raises:
             DatasetError: no picture has that id.
-            InputError: its file is missing, unreadable or unsuitable.
+            InputError: its file is missing, unreadable or unsuitable, or text is burned into it and
+                such are refused.
         """
         row = self._row(image_id)
         if self.name == PHANTOMS:
             return _drawn(image_id).radiograph
         path = str(self.table["path"].iloc[row])
-        return read(path, name=image_id if self.hidden else None)
+        shown = image_id if self.hidden else None
+        return self._screened(read(path, name=shown, quiet=True))
+
+    def _screened(self, radiograph: Radiograph) -> Radiograph:
+        refuse, mask = self.refuse_burned_in, self.mask_burned_in
+        return screened(radiograph, refuse=refuse, mask=mask) if refuse or mask else radiograph
 
     def anatomy(self, image_id: str) -> Anatomy | None:
         """Return the known outlines of a phantom, None for any other picture.
@@ -201,6 +215,11 @@ class Dataset:
                 f"'{self.table['image_id'].iloc[0]}'; got '{image_id}'. Look it up there."
             )
         return self._rows[image_id]
+
+
+def screening(data: Dataset, chosen: BurnedIn) -> Dataset:
+    """Return a data set whose radiographs are refused or masked as chosen, or as before."""
+    return replace(data, **{n: getattr(data, n) or getattr(chosen, n) for n in _SCREENS})
 
 
 def pseudonymous(data: Dataset) -> Dataset:

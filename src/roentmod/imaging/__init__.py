@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,18 +52,22 @@ __all__ = [
     "write_mask",
 ]
 
+log = logging.getLogger(__name__)
 _RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PREAMBLE = 128
 # Twice what the largest picture of 16 bits weighs.
 _HEAVIEST = 2**30
 
 
-def read(path: str | os.PathLike[str], *, name: str | None = None) -> Radiograph:
+def read(
+    path: str | os.PathLike[str], *, name: str | None = None, quiet: bool = False
+) -> Radiograph:
     """Read one frontal chest radiograph from a DICOM, PNG, JPEG or TIFF file.
 
     Args:
         path: of the file, which may lie inside a tar: ``train-00000.tar/NAME.png``.
         name: stands for the file's name in messages and as the radiograph's source.
+        quiet: do not warn where its header says that text is burned into it.
 
     Raises:
         UnreadableError: no such file, no image, damaged, truncated, or no decoder for it.
@@ -75,6 +80,8 @@ def read(path: str | os.PathLike[str], *, name: str | None = None) -> Radiograph
                 f"A radiograph must show something; every pixel is {radiograph.stored.flat[0]}. "
                 "Give another picture."
             )
+        if radiograph.burned_in == "yes" and not quiet:
+            log.warning("%s: its header says that text is burned into the picture", shown)
         return radiograph
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
 import pydicom.uid
@@ -40,6 +40,7 @@ __all__ = ["missing_decoders", "read_dicom"]
 
 log = logging.getLogger(__name__)
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+_BURNED_IN: dict[str, Literal["yes", "no"]] = {"YES": "yes", "NO": "no"}
 # Lossy compression may leave the range of levels by this part of it.
 _OVERSHOOT = 16
 _SIDEWAYS = ("LL", "RL", "LLO", "RLO")
@@ -123,6 +124,7 @@ def _read(stream: BinaryIO, name: str) -> Radiograph:
         bits=int(file.BitsStored),
         source=name,
         synthetic=file.get("SyntheticData") == "YES",
+        burned_in=_BURNED_IN.get(str(file.get("BurnedInAnnotation") or "").strip(), "unknown"),
         origin=file,
     )
 

@@ -151,8 +151,6 @@ def _identify(
     data.PatientID = None if keep else _hashed("patient", study)[-16:]
     _keep(source, data)
     burned = source.get("BurnedInAnnotation") == "YES"
-    if burned and not keep:
-        log.warning("%s says that text is burned into its pixels; it stays", radiograph.source)
     data.PatientIdentityRemoved = "NO" if keep or burned else "YES"
     if not keep:
         data.DeidentificationMethod = _METHOD

@@ -9,7 +9,7 @@ name, a date and "PORTABLE" are alike to it. ``bench/marks.py`` measures what it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 
-from roentmod.radiograph import GreyScale, Radiograph
+from roentmod.errors import BurnedInError
+from roentmod.radiograph import GreyScale, Mark, Radiograph
 
-__all__ = ["Mark", "cover", "find"]
+__all__ = ["Mark", "cover", "facts", "find", "looked", "screened"]
 
 Levels = NDArray[np.uint8]
 Array = NDArray[Any]
@@ -78,23 +79,6 @@ _AIR, _EVEN, _FLAT = 38, 20, 7
 _STRIP = 0.08
 
 
-@dataclass(frozen=True)
-class Mark:
-    """Letters burned into a radiograph.
-
-    Attributes:
-        box: first row and column, and those after the last, of the upright picture.
-        characters: about how many, 3 or more.
-        height: of a letter, in pixels.
-        over_anatomy: it lies on the body, where nothing is covered.
-    """
-
-    box: Box
-    characters: int
-    height: int
-    over_anatomy: bool
-
-
 class _Row(NamedTuple):
     """Letters side by side, or one below another."""
 
@@ -121,16 +105,57 @@ def cover(radiograph: Radiograph, marks: Sequence[Mark]) -> Radiograph:
     """Return a radiograph with local background in place of the marks that lie beside the body.
 
     A mark's box and a margin are filled from around it, grain included. Every other pixel keeps its
-    stored level, and so do marks over anatomy. The copy is as synthetic as the radiograph.
+    stored level, and so do marks over anatomy. The copy is as synthetic as the radiograph; its
+    `marks` are these, and say which are covered.
     """
     boxes = [_margin(mark, radiograph.stored.shape) for mark in marks if not mark.over_anatomy]
-    if not boxes:
-        return radiograph
     stored, own = radiograph.stored, radiograph.own
-    if own is not None:
+    if boxes and own is not None:
         rows, columns = np.divide(own.shape, stored.shape)
         own = _covered(own, radiograph.grey, [_scaled(box, rows, columns) for box in boxes])
-    return replace(radiograph, stored=_covered(stored, radiograph.grey, boxes), own=own)
+    if boxes:
+        stored = _covered(stored, radiograph.grey, boxes)
+    known = tuple(replace(mark, covered=not mark.over_anatomy) for mark in marks)
+    return replace(radiograph, stored=stored, own=own, marks=known)
+
+
+def looked(radiograph: Radiograph) -> Radiograph:
+    """Return a radiograph that knows its marks."""
+    if radiograph.marks is not None:
+        return radiograph
+    return replace(radiograph, marks=tuple(find(radiograph)))
+
+
+def screened(radiograph: Radiograph, *, refuse: bool = False, mask: bool = False) -> Radiograph:
+    """Return a radiograph that knows its marks, as a run may use it.
+
+    Args:
+        radiograph: as it was read.
+        refuse: none with text: its header says so, or some is found and not covered.
+        mask: cover what lies beside the body.
+
+    Raises:
+        BurnedInError: it is refused.
+    """
+    known = looked(radiograph)
+    if mask:
+        known = cover(known, known.marks or ())
+    if not refuse:
+        return known
+    left = [mark for mark in known.marks or () if not mark.covered]
+    if left or known.burned_in == "yes":
+        got = f"{len(left)} rows of letters" if left else "Burned In Annotation YES"
+        raise BurnedInError(
+            f"{radiograph.source}: Radiographs with burned-in text are refused; got {got}. Crop or "
+            "blacken it, or leave out --refuse-burned-in."
+        )
+    return known
+
+
+def facts(radiograph: Radiograph) -> dict[str, Any]:
+    """Return what records hold: what the header says (`burned_in`), and the `marks` found."""
+    marks = looked(radiograph).marks or ()
+    return {"burned_in": radiograph.burned_in, "marks": [asdict(mark) for mark in marks]}
 
 
 def _rows(levels: Levels) -> Iterator[_Row]:

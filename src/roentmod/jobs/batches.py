@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from roentmod.edits import Edit
 from roentmod.errors import EditError
+from roentmod.imaging import marks
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.runs import Job, Made, Task
 
-__all__ = ["EditingJob", "Wanted", "check_removals"]
+__all__ = ["MARKS", "EditingJob", "Wanted", "check_removals", "count_burned_in", "noting"]
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
+# Rows of what a radiograph is known to have burned in.
+MARKS = "marks"
 
 
 class Wanted(NamedTuple):
@@ -56,23 +60,65 @@ class EditingJob(Job[R]):
 
     def make(self, task: Task) -> Made:
         """Edit one radiograph."""
-        radiograph, edits, mask = self.wanted(task)
+        radiograph, edits, mask = self._wanted(task)
         edited = self.editor.edit([radiograph], edits, masks=[mask]) if edits else []
-        return self.made(task, radiograph, edited)
+        return self._noted(task, radiograph, edited)
 
     def make_all(self, tasks: Sequence[Task]) -> list[Made]:
         """Edit several radiographs in one go."""
         edit_each = getattr(self.editor, "edit_each", None)
-        wanted = [self.wanted(task) for task in tasks] if edit_each else []
+        wanted = [self._wanted(task) for task in tasks] if edit_each else []
         some = [one for one in wanted if one.edits]
         if edit_each is None or not some:
             return super().make_all(tasks)
         radiographs, edits, masks = zip(*some, strict=True)
         each = iter(edit_each(radiographs, edits, masks=masks))
         return [
-            self.made(task, one.radiograph, next(each) if one.edits else [])
+            self._noted(task, one.radiograph, next(each) if one.edits else [])
             for task, one in zip(tasks, wanted, strict=True)
         ]
+
+    def _wanted(self, task: Task) -> Wanted:
+        """Return what is wanted, of a radiograph that knows its marks."""
+        wanted = self.wanted(task)
+        if wanted.radiograph is None:
+            return wanted
+        return wanted._replace(radiograph=marks.looked(wanted.radiograph))
+
+    def _noted(self, task: Task, radiograph: Any, edited: Sequence[Counterfactual]) -> Made:
+        """Return what is kept of a part, and of the text burned into its radiograph."""
+        made = self.made(task, radiograph, edited)
+        if radiograph is not None:
+            made.rows[MARKS] = [marks.facts(radiograph)]
+        return made
+
+
+def count_burned_in(facts: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many radiographs have burned-in text, of what `imaging.marks.facts` says of each.
+
+    It is logged, too, where there are any.
+    """
+    counts = dict.fromkeys(("radiographs", "yes", "no", "unknown", "found", "covered"), 0)
+    for one in facts:
+        counts["radiographs"] += 1
+        counts[one["burned_in"]] += 1
+        counts["found"] += bool(one["marks"])
+        counts["covered"] += any(mark["covered"] for mark in one["marks"])
+    if counts["yes"] or counts["found"]:
+        log.warning(
+            "burned-in text: the headers of %(yes)d of %(radiographs)d radiographs say so, rows of "
+            "letters were found in %(found)d and covered in %(covered)d (--refuse-burned-in, "
+            "--mask-burned-in)",
+            counts,
+        )
+    return counts
+
+
+def noting(known: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what `imaging.marks.facts` says of a radiograph as columns of a table."""
+    if known is None:
+        return {"burned_in": "unknown", "marks": ""}
+    return {"burned_in": known["burned_in"], "marks": json.dumps(known["marks"])}
 
 
 def check_removals(editor: RadiographEditor, edits: Sequence[Edit]) -> None:

@@ -36,15 +36,16 @@ import roentmod
 from roentmod import classifiers, imaging
 from roentmod.edits import Arm, Edit
 from roentmod.errors import EditError, InputError, RunError, printable
-from roentmod.imaging import provenance
+from roentmod.imaging import marks, provenance
 from roentmod.interfaces import (
     Classifier,
     Counterfactual,
     RadiographEditor,
     described,
 )
-from roentmod.jobs.batches import EditingJob, Wanted, check_removals
+from roentmod.jobs.batches import MARKS, EditingJob, Wanted, check_removals, count_burned_in
 from roentmod.jobs.witness import Sight, Witness
+from roentmod.plans.parts import BurnedIn
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Stage, Stages, Task, Workers
 from roentmod.runs import run as carry_out
@@ -67,6 +68,7 @@ NO_CHANGE = "no_visible_change"
 _ENCODERS = 2
 _Contents = dict[str, tuple[str, bytes]]
 _ITEMS = "items"
+_KEEP = BurnedIn()
 # What else lies in a run's folder.
 _TAKEN = (RECORD, "run.json", "parts")
 
@@ -152,6 +154,7 @@ def run(
     output: Output,
     *,
     mask: Path | None = None,
+    burned_in: BurnedIn = _KEEP,
     judge: Classifier | str | None = None,
     workers: str | Workers = "serial",
     stages: Stages | None = None,
@@ -167,6 +170,7 @@ def run(
         editor: does it; or what loads it, which is called once all else has been checked.
         output: where to, and in which formats.
         mask: where the one radiograph may change; None: everywhere.
+        burned_in: what is done about text that is burned into radiographs.
         judge: reads every picture; a form of `roentmod.classifiers.load` is loaded when it is
             needed. None: nobody does.
         workers: who makes the parts, a form of `roentmod.runs.workers`.
@@ -184,7 +188,7 @@ def run(
     _read(output.folder)
     inputs = named(paths, kept=output.keep_ids)
     files = {one.folder: one.path for one in inputs}
-    unreadable = _unreadable(inputs, mask)
+    unreadable = _unreadable(inputs, mask, burned_in)
     if len(unreadable) == len(paths):
         return EditResult(output.folder, _content(unreadable, {}, edits), files)
     missing = [one.name for one in inputs if not _there(one.path)]
@@ -194,7 +198,7 @@ def run(
     loaded = editor() if callable(editor) else editor
     loaded.edit([], edits)
     check_removals(loaded, edits)
-    job = EditJob(inputs, edits, loaded, output, mask, judge)
+    job = EditJob(inputs, edits, loaded, output, mask, judge, burned_in)
     result = carry_out(job, output.folder, workers=workers, stages=stages)
     return replace(result, inputs=files)
 
@@ -253,8 +257,10 @@ def _read(folder: Path) -> dict[str, Any] | None:
     )
 
 
-def _unreadable(inputs: Sequence[Input], mask: Path | None) -> list[dict[str, Any]]:
-    """Return items of the files before the first that can be read, and check the mask with it.
+def _unreadable(
+    inputs: Sequence[Input], mask: Path | None, burned_in: BurnedIn
+) -> list[dict[str, Any]]:
+    """Return items of the files before the first that can be edited, and check the mask with it.
 
     Raises:
         EditError: the mask does not fit, or marks nothing.
@@ -263,9 +269,9 @@ def _unreadable(inputs: Sequence[Input], mask: Path | None) -> list[dict[str, An
     for one in inputs:
         try:
             with _quietly():
-                radiograph = imaging.read(one.path, name=one.name)
+                radiograph = _read_screened(one, burned_in)
         except InputError as error:
-            items.append(_lost(one, "unreadable", str(error)))
+            items.append(_lost(one, error.status, str(error)))
         else:
             if mask is not None and not imaging.read_mask(mask, radiograph).any():
                 raise EditError(
@@ -274,6 +280,12 @@ def _unreadable(inputs: Sequence[Input], mask: Path | None) -> list[dict[str, An
                 )
             break
     return items
+
+
+def _read_screened(one: Input, burned_in: BurnedIn) -> Radiograph:
+    refuse, mask = burned_in.refuse_burned_in, burned_in.mask_burned_in
+    radiograph = imaging.read(one.path, name=one.name)
+    return marks.screened(radiograph, refuse=refuse, mask=mask)
 
 
 @contextmanager
@@ -309,6 +321,7 @@ class EditJob(EditingJob[EditResult]):
     output: Output
     mask: Path | None
     judge: Classifier | str | None = None
+    burned_in: BurnedIn = _KEEP
     kind = "edit"
     article = "a run"
     record = "run.json"
@@ -326,6 +339,7 @@ class EditJob(EditingJob[EditResult]):
         young: dict[str, Any] = {"burn_in": True} if self.output.burn_in else {}
         if self.output.signer is not None:
             young["signer"] = self.output.signer.describe()
+        young |= self.burned_in.facts()
         if witness is not None:
             facts = described(witness.judge)
             young["judge"] = {key: facts[key] for key in ("name", "sha256") if key in facts}
@@ -361,7 +375,7 @@ class EditJob(EditingJob[EditResult]):
     def wanted(self, task: Task) -> Wanted:
         """Return a file's radiograph, and the edits."""
         one, _ = task.part.inputs
-        radiograph = imaging.read(one.path, name=one.name)
+        radiograph = _read_screened(one, self.burned_in)
         mask = None
         if self.mask is not None:
             mask = imaging.read_mask(self.mask, radiograph, name="mask")
@@ -372,6 +386,7 @@ class EditJob(EditingJob[EditResult]):
         (_, folder, name), digest = task.part.inputs
         made = Made()
         source = {"input": name, "input_sha256": digest, "baseline_id": radiograph.id}
+        source |= marks.facts(radiograph)
         shows = self._shows(radiograph)
         if shows is not None:
             source["baseline_shows"] = shows
@@ -475,6 +490,7 @@ class EditJob(EditingJob[EditResult]):
 
     def finish(self, done: Done) -> EditResult:
         """Write the record."""
+        count_burned_in(done.rows(MARKS))
         record = _content(list(done.rows(_ITEMS)), self.settings, self.edits)
         write_json(done.folder / RECORD, record)
         return EditResult(done.folder, record)

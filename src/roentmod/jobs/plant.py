@@ -27,7 +27,7 @@ from roentmod.edits import Severity
 from roentmod.errors import DatasetError, RunError
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
-from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.jobs.batches import MARKS, EditingJob, Wanted, count_burned_in, noting
 from roentmod.plans import PlantPlan
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Row, Stage, Task, Workers, read_record
@@ -226,6 +226,7 @@ class PlantJob(EditingJob[PlantResult]):
                     f"{len(self.facts)} hosts. Choose others."
                 )
         done.record |= {"pictures": pictures, "left_out": dict(sorted(left_out.items()))}
+        done.record["burned_in"] = count_burned_in(done.rows(MARKS))
         return PlantResult(done.folder, done.record)
 
     def _rows(self, done: Done, left_out: Counter[str]) -> Iterator[Row]:
@@ -242,7 +243,8 @@ class PlantJob(EditingJob[PlantResult]):
             labels[NO_FINDING.name] = int(not any(shown.values()))
             name = _name(host)
             place = {"path": f"images/{name}.png", "image_id": name}
-            yield place | facts | labels | {"host": host}
+            noted = noting(next(iter(made.rows.get(MARKS, ())), None))
+            yield place | facts | labels | {"host": host} | noted
 
     def load(self, folder: Path) -> PlantResult:
         """Return the data set as it lies there."""

@@ -28,6 +28,7 @@ class Preflight:
         why: what pictures fell to, where no adult is a baseline; "" otherwise.
         predictors: as `datasets.predictors` returns them.
         sizes: pixel sizes of some of the pictures, and how often each occurs.
+        burned_in: as `datasets.burned_in` returns it.
     """
 
     data: Dataset
@@ -36,6 +37,7 @@ class Preflight:
     why: str
     predictors: pd.DataFrame
     sizes: dict[str, int]
+    burned_in: dict[str, int]
 
     def __repr__(self) -> str:
         """Return a line: name, pictures, baselines."""
@@ -69,6 +71,7 @@ class Preflight:
                 **({"least": float(ages.min()), "most": float(ages.max())} if len(ages) else {}),
             },
             "sizes": self.sizes,
+            "burned_in": self.burned_in,
             "unfit": _counted(table["unfit"][table["unfit"] != ""]),
             "baselines": {
                 "usable": self.usable,
@@ -81,12 +84,13 @@ class Preflight:
         }
 
 
-def run(data: Dataset, *, looked: int = 2000) -> Preflight:
+def run(data: Dataset, *, looked: int = 2000, sample: int = 100) -> Preflight:
     """Look at a data set.
 
     Args:
         data: any.
         looked: pictures whose headers are read for their size.
+        sample: pictures in which burned-in text is looked for.
     """
     usable, why = {}, ""
     for ages in get_args(Ages):
@@ -104,6 +108,7 @@ def run(data: Dataset, *, looked: int = 2000) -> Preflight:
         why,
         found,
         dict(seen.most_common()),
+        datasets.burned_in(data, sample),
     )
 
 

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator
 from roentmod.domain import finding
 from roentmod.edits import Action, Edit, Scheduler, Severity, Side
 from roentmod.errors import EditError, RoentModError
-from roentmod.plans.base import Listed, Plan, parameter
-from roentmod.plans.parts import Composed
+from roentmod.plans.base import Listed, parameter
+from roentmod.plans.parts import BurnedIn, Composed
 
 __all__ = ["EditPlan", "Files", "Format"]
 
@@ -99,7 +99,7 @@ class EditPlan(Composed):
         ]
 
 
-class Files(Plan):
+class Files(BurnedIn):
     """Files that editing reads and writes besides the radiographs."""
 
     error: ClassVar[type[RoentModError]] = EditError

@@ -22,6 +22,7 @@ __all__ = [
     "Ages",
     "Arithmetic",
     "Audited",
+    "BurnedIn",
     "Composed",
     "EditorChoice",
     "Engine",
@@ -138,7 +139,21 @@ class PlanterChoice(EditorChoice):
     editor: str = parameter("painter", "painter, mini, a diffusers folder, or a hub id.")
 
 
-class Pictures(Plan):
+class BurnedIn(Plan):
+    """What is done about text that is burned into radiographs."""
+
+    error: ClassVar[type[RoentModError]] = DatasetError
+    refuse_burned_in: bool = parameter(
+        False,
+        "Leave out radiographs with burned-in text: their header says so, or letters are found.",
+        young=True,
+    )
+    mask_burned_in: bool = parameter(
+        False, "Cover burned-in text beside the body; over it none is covered.", young=True
+    )
+
+
+class Pictures(BurnedIn):
     """Where the pictures of a data set are."""
 
     error: ClassVar[type[RoentModError]] = DatasetError

@@ -13,7 +13,7 @@ from roentmod.errors import RoentModError, StudyError
 from roentmod.plans.audit import AuditPlan, Rules
 from roentmod.plans.augment import AugmentPlan
 from roentmod.plans.base import WHOLE, Pairs, Plan, located, parameter
-from roentmod.plans.parts import Ages, EditorChoice, Foreign, Operating
+from roentmod.plans.parts import Ages, BurnedIn, EditorChoice, Foreign, Operating
 from roentmod.plans.plant import PlantPlan
 from roentmod.plans.retrain import RetrainPlan, check_test
 from roentmod.plans.validate import ValidatePlan
@@ -51,7 +51,7 @@ def _stage_schema(schema: dict[str, Any], kind: type[Plan]) -> None:
 _STAGE = ConfigDict(json_schema_extra=_stage_schema)
 
 
-class Source(Plan):
+class Source(BurnedIn):
     """Radiographs of a data set.
 
     A test's are all tested, and only those of "train" and "val" are trained on. `view`, `count`

@@ -61,7 +61,7 @@ def _one(job: Job[Any], task: Task) -> Made:
     try:
         made = job.make(task)
     except InputError as error:
-        made = job.lost(task.part, "unreadable", str(error))
+        made = job.lost(task.part, error.status, str(error))
     except _ENDS:
         raise
     # Foreign libraries raise anything; decoders written in Rust even panic past Exception.

@@ -27,7 +27,7 @@ from roentmod.jobs.audit.judgement import RECORD, judged, keep, kept
 from roentmod.jobs.audit.predictions import TABLES
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult
-from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.jobs.batches import MARKS, EditingJob, Wanted, count_burned_in, noting
 from roentmod.plans import AuditPlan, Rules
 from roentmod.radiograph import Radiograph
 from roentmod.runs import AGAIN, Done, Made, Part, Row, Stage, Task, read_record
@@ -178,6 +178,8 @@ class AuditJob(EditingJob[AuditResult]):
         requested = {"", *names}
         joined = Made()
         for table in {**earlier.rows, **made.rows}:
+            if table == MARKS:
+                continue
             kept = [
                 row for row in earlier.rows.get(table, ()) if row["classifier"] not in requested
             ]
@@ -241,7 +243,7 @@ class AuditJob(EditingJob[AuditResult]):
                 pictures.append(self.data.radiograph(image))
                 kept.append((image, patient))
             except InputError as error:
-                made.missing(**_item(image, None, "", "unreadable", str(error)))
+                made.missing(**_item(image, None, "", error.status, str(error)))
         for name in names if pictures else ():
             reading = self.readers.read(name, pictures)
             for (image, patient), logits, status in zip(
@@ -259,7 +261,7 @@ class AuditJob(EditingJob[AuditResult]):
         for name, columns in TABLES.items():
             done.write_table(name, columns, rows[name])
         items = done.items(ITEMS)
-        tables = {"baselines": self.baselines, "states": self.states, "items": items}
+        tables = {"baselines": self._marked(done), "states": self.states, "items": items}
         for name, table in tables.items():
             with atomic(done.folder / f"{name}.parquet") as part:
                 table.to_parquet(part)
@@ -267,6 +269,18 @@ class AuditJob(EditingJob[AuditResult]):
         result, chosen = judged(done.folder, done.record)
         illustrate(done.folder, chosen, self.plan, self.data, self.editor)
         return keep(result, done.record)
+
+    def _marked(self, done: Done) -> pd.DataFrame:
+        """Return the table of baselines with what is burned in, and count that in the record."""
+        known = {
+            part.inputs.baseline_id: row
+            for part, made in done.parts(EDITING)
+            for row in made.rows.get(MARKS, ())
+        }
+        done.record["burned_in"] = count_burned_in(known.values())
+        names = self.baselines["baseline_id"]
+        noted = [noting(known.get(name)) for name in names]
+        return self.baselines.assign(**{key: [row[key] for row in noted] for key in noting(None)})
 
     def _predictions(self, done: Done) -> Iterator[Row]:
         """Yield one row per reading of an edited picture."""

@@ -28,7 +28,7 @@ from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.augment.manifest import MANIFEST, Row, labelled, written
 from roentmod.jobs.augment.result import RECORD, AugmentResult, label_facts
 from roentmod.jobs.augment.shards import Repacking
-from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.jobs.batches import MARKS, EditingJob, Wanted, count_burned_in, noting
 from roentmod.plans import AugmentPlan
 from roentmod.radiograph import Radiograph
 from roentmod.runs import AGAIN, Done, Made, Part, Stage, Task
@@ -229,6 +229,7 @@ class AugmentJob(EditingJob[AugmentResult]):
             provenance = {k: v for k, v in own.items() if k not in ("started", "synthetic")}
             record = self.identity() | {"counts": _crosstab(counts), "pictures": pictures}
             record["provenance"] = provenance
+            record["burned_in"] = count_burned_in(done.rows(MARKS))
             if packing is not None:
                 record["shards"] = packing.finish()
             write_json(done.folder / RECORD, record)
@@ -241,6 +242,7 @@ class AugmentJob(EditingJob[AugmentResult]):
         facts = zip(*(self.facts[name].iloc[rows] for name in columns), strict=True)
         for values, (part, made) in zip(facts, done.parts(), strict=True):
             known = dict(zip(columns, values, strict=True))
+            known |= noting(next(iter(made.rows.get(MARKS, ())), None))
             for row in made.rows.get(_TABLE, ()):
                 yield labelled(known | row, self.targets), part
 

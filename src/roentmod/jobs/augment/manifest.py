@@ -54,6 +54,8 @@ COLUMNS = (
     "status",
     "message",
     "net_logit",
+    "burned_in",
+    "marks",
 )
 _NEEDED = ("image_id", "path", "patient_id", "split", "arm", "edited_finding", "status")
 NUMBERS = ("age", "net_logit")

@@ -96,7 +96,7 @@ def relabel(
     if rates is None and labelling.needs_rates:
         rates = load_cooccurrence()
     targets = labelling.targets(result.record["plan"]["findings"], rates)
-    rows = result.manifest[list(COLUMNS)].to_dict("records")
+    rows = result.manifest.reindex(columns=list(COLUMNS), fill_value="").to_dict("records")
     table = tabled(labelled({str(k): v for k, v in row.items()}, targets) for row in rows)
     record = result.record | label_facts(labelling, targets, rates)
     return replace(result, table=table, record=record)

@@ -45,6 +45,7 @@ class Bench:
         key = _read(source)
         if key not in self._loaded:
             data = datasets.load(source.source, images=source.images, ages=source.ages)
+            data = datasets.screening(data, source)
             data = data if source.keep_ids else datasets.pseudonymous(data)
             own = key == _read(self.spec.train)
             names = self.spec.findings
@@ -151,7 +152,8 @@ class Bench:
 
 def _read(source: Source) -> tuple[Any, ...]:
     """Return what decides how a source is read."""
-    return source.source, source.images, source.ages, source.keep_ids
+    screens = source.refuse_burned_in, source.mask_burned_in
+    return source.source, source.images, source.ages, source.keep_ids, *screens
 
 
 def _same(one: Source, other: Source) -> bool:

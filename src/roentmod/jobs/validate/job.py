@@ -15,7 +15,7 @@ from roentmod.datasets import Dataset
 from roentmod.edits import Edit
 from roentmod.errors import EditError, InputError
 from roentmod.interfaces import Counterfactual, RadiographEditor, described
-from roentmod.jobs.batches import EditingJob, Wanted
+from roentmod.jobs.batches import MARKS, EditingJob, Wanted, count_burned_in
 from roentmod.jobs.validate.judgement import RECORD, TABLES, assess, judged
 from roentmod.jobs.validate.measure import Look, Readers, against, change, fine, moved
 from roentmod.jobs.validate.prompts import wordings
@@ -176,6 +176,10 @@ class ValidateJob(EditingJob[ValidationResult]):
                 counts[name] += made.facts.get(name, 0)
         done.record["absent"] = absent
         done.record["counts"] = counts | {"missing": counts["planned"] - counts["ok"]}
+        noted = {
+            p.inputs[1].baseline_id: row for p, m in done.parts() for row in m.rows.get(MARKS, ())
+        }
+        done.record["burned_in"] = count_burned_in(noted.values())
         # What the parts took, in whichever calls.
         done.record["provenance"]["seconds"] = round(done.seconds, 1)
         tables = {name: done.table(name) for name in TABLES}
@@ -235,7 +239,7 @@ class _Sitting:
             try:
                 other = Look(self._job.data.radiograph(image), self._readers)
             except InputError as error:
-                self._missing(image, "unreadable", str(error))
+                self._missing(image, error.status, str(error))
                 continue
             if other.picture.id == own.picture.id:
                 self._missing(image, "same_picture", f"{image} is the same picture")
