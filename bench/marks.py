@@ -84,13 +84,16 @@ def write(rng: np.random.Generator, pixels: Any, size: int) -> Written:
 
 
 def covers(found: list[Mark], box: tuple[int, int, int, int]) -> bool:
-    """Tell whether marks hold most of a box."""
-    held = 0
+    """Tell whether marks that are not much larger hold most of a box."""
+    held, size = 0, (box[2] - box[0]) * (box[3] - box[1])
     for mark in found:
+        top, left, bottom, right = mark.box
+        if (bottom - top) * (right - left) > 2 * size:
+            continue
         tall = min(mark.box[2], box[2]) - max(mark.box[0], box[0])
         wide = min(mark.box[3], box[3]) - max(mark.box[1], box[1])
         held += max(0, tall) * max(0, wide)
-    return held >= 0.5 * (box[2] - box[0]) * (box[3] - box[1])
+    return held >= 0.5 * size
 
 
 def written(pictures: list[Any], seed: int) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -298,8 +298,9 @@ def _row(parts: _Parts, group: Array, letters: Array, relief: Levels) -> _Row | 
     some = _Parts(*(values[group] for values in parts))
     tall, strokes = some.bottom - some.top, some.area / (some.bottom - some.top)
     height, ink = float(np.median(tall)), float(some.relief.mean())
-    sides = (some.top.min(), some.left.min(), some.bottom.max(), some.right.max())
-    top, left, bottom, right = box = _grown((*map(int, sides),), parts)
+    tops, bottoms, lefts, rights = some[:4]
+    own = (int(tops.min()), int(lefts.min()), int(bottoms.max()), int(rights.max()))
+    top, left, bottom, right = box = _grown(own, ink, parts)
     inside = relief[max(0, top - 2) : bottom + 2, max(0, left - 2) : right + 2]
     between = inside[inside < ink / 2]
     measured = _Limits(
@@ -316,21 +317,23 @@ def _row(parts: _Parts, group: Array, letters: Array, relief: Levels) -> _Row | 
     return _Row(box, max(characters, (right - left) / height), height, measured.clear)
 
 
-def _grown(box: Box, parts: _Parts) -> Box:
-    """Return a row's box with thin letters, commas and accents that belong to it."""
-    small = (parts.bottom - parts.top <= 1.4 * (box[2] - box[0])) & (
-        parts.right - parts.left <= 3 * (box[2] - box[0])
-    )
+def _grown(box: Box, ink: float, parts: _Parts) -> Box:
+    """Return a row's box with thin letters, commas and accents that belong to it.
+
+    They have its ink, and lie on its line, which does not widen by them.
+    """
+    high = box[2] - box[0]
+    above, beside = 0.35 * high, 1.8 * high
+    near = (parts.top >= box[0] - above) & (parts.bottom <= box[2] + above)
+    near &= (parts.right - parts.left <= 3 * high) & (parts.relief >= 0.6 * ink)
+    top, bottom, left, right = (side[near] for side in parts[:4])
     for _ in range(_GROWTHS):
-        top, left, bottom, right = box
-        above, beside = 0.35 * (bottom - top), 1.8 * (bottom - top)
-        near = small & (parts.top >= top - above) & (parts.bottom <= bottom + above)
-        near &= (parts.left < right + beside) & (parts.right > left - beside)
+        own = (left < box[3] + beside) & (right > box[1] - beside)
         grown = (
-            int(parts.top[near].min(initial=top)),
-            int(parts.left[near].min(initial=left)),
-            int(parts.bottom[near].max(initial=bottom)),
-            int(parts.right[near].max(initial=right)),
+            int(top[own].min(initial=box[0])),
+            int(left[own].min(initial=box[1])),
+            int(bottom[own].max(initial=box[2])),
+            int(right[own].max(initial=box[3])),
         )
         if grown == box:
             break
@@ -339,11 +342,20 @@ def _grown(box: Box, parts: _Parts) -> Box:
 
 
 def _different(rows: list[_Row]) -> list[_Row]:
-    """Return rows that lie nowhere on a better one."""
+    """Return each row once, as the best of those that lie on it, wide enough for all of them.
+
+    Ink and what it leaves between make rows of one text, at several scales.
+    """
     kept: list[_Row] = []
     for row in sorted(rows, key=lambda one: (-one.characters * one.clear, one)):
         area = _area(row.box)
-        if all(_shared(row.box, one.box) <= 0.3 * min(area, _area(one.box)) for one in kept):
+        for number, one in enumerate(kept):
+            own = _area(one.box)
+            if _shared(row.box, one.box) > 0.3 * min(area, own):
+                if area <= 2 * own:
+                    kept[number] = one._replace(box=_both(row.box, one.box))
+                break
+        else:
             kept.append(row)
     return kept
 
@@ -361,11 +373,16 @@ def _joined(rows: list[_Row], shape: tuple[int, ...]) -> list[_Row]:
             continue
         other = near[0]
         done.remove(other)
-        low, high = (fit(row.box, other.box) for fit in (np.minimum, np.maximum))
-        box = (int(low[0]), int(low[1]), int(high[2]), int(high[3]))
+        box = _both(row.box, other.box)
         total = row.characters + other.characters
         todo.append(_Row(box, total, max(row.height, other.height)))
     return done
+
+
+def _both(one: Box, other: Box) -> Box:
+    """Return the smallest box that holds two."""
+    low = min(one[0], other[0]), min(one[1], other[1])
+    return (*low, max(one[2], other[2]), max(one[3], other[3]))
 
 
 def _area(box: Box) -> int:
@@ -478,5 +495,5 @@ def _filled(shown: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
             weight += np.ones_like(tone) / distance
     pool = np.concatenate(grain) if grain else np.zeros(1)
     rough = np.random.default_rng(0).choice(pool, (tall, wide))
-    filled = total / np.maximum(weight, 1e-9) + rough
-    return np.clip(filled, 0, 1).astype(np.float32)
+    filled: NDArray[np.float32] = (total / np.maximum(weight, 1e-9) + rough).astype(np.float32)
+    return np.clip(filled, 0, 1)

@@ -51,7 +51,7 @@ def levels(radiograph: Radiograph, size: int, through: int | None) -> Levels:
 
 def make_block(
     samples: Samples, names: Sequence[str], size: int, through: int | None
-) -> tuple[Levels, dict[str, str]]:
+) -> tuple[Levels, dict[str, InputError]]:
     """Return some pictures, b x size x size, and why each that is black could not be read.
 
     Args:
@@ -60,16 +60,17 @@ def make_block(
         size: as in `levels`.
         through: as in `levels`.
     """
-    block, unread = np.zeros((len(names), size, size), dtype=np.uint8), {}
+    block = np.zeros((len(names), size, size), dtype=np.uint8)
+    unread: dict[str, InputError] = {}
     for row, name in enumerate(names):
         try:
             block[row] = levels(samples.read(name), size, through)
         except InputError as error:
-            unread[name] = str(error)
+            unread[name] = error
     return block, unread
 
 
-def open_blocks(samples: Samples, files: Sequence[Path], unread: Mapping[str, str]) -> Pictures:
+def open_blocks(samples: Samples, files: Sequence[Path], unread: Mapping[str, object]) -> Pictures:
     """Return the pictures of `samples` from the files of their blocks, in order.
 
     Raises:

@@ -127,9 +127,9 @@ class RetrainJob(Job[RetrainResult]):
         name, number, names = task.part.inputs
         samples = next(one for one in self.sets.all() if one.name == name)
         block, unread = make_block(samples, names, self.plan.size, self.plan.through)
-        made = Made(facts={"unread": unread})
-        for image_id, message in unread.items():
-            made.missing("unreadable", message, set=name, image_id=image_id)
+        made = Made(facts={"unread": {image_id: str(why) for image_id, why in unread.items()}})
+        for image_id, why in unread.items():
+            made.missing(why.status, str(why), set=name, image_id=image_id)
         content = BytesIO()
         np.save(content, block)
         made.files[_block(name, number)] = content.getvalue()
