@@ -202,7 +202,7 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of cxr/ and more/")
-    parser.add_argument("--phantoms", type=int, default=30)
+    parser.add_argument("--phantoms", type=int, default=24)
     parser.add_argument("--out", type=Path, default=JSON)
     args = parser.parse_args()
     write_json(args.out, measure(args.data, args.phantoms))
