@@ -78,6 +78,10 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         ("baselines", [str(one["n_baselines"]) for one in figures.values()])
     ]
     groups = dict.fromkeys(g for one in figures.values() for g in one["pfid"])
+    # Figures that name no control are of a version that took the sham off twice.
+    rows.append(
+        ("edits are compared with the", [o.get("control", "sham") for o in figures.values()])
+    )
     for group in groups:
         rows.append((f"pFID, {group}, median", [_interval(o, group) for o in figures.values()]))
     for key, word in (

@@ -122,6 +122,7 @@ def test_figures_have_the_keys_of_the_benchmark(good):
         "success_region",
         "artefact_auc",
         "prompt_icc",
+        "control",
         "minutes",
     }
     assert set(figures["artefact_auc"]) == {"sham", "baseline", "none"}

@@ -90,8 +90,8 @@ class ValidationResult:
         """Return the figures that ``bench/fidelity.json`` holds of an editor; None where unknown.
 
         ``pfid`` {group: {median, ci}}, ``own_closer_fraction``, ``leakage_plain``, ``_hold`` and
-        ``_region``, ``success_`` of the same, ``artefact_auc`` {composite: of sham against
-        untouched}, ``prompt_icc`` over all findings, ``minutes``.
+        ``_region``, ``success_`` of the same, ``control`` of these, ``artefact_auc`` {composite: of
+        sham against untouched}, ``prompt_icc`` over all findings, ``minutes``.
         """
         by_way = {str(row["way"]): row for row in self.leakage.to_dict("records")}
         result: dict[str, Any] = {
@@ -112,7 +112,10 @@ class ValidationResult:
         result["artefact_auc"] = {str(mode): _number(area) for mode, area in areas}
         overall = self.wording[self.wording["edited"] == "all"]
         result["prompt_icc"] = _number(overall["icc"].iloc[0]) if len(overall) else None
-        return result | {"minutes": round(self.minutes, 2)}
+        return result | {
+            "control": self.provenance["control"],
+            "minutes": round(self.minutes, 2),
+        }
 
     def report(self) -> Path:
         """Write ``report.html`` and ``report.json`` into the folder.
