@@ -158,7 +158,18 @@ def test_a_damaged_log_costs_the_parts_it_told_of(tmp_path, whole):
 
 
 @pytest.mark.parametrize(
-    "form", ["", "threads", "processes:0", "processes:x", "shard:3/3", "shard:1", "ray:"]
+    "form",
+    [
+        "",
+        "threads",
+        "processes:0",
+        "processes:x",
+        "processes:" + "9" * 99,
+        "shard:1/" + "9" * 9999,
+        "shard:3/3",
+        "shard:1",
+        "ray:",
+    ],
 )
 def test_other_workers_are_refused(form):
     with pytest.raises(RunError, match=r"Workers are|Shards are"):

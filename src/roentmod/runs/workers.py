@@ -20,7 +20,9 @@ from roentmod.runs.processes import Processes
 
 __all__ = ["Team", "Workers", "read_workers"]
 
-_FORM = re.compile(r"(?:(serial)|processes:([1-9]\d*)|(ray)(?::(.+))?)?(?:,?shard:(\d+)/(\d+))?")
+_FORM = re.compile(
+    r"(?:(serial)|processes:([1-9]\d{0,2})|(ray)(?::(.+))?)?(?:,?shard:(\d{1,9})/(\d{1,9}))?"
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def read_workers(form: str | Workers) -> Workers:
     match = _FORM.fullmatch(form.strip())
     if match is None or not form.strip():
         raise RunError(
-            "Workers are serial, processes:N, shard:I/N, or ray[:ADDRESS], or processes and a "
-            f"shard joined by a comma; got '{form}'. Correct it."
+            "Workers are serial, processes:N (up to 999), shard:I/N, or ray[:ADDRESS], or "
+            f"processes and a shard joined by a comma; got '{form}'. Correct it."
         )
     _, count, ray, address, index, shards = match.groups()
     shard = None if index is None else (int(index), int(shards))
