@@ -48,7 +48,7 @@ def made(place):
         place / "session",
         place / "saved",
         lambda _: Painter(),
-        editors=("mini", "painter"),
+        editors=("painter",),
         judge=Judge.load(),
     )
     bound = server.listen("127.0.0.1", 0)
