@@ -104,14 +104,18 @@ def _by_kernel(place: str) -> bool:
 
 
 def _beside(place: str) -> list[str]:
-    """Return all that lies beside the way from the root to a folder."""
+    """Return all that lies beside the way from the root to a folder.
+
+    Links are left out: one may lead to the folder, and where others lead is allowed by itself.
+    """
     way = [Path(place), *Path(place).parents]
     found = []
     for folder, upper in pairwise(way):
         try:
-            found += [e.path for e in os.scandir(upper) if e.name != folder.name]
+            entries = [e for e in os.scandir(upper) if not e.is_symlink()]
         except OSError:
             continue
+        found += [entry.path for entry in entries if entry.name != folder.name]
     return found
 
 
