@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import retrain_page
+from bench import retrain_page, weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,8 +17,10 @@ def told():
 
 def test_the_page_follows_from_the_figures(told):
     page = retrain_page.page(told["studies"], told["primary"])
+    page = weights.headed(page, told, ("mini", "judge", "anatomy"))
     assert page == (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    assert retrain_page.gathered(told["studies"], told["primary"]) == told
+    own = retrain_page.gathered(told["studies"], told["primary"])
+    assert own | {"weights": told["weights"]} == told
 
 
 def test_scores_fall_against_erm_of_the_same_study(told):
