@@ -339,7 +339,11 @@ async def _seen(desk: pages.Desk, application: Litestar) -> list[tuple[str, list
                 answer = await client.get(address)
                 seconds = time.perf_counter() - started
                 digits = [int(c, 16) for c in address.rpartition("/")[2]]
-                sizes = [len(answer.content), len(answer.headers), len(str(answer.headers))]
+                sizes: list[float] = [
+                    len(answer.content),
+                    len(answer.headers),
+                    len(str(answer.headers)),
+                ]
                 first = reader.page
                 while reader.asks["case"] in first and reader.asks["case"]:
                     if reader.asks["case"] != address.rpartition("/")[2]:
@@ -365,7 +369,8 @@ def _told_apart(
     names = np.unique(cases)
     mean = np.array([scores[cases == name].mean() for name in names])
     label = np.array([y[cases == name][0] for name in names])
-    rng, areas = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    areas: list[float] = []
     while len(areas) < 2000:
         some = rng.integers(len(names), size=len(names))
         if label[some].any() and not label[some].all():

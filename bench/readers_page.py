@@ -176,8 +176,8 @@ def main() -> None:
         try:
             desk = pages.desk(made.folder, found[0])
             browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            for tour in (lambda c: _tour(c, desk, found[0]), lambda c: _admin(c, desk)):
-                tour(_Camera(browser.new_context().new_page(), out))
+            _tour(_Camera(browser.new_context().new_page(), out), desk, found[0])
+            _admin(_Camera(browser.new_context().new_page(), out), desk)
             browser.close()
         finally:
             server.send_signal(signal.SIGINT)

@@ -31,7 +31,7 @@ class _Designing:
     plans = (ReadersPlan, Hosts)
 
 
-@command(_Designing, readers)  # type: ignore[arg-type]
+@command(_Designing, readers)
 def design(
     study: Study,
     edits: Annotated[Path, typer.Option(help="Folder of roentmod edit or roentmod augment.")],

@@ -19,7 +19,7 @@ from litestar import Litestar, Request, Response
 from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import MutableScopeHeaders
-from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.csrf import CSRFMiddleware
 from litestar.middleware.rate_limit import RateLimitConfig
@@ -128,6 +128,9 @@ def _same_origin(site: Site) -> Callable[[Request[Any, Any, Any]], Awaitable[Non
     """Return a check that changes come from pages of this site."""
 
     async def check(request: Request[Any, Any, Any]) -> None:
+        if "\0" in request.scope["path"]:
+            # No file's name; the system would raise an exception.
+            raise NotFoundException("There is no such page.")
         if request.method in _SAFE:
             return
         origin = request.headers.get("origin", "null")

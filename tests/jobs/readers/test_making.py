@@ -94,11 +94,11 @@ def test_a_study_of_a_training_set_and_of_a_run(tmp_path):
         gate_logit=None,
         out=tmp_path / "set",
     )
-    plan = ReadersPlan(readers=2, edited=4, normals=2, attention=1, practice=1, side=128)
+    plan = ReadersPlan(readers=2, edited=3, normals=2, attention=1, practice=1, side=128)
     real = rm.load("phantoms:8:100")
     study = making.make(tmp_path / "study", tmp_path / "set", real, plan)
     truth = read_truth(study.folder)
-    assert truth["kind"].value_counts()[["edit", "real_normal", "attention"]].tolist() == [4, 2, 1]
+    assert truth["kind"].value_counts()[["edit", "real_normal", "attention"]].tolist() == [3, 2, 1]
     assert set(truth.loc[truth["kind"] == "edit", "finding"]) == {"Edema", "Pleural Effusion"}
     assert "phantoms" in study.notes[0]
     file = tmp_path / "one.png"

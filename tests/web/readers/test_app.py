@@ -317,6 +317,11 @@ def test_every_answer_has_the_same_closed_headers(served, study):
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=", page)
 
 
+def test_a_name_that_no_file_can_have_is_not_there(served):
+    _, browser = served
+    assert browser.get("/static/%00/key").status_code == 404
+
+
 def test_the_log_has_no_token_and_no_query(served, study, caplog):
     desk, browser = served
     with caplog.at_level("INFO", logger="roentmod"):

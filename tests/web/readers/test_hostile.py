@@ -1,5 +1,7 @@
 """Hostile requests, and what a browser gets besides the pictures; `bench.readers` tries more."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from bench import readers as bench
@@ -13,18 +15,24 @@ def blind(tmp_path_factory):
     return write_study(tmp_path_factory.mktemp("blind") / "study", some, edited=24, normals=12)
 
 
+def apart(function, *arguments):
+    """Call in a thread: a browser of other tests keeps this one's event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def test_hostile_requests_neither_crash_nor_leak_nor_store(study):
-    done = bench.attack(study.folder, 400)
+    done = apart(bench.attack, study.folder, 400)
     assert done["crashes"] == done["leaks"] == done["wrong_answers"] == 0
     assert {"400", "401", "403", "404", "405", "409", "413"} <= set(done["statuses"])
 
 
 @pytest.mark.slow
 def test_nothing_besides_the_pictures_tells_edited_from_real(blind):
-    """The interval is that of one draw of 48 cases; the ids are fixed, times vary a little."""
-    found = bench.blinding(blind.folder)
+    """No better than chance; of 48 cases, folds that leave some out lean below it by themselves."""
+    found = apart(bench.blinding, blind.folder)
     assert found["cases"] == 48
-    assert found["low"] - 0.05 <= 0.5 <= found["high"] + 0.05
+    assert found["low"] <= 0.5
 
 
 @pytest.mark.slow
@@ -33,5 +41,7 @@ def test_a_leak_would_be_seen(tmp_path):
     study = write_study(tmp_path / "study", some)
     kinds = read_truth(study.folder).set_index("case")["kind"]
     # As a compressed picture's size might: larger where noise was added, by a little.
-    found = bench.blinding(study.folder, lambda case: (kinds[case] == "edit") + hash(case) % 3 / 4)
+    found = apart(
+        bench.blinding, study.folder, lambda case: (kinds[case] == "edit") + hash(case) % 3 / 4
+    )
     assert found["low"] > 0.9

@@ -94,15 +94,16 @@ def edited(folder: Path) -> list[Case]:
 
 
 def _of_run(folder: Path) -> Iterable[Case]:
-    for item in edit.load(folder).record["items"]:
+    record = edit.load(folder).record
+    if record["settings"].get("burn_in"):
+        raise ReadersError(
+            "Readers must not see what a picture is; these edits have SYNTHETIC burned in. "
+            "Edit again without --burn-in."
+        )
+    for item in record["items"]:
         wanted, files = item.get("edit", {}), item.get("files", {})
         if item["status"] != "ok" or wanted["action"] != "add" or not wanted["findings"]:
             continue
-        if "burned_in" in item["facts"]:
-            raise ReadersError(
-                "Readers must not see what a picture is; these edits have SYNTHETIC burned in. "
-                "Edit again without --burn-in."
-            )
         name = next(name for name in ("counterfactual.png", "counterfactual.dcm") if name in files)
         yield Case(
             "edit",
@@ -113,7 +114,7 @@ def _of_run(folder: Path) -> Iterable[Case]:
             wanted["side"] or "",
             wanted["severity"] or "",
             source="edit",
-            editor=str(item["facts"].get("editor", "")),
+            editor=str(record["settings"].get("editor", {}).get("name", "")),
         )
 
 

@@ -240,8 +240,15 @@ def _truth(shown: Sequence[Shown], known: dict[str, Case]) -> list[dict[str, Any
     rows = []
     for one in sorted(shown):
         case = known[one.of or one.case]
-        facts = {name: getattr(case, name) for name in ("side", "severity", "view", "source")}
-        row = {"case": one.case, "kind": one.kind, "of": one.of, "patient": case.patient}
+        facts: dict[str, Any] = {
+            name: getattr(case, name) for name in ("side", "severity", "view", "source")
+        }
+        row: dict[str, Any] = {
+            "case": one.case,
+            "kind": one.kind,
+            "of": one.of,
+            "patient": case.patient,
+        }
         row |= {"finding": case.finding, "present": list(case.present)}
         rows.append(row | facts | {"editor": case.editor})
     return rows
