@@ -39,7 +39,7 @@ from roentmod.editors.painter import DOSE, PAINTABLE, paint
 from roentmod.imaging.segmentation import QUALITY_NEEDED, estimate_all
 from roentmod.science import stats
 from roentmod.store import write_json
-from training import cohort
+from training import cohort, real_judge_pictures
 from training.judge_pictures import canonical
 
 JSON = Path("bench/realism.json")
@@ -169,9 +169,11 @@ def measure(
 def real_judge(args: argparse.Namespace) -> dict[str, Any]:
     """Return `edited_shift`, `real_shift` and `auc` by editor and finding."""
     judge = Judge.load(args.real_judge)
-    rows = trusted.rows_of(args.data, args.nih, "test")
+    rows = real_judge_pictures.rows_of(args.data, args.nih, "test")
     test = trusted.Pictures.read(args.data, [r for r in rows if "conflict" not in r["tier"]])
-    shifts = trusted.real_shift(test, trusted.logits_of(judge, test.pixels, trusted.FINDINGS))
+    shifts = trusted.real_shift(
+        test, trusted.logits_of(judge, test.pixels, real_judge_pictures.FINDINGS)
+    )
     return {
         editor: trusted.Edits.made(editor, args.data, args.run).figures(judge, shifts)
         for editor in trusted.EDITORS

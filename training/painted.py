@@ -140,8 +140,10 @@ def carry_out(
         picture = paint(
             picture, anatomy, name, side=side, dose=amount, seed=seed, form=form or None
         ).image
-        placed = name in PLACED and side in ("left", "right")
-        said.append(place_of(picture - before, anatomy, side) if placed else "")
+        if name in PLACED and side is not None and side != "both":
+            said.append(place_of(picture - before, anatomy, side))
+        else:
+            said.append("")
     return np.rint(picture * 255).astype(np.uint8), said
 
 

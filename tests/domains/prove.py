@@ -18,7 +18,7 @@ from roentmod.errors import RoentModError
 from tests.domains import slices
 from tests.tiny import write_generator
 
-PATIENTS = 12
+PATIENTS = 24
 
 
 def command(*arguments):

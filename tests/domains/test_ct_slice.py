@@ -87,7 +87,7 @@ def test_the_report_speaks_of_slices(said, root):
     assert "Ascites → Liver Lesion" in page
     assert "Cardiomegaly" not in page
     assert "Does a classifier of CT slices react" in page
-    assert f"{prove.PATIENTS} pictures of {prove.PATIENTS} patients; 6 F, 6 M; 12 axial" in page
+    assert f"{prove.PATIENTS} pictures of {prove.PATIENTS} patients; 12 F, 12 M; 24 axial" in page
     assert not re.search("radiograph|chest|x-ray|lung", headings(page))
     report = json.loads((root / "audit" / "report.json").read_text())
     assert {row["edited"] for one in report["classifiers"] for row in one["cells"]} == {

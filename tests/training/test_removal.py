@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import removal
+from bench import removal, weights
 from bench.removal import Removal, failing, figures
 from roentmod import imaging
 from roentmod.datasets.phantom import phantom
@@ -23,7 +23,9 @@ def measured():
 
 
 def test_page_and_profile_follow_from_the_figures(measured):
-    assert removal.page(measured) == (ROOT / removal.PAGE).read_text(encoding="utf-8")
+    page = (ROOT / removal.PAGE).read_text(encoding="utf-8")
+    of = weights.bundled(("mini", "judge"))
+    assert weights.headed(removal.page(measured), measured, of) == page
     profile = json.loads((BUNDLED["mini"] / "profile.json").read_text(encoding="utf-8"))
     assert profile["removal"] == removal.profile_table(measured["mini"])
     for row in measured["mini"]["findings"].values():

@@ -1,11 +1,13 @@
 """A server of the built viewer and of some pictures, under the policy of the real pages."""
 
 import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import roentmod
+from roentmod.radiograph import Radiograph
 from roentmod.web.pixels import encode
 
 STATIC = Path(roentmod.__file__).parent / "web" / "static"
@@ -21,7 +23,7 @@ KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 @contextmanager
-def serving(radiographs, viewers):
+def serving(radiographs: Mapping[str, Radiograph], viewers: str) -> Iterator[str]:
     """Give the address of a page with `viewers` (HTML) of the radiographs /pixels/NAME."""
     answers = {"/": ({"Content-Type": "text/html"}, PAGE.format(viewers=viewers).encode())}
     for file in STATIC.iterdir():
@@ -34,7 +36,7 @@ def serving(radiographs, viewers):
         answers[f"/pixels/{name}"] = (pixels.headers, pixels.body)
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             headers, body = answers.get(self.path, ({}, None))
             self.send_response(404 if body is None else 200)
             for name, value in headers.items():
@@ -44,7 +46,7 @@ def serving(radiographs, viewers):
             self.end_headers()
             self.wfile.write(body or b"")
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -38,7 +38,7 @@ def test_a_cell_leads_to_its_cases_and_their_pictures(make, run, data):
         assert len(cases) == 3
         nets = [one["net"] for one in cases]
         assert nets == sorted(nets, reverse=True)
-        assert sum(nets) / 3 == pytest.approx(cell["effect"], abs=1e-6)
+        assert sum(nets) / 3 == pytest.approx(cell["effect_all"], abs=1e-6)
         case = {"baseline": cases[0]["baseline_id"], "pair": cases[0]["pair_id"]}
         assert browser.post("/run/0/case", case).status_code == 201
         edit = browser.done()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Litestar, Request, Response, get, post
 from litestar.connection import ASGIConnection
@@ -31,6 +31,7 @@ from roentmod.web.studio.workshop import Piece, Workshop
 __all__ = ["Studio", "application"]
 
 Json = dict[str, Any]
+T = TypeVar("T")
 # Bytes of an edit's description: strokes of a hand.
 _SMALL = 4 * 2**20
 # Pictures kept as a viewer takes them.
@@ -73,9 +74,10 @@ class Studio:
             RunError: there is none.
         """
         known = [self.run, *self.run.stages] if self.run else []
-        if not 0 <= number < len(known) or known[number] is None:
+        run = known[number] if 0 <= number < len(known) else None
+        if run is None:
             raise RunError("The studio was started without that run. Load the page again.")
-        return known[number]  # type: ignore[return-value]
+        return run
 
     def piece(self, number: int) -> Piece:
         """Return an edit of the history.
@@ -286,7 +288,7 @@ def _pixels(pixels: Pixels) -> Response[bytes]:
     return Response(pixels.body, media_type=pixels.headers["Content-Type"], headers=headers)
 
 
-def _said(work: Callable[[], Any]) -> Any:
+def _said(work: Callable[[], T]) -> T:
     """Return what work returns; what it refuses becomes one line for the page."""
     try:
         return work()

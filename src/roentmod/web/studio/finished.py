@@ -24,7 +24,8 @@ __all__ = ["Finished"]
 
 # Rows of a table, and pictures of a run, that a page lists.
 _ROWS, _PICTURES = 400, 5000
-_CELL = ("edited", "read", "on_target", "n", "effect", "low", "high", "verdict", "reason")
+_EFFECT = ("n", "effect", "low", "high", "n_all", "effect_all")
+_CELL = ("edited", "read", "on_target", *_EFFECT, "verdict", "reason")
 
 
 @dataclass(frozen=True, eq=False)
