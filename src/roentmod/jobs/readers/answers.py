@@ -77,12 +77,13 @@ def _database(place: str) -> pd.DataFrame:
                 f"{place} has none. Serve it first, or give --database."
             )
         place = f"sqlite:///{file}"
-    columns = ", ".join(f'"{name}"' for name in ANSWERS)
     engine = sql.create_engine(driver(place))
     try:
         with engine.connect() as connection:
-            query = sql.text(f"SELECT {columns} FROM answers ORDER BY reader, number")
-            return pd.read_sql(query, connection)
+            columns = [sql.column(name) for name in (*ANSWERS, "number")]
+            answers = sql.table("answers", *columns)
+            query = sql.select(*columns[:-1]).order_by(sql.column("reader"), sql.column("number"))
+            return pd.read_sql(query.select_from(answers), connection)
     except sql.exc.SQLAlchemyError as error:
         reason = str(error).splitlines()[0]
         raise ReadersError(
