@@ -12,7 +12,9 @@ const result = await build({
   entryPoints: ["src/viewer.ts", "src/readers.ts", "src/studio.ts"],
   outdir: out,
   bundle: true,
-  splitting: false,
+  // What the viewer and the studio have in common is one file of both.
+  splitting: true,
+  chunkNames: "shared",
   format: "esm",
   target: "es2022",
   minify: true,
