@@ -265,7 +265,9 @@ def _tries(
 
     def false_cookie(draw: random.Random) -> Any:
         cookie = mangled("a" * 43, draw).encode("ascii", "ignore").decode().replace("/", "")
-        return stranger.client.get("/read", headers={"Cookie": f"login={cookie}"})
+        return stranger.client.get(
+            "/read", headers={"Cookie": f"{desk.site.cookie(pages.COOKIE)}={cookie}"}
+        )
 
     def administrator(draw: random.Random) -> Any:
         page = draw.choice(["/admin", "/admin/answers.csv", "/admin/pause", "/admin/invite"])

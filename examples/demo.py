@@ -2,8 +2,8 @@
 
 Six findings are added at native resolution, DICOM and PNG out: once by the generator `mini`, once
 by the painter, whose edits are exact. Then two bundled classifiers are audited on phantoms; one of
-them has learned that an effusion makes a large heart. Last, a small reader study is designed,
-answered by simulated readers, and analysed.
+them has learned that an effusion and a large heart go together. Last, a small reader study is
+designed, answered by simulated readers, and analysed.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ def main() -> None:
     audit()
     study = readers()
     wrong = validate(sorted(OUT.rglob("*.dcm"))) if shutil.which("dciodvfy") else 0
+    print("This patient has masses already: edits disturb them; the judge misses some findings.")
+    print("'honest' was given no shortcut; what the audit finds in it, it learned by itself.")
     print(f"Look at {OUT / 'edits.png'} (mini), {OUT / 'painted.png'} (painter),")
     print(f"and open {OUT / 'report.html'} in a browser (the audit)")
     print(f"and {study.relative_to(Path.cwd())} (a reader study; its readers are simulated)")

@@ -13,7 +13,7 @@ from roentmod.cli.console import app, progress
 from roentmod.cli.derived import command
 from roentmod.plans import ReadersPlan
 from roentmod.plans.options import part
-from roentmod.plans.parts import Hosts
+from roentmod.plans.parts import Aged, Located
 from roentmod.plans.readings import AnalysisPlan, PowerPlan, SkillPlan
 
 readers = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -28,7 +28,7 @@ _PORT = 8760
 
 
 class _Designing:
-    plans = (ReadersPlan, Hosts)
+    plans = (ReadersPlan, Located, Aged)
 
 
 @command(_Designing, readers)
@@ -36,14 +36,13 @@ def design(
     study: Study,
     edits: Annotated[Path, typer.Option(help="Folder of roentmod edit or roentmod augment.")],
     real: Annotated[str, typer.Option(help="Real radiographs: a data set, as in audit.")],
-    baselines: Annotated[int | None, typer.Option(hidden=True)] = None,
     **options: Any,
 ) -> None:
     """Choose cases, prepare their pictures alike, and freeze who reads what."""
     from roentmod.jobs.readers import making
 
-    chosen = part(Hosts, options)
-    source = verbs.load(real, images=chosen.images, ages=chosen.ages)
+    place, whose = part(Located, options), part(Aged, options)
+    source = verbs.load(real, images=place.images, ages=whose.ages)
     plan = part(ReadersPlan, options)
     with progress() as stages:
         made = making.make(study, edits, source, plan, progress=stages("preparing pictures"))

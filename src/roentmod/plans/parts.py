@@ -19,6 +19,7 @@ from roentmod.errors import (
 from roentmod.plans.base import Listed, Plan, parameter
 
 __all__ = [
+    "Aged",
     "Ages",
     "Arithmetic",
     "Audited",
@@ -29,6 +30,7 @@ __all__ = [
     "Foreign",
     "Hosts",
     "InDomain",
+    "Located",
     "Matrix",
     "OnDevice",
     "Operating",
@@ -153,23 +155,34 @@ class BurnedIn(Plan):
     )
 
 
-class Pictures(BurnedIn):
+class Located(Plan):
     """Where the pictures of a data set are."""
 
     error: ClassVar[type[RoentModError]] = DatasetError
     images: Path | None = parameter(None, "Where the pictures are, if not in the data folder.")
+
+
+class Aged(Plan):
+    """Whose radiographs count."""
+
+    error: ClassVar[type[RoentModError]] = DatasetError
+    ages: Ages = parameter(
+        "adults", "Whose radiographs: known adults', also those of unknown age, or all."
+    )
+
+
+class Pictures(BurnedIn, Located):
+    """The pictures of a data set, and what of them may be written."""
+
     keep_ids: bool = parameter(
         False, "Write ids, sites and file names as they are, not as salted hashes."
     )
 
 
-class Hosts(Pictures):
+class Hosts(Pictures, Aged):
     """Radiographs that findings are put in."""
 
     baselines: int | None = parameter(None, "Patients; default: all.", ge=1)
-    ages: Ages = parameter(
-        "adults", "Whose radiographs: known adults', also those of unknown age, or all."
-    )
 
 
 class Selection(Hosts):

@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from roentmod.edits import control_of
 from roentmod.errors import AuditError
 from roentmod.plans.audit import Rules
 from roentmod.science import margins, stats
@@ -77,8 +78,11 @@ def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
     row, sham = pairs["row"].to_numpy(), pairs["row_sham"].fillna(-1).to_numpy(np.intp)
     logits = predictions["logit_edited"].to_numpy(float)
     edited, baseline = logits[row], predictions["logit_baseline"].to_numpy(float)[row]
-    removed = (predictions["action"] == "remove").to_numpy()[row]
-    control = np.where(removed, baseline, np.where(sham < 0, np.nan, logits[sham]))
+    action = predictions["action"].iloc[row]
+    # Audits have no composite from which the sham is taken off already.
+    against = {one: control_of("baseline", one) for one in action.unique()}
+    untouched = action.map(against).to_numpy() == "baseline"
+    control = np.where(untouched, baseline, np.where(sham < 0, np.nan, logits[sham]))
     net, net_p = edited - control, expit(edited) - expit(control)
     kept = np.isfinite(net)
     table: pd.DataFrame = predictions[keys].iloc[row[kept]].reset_index(drop=True)

@@ -73,6 +73,10 @@ class Site:
         name = urlsplit(self.url).hostname or LOCAL
         return [LOCAL, "localhost"] if name in (LOCAL, "localhost") else [name]
 
+    def cookie(self, kind: str) -> str:
+        """Return the name of a cookie; ports of one host share cookies, which this keeps apart."""
+        return f"{kind}-{urlsplit(self.url).port or 'web'}"
+
     @property
     def secure(self) -> bool:
         """Whether cookies travel encrypted only."""
@@ -114,7 +118,7 @@ class _Tokens(CSRFMiddleware):
 
 
 def _tokens(site: Site) -> DefineMiddleware:
-    cookie: dict[str, Any] = {"cookie_name": "token", "cookie_httponly": True}
+    cookie: dict[str, Any] = {"cookie_name": site.cookie("token"), "cookie_httponly": True}
     cookie |= {"cookie_secure": site.secure, "cookie_samesite": "strict"}
     return DefineMiddleware(_Tokens, config=CSRFConfig(site.secret, **cookie))
 

@@ -44,6 +44,12 @@ def truth_text(study):
     return (truth_folder(study.folder) / "truth.json").read_text()
 
 
+def test_the_rule_of_exclusion_says_its_share(study):
+    rule = study.content["exclusion"]
+    assert rule["least"] == 0.75
+    assert "less than 75% of the attention cases" in rule["rule"]
+
+
 def test_truth_has_a_row_per_case(study):
     truth = read_truth(study.folder).set_index("case")
     assert sorted(truth.index) == sorted(study.content["pictures"])

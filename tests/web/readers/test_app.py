@@ -1,6 +1,7 @@
 """The pages of a reader study: what is asked, what is stored, what is refused."""
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +12,7 @@ from bench.readers import PASSWORD
 from roentmod.errors import ReadersError
 from roentmod.jobs.readers.answers import ANSWERS, read_answers, read_truth
 from roentmod.web.readers.database import Revision
+from roentmod.web.server import Site
 from tests.web.readers import studies
 from tests.web.readers.studies import Reader, client, opened
 
@@ -231,7 +233,8 @@ def test_passwords_are_hashed_and_guessing_is_slow(served, study, clock):
     clock.turn(seconds=61)
     assert reader.post("/login", name=name, password=PASSWORD).status_code == 200
     assert PASSWORD.encode() not in (study.folder / "study.db").read_bytes()
-    assert browser.cookies["login"].encode() not in (study.folder / "study.db").read_bytes()
+    (login,) = (value for name, value in browser.cookies.items() if name.startswith("login-"))
+    assert login.encode() not in (study.folder / "study.db").read_bytes()
 
 
 def test_logins_are_limited_per_address(served):
@@ -348,3 +351,11 @@ def test_a_plan_that_was_changed_is_refused(study, clock):
     write_json(study.folder / design.PLAN, rest | {"hash": canonical_hash(rest)})
     with pytest.raises(ReadersError, match="once there is an answer"):
         opened(study.folder)
+
+
+def test_servers_of_one_machine_keep_their_cookies_apart():
+    """A studio and two studies may be open in one browser, which shares cookies between ports."""
+    sites = [Site(f"http://127.0.0.1:{port}", "s", Path()) for port in (8760, 8761, 8770)]
+    for kind in ("login", "token"):
+        assert len({site.cookie(kind) for site in sites}) == 3
+    assert Site("https://reads.example.org", "s", Path()).cookie("login") == "login-web"

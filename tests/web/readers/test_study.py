@@ -150,6 +150,8 @@ class Person:
         chosen = sum(map(ord, "".join(before))) % options.count()
         self.answers[before] = int(options.nth(chosen).get_attribute("value"))
         if self.by == "keys":
+            # As people do: a page that has no focus yet takes no keys.
+            until(lambda: page.evaluate("document.activeElement.type === 'radio'"))
             page.keyboard.press(str(chosen + 1))
             page.keyboard.press("Enter")
         else:

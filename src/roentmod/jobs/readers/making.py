@@ -169,8 +169,8 @@ def _content(plan: ReadersPlan, names: list[str]) -> dict[str, Any]:
         "exclusion": {
             "kind": "attention",
             "least": plan.passed,
-            "rule": "A reader is excluded who reads the painted finding as present in a smaller "
-            "share of the attention cases; results are given with and without.",
+            "rule": "A reader is excluded who reads the painted finding as present in less than "
+            f"{plan.passed:.0%} of the attention cases; results are given with and without.",
         },
     }
 

@@ -30,8 +30,9 @@ from roentmod.web.readers.database import Store
 from roentmod.web.readers.sitting import Given, Sitting, State
 from roentmod.web.server import Site, build, limited
 
-__all__ = ["Desk", "application", "desk"]
+__all__ = ["COOKIE", "Desk", "application", "desk"]
 
+# Of a reader who is logged in.
 COOKIE = "login"
 # Per minute and address; readers of one hospital may share an address.
 _LOGINS = 120
@@ -110,7 +111,7 @@ def _visitor(one: Desk, request: AnyRequest) -> Visitor:
     Raises:
         NotAuthorizedException: nobody who is logged in.
     """
-    visitor = one.accounts.visitor(request.cookies.get(COOKIE))
+    visitor = one.accounts.visitor(request.cookies.get(one.site.cookie(COOKIE)))
     if visitor is None:
         raise NotAuthorizedException("Please log in.")
     return visitor
@@ -159,13 +160,17 @@ def _entrance(one: Desk) -> list[Any]:
 
     def _entered(cookie: str) -> Redirect:
         kept = Cookie(
-            COOKIE, value=cookie, httponly=True, samesite="strict", secure=one.site.secure
+            one.site.cookie(COOKIE),
+            value=cookie,
+            httponly=True,
+            samesite="strict",
+            secure=one.site.secure,
         )
         return Redirect("/", cookies=[kept])
 
     @get("/", sync_to_thread=True)
     def home(request: AnyRequest) -> Response[Any]:
-        visitor = one.accounts.visitor(request.cookies.get(COOKIE))
+        visitor = one.accounts.visitor(request.cookies.get(one.site.cookie(COOKIE)))
         if visitor is None:
             return Template("login.html", context={"wrong": False})
         if visitor.admin:
@@ -182,7 +187,7 @@ def _entrance(one: Desk) -> list[Any]:
     @post("/logout", sync_to_thread=True)
     def log_out(request: AnyRequest, data: Form) -> Redirect:
         one.accounts.log_out(_visitor(one, request))
-        return Redirect("/", cookies=[Cookie(COOKIE, value="", max_age=0)])
+        return Redirect("/", cookies=[Cookie(one.site.cookie(COOKIE), value="", max_age=0)])
 
     def _invitation(token: str, message: str = "", status: int = 200) -> Response[Any]:
         name = one.accounts.invited(token[:400])

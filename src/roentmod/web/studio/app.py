@@ -32,6 +32,8 @@ __all__ = ["Studio", "application"]
 
 Json = dict[str, Any]
 T = TypeVar("T")
+# Stands for the token of the address.
+_COOKIE = "studio"
 # Bytes of an edit's description: strokes of a hand.
 _SMALL = 4 * 2**20
 # Pictures kept as a viewer takes them.
@@ -61,11 +63,6 @@ class Studio:
     def door(self) -> str:
         """The address with the token."""
         return f"{self.url}/?token={self.token}"
-
-    @property
-    def cookie(self) -> str:
-        """Name of the cookie that stands for the token; ports of one host share cookies."""
-        return f"studio-{self.url.rpartition(':')[2].strip('/')}"
 
     def runs(self, number: int) -> Finished:
         """Return the run (0) or one of a study's (1, ...).
@@ -104,29 +101,29 @@ def application(studio: Studio) -> Litestar:
     )
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        if not studio.allows(connection.cookies.get(studio.cookie)):
+        if not studio.allows(connection.cookies.get(site.cookie(_COOKIE))):
             raise PermissionDeniedException("Open the address that roentmod studio printed.")
 
-    handlers = [_door(studio), *_edits(studio, guard), *_runs(studio, guard)]
+    handlers = [_door(studio, site), *_edits(studio, guard), *_runs(studio, guard)]
     return server.build(handlers, site, on_shutdown=[studio.workshop.close])
 
 
-def _door(studio: Studio) -> Any:
+def _door(studio: Studio, site: server.Site) -> Any:
     @get("/", sync_to_thread=False)
     def page(request: Request[Any, Any, Any]) -> Response[Any]:
         """Take the token out of the address, or show the page to who has it."""
         if studio.allows(request.query_params.get("token")):
             kept = Cookie(
-                studio.cookie,
+                site.cookie(_COOKIE),
                 value=studio.token,
                 httponly=True,
                 # A link here works from any page; changes need the token of the forms, too.
                 samesite="lax",
-                secure=studio.url.startswith("https://"),
+                secure=site.secure,
             )
             # The forms' token of an earlier studio would be refused.
-            return Redirect("/", cookies=[kept, Cookie("token", value="", max_age=0)])
-        if not studio.allows(request.cookies.get(studio.cookie)):
+            return Redirect("/", cookies=[kept, Cookie(site.cookie("token"), value="", max_age=0)])
+        if not studio.allows(request.cookies.get(site.cookie(_COOKIE))):
             raise PermissionDeniedException("Open the address that roentmod studio printed.")
         return Template("index.html")
 

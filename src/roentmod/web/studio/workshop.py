@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from roentmod import imaging, verbs
 from roentmod.editors import compose
@@ -299,7 +300,7 @@ class Workshop:
         for name, reader in self._readers.items():
             images = [compose.shrink(one, reader.size) for one in piece.pictures.values()]
             logits = np.asarray(reader.logits(np.stack(images)), dtype=np.float64)
-            chances = np.round(1 / (1 + np.exp(-logits)), 3)
+            chances = np.round(expit(logits), 3)
             piece.readings += [
                 {"reader": name, "finding": finding, **dict(zip(piece.pictures, row, strict=True))}
                 for finding, row in zip(reader.findings, chances.T.tolist(), strict=True)
