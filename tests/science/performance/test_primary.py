@@ -112,3 +112,41 @@ def test_studies_of_the_same_patients_are_one_outcome():
 def test_sure_needs_seeds_q_and_positives(changes, expected):
     row = {"low": 0.02, "high": 0.3, "seeds_low": 0.01, "seeds_high": 0.3, "q": 0.04} | changes
     assert evaluation.sure(pd.Series(row), RULES) is expected
+
+
+def decided(outcome, *rows):
+    """Return a primary table of one test, of (arm, reference, value or difference, low, q)."""
+    table = evaluation.primary([])
+    for arm, reference, value, low, q in rows:
+        own = {"arm": arm, "reference": reference, "test": "t", "where": "internal", "q": q}
+        own |= {"outcome": outcome, "value": value, "difference": value, "seeds_low": low}
+        table.loc[len(table)] = own | {"seeds_high": 1.0}
+    return table
+
+
+def states(table):
+    nothing = pd.DataFrame(columns=["arm", "reference", "test", "where", "slice", "measure"])
+    found = evaluation.checks(table, nothing, nothing, nothing)
+    return found.set_index(["check", "arm", "subject"])["state"].to_dict()
+
+
+def test_the_outcome_decides_against_erm_and_the_best_rival():
+    values = [("erm", 0.6), ("dfr", 0.68), ("jtt", 0.62), ("pair", 0.7)]
+    table = decided(
+        "mean over pairs",
+        *((arm, "", value, 0.5, np.nan) for arm, value in values),
+        ("pair", "erm", 0.1, 0.02, 0.01),
+        ("pair", "jtt", 0.08, 0.01, 0.01),
+        ("pair", "dfr", 0.02, -0.01, 0.2),
+    )
+    found = states(table)
+    assert found["superior", "pair", "mean over pairs, erm"] == "passed"
+    assert found["best rival", "pair", "mean over pairs, dfr"] == "failed"
+    assert not any("jtt" in subject for _, _, subject in found)
+
+
+@pytest.mark.parametrize(("low", "state"), [(-0.009, "passed"), (-0.011, "failed")])
+def test_real_labels_may_lose_one_point(low, state):
+    rows = [("erm", "", 0.7, 0.5, np.nan), ("pair", "", 0.7, 0.5, np.nan)]
+    table = decided("macro AUC", *rows, ("pair", "erm", 0.0, low, 1.0))
+    assert states(table)["not inferior", "pair", "macro AUC, erm"] == state

@@ -42,6 +42,12 @@ _say = Texts(Path(__file__).with_name("page.md"))
 _SYNTHETIC = ("synthetic", "isolated", "soft")
 _DIFFERENCE = ("difference", "low", "high")
 _GAPS = 40  # rows of the table of gaps
+# Requirements of the primary outcome, by check.
+_PRIMARY = {
+    "superior": "at least {:.1f}, with an interval above 0",
+    "best rival": "more than {:.0f}, with an interval above 0",
+    "not inferior": "an interval above {:.1f}",
+}
 _GAINED = {"passed": "gained everywhere", "failed": "not everywhere"}
 # Each table of measures: key, what it is called, and whether it is a share.
 _OPERATING = {
@@ -84,6 +90,7 @@ def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
         f"{date(made)}.",
         (
             *(_headlines(evaluation) or [_say("uncompared", reference=reference)]),
+            *_decided(evaluation),
             *_shares(evaluation),
             _fall(evaluation),
             *(_say("warning", text=text) for text in record.get("warnings", ())),
@@ -228,6 +235,22 @@ def _headline(subject: str, rows: list[Row], states: set[str], reference: str) -
         lambda mark: _say("headline", name=subject, badge=mark),
         _say("gained", reference=reference, text="; ".join(parts)),
     )
+
+
+def _decided(evaluation: Evaluation) -> list[Block]:
+    """Return a line per arm and requirement of the primary outcome."""
+    rows = evaluation.checks[evaluation.checks["check"].isin(_PRIMARY)]
+    return [
+        _say(
+            "decided",
+            arm=row["arm"],
+            where=row["place"],
+            points=_in_brackets({**row, "state": ""}, "value"),
+            required=_PRIMARY[row["check"]].format(100 * row["limit"]),
+            **{key: row[key] for key in ("subject", "state")},
+        )
+        for row in _placed(rows)
+    ]
 
 
 def _shares(evaluation: Evaluation) -> list[Block]:
@@ -452,12 +475,11 @@ def _missed(row: Row) -> str:
     limit, place = row["limit"], f" in {row['place']}" if row["test"] else ""
     arm, subject = row["arm"], row["subject"]
     end = " (not measured)" if row["state"] == "not measured" else ""
-    if row["check"] in ("gain", "rival"):
-        least = f"at least {number(100 * limit, 1)}" if limit else "more than 0"
-        against = "" if row["check"] == "gain" else " (the rival named)"
+    if row["check"] in ("gain", *_PRIMARY):
+        required = _PRIMARY.get(row["check"], _PRIMARY["superior"]).format(100 * limit)
         return (
-            f"{arm}, {subject}{against}{place}: {_in_brackets(row, 'value')} points of AUC; "
-            f"required: {least}, with an interval above 0{end}."
+            f"{arm}, {subject}{place}: {_in_brackets(row, 'value')} points of AUC; required: "
+            f"{required}{end}."
         )
     if row["check"] == "shares":
         return f"{arm}{place}: {subject} gain; required: {percent(limit)} of pairs{end}."

@@ -170,9 +170,10 @@ def evaluate(
     if scores is None:
         scores = pd.DataFrame(columns=["arm", "seed", "score"])
     falls = score_falls(scores, rules)
+    decided = primary([(own, requested)], rules)
     return Evaluation(
         rules=rules,
-        primary=primary([(own, requested)], rules),
+        primary=decided,
         points=points,
         each=reached.each,
         mean=reached.mean,
@@ -186,7 +187,7 @@ def evaluate(
         groups=groups.groups,
         gaps=groups.gaps,
         scores=falls,
-        checks=checks(compared, reverse, falls, rules),
+        checks=checks(decided, compared, reverse, falls, rules),
     )
 
 

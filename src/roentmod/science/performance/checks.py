@@ -9,11 +9,12 @@ import pandas as pd
 
 from roentmod.errors import DatasetError
 from roentmod.science.performance.panels import Rules
-from roentmod.science.performance.primary import sure
+from roentmod.science.performance.primary import MACRO, sure
 
 __all__ = ["checks", "score_falls"]
 
 _CHECKS = ["check", "arm", "test", "where", "subject", "value", "low", "high", "limit", "state"]
+_ENDS = ("difference", "seeds_low", "seeds_high")
 _FALLS = ["arm", "editor", "seeds", "score", "lowest", "highest", "fall"]
 
 
@@ -49,18 +50,28 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
 
 
 def checks(
-    pairs: pd.DataFrame, reverse: pd.DataFrame, scores: pd.DataFrame, rules: Rules | None = None
+    primary: pd.DataFrame,
+    pairs: pd.DataFrame,
+    reverse: pd.DataFrame,
+    scores: pd.DataFrame,
+    rules: Rules | None = None,
 ) -> pd.DataFrame:
-    """Return what was asked for, and whether each corrected arm reached it.
+    """Return what was asked for, and whether each corrected arm that was trained reached it.
 
-    ``gain``: a pair's area over all pictures of a test is at least `rules.gain` above the
-    reference's, and surely above it. ``rival``: it is surely above a rival's. ``shares``: how many
-    pairs of a test gain; all must inside, `rules.external_share` outside. ``fall``: the audit's
-    score falls by `rules.fall`. ``reverse``: where findings come together, the last corrected arm
-    depends on the cause, in whichever direction, surely less than the first. Intervals are over
-    patients and seeds; `sure` is as of contrasts.
+    First what was to be decided first. ``superior``: the mean over pairs is `rules.gain` above the
+    reference's at least, and surely above it. ``best rival``: it is surely above that of the rival
+    with the greatest mean. ``not inferior``: where nothing was planted, macro AUC is surely not
+    `rules.inferior` below the reference's.
+
+    Then part by part. ``gain``: a pair's area over all pictures of a test is `rules.gain` above the
+    reference's at least, and surely above it. ``shares``: how many pairs of a test gain; all must
+    inside, `rules.external_share` outside. ``fall``: the audit's score falls by `rules.fall`.
+    ``reverse``: where findings come together, an arm depends on the cause, in whichever direction,
+    surely less than the first corrected one. Intervals are over patients and seeds; `sure` is as of
+    contrasts.
 
     Args:
+        primary: of `primary`.
         pairs: of `pair_comparisons`.
         reverse: of `reverse_comparisons`.
         scores: of `score_falls`.
@@ -71,7 +82,14 @@ def checks(
         pictures are.
     """
     rules = rules or Rules()
-    rows = [*_gains(pairs, rules), *_falls(scores, rules), *_reverse(reverse, rules)]
+    arms = {arm for table in (primary, pairs, reverse, scores) for arm in table["arm"]}
+    trained = [arm for arm in rules.corrected if arm in arms]
+    rows = [
+        *_decided(primary, rules),
+        *_gains(pairs, rules),
+        *_falls(scores, trained, rules),
+        *_reverse(reverse, trained),
+    ]
     return pd.DataFrame(rows, columns=_CHECKS)
 
 
@@ -79,21 +97,39 @@ def _state(reached: bool, known: bool) -> str:
     return "not measured" if not known else "passed" if reached else "failed"
 
 
+def _decided(primary: pd.DataFrame, rules: Rules) -> list[list[Any]]:
+    """Return the rows of the primary outcome."""
+    rows: list[list[Any]] = []
+    own = primary[primary["arm"].isin(rules.corrected) & (primary["reference"] != "")]
+    values = primary[primary["reference"] == ""].set_index(["test", "arm"])["value"]
+    for (arm, test, where), some in own.groupby(["arm", "test", "where"], sort=False):
+        against = {str(row["reference"]): row for row in some.to_dict("records")}
+        limits = {"not inferior": (rules.reference, -rules.inferior)}
+        if some["outcome"].iloc[0] != MACRO:
+            limits = {"superior": (rules.reference, rules.gain)}
+            if rivals := [name for name in rules.rivals if name in against]:
+                limits["best rival"] = max(rivals, key=lambda name: values[test, name]), 0.0
+        for check, (reference, limit) in limits.items():
+            row = against[reference]
+            low, value = float(row["seeds_low"]), float(row["difference"])
+            reached = low > limit if limit < 0 else value >= limit and sure(row, rules)
+            head = [check, arm, test, where, f"{row['outcome']}, {reference}"]
+            result = [value, low, float(row["seeds_high"]), limit]
+            rows.append([*head, *result, _state(reached, math.isfinite(low))])
+    return rows
+
+
 def _gains(pairs: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     rows: list[list[Any]] = []
     own = pairs[(pairs["slice"] == "all") & pairs["arm"].isin(rules.corrected)]
+    own = own[own["reference"] == rules.reference]
     for (arm, test, where), some in own.groupby(["arm", "test", "where"], sort=False):
         for row in some.to_dict("records"):
             known = row["state"] == "ok" and math.isfinite(row["seeds_low"])
-            over = row["reference"] == rules.reference
-            if not over and row["reference"] not in rules.rivals:
-                continue
-            limit = rules.gain if over else 0.0
-            name = f"{row['cause']} → {row['read']}"
-            subject = name if over else f"{name}, {row['reference']}"
-            result = [row["difference"], row["seeds_low"], row["seeds_high"], limit]
-            state = _state(row["difference"] >= limit and sure(row, rules), known)
-            rows.append(["gain" if over else "rival", arm, test, where, subject, *result, state])
+            subject = f"{row['cause']} → {row['read']}"
+            result = [row["difference"], row["seeds_low"], row["seeds_high"], rules.gain]
+            state = _state(row["difference"] >= rules.gain and sure(row, rules), known)
+            rows.append(["gain", arm, test, where, subject, *result, state])
         limit = 1.0 if where == "internal" else rules.external_share
         states = [row[-1] for row in rows if row[:3] == ["gain", arm, test]]
         if states:
@@ -105,9 +141,9 @@ def _gains(pairs: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     return rows
 
 
-def _falls(scores: pd.DataFrame, rules: Rules) -> list[list[Any]]:
+def _falls(scores: pd.DataFrame, arms: list[str], rules: Rules) -> list[list[Any]]:
     rows: list[list[Any]] = []
-    for arm in rules.corrected:
+    for arm in arms:
         own = scores[scores["arm"] == arm].to_dict("records")
         for row in own or [{"fall": math.nan}]:
             fall, editor = float(row["fall"]), row.get("editor", "")
@@ -117,16 +153,14 @@ def _falls(scores: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     return rows
 
 
-def _reverse(reverse: pd.DataFrame, rules: Rules) -> list[list[Any]]:
-    first, last = rules.corrected[0], rules.corrected[-1]
-    own = reverse[(reverse["arm"] == last) & (reverse["reference"] == first)]
-    own = own[own["measure"] == "dependence"]
+def _reverse(reverse: pd.DataFrame, arms: list[str]) -> list[list[Any]]:
     rows: list[list[Any]] = []
-    for row in own.to_dict("records"):
-        ends = [row["seeds_low"], row["seeds_high"]]
-        head = ["reverse", last, row["test"], row["where"], first, row["difference"]]
-        rows.append([*head, *ends, 0.0, _state(ends[1] < 0, math.isfinite(ends[1]))])
-    if not rows:
-        head = ["reverse", last, "", "", first]
-        rows.append([*head, math.nan, math.nan, math.nan, 0.0, "not measured"])
+    unknown = {"test": "", "where": "", **dict.fromkeys(_ENDS, math.nan)}
+    for arm in arms[1:]:
+        own = reverse[(reverse["arm"] == arm) & (reverse["reference"] == arms[0])]
+        own = own[own["measure"] == "dependence"]
+        for row in own.to_dict("records") or [unknown]:
+            ends = [float(row[name]) for name in _ENDS]
+            head = ["reverse", arm, row["test"], row["where"], arms[0]]
+            rows.append([*head, *ends, 0.0, _state(ends[2] < 0, math.isfinite(ends[2]))])
     return rows

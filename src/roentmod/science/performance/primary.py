@@ -18,8 +18,9 @@ from roentmod.science.performance.pairs import Pairs, areas
 from roentmod.science.performance.panels import CONTRAST, Floats, Panel, Rules
 from roentmod.science.performance.performance import adjusted, state, tests
 
-__all__ = ["primary", "sure"]
+__all__ = ["MACRO", "primary", "sure"]
 
+MACRO = "macro AUC"
 Study = tuple[Sequence[Panel], Pairs]
 _MEAN = ("value", "value_low", "value_high", "value_seeds_low", "value_seeds_high")
 _COLUMNS = ["arm", "reference", "test", "where", "outcome", "parts", *_MEAN, *CONTRAST]
@@ -52,7 +53,7 @@ def primary(studies: Sequence[Study], rules: Rules | None = None) -> pd.DataFram
         if not found:
             continue
         panel, samples = _joined(found)
-        outcome = "mean over pairs" if any(pairs for _, pairs in studies) else "macro AUC"
+        outcome = "mean over pairs" if any(pairs for _, pairs in studies) else MACRO
         head = [panel.test, panel.where, outcome, sum(len(parts) for _, parts in found)]
         for arm in dict.fromkeys(panel.arms):
             rows.append([arm, "", *head, *panel.mean(samples, arm), *[np.nan] * len(CONTRAST)])
