@@ -27,7 +27,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import retrain_page
+from bench import retrain_page, weights
 from roentmod import datasets
 from roentmod.errors import DatasetError
 from roentmod.jobs import retrain, study
@@ -320,6 +320,7 @@ def main() -> None:
         write_json(JSON, retrain_page.gathered(found, decided))
         with atomic(PAGE) as part:
             part.write_text(retrain_page.page(found, decided), encoding="utf-8")
+        weights.measured(JSON)
 
 
 def _logged(name: str) -> Any:

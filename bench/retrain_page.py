@@ -8,10 +8,9 @@ from typing import Any
 from roentmod.science.performance import Rules, sure
 
 Found = Mapping[str, Mapping[str, Any]]
-_CORRECTED = ("isolated", "soft")
-_RIVALS = ("oversampling", "reweighting")
 _COMPARED = ("comparisons", "comparisons_by_test")
 _RULES = Rules()
+_SCORES = ("shortcut_score", "shortcut_score_unseen")
 
 
 def gathered(found: Found, primary: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,6 +23,7 @@ def gathered(found: Found, primary: Mapping[str, Any]) -> dict[str, Any]:
     """
     truth: dict[str, Any] = {"internal": {}, "external": {}}
     scores: dict[str, list[float]] = {}
+    unseen: dict[str, list[float]] = {}
     losses: dict[str, list[float]] = {}
     left: dict[str, list[float]] = {}
     for name, one in _truth(found):
@@ -33,10 +33,11 @@ def gathered(found: Found, primary: Mapping[str, Any]) -> dict[str, Any]:
                 truth[where].setdefault(pair, {}).update(_named(arms, painter))
         for kept, key in (
             (scores, "shortcut_score"),
+            (unseen, "shortcut_score_unseen"),
             (losses, "reverse_shortcut"),
             (left, "residual_dependence"),
         ):
-            for arm, value in _named(one[key], painter).items():
+            for arm, value in _named(one.get(key, {}), painter).items():
                 kept.setdefault(arm, []).append(value)
     real = found["real"]
     return {
@@ -44,9 +45,9 @@ def gathered(found: Found, primary: Mapping[str, Any]) -> dict[str, Any]:
         "real": {where: real[where] for where in ("internal", "external")},
         "primary": dict(primary),
         "shortcut_score": _means(scores),
+        "shortcut_score_unseen": _means(unseen),
         "reverse_shortcut": _means(losses),
         "residual_dependence": _means(left),
-        "weights": _weights(found),
         "seeds": found["truth-first-mini"]["seeds"],
         "studies": {name: trimmed(one) for name, one in found.items()},
     }
@@ -55,8 +56,8 @@ def gathered(found: Found, primary: Mapping[str, Any]) -> dict[str, Any]:
 def trimmed(study: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is told of a study, less the comparisons that neither page nor reader asks for.
 
-    What is left out follows from a run's predictions: slices of a pair, and how findings differ
-    between other arms than erm.
+    What is left out follows from a run's predictions: slices of a pair, and how other arms than erm
+    differ.
     """
     return {
         key: [row for row in told if _kept(row)] if key in _COMPARED else told
@@ -65,10 +66,8 @@ def trimmed(study: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(row: Mapping[str, Any]) -> bool:
-    """Return whether a comparison is of all pictures of a pair, or of a finding with erm."""
-    if "slice" in row:
-        return bool(row["slice"] == "all")
-    return bool(row["reference"] == "erm")
+    """Return whether a comparison is with erm, and of all pictures."""
+    return bool(row["reference"] == _RULES.reference and row.get("slice", "all") == "all")
 
 
 def _truth(found: Found) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -79,7 +78,7 @@ def _named(arms: Mapping[str, Any], painter: bool) -> dict[str, Any]:
     """Return what is told of arms; of the painter's studies only those that saw counterfactuals."""
     if not painter:
         return dict(arms)
-    return {f"{arm} (painter)": value for arm, value in arms.items() if arm in _CORRECTED}
+    return {f"{arm} (painter)": value for arm, value in arms.items() if arm in _RULES.corrected}
 
 
 def _means(values: Mapping[str, list[float]]) -> dict[str, float]:
@@ -123,7 +122,7 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
     ]
     for where in ("internal", "external"):
         lines += [f"### {where.capitalize()}", "", *_areas(told["truth"][where]), ""]
-    lines += ["### Gains over erm, and over the rivals", "", *_gains(found), ""]
+    lines += ["### Gains over erm by pair", "", *_gains(found), ""]
     lines += ["### By place", "", *_by_place(found), ""]
     lines += ["### Audit, reverse shortcut, residual dependence", "", *_scores(found), ""]
     lines += ["## (b) Real labels", "", *_real(found["real"]), ""]
@@ -149,25 +148,35 @@ def _earlier(found: Found) -> list[str]:
 def _primary(told: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "The mean AUC of the read findings over the six pairs of both sets (counterfactuals of "
-        "`mini`), and the macro AUC of the real labels."
+        "`mini`), and the macro AUC of the real labels. The best rival is the arm without "
+        f"counterfactuals ({', '.join(_RULES.rivals)}) that has the greatest mean in a test."
     )
     yield ""
     rows = []
     for test, arms in told.items():
+        rival = _best(arms)
         for arm, own in arms.items():
-            gain = own["against"].get("erm", {})
-            rows.append(
-                (
-                    *(test, arm, "-" if own["mean"] is None else f"{own['mean']:.3f}"),
-                    _known(own["ci"], 1, "{:.3f}"),
-                    _known([gain.get("mean")], 100, "{:+.1f}"),
-                    _known(gain.get("ci"), 100, "{:+.1f}"),
-                    _known(gain.get("ci_with_seeds"), 100, "{:+.1f}"),
-                    _known([gain.get("q")], 1, "{:.3f}"),
-                )
-            )
-    heads = ("test", "arm", "AUC", "95 %", "gain over erm", "95 %", "with seeds", "q")
-    yield from _table(heads, rows)
+            over = (own["against"].get(name, {}) for name in ("erm", rival))
+            mean = "-" if own["mean"] is None else f"{own['mean']:.3f}"
+            row = [test, arm, mean, _known(own["ci_with_seeds"], 1, "{:.3f}")]
+            for one in over:
+                row += [_gain(one), _known([one.get("q")], 1, "{:.3f}")]
+            rows.append([*row, rival if arm in _RULES.corrected else ""])
+    heads = ("test", "arm", "AUC", "95 % with seeds", "gain over erm", "q", "over best rival", "q")
+    yield from _table((*heads, "best rival"), rows)
+
+
+def _best(arms: Mapping[str, Any]) -> str:
+    """Return the rival with the greatest mean in a test, "" where there is none."""
+    rivals = [name for name in _RULES.rivals if name in arms]
+    return max(rivals, key=lambda name: arms[name]["mean"] or 0.0, default="")
+
+
+def _gain(one: Mapping[str, Any]) -> str:
+    """Return a difference of the primary outcome in points, with its interval with seeds."""
+    if one.get("mean") is None:
+        return "-"
+    return f"{100 * one['mean']:+.1f} ({_known(one.get('ci_with_seeds'), 100, '{:+.1f}')})"
 
 
 def _known(values: Any, scale: float, form: str) -> str:
@@ -204,10 +213,9 @@ def _points(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _areas(areas: Mapping[str, Any]) -> Iterator[str]:
     arms = list(dict.fromkeys(arm for own in areas.values() for arm in own))
     rows = (
-        (name, *(_area(own[arm]) if arm in own else "-" for arm in arms))
-        for name, own in areas.items()
+        (arm, *(_area(own[arm]) if arm in own else "-" for own in areas.values())) for arm in arms
     )
-    yield from _table(("", *arms), rows)
+    yield from _table(("", *areas), rows)
 
 
 def _area(one: Mapping[str, Any]) -> str:
@@ -228,11 +236,11 @@ def _compared(found: Found) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _gains(found: Found) -> Iterator[str]:
     rows = []
     for name, row in _compared(found):
-        if row["arm"] in _CORRECTED and row["reference"] in ("erm", *_RIVALS):
+        if row["arm"] in _RULES.corrected and row["reference"] == _RULES.reference:
             arm = row["arm"] + (" (painter)" if name.endswith("painter") else "")
             pair = f"{row['cause']} → {row['read']}"
-            rows.append((pair, row["where"], arm, row["reference"], *_points(row)))
-    yield from _table(("pair", "where", "arm", "against", "gain", "95 %", "with seeds", "q"), rows)
+            rows.append((pair, row["where"], arm, *_points(row)))
+    yield from _table(("pair", "where", "arm", "gain", "95 %", "with seeds", "q"), rows)
 
 
 def _by_place(found: Found) -> Iterator[str]:
@@ -257,7 +265,8 @@ def _mean_points(values: list[float] | None) -> str:
 def _scores(found: Found) -> Iterator[str]:
     yield (
         "The score is the largest off-target effect of an audit, of the own effect, less leakage; "
-        "its fall is against erm of the same study. The loss is sensitivity where the read finding "
+        "its fall is against erm of the same study. No arm was taught with the unseen "
+        "editor's counterfactuals. The loss is sensitivity where the read finding "
         "comes without the cause, less sensitivity where both are there, at the operating point "
         "chosen on validation, internal. Above 0 it is a reverse shortcut: the model under-calls "
         "what truly comes together. Its size is the residual dependence on the cause; below 0, the "
@@ -266,23 +275,26 @@ def _scores(found: Found) -> Iterator[str]:
     yield ""
     rows = []
     for name, one in _truth(found):
-        falls = _falls(one)
         for arm, loss in one["reverse_shortcut"].items():
-            score = one["shortcut_score"].get(arm)
-            fall = f"{falls[arm]:.1%}" if arm in falls and arm != "erm" else "-"
-            shown = "-" if score is None else f"{score:.2f}"
+            shown = [_fallen(one, key, arm) for key in _SCORES]
             ends = (f"{x:.3f}" for x in (loss, one["residual_dependence"][arm]))
-            rows.append((name.removeprefix("truth-"), arm, shown, fall, *ends))
-    heads = ("study", "arm", "shortcut score", "fall against its erm", "reverse shortcut")
-    yield from _table((*heads, "residual dependence"), rows)
+            rows.append((name.removeprefix("truth-"), arm, *shown, *ends))
+    heads = ("study", "arm", "score (fall)", "score by the unseen editor (fall)")
+    yield from _table((*heads, "reverse shortcut", "residual dependence"), rows)
 
 
-def _falls(one: Mapping[str, Any]) -> dict[str, float]:
+def _fallen(one: Mapping[str, Any], key: str, arm: str) -> str:
+    """Return an arm's score, and by how much it is below erm's of the same study."""
+    score, fall = one.get(key, {}).get(arm), _falls(one, key).get(arm)
+    if score is None:
+        return "-"
+    return f"{score:.2f}" + ("" if fall is None or arm == "erm" else f" ({fall:.1%})")
+
+
+def _falls(one: Mapping[str, Any], key: str) -> dict[str, float]:
     """Return by how much each arm's score falls against the reference of its study."""
-    base = one["shortcut_score"].get("erm")
-    if not base:
-        return {}
-    return {arm: 1 - score / base for arm, score in one["shortcut_score"].items()}
+    base = one.get(key, {}).get("erm")
+    return {arm: 1 - score / base for arm, score in one[key].items()} if base else {}
 
 
 def _real(one: Mapping[str, Any]) -> Iterator[str]:
@@ -305,7 +317,7 @@ def _real(one: Mapping[str, Any]) -> Iterator[str]:
     rows = (
         (row["finding"], row["test"], row["arm"], *_points(row), str(row["positives"]))
         for row in one["comparisons_by_test"]
-        if row["reference"] == "erm" and row["arm"] in _CORRECTED
+        if row["reference"] == "erm" and row["arm"] in _RULES.corrected
     )
     yield from _table(
         ("finding", "test", "arm", "gain over erm", "95 %", "with seeds", "q", "positives"), rows
@@ -314,43 +326,64 @@ def _real(one: Mapping[str, Any]) -> Iterator[str]:
 
 def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing asked for, met or not."""
-    for arm in _CORRECTED:
-        for where, wanted in (("internal", 6), ("external", 5)):
-            rows = [r for n, r in _compared(found) if n.endswith("mini") and r["where"] == where]
-            own = [r for r in rows if r["arm"] == arm]
-            over = [r for r in own if r["reference"] == "erm"]
-            won = [r for r in over if r["difference"] >= _RULES.gain and sure(r, _RULES)]
-            yield (
-                f"- {arm}, {where}: at least 3 points over erm, surely above 0, in {len(won)} of "
-                f"{len(over)} pairs (asked for: {wanted}).{_missing(over, won)}"
-            )
-            for rival in _RIVALS:
-                against = [r for r in own if r["reference"] == rival]
-                better = [r for r in against if r["difference"] > 0 and sure(r, _RULES)]
-                yield (
-                    f"- {arm}, {where}: surely better than {rival} in {len(better)} of "
-                    f"{len(against)} pairs.{_missing(against, better)}"
-                )
+    for test, arms in told["primary"].items():
+        there = [arm for arm in _RULES.corrected if arm in arms]
+        real = test.startswith("real")
+        for arm in there:
+            yield _required(test, arm, arms[arm]["against"], "" if real else _best(arms))
     yield from _upper(found)
     yield from _real_short(found["real"])
-    for arm in _CORRECTED:
-        falls = [f"{_falls(one)[arm]:.1%} ({n})" for n, one in _truth(found) if arm in _falls(one)]
-        yield f"- {arm}: the audit's score falls by {', '.join(falls)} (asked for: 70 %)."
     for key, words in (
-        ("reverse_shortcut", "Reverse shortcut"),
-        ("residual_dependence", "Residual dependence on the cause"),
+        ("shortcut_score", "the audit's score"),
+        ("shortcut_score_unseen", "the audit's score by an editor that was not seen"),
+        ("residual_dependence", "the sensitivity gap (residual dependence)"),
     ):
-        isolated, soft = (told[key][arm] for arm in _CORRECTED)
-        compared = "lower" if soft < isolated else "no lower"
-        yield f"- {words}: isolated {isolated:.3f}, soft {soft:.3f}: that of soft is {compared}."
+        for arm in _RULES.corrected:
+            falls = [
+                (name.removeprefix("truth-"), by[arm])
+                for name, one in _truth(found)
+                if arm in (by := _falls(one, key))
+            ]
+            if falls:
+                met = all(fall >= _RULES.fall for _, fall in falls)
+                shown = ", ".join(f"{fall:.1%} ({name})" for name, fall in falls)
+                wanted = f"(asked for: {_RULES.fall:.0%}{'' if met else '; missed'})"
+                yield f"- {arm}: {words} falls by {shown} {wanted}."
+
+
+def _required(test: str, arm: str, against: Mapping[str, Any], rival: str) -> str:
+    """Return whether an arm is superior to erm and to the best rival, or not inferior to erm."""
+    over = against.get(_RULES.reference, {})
+    low = (over.get("ci_with_seeds") or [None])[0]
+    if test.startswith("real"):
+        state = _state(low is not None, low is not None and low > -_RULES.inferior)
+        least = f"a lower limit above {-100 * _RULES.inferior:+.0f}"
+        return f"- {test}, {arm} against erm: {_gain(over)} points (asked for: {least}; {state})."
+    state = _state(low is not None, over.get("mean", 0) >= _RULES.gain and _above(over))
+    line = f"- {test}, {arm} against erm: {_gain(over)} points (asked for: +3, surely; {state})"
+    best = against.get(rival, {})
+    state = _state(best.get("ci_with_seeds", [None])[0] is not None, _above(best))
+    return f"{line}; against {rival}, the best rival: {_gain(best)} (asked for: above 0; {state})."
+
+
+def _above(one: Mapping[str, Any]) -> bool:
+    low, high = one.get("ci_with_seeds") or (None, None)
+    row = {"seeds_low": low, "seeds_high": high, "q": one.get("q")}
+    return bool(low is not None and low > 0 and sure(row, _RULES))
+
+
+def _state(known: bool, reached: bool) -> str:
+    return "not known" if not known else "met" if reached else "missed"
 
 
 def _real_short(one: Mapping[str, Any]) -> Iterator[str]:
     """Say of how many findings real labels gained or lost, and where for sure."""
-    for arm in _CORRECTED:
+    for arm in _RULES.corrected:
         rows = [
             r for r in one["comparisons_by_test"] if r["reference"] == "erm" and r["arm"] == arm
         ]
+        if not rows:
+            continue
         certain = [r for r in rows if sure(r, _RULES)]
         better = [_told(r) for r in certain if r["difference"] > 0]
         worse = [_told(r) for r in certain if r["difference"] < 0]
@@ -366,7 +399,7 @@ def _told(row: Mapping[str, Any]) -> str:
 
 def _upper(found: Found) -> Iterator[str]:
     """Say what the painter's counterfactuals reach: how much of a miss is the editor's."""
-    for arm in _CORRECTED:
+    for arm in _RULES.corrected:
         for where in ("internal", "external"):
             own = [
                 row
@@ -375,18 +408,10 @@ def _upper(found: Found) -> Iterator[str]:
                 and (row["arm"], row["reference"], row["where"]) == (arm, "erm", where)
             ]
             won = [r for r in own if r["difference"] >= _RULES.gain and sure(r, _RULES)]
+            if not own:
+                continue
             yield (
                 f"- {arm} with the painter's counterfactuals (first set), {where}: {len(won)} of "
                 f"{len(own)} pairs."
             )
-    yield (
-        "- What `mini` misses beyond the painter is the editor's part: it draws a finding at much "
-        "the same place and with one look, the tests do not."
-    )
-
-
-def _missing(rows: list[Any], won: list[Any]) -> str:
-    lost = [f"{r['cause']} → {r['read']} ({100 * r['difference']:+.1f})" for r in rows]
-    kept = {id(r) for r in won}
-    lost = [text for text, r in zip(lost, rows, strict=True) if id(r) not in kept]
-    return f" Not in {', '.join(lost)}." if lost else ""
+    yield "- What `mini` misses beyond the painter is the editor's part."
