@@ -28,7 +28,7 @@ LAYERS = (
     ("jobs",),
     ("verbs",),
     ("web",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Heavy everywhere but in engines; and what the language layer does without, besides.

@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, messages, and what is left behind."""
 
 import json
+import runpy
 from pathlib import Path
 
 import data_store
@@ -141,6 +142,14 @@ def test_one_prompt_for_several_edits_is_refused():
 def test_help_in_the_documentation_is_the_programs():
     page = Path(__file__).parents[2] / "docs" / "cli.md"
     assert page.read_text() == cli_help.text(), "run make docs"
+
+
+def test_the_package_runs_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["roentmod", "version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("roentmod", run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.strip() == roentmod.__version__
 
 
 def test_public_names_exist():
