@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from roentmod import domain as domains
 from roentmod import plans
 from roentmod.domain import Domain, finding
-from roentmod.errors import EditError, ReadersError, RunError
+from roentmod.errors import AuditError, EditError, ReadersError, RunError
 from roentmod.plans.base import Plan, rule
 from roentmod.plans.editing import Files
 from roentmod.plans.options import check_names, fields_of, part
@@ -251,6 +251,7 @@ def audit(
     findings: Names | None = None,
     editor: str | Path | RadiographEditor = "mini",
     judge: Classifier | None = None,
+    second_judge: str | Path | Classifier | None = None,
     readers: str | Path | None = None,
     answers: str | Path | None = None,
     progress: Stages | None = None,
@@ -259,9 +260,11 @@ def audit(
     """Audit classifiers: do they react to findings that they should ignore?
 
     Classifiers are objects or forms of `roentmod.classifiers.load`, by name. Without `findings`,
-    all that classifiers and judge read and the editor adds are edited. `readers` is the folder of a
-    reader study of edits of the same data: what its readers saw is the gate, and measures leakage,
-    in place of the judge; `answers` is its database's URL or an export, if not in the folder.
+    all that classifiers and judge read and the editor adds are edited. `second_judge` measures
+    leakage in place of the judge, who chose the pictures that it would measure it in. `readers` is
+    the folder of a reader study of edits of the same data: what its readers saw is the gate, and
+    measures leakage, in place of both; `answers` is its database's URL or an export, if not in the
+    folder.
 
     Raises:
         AuditError: nothing to audit, the folder holds another audit, or readers saw none of these
@@ -274,6 +277,8 @@ def audit(
 
     if answers is not None and readers is None:
         raise ReadersError("Answers are of a reader study; got none. Name it: --readers STUDY.")
+    if second_judge is not None and readers is not None:
+        raise AuditError("Leakage has one witness: a second judge or readers. Leave one out.")
     people = None if readers is None else seen_by(readers, answers=answers)
     pack = _pack(options, data)
     chosen = part(Audited, options)
@@ -281,7 +286,9 @@ def audit(
     judge = judge or _judge(pack, options)
     loaded = _editor(editor, options)
     words = [part(kind, options).model_dump() for kind in (Foreign, Trusting, OnDevice)]
-    models = load_classifiers(classifiers, **{k: v for one in words for k, v in one.items()})
+    foreign = {k: v for one in words for k, v in one.items()}
+    models = load_classifiers(classifiers, **foreign)
+    other = {} if second_judge is None else {"second": second_judge}
     names = _names(findings, pack) or _fitting(models, loaded, judge)
     warnings = _warned(source, names)
     selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
@@ -297,6 +304,7 @@ def audit(
         Path(out),
         rules=rules,
         judge=judge,
+        **load_classifiers(other, **foreign),
         warnings=warnings,
         people=people,
         workers=part(Running, options).workers,

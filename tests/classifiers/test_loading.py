@@ -33,7 +33,7 @@ class Local:
         return np.stack([images.mean((1, 2)), -images.mean((1, 2))], 1)
 
 
-@pytest.mark.parametrize("spec", ["foo", "judge:x", "foo:bar", "onnx:", "model.h5", ""])
+@pytest.mark.parametrize("spec", ["foo", "judge:", "foo:bar", "onnx:", "model.h5", ""])
 def test_an_unknown_form_gives_one_line_with_all_of_them(spec):
     with pytest.raises(ClassifierError) as caught:
         classifiers.load(spec)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from roentmod import classifiers, datasets
+from roentmod import classifiers, datasets, verbs
 from roentmod.classifiers import Judge
 from roentmod.datasets.phantom import phantom
 from roentmod.domain import FINDINGS
@@ -487,6 +487,29 @@ def test_people_judge_in_place_of_the_judge(whole, chosen):
         assert set(audit.assess(whole.folder).classifiers[0].cells["n"]) == {2}
     finally:
         (whole.folder / "people.parquet").unlink()
+
+
+def test_a_second_judge_measures_leakage_and_the_page_names_both(source, tmp_path):
+    """It sees in the pictures what the audited classifier reports, so that nothing is left."""
+    options = {"editor": PAINTER, "findings": PAIR, "seeds": 1, "exact": False, "fewest": 4}
+    options |= {"resamples": 300, "flips": 499, "second_judge": Ruler(0.8)}
+    result = verbs.audit("phantoms:6:50", {"cheat": Ruler(0.8)}, out=tmp_path / "run", **options)
+    cells = result.classifiers[0].cells
+    off = cells[~cells["on_target"].astype(bool)]
+    assert "shortcut" not in set(off["verdict"])
+    assert np.allclose(off["leak"], off["ratio"], atol=0.05)
+    assert result.provenance["second"]["name"] == "Ruler"
+    page = result.report().read_text()
+    assert "Second judge, of leakage" in page
+    assert "The second judge&#39;s share" in page or "The second judge's share" in page
+    with pytest.raises(AuditError, match="second judge reads findings that are edited"):
+        audit.run(
+            *(source, result.baselines, PAINTER, {"cheat": Ruler()}),
+            *(AuditPlan(findings=("Edema",)), tmp_path / "other"),
+            second=Ruler(),
+        )
+    with pytest.raises(AuditError, match="a second judge or readers"):
+        verbs.audit("phantoms:6", "demo:honest", out=tmp_path / "x", readers=tmp_path, **options)
 
 
 def test_a_folder_of_an_earlier_version_opens_with_a_bounded_score(whole, tmp_path):

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from roentmod import verbs
+from roentmod import classifiers, verbs
 from roentmod.cli import auditing
 from roentmod.jobs.audit import AuditResult, ClassifierResult
 from roentmod.science import effects
@@ -81,8 +81,10 @@ def test_an_audit_of_too_few_says_so_at_its_start_and_end(tmp_path):
         *("audit", "--classifier", "demo:honest", "--data", "phantoms:3"),
         *("--editor", "painter", "--findings", "Pleural Effusion,Cardiomegaly"),
         *("--fail-on", "shortcut", "--resamples", 200, "--flips", 199, "--out", tmp_path / "run"),
+        *("--second-judge", f"judge:{classifiers.judge.WEIGHTS.parent}"),
         cache=tmp_path,
     )
+    assert json.loads((tmp_path / "run" / "audit.json").read_text())["second"]["kind"] == "judge"
     assert done.returncode == 6, done.stderr
     assert "from 20 patients on" in " ".join(done.stderr.split())
     assert "Nothing could be judged." in done.stdout

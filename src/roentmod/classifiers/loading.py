@@ -29,7 +29,7 @@ __all__ = ["DEMO", "FORMS", "Options", "load"]
 # Two bundled classifiers: one that learned a shortcut, and one without (`training/confounded.py`).
 DEMO = {name: Path(__file__).parent / "demo" / f"{name}.onnx" for name in ("honest", "shortcut")}
 FORMS = (
-    "judge",
+    "judge or judge:FOLDER",
     "demo:honest or demo:shortcut",
     "xrv:NAME or xrv:FILE",
     "hf:FOLDER or hf:HUB_ID",
@@ -162,7 +162,7 @@ def _kind(spec: str) -> tuple[str, str]:
         return "onnx", str(DEMO[rest])
     if head in ("http", "https"):
         return "http", spec
-    if head in _BUILD and head != "judge" and rest:
+    if head in _BUILD and rest:
         return head, rest
     suffix = Path(spec).suffix.lower()
     if suffix in _SUFFIX:
@@ -252,7 +252,7 @@ class _Order:
 
 def _judge(order: _Order) -> Described:
     order.nothing_declared("judge")
-    return Judge.load()
+    return Judge.load(order.path if order.rest else None)
 
 
 def _entry_point(order: _Order) -> Described:

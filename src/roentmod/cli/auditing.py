@@ -31,6 +31,10 @@ def audit(
             "if nothing could be judged."
         ),
     ] = "never",
+    second_judge: Annotated[
+        str | None,
+        typer.Option(help="Measures leakage, not the judge, who is the gate; a form."),
+    ] = None,
     readers: Annotated[
         Path | None,
         typer.Option(help="Reader study of such edits, for gate and leakage, not the judge."),
@@ -54,9 +58,8 @@ def audit(
         if heads is not None:
             typer.echo(f"{name}\n{classifiers.table(heads)}\n", err=True)
     with progress() as stages:
-        result = verbs.audit(
-            data, models, out=out, readers=readers, answers=answers, progress=stages, **options
-        )
+        people = {"readers": readers, "answers": answers, "second_judge": second_judge}
+        result = verbs.audit(data, models, out=out, progress=stages, **people, **options)
     page = result.report()
     if as_json:
         typer.echo((out / "report.json").read_text(encoding="utf-8"))

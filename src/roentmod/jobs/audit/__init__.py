@@ -83,7 +83,7 @@ def run(
         EditError: the editor cannot make one of the edits.
         RunError: `folder` holds an audit of something else, or the workers cannot be used.
     """
-    _check(baselines, classifiers, plan, judge)
+    _check(baselines, classifiers, plan, judge, second)
     removed = {name: _carrying(data, name, plan.removals, plan.split) for name in plan.findings}
     cases = [_cases(baselines), *(_cases(table, name) for name, table in removed.items())]
     shown = pd.concat([baselines, *removed.values()])
@@ -126,6 +126,7 @@ def _check(
     classifiers: Mapping[str, Classifier],
     plan: AuditPlan,
     judge: Classifier | None,
+    second: Classifier | None,
 ) -> None:
     """Refuse an audit that cannot be run.
 
@@ -144,6 +145,11 @@ def _check(
         raise AuditError(
             f"The bundled judge reads chest radiographs; got {foreign[0]} of "
             f"{finding(foreign[0]).domain}. Give a judge of that domain."
+        )
+    if second is not None and not set(plan.findings) & set(second.findings):
+        raise AuditError(
+            f"A second judge reads findings that are edited, {', '.join(plan.findings)}; got one "
+            f"of {', '.join(second.findings)}. Give another."
         )
 
 

@@ -191,7 +191,7 @@ def _kept(place: Path, number: int, facts: dict[str, Any], folder: Path) -> Clas
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
     own = {key: record[key] for key in ("editor", "data", "judge", "classifiers")}
-    own |= {key: record[key] for key in ("control", "warnings") if key in record}
+    own |= {key: record[key] for key in ("second", "control", "warnings") if key in record}
     return dict(record["provenance"]) | own
 
 

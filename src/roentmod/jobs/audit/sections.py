@@ -109,7 +109,7 @@ def shown(result: AuditResult) -> Page:
         (
             missing.section(),
             *(one.section(f"classifier-{place}") for place, one in enumerate(pages, 1)),
-            _methods(plan),
+            _methods(plan, "second judge" if provenance.get("second") else "judge"),
             _say.section("limits", margin=_margin(plan)),
             standard.provenance(plan, provenance),
             Section(
@@ -145,6 +145,9 @@ def _overview(result: AuditResult) -> list[tuple[str, str]]:
             rows.append((label, ", ".join(shown for _, shown in flat({key: setting}))))
     control = result.provenance.get("control", EARLIER["control"])
     rows.append(("Control of counterfactuals", f"the {control}; of removals, the baseline"))
+    if result.provenance.get("second"):
+        rows.append(("Judge, the gate", _judge_named(result.provenance["judge"])))
+        rows.append(("Second judge, of leakage", _judge_named(result.provenance["second"])))
     rows.append(("Baselines", standard.baselines(result.baselines)))
     return [*rows, ("Date", date(result.provenance))]
 
@@ -155,7 +158,12 @@ def _setting(result: AuditResult, key: str, inner: str) -> Any:
     return setting.get(inner, setting) if isinstance(setting, Mapping) else setting
 
 
-def _methods(plan: Mapping[str, Any]) -> Section:
+def _judge_named(facts: Any) -> str:
+    """Return the name of a judge and the beginning of its hash."""
+    return " ".join([standard.named(facts), str(facts.get("sha256") or "")[:8]]).strip()
+
+
+def _methods(plan: Mapping[str, Any], witness: str) -> Section:
     exact, gate = bool(plan.get("exact", False)), number(plan.get("gate_logit"), 1)
     reach = f": the judge's net logit of the edited finding must reach {gate}"
     leakage = (
@@ -166,7 +174,7 @@ def _methods(plan: Mapping[str, Any]) -> Section:
     return _say.section(
         "methods",
         gate=reach if "gate_logit" in plan else "",
-        leakage=f"The judge's share for the same pair is {leakage}",
+        leakage=f"The {witness}'s share for the same pair is {leakage}",
         after="" if exact else ", after leakage is taken off",
         level=percent(plan.get("level", 0.95)),
         wrong=f"{50 * (1 - plan.get('level', 0.95)):g} %",
