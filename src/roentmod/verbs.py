@@ -458,10 +458,15 @@ def retrain(
     """
     from roentmod.jobs import augment as sets
     from roentmod.jobs import retrain as job
-    from roentmod.learning.networks import check_trust
+    from roentmod.learning import starts
 
+    trust = part(Trusting, options).trust
+    if options.get("start") and options.get("size") is None:
+        options.pop("size", None)
+        side = starts.size_of(options["start"], options.get("model"), trust=trust)
+        options |= {"size": side} if side else {}
     plan = part(plans.RetrainPlan, options, findings=findings)
-    check_trust(plan.model, part(Trusting, options).trust)
+    starts.check(plan, trust)
     chosen = part(Pictures, options)
     source = _source(data, chosen)
     warnings = _warned(source, plan.findings)

@@ -24,7 +24,7 @@ from roentmod.domain import FINDINGS, NO_FINDING
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.store import file_sha256
 
-__all__ = ["clip", "declared_input", "image_classifier", "vision_tower"]
+__all__ = ["clip", "declared_input", "image_classifier", "opened", "vision_tower"]
 
 Array = NDArray[np.float32]
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -63,7 +63,25 @@ def image_classifier(
         WeightsError: nothing can be loaded from there, or the head has no weights.
         ClassifierError: it does not declare size, range or kind of labels.
     """
-    model, source = _load("AutoModelForImageClassification", name, revision, trust=trust)
+    model, card = opened(name, declared, revision=revision, trust=trust)
+    source = str(Path(name)) if Path(name).is_dir() else name
+    model.to(device)
+    forward = in_torch(lambda inputs: model(pixel_values=inputs).logits, device)
+    return Adapter(
+        card, forward, _origin("hf", source, model), labels=labels, batch_size=batch_size
+    )
+
+
+def opened(
+    name: str, declared: Mapping[str, Any], *, revision: str | None = None, trust: bool = False
+) -> tuple[Any, Card]:
+    """Return the model of `image_classifier`, which reads one label each or several, and its card.
+
+    Raises:
+        WeightsError: nothing can be loaded from there, or the head has no weights.
+        ClassifierError: it does not declare size, range or kind of labels.
+    """
+    model, _ = _load("AutoModelForImageClassification", name, revision, trust=trust)
     config = model.config
     names = [str(config.id2label[i]) for i in sorted(config.id2label)]
     words = declared_input(name, revision, config, declared) | {
@@ -72,12 +90,7 @@ def image_classifier(
     }
     if "activation" not in declared:
         words["activation"] = _activation(config, len(names))
-    card = make_card(words | dict(declared), where=_WHERE)
-    model.to(device)
-    forward = in_torch(lambda inputs: model(pixel_values=inputs).logits, device)
-    return Adapter(
-        card, forward, _origin("hf", source, model), labels=labels, batch_size=batch_size
-    )
+    return model, make_card(words | dict(declared), where=_WHERE)
 
 
 def clip(

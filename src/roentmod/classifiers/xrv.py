@@ -19,14 +19,14 @@ import numpy as np
 
 from roentmod._optional import require
 from roentmod.classifiers.adapter import Adapter, Origin
-from roentmod.classifiers.card import make_card, sidecar
+from roentmod.classifiers.card import Card, make_card, sidecar
 from roentmod.classifiers.graphs import existing
 from roentmod.classifiers.heads import Labels
 from roentmod.classifiers.programs import in_torch, need_trust
 from roentmod.errors import ClassifierError, WeightsError
 from roentmod.store import file_sha256
 
-__all__ = ["RANGE", "adapt", "load"]
+__all__ = ["RANGE", "adapt", "load", "opened"]
 
 RANGE = (-1024.0, 1024.0)
 
@@ -50,13 +50,7 @@ def load(
         ClassifierError: targets that are not declared, another size or range than the model's.
         MissingDependencyError: TorchXRayVision is not installed.
     """
-    path = Path(source).expanduser()
-    digest: str | None = None
-    if path.suffix in (".pt", ".pth") or path.is_file():
-        model = _file(path, declared, trust)
-        digest, source = file_sha256(path), path.name
-    else:
-        model, digest = _named(source)
+    model, digest, source = _found(source, declared, trust)
     return adapt(
         model,
         declared,
@@ -85,7 +79,39 @@ def adapt(
     Raises:
         ClassifierError: another size or range than the model's, or no target it was trained for.
     """
-    given = dict(declared or {})
+    card, untrained = _bared(model, declared or {}, source)
+    origin = Origin("xrv", source, sha256, {"torchxrayvision": _version()})
+    return Adapter(
+        card,
+        in_torch(model.to(device).float().eval(), device),
+        origin,
+        labels=labels,
+        untrained=untrained,
+        batch_size=batch_size,
+    )
+
+
+def opened(source: str, *, trust: bool = False) -> tuple[Any, Card, tuple[int, ...]]:
+    """Return a model as `load` finds it, its card, and the outputs that were never trained.
+
+    Raises:
+        RoentModError: as in `load`.
+    """
+    model, _, name = _found(source, {}, trust)
+    return model.float(), *_bared(model, {}, name)
+
+
+def _found(source: str, declared: Mapping[str, Any], trust: bool) -> tuple[Any, str | None, str]:
+    """Return a model, the hash of its file, and its name."""
+    path = Path(source).expanduser()
+    if path.suffix in (".pt", ".pth") or path.is_file():
+        return _file(path, declared, trust), file_sha256(path), path.name
+    return *_named(source), source
+
+
+def _bared(model: Any, declared: Mapping[str, Any], source: str) -> tuple[Card, tuple[int, ...]]:
+    """Switch off a model's thresholds and sigmoid; return its card, and outputs never trained."""
+    given = dict(declared)
     size = int(getattr(model, "input_resolution", given.get("size", 224)))
     targets = [str(name or "") for name in given.pop("labels", None) or model.targets]
     words = {"labels": targets, "size": size, "range": RANGE, "outputs": "logits", "name": source}
@@ -99,16 +125,7 @@ def adapt(
     bare = () if thresholds is None else np.flatnonzero(np.isnan(thresholds.cpu().numpy())).tolist()
     # The library's forward bends or squashes its answer as long as either is there.
     model.op_threshs, model.apply_sigmoid = None, False
-    card = make_card(words | given, where="the options")
-    origin = Origin("xrv", source, sha256, {"torchxrayvision": _version()})
-    return Adapter(
-        card,
-        in_torch(model.to(device).float().eval(), device),
-        origin,
-        labels=labels,
-        untrained=tuple(bare),
-        batch_size=batch_size,
-    )
+    return make_card(words | given, where="the options"), tuple(bare)
 
 
 def _library() -> Any:

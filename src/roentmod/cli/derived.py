@@ -93,8 +93,10 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
             kind, default = int, len(default)
         case "repeat":
             kind, default = list[str], None
-    if field.is_required():
-        default = None if words.get("optional") else inspect.Parameter.empty
+    if words.get("optional"):
+        default = None
+    elif field.is_required():
+        default = inspect.Parameter.empty
     if default is None:
         kind = kind | None
     spelled = "--" + words.get("option", name.replace("_", "-"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,16 @@ from roentmod.classifiers import huggingface, programs
 from roentmod.errors import ClassifierError, RetrainError
 from roentmod.store import file_sha256
 
-__all__ = ["FORMS", "Small", "build", "check_trust", "described"]
+__all__ = [
+    "FORMS",
+    "Prepared",
+    "Small",
+    "build",
+    "check_folder",
+    "check_trust",
+    "described",
+    "factory_of",
+]
 
 FORMS = (
     "densenet121",
@@ -53,13 +62,14 @@ def _layer(inward: int, outward: int, kernel: int, stride: int) -> list[nn.Modul
     return [conv, nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
 
 
-class _Prepared(nn.Module):
-    """A Hugging Face classifier behind the channels, range and normalisation it wants."""
+class Prepared(nn.Module):
+    """A network behind the channels, range and normalisation it wants."""
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, model: nn.Module, words: dict[str, Any]) -> None:
+    def __init__(self, model: nn.Module, words: Mapping[str, Any]) -> None:
+        """Put display values before a model, as the words of a card say."""
         super().__init__()
         self.model = model
         self.channels = int(words["channels"])
@@ -74,7 +84,8 @@ class _Prepared(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, n x k."""
         inputs = image.expand(-1, self.channels, -1, -1) * self.scale + self.offset
-        logits: Tensor = self.model(pixel_values=inputs).logits
+        answer = self.model(inputs)
+        logits: Tensor = getattr(answer, "logits", answer)
         return logits
 
 
@@ -137,18 +148,14 @@ def _make(spec: str, heads: int) -> Any:
     if kind == "hf" and rest:
         return _hugging_face(Path(rest).expanduser(), heads)
     if kind == "python" and rest:
-        return _factory(rest)(heads=heads)
+        return factory_of(rest)(heads=heads)
     raise RetrainError(f"A network is one of: {'; '.join(FORMS)}. Got '{spec}'.")
 
 
 def _hugging_face(folder: Path, heads: int) -> nn.Module:
     import transformers
 
-    if not (folder / "config.json").is_file():
-        raise RetrainError(
-            f"An hf: network is a local folder with config.json; {folder} is none. Download it, "
-            "and name the folder."
-        )
+    check_folder(folder)
     try:
         model = transformers.AutoModelForImageClassification.from_pretrained(  # nosec B615 # a folder
             str(folder),
@@ -166,10 +173,29 @@ def _hugging_face(folder: Path, heads: int) -> nn.Module:
             f"{text}"
         ) from error
     words = huggingface.declared_input(str(folder), None, model.config)
-    return _Prepared(model.float(), words)
+    return Prepared(model.float(), words)
 
 
-def _factory(name: str) -> Callable[..., Any]:
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no model of Hugging Face's.
+
+    Raises:
+        RetrainError: there is no config.json.
+    """
+    if not (folder / "config.json").is_file():
+        raise RetrainError(
+            f"An hf: network is a local folder with config.json; {folder} is none. Download it, "
+            "and name the folder."
+        )
+
+
+def factory_of(name: str) -> Callable[..., Any]:
+    """Return the function that ``package.module:function`` or ``FILE.py:function`` names.
+
+    Raises:
+        RetrainError: there is no such file.
+        ClassifierError: there is no such module or function, or the file raises.
+    """
     module, _, attribute = name.rpartition(":")
     if not module.endswith(".py"):
         return programs.function(name)

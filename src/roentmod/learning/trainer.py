@@ -22,9 +22,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from roentmod.errors import RetrainError
 from roentmod.learning.augmentation import vary
 from roentmod.learning.batches import balance, cell_weights, draws_of
-from roentmod.learning.networks import build
 from roentmod.learning.pictures import Pictures
 from roentmod.learning.samples import Floats, Samples
+from roentmod.learning.starts import begun
 from roentmod.plans.retrain import RetrainPlan, Task
 
 __all__ = ["Course", "Material", "State", "Trained", "answer", "area", "learning_rate"]
@@ -133,13 +133,12 @@ class Course:
         reweighted = task.arm == "reweighting"
         self.weights = cell_weights(samples.targets, plan) if reweighted else None
         self.balance = torch.tensor(balance(samples.targets), dtype=torch.float32, device=device)
-        self.plain = build(plan.model, len(plan.findings), task.seed, plan.size).to(device)
+        self.plain = begun(plan, task.seed).to(device)
         self.plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Copied before Accelerate wraps what computes; the weights stay the same tensors.
         self.average = AveragedModel(self.plain, multi_avg_fn=self._average, use_buffers=True)
-        optimizer = torch.optim.AdamW(
-            self.plain.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
-        )
+        learning = [one for one in self.plain.parameters() if one.requires_grad]
+        optimizer = torch.optim.AdamW(learning, plan.learning_rate, weight_decay=plan.weight_decay)
         self.network, self.optimizer = accelerator.prepare(self.plain, optimizer)
         self.step, self.waited, self.seconds = 0, 0, 0.0
         self.ended, self.loss = False, 0.0
@@ -179,7 +178,8 @@ class Course:
         x = _display(pictures[own], device)
         if self.plan.augmentation:
             x = vary(x, own.tolist(), len(targets), _mixed(self.task.seed, self.step, 0))
-        self.network.train()
+        # Layers that do not learn keep their statistics, too.
+        self.network.train(self.plan.layers == "all")
         logits = self.network(x.contiguous(memory_format=torch.channels_last)).float()
         target = torch.from_numpy(np.nan_to_num(targets[own])).to(device)
         each = functional.binary_cross_entropy_with_logits(

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from roentmod.errors import RetrainError, RoentModError
 from roentmod.plans.base import Commas, Findings, Pairs, Plan, Seeds, different, parameter
 
 __all__ = [
     "ARMS",
+    "BASE",
+    "BEFORE",
     "COUNTERFACTUAL_ARMS",
     "Arm",
     "Precision",
@@ -27,10 +29,14 @@ Arm = Literal["erm", "oversampling", "reweighting", "synthetic", "isolated", "so
 Precision = Literal["no", "fp16", "bf16"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 COUNTERFACTUAL_ARMS: tuple[Arm, ...] = ("synthetic", "isolated", "soft")
-_BASE: Arm = "erm"
+BASE: Arm = "erm"
+# The network that is started from, as it was, among the readings of a retraining.
+BEFORE = "before"
 # Tests name files; the other sets of a run have names already.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TAKEN = ("train", "val", "counterfactuals")
+# The library's whole name is its form, too.
+Form = Annotated[str, AfterValidator(lambda form: form.replace("torchxrayvision:", "xrv:", 1))]
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,25 @@ class RetrainPlan(Plan):
     model: str = parameter(
         "densenet121", "densenet121, small, hf:FOLDER or python:MODULE:FUNCTION."
     )
-    size: int = parameter(224, "Side of its pictures, px.", ge=16, le=1024)
+    start: Form | None = parameter(
+        None,
+        "Network to start from: .pt of retrain (or the .onnx beside it, or its folder), hf:FOLDER, "
+        "xrv:NAME or FILE, python:FILE.py:FUNCTION. Heads that it shares are kept.",
+        option="from",
+        young=True,
+    )
+    layers: Literal["all", "last"] = parameter(
+        "all",
+        "Layers that learn: all (fine-tuning), or the last (the heads) of what --from names.",
+        young=True,
+    )
+    size: int = parameter(
+        224,
+        "Side of its pictures, px; default: 224, or what the network of --from takes.",
+        optional=True,
+        ge=16,
+        le=1024,
+    )
     through: int | None = parameter(
         224, "Side, px, that every picture is brought to before its size.", ge=16, le=4096
     )
@@ -103,10 +127,15 @@ class RetrainPlan(Plan):
     @model_validator(mode="after")
     def _fits(self) -> RetrainPlan:
         different(self.findings, RetrainError, "Heads are")
-        self._check_pairs()
-        if _BASE not in self.arms or len(set(self.arms)) < len(self.arms):
+        if self.layers == "last" and self.start is None:
             raise RetrainError(
-                f"Arms are of {', '.join(ARMS)}, each once, {_BASE} among them, as all others are "
+                "Only the last layer learns where the others have learned before; got layers "
+                "'last', and no network to start from. Give --from MODEL."
+            )
+        self._check_pairs()
+        if BASE not in self.arms or len(set(self.arms)) < len(self.arms):
+            raise RetrainError(
+                f"Arms are of {', '.join(ARMS)}, each once, {BASE} among them, as all others are "
                 f"compared with it; got '{', '.join(self.arms)}'. Correct them."
             )
         seeds = self.seeds
@@ -170,7 +199,7 @@ def comparisons(plan: RetrainPlan, tests: Mapping[str, str]) -> list[dict[str, A
     return [
         {
             "arm": arm,
-            "against": _BASE,
+            "against": BASE,
             "test": test,
             "where": where,
             "finding": name,
@@ -180,7 +209,7 @@ def comparisons(plan: RetrainPlan, tests: Mapping[str, str]) -> list[dict[str, A
             "method": "paired DeLong",
         }
         for arm in plan.arms
-        if arm != _BASE
+        if arm != BASE
         for test, where in tests.items()
         for name, causes in _causes(plan.findings, plan.pairs)
     ]

@@ -16,12 +16,12 @@ from roentmod.jobs.retrain.registration import Sets
 from roentmod.jobs.retrain.result import RECORD, REGISTERED, TABLE, RetrainResult, load
 from roentmod.learning import devices
 from roentmod.learning.export import export
-from roentmod.learning.networks import build
 from roentmod.learning.pictures import BLOCK, Pictures, make_block, open_blocks
 from roentmod.learning.samples import Floats, Samples
+from roentmod.learning.starts import begun
 from roentmod.learning.trainer import Material, Trained, answer
 from roentmod.learning.training import checkpoint, metrics, train
-from roentmod.plans.retrain import RetrainPlan
+from roentmod.plans.retrain import BASE, BEFORE, RetrainPlan
 from roentmod.plans.retrain import Task as Training
 from roentmod.runs import Done, Job, Made, Part, Stage, Task
 from roentmod.science.performance import PREDICTIONS
@@ -157,30 +157,40 @@ class RetrainJob(Job[RetrainResult]):
         made = Made(facts={"trained": trained.facts, "machine": devices.facts_of(accelerator)})
         if accelerator.is_main_process:
             network = self._network(training, trained)
-            made.files[_readings(training)] = self._read(network, training, shown)
+            tables = [*self._before(training, shown), self._read(network, shown, training.arm)]
+            content = pd.concat(tables, ignore_index=True).assign(seed=training.seed)
+            made.files[_readings(training)] = content[list(PREDICTIONS)].to_parquet(index=False)
             made.files[metrics(training)] = (task.folder / metrics(training)).read_bytes()
             files = export(network, training.name, self.plan)
             made.files |= {f"models/{name}": content for name, content in files.items()}
         return made
 
     def _network(self, training: Training, trained: Trained) -> Any:
-        plan = self.plan
-        network = build(plan.model, len(plan.findings), training.seed, plan.size)
+        network = begun(self.plan, training.seed)
         network.load_state_dict(trained.weights)
         return network.to(self._accelerator().device)
 
-    def _read(self, network: Any, training: Training, shown: Mapping[str, Pictures]) -> bytes:
-        """Return what a network says of val and all tests, as a Parquet file."""
+    def _before(self, training: Training, shown: Mapping[str, Pictures]) -> list[pd.DataFrame]:
+        """Return what the network that is started from says, once per seed: the arm `BEFORE`.
+
+        Its new heads say nothing.
+        """
+        if self.plan.start is None or training.arm != BASE:
+            return []
+        network = begun(self.plan, training.seed).to(self._accelerator().device)
+        table = self._read(network, shown, BEFORE)
+        new = table["finding"].isin(self.registered["network"]["heads"]["new"])
+        return [table.assign(logit=table["logit"].where(~new, 0.0))]
+
+    def _read(self, network: Any, shown: Mapping[str, Pictures], arm: str) -> pd.DataFrame:
+        """Return what a network says of val and all tests, as an arm."""
         sets, device = self.sets, self._accelerator().device
         tests = [(one, sets.where[name]) for name, one in sets.tests.items()]
         tables = [
             _readings_of(one, answer(network, shown[one.name], len(one), device), shown, where)
             for one, where in [(sets.val, "val"), *tests]
         ]
-        table = pd.concat(tables, ignore_index=True)
-        table = table.assign(arm=training.arm, seed=training.seed)
-        content: bytes = table[list(PREDICTIONS)].to_parquet(index=False)
-        return content
+        return pd.concat(tables, ignore_index=True).assign(arm=arm)
 
     def kept(self, part: Part, folder: Path) -> None:
         """Remove a training's checkpoint: it weighs many times the network."""

@@ -10,8 +10,8 @@ from typing import Any
 import roentmod
 from roentmod.jobs.augment import AugmentResult
 from roentmod.learning.batches import balance, groups
-from roentmod.learning.networks import described
 from roentmod.learning.samples import Floats, Samples
+from roentmod.learning.starts import described
 from roentmod.plans.retrain import RetrainPlan, comparisons
 from roentmod.science.cooccurrence import CoOccurrence
 
@@ -47,10 +47,11 @@ def registered(
     plan: RetrainPlan, sets: Sets, made: AugmentResult | None, rates: CoOccurrence | None
 ) -> dict[str, Any]:
     """Return what ``plan.json`` holds besides the provenance."""
+    network = described(plan)
     weights = balance(sets.train.targets).round(4).tolist()
     return {
-        "plan": plan.facts(),
-        "network": described(plan.model),
+        "plan": plan.facts() | ({"start": network["model"]} if plan.start else {}),
+        "network": network,
         "train": sets.train.counts(),
         "val": sets.val.counts(),
         "tests": {

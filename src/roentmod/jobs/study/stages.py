@@ -22,7 +22,7 @@ from roentmod.jobs import plant as planting
 from roentmod.jobs import validate as validation
 from roentmod.jobs.augment import AugmentResult
 from roentmod.jobs.study.bench import Bench
-from roentmod.learning.networks import check_trust
+from roentmod.learning import starts
 from roentmod.plans import AuditPlan, PlantPlan, Rules, ValidatePlan
 from roentmod.plans.parts import Composed
 from roentmod.plans.study import Source, StudyAudit
@@ -68,7 +68,7 @@ def stages_of(bench: Bench) -> list[Stage]:
             used, or a source has no radiographs to plant in.
     """
     retrain.check_device(bench.spec.device, bench.spec.retrain.precision)
-    check_trust(bench.spec.retrain.model, bench.trust)
+    starts.check(bench.spec.retrain, bench.trust)
     if bench.spec.editor.trust and not bench.trust:
         raise StudyError(
             "A study cannot trust what it names; got 'trust' in its editor. Take it out, and give "
