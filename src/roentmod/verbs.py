@@ -1,4 +1,4 @@
-"""The verbs: edit, audit, validate, augment, plant, retrain, study; one shape for all.
+"""The verbs: edit, audit, validate, augment, plant, retrain, repair, study; one shape for all.
 
 The first argument is the data, then come what is read or trained, and options by keyword. Options
 are the fields of the verb's plans (`roentmod.plans`); each verb's signature and help list them.
@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from roentmod.jobs.edit import EditResult, Output
     from roentmod.jobs.plant import PlantResult
     from roentmod.jobs.preflight import Preflight
+    from roentmod.jobs.repair import Given, RepairResult
     from roentmod.jobs.retrain import RetrainResult
-    from roentmod.jobs.study import StudyResult
+    from roentmod.jobs.study import Planned, StudyResult
     from roentmod.jobs.validate import ValidationResult
     from roentmod.plans.study import StudyPlan
     from roentmod.runs import Stages
@@ -66,8 +67,10 @@ __all__ = [
     "load",
     "load_classifiers",
     "open",
+    "plan_repair",
     "plant",
     "preflight",
+    "repair",
     "retrain",
     "study",
     "validate",
@@ -83,6 +86,7 @@ _RECORDS = {
     "audit.json": "audit",
     "validation.json": "validate",
     "augment.json": "augment",
+    "repair.json": "repair",
     "retrain.json": "retrain",
     "planted.json": "plant",
     "edits.json": "edit",
@@ -491,6 +495,75 @@ def retrain(
         tensorboard=tensorboard,
         workers=part(Running, options).workers,
         stages=progress,
+    )
+
+
+@_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, Running)
+def repair(
+    model: str | Path,
+    data: str | Path,
+    *,
+    out: str | Path,
+    tests: Mapping[str, Any] | None = None,
+    progress: Stages | None = None,
+    **options: Any,
+) -> RepairResult:
+    """Audit a model, retrain it with counterfactuals of what was found, audit it again.
+
+    The model is what training starts from, as `start` of `retrain`; the data have a split "train".
+    Tests are as those of `retrain`; a split "test" of the data is one. Where the audits before
+    find nothing, and no pairs are given, nothing is trained.
+
+    Raises:
+        RetrainError: a plan that makes no sense, or a model or data that do not fit.
+    """
+    from roentmod.jobs import repair as job
+
+    given = _to_repair(model, data, tests, options)
+    workers = part(Running, options).workers
+    return job.run(given, Path(out), workers=workers, stages=progress)
+
+
+@_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, Running)
+def plan_repair(
+    model: str | Path,
+    data: str | Path,
+    *,
+    out: str | Path,
+    tests: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> list[Planned]:
+    """Return what `repair` would do, and for how long; nothing is written.
+
+    Raises:
+        RetrainError: as `repair`.
+    """
+    from roentmod.jobs import repair as job
+
+    return job.plan(_to_repair(model, data, tests, options), Path(out))
+
+
+def _to_repair(
+    model: str | Path,
+    data: str | Path,
+    tests: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> Given:
+    from roentmod.jobs.repair import Given
+
+    placed = {
+        name: value if isinstance(value, tuple) else (value, None, "external")
+        for name, value in (tests or {}).items()
+    }
+    return Given(
+        str(model),
+        str(data),
+        part(plans.RepairPlan, options),
+        part(plans.Rules, options),
+        part(Audited, options),
+        {name: (str(place), split, where) for name, (place, split, where) in placed.items()},
+        part(OnDevice, options).device,
+        part(Trusting, options).trust,
     )
 
 

@@ -1,18 +1,50 @@
-"""``roentmod augment``, ``plant``, ``retrain`` and ``study``."""
+"""``roentmod augment``, ``plant``, ``retrain``, ``repair`` and ``study``."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from roentmod import verbs
-from roentmod.cli.console import progress
+from roentmod.cli.console import UNJUDGED, progress
 from roentmod.cli.derived import command
 from roentmod.cli.options import Data, Out, test
 from roentmod.errors import StudyError
+
+if TYPE_CHECKING:
+    from roentmod.jobs.study import Planned
+
+
+Internal = Annotated[
+    list[str] | None,
+    typer.Option(help="Test of the same institution, NAME=DATA[@SPLIT]; repeat."),
+]
+External = Annotated[
+    list[str] | None, typer.Option(help="Test of another one, NAME=DATA[@SPLIT]; repeat.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be computed, and for how long.")
+]
+
+
+def _tests(internal: list[str] | None, external: list[str] | None) -> dict[str, Any]:
+    tests = dict(test(text, "internal") for text in internal or [])
+    return tests | dict(test(text, "external") for text in external or [])
+
+
+def _say_planned(planned: Iterable[Planned], out: Path) -> None:
+    """Print what is left of a study or repair, and for how long."""
+    listed = list(planned)
+    width = max(13, *(len(one.name) for one in listed))
+    for one in listed:
+        took = "" if one.state == "done" else f"about {one.seconds / 60:.1f} min"
+        typer.echo(f"{one.name:{width}} {one.state:6} {took:16} {one.what}")
+    left = sum(one.seconds for one in listed) / 60
+    typer.echo(f"about {left:.0f} minutes are left; the folder is {out}")
 
 
 @command(verbs.augment)
@@ -54,21 +86,15 @@ def retrain(
     training_set: Annotated[
         Path | None, typer.Option(help="Folder of roentmod augment, for the arms that need it.")
     ] = None,
-    internal: Annotated[
-        list[str] | None,
-        typer.Option(help="Test of the same institution, NAME=DATA[@SPLIT]; repeat."),
-    ] = None,
-    external: Annotated[
-        list[str] | None, typer.Option(help="Test of another one, NAME=DATA[@SPLIT]; repeat.")
-    ] = None,
+    internal: Internal = None,
+    external: External = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard's files.")
     ] = False,
     **options: Any,
 ) -> None:
     """Train the same classifier in several ways, test inside and outside, compare."""
-    tests = dict(test(text, "internal") for text in internal or [])
-    tests |= dict(test(text, "external") for text in external or [])
+    tests = _tests(internal, external)
     with progress() as stages:
         result = verbs.retrain(
             data,
@@ -82,15 +108,37 @@ def retrain(
     typer.echo(f"The report is {result.report()}")
 
 
+@command(verbs.repair)
+def repair(
+    model: Annotated[str, typer.Argument(help="What training starts from, as --from of retrain.")],
+    data: Data,
+    out: Out,
+    internal: Internal = None,
+    external: External = None,
+    dry_run: DryRun = False,
+    **options: Any,
+) -> None:
+    """Audit a model, retrain it with counterfactuals of what was found, audit it again."""
+    tests = _tests(internal, external)
+    if dry_run:
+        _say_planned(verbs.plan_repair(model, data, out=out, tests=tests, **options), out)
+        return
+    with progress() as stages:
+        result = verbs.repair(model, data, out=out, tests=tests, progress=stages, **options)
+    for text in ("; ".join(map(">".join, result.pairs)), *result.facts["reasons"]):
+        typer.echo(f"  {text}")
+    typer.echo(f"{result.verdict}{': ' * bool(result.model)}{result.model or ''}")
+    typer.echo(f"The report is {result.report()}")
+    raise typer.Exit(0 if result.judged or result.pairs else UNJUDGED)
+
+
 @command(verbs.study)
 def study(
     file: Annotated[Path | None, typer.Argument(help="YAML; see examples/study.yaml.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run directory; the same command goes on in it.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be computed, and for how long.")
-    ] = False,
+    dry_run: DryRun = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of study files.")
     ] = False,
@@ -106,12 +154,7 @@ def study(
         raise StudyError("A study needs a file and --out; got one or none. Give both.")
     spec = studies.read(file)
     if dry_run:
-        planned = studies.plan(spec, out, trust=options.get("trust", False))
-        for one in planned:
-            took = "" if one.state == "done" else f"about {one.seconds / 60:.1f} min"
-            typer.echo(f"{one.name:13} {one.state:6} {took:16} {one.what}")
-        left = sum(one.seconds for one in planned) / 60
-        typer.echo(f"about {left:.0f} minutes are left; the folder is {out}")
+        _say_planned(studies.plan(spec, out, trust=options.get("trust", False)), out)
         return
     with progress() as stages:
         result = verbs.study(spec, out=out, progress=stages, **options)

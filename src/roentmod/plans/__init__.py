@@ -12,6 +12,7 @@ from roentmod.plans.editing import EditPlan
 from roentmod.plans.parts import EditorChoice, Operating, Selection
 from roentmod.plans.plant import PlantPlan
 from roentmod.plans.readers import ReadersPlan
+from roentmod.plans.repair import RepairPlan
 from roentmod.plans.retrain import ARMS, RetrainPlan, Task
 from roentmod.plans.validate import Rule, ValidatePlan
 
@@ -28,6 +29,7 @@ __all__ = [
     "PlantPlan",
     "Policy",
     "ReadersPlan",
+    "RepairPlan",
     "RetrainPlan",
     "Rule",
     "Rules",

@@ -121,6 +121,12 @@ class StudyAudit(AuditPlan, Rules, Foreign):
         "them.",
         young=True,
     )
+    paired: bool = parameter(
+        False,
+        "Before and after of the same pictures: audits after read `classifiers`, too, and the "
+        "other editor also audits these before.",
+        young=True,
+    )
 
     def more(self) -> dict[str, Any]:
         """Return what differs from the defaults, less what the study's keys hold besides."""
@@ -166,7 +172,7 @@ class StudyPlan(Plan):
         "patients choose.",
     )
     tests: dict[str, Source] = parameter(
-        ..., "Where classifiers are tested, by name: letters, digits, - and _.", min_length=1
+        ..., "Where classifiers are tested, by name: letters, digits, - and _."
     )
     device: str = parameter("cpu", "torch device of editors, classifiers and training.")
     plant: StudyPlanting | None = parameter(None, "Findings to plant; default: labels as they are.")
@@ -208,6 +214,8 @@ class StudyPlan(Plan):
     def _fits(self) -> StudyPlan:
         for name, source in self.tests.items():
             check_test(name, source.where)
+        if not self.tests and not (self.audit and self.audit.source):
+            raise StudyError("A study has a test; got none. Name one, or the source of its audits.")
         return self
 
     @classmethod

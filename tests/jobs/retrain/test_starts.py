@@ -1,6 +1,7 @@
 """Retraining from a network that its user has: which heads are kept, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import torch
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from roentmod.errors import ClassifierError, RetrainError, RoentModError, WeightsError
+from roentmod.jobs import retrain
 from roentmod.learning.export import export
 from roentmod.learning.networks import build
+from roentmod.learning.pictures import levels
 from roentmod.learning.starts import begun, check, described, opened
 from roentmod.store import file_sha256
 from tests.jobs.augment.parts import FINDINGS
@@ -102,8 +105,42 @@ def test_the_last_layer_learns_alone(own):
     network = begun(tiny(start=str(folder), layers="last"), 0)
     learning = [name for name, one in network.named_parameters() if one.requires_grad]
     assert learning == ["whole.weight", "whole.bias"]
-    with pytest.raises(RetrainError, match="no network to start from. Give --from MODEL"):
+    with pytest.raises(RetrainError, match=r"no network to start from. Give --from MODEL"):
         tiny(layers="last")
+
+
+def test_a_retraining_says_what_the_network_said_before_and_leaves_other_layers_alone(
+    data, tests, own, tmp_path
+):
+    folder, network = own
+    plan = tiny(start=str(folder), layers="last", steps=2)
+    result = retrain.run(data, plan, tmp_path, tests=tests)
+    before = result.predictions.query("arm == 'before' and test == 'inside'")
+    names = [str(name) for name in data.table["image_id"][data.table["split"] == "test"]]
+    shown = np.stack([levels(data.radiograph(name), SIZE, 32) for name in names])
+    expected = answers(network, torch.from_numpy(shown)[:, None].float() / 255)
+    kept = before.pivot(index="image_id", columns="finding", values="logit")
+    np.testing.assert_allclose(kept.loc[names, list(FINDINGS)], expected, atol=1e-5)
+    was, became = network.state_dict(), torch.load(tmp_path / "models" / "erm-0.pt")
+    changed = {name for name, value in was.items() if not torch.equal(value, became[name])}
+    assert changed == {"whole.weight", "whole.bias"}
+    assert result.record["network"]["heads"]["kept"] == list(FINDINGS)
+    assert str(folder.parent) not in (tmp_path / "plan.json").read_text()
+    page = result.report().read_text()
+    assert "erm-0.pt, of which the last layer alone learnt" in page
+    # The same network elsewhere is the same run.
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert retrain.run(data, plan.but(start=str(copy)), tmp_path, tests=tests).record == (
+        result.record
+    )
+
+
+def test_new_heads_say_nothing_before(data, tests, own, tmp_path):
+    written(tmp_path, tiny(findings=FINDINGS[:2]))
+    plan = tiny(start=str(tmp_path), steps=1, evaluate_every=1)
+    result = retrain.run(data, plan, tmp_path / "out", tests=tests)
+    before = result.predictions.query("arm == 'before'").groupby("finding")["logit"]
+    assert (before.std() == 0).to_dict() == dict(zip(FINDINGS, (False, False, True), strict=True))
 
 
 def test_a_hugging_face_network_keeps_heads_and_input(tmp_path):
@@ -133,7 +170,7 @@ def test_a_hugging_face_network_keeps_heads_and_input(tmp_path):
         (tmp_path / name).write_bytes(content)
     again = plan.but(start=str(tmp_path / "repaired.pt"), model=plan.start)
     np.testing.assert_allclose(answers(begun(again, 1)), answers(network), atol=1e-6)
-    with pytest.raises(RetrainError, match="repaired.pt do not fit small or densenet121 with 3"):
+    with pytest.raises(RetrainError, match=r"repaired.pt do not fit small or densenet121 with 3"):
         begun(again.but(model="small"), 1)
     config.problem_type = "single_label_classification"
     config.save_pretrained(tmp_path / "net")
@@ -145,7 +182,7 @@ def test_a_python_network_says_its_heads_and_input_or_none(tmp_path):
     file = tmp_path / "net.py"
     file.write_text(PYTHON)
     plan = tiny(start=f"python:{file}:given")
-    with pytest.raises(WeightsError, match="python:.* is one"):
+    with pytest.raises(WeightsError, match=r"python:.* is one"):
         check(plan, trust=False)
     check(plan, trust=True)
     network = opened(plan.start, trust=True).network.model
@@ -200,7 +237,7 @@ def test_what_cannot_be_started_from_is_told_in_a_line(tmp_path, own, form, said
 
 
 def test_another_size_or_other_heads_than_the_card_says_are_refused(tmp_path, own):
-    with pytest.raises(RetrainError, match="erm-0.pt takes 16 px, and size is 32. Give --size 16"):
+    with pytest.raises(RetrainError, match=r"erm-0.pt takes 16 px, and size is 32. Give --size 16"):
         begun(tiny(start=str(own[0]), size=32), 0)
     written(tmp_path, tiny())
     card = json.loads((tmp_path / "erm-0.onnx.json").read_text())

@@ -148,7 +148,7 @@ def _overview(record: Mapping[str, Any], evaluation: Evaluation) -> list[tuple[s
     counterfactuals = record.get("counterfactuals")
     pairs = [f"{cause} → {read}" for cause, read in plan.get("pairs", ())]
     rows = [
-        ("Classifier", str(plan.get("model", NOTHING))),
+        *_network(record.get("network", {}), str(plan.get("model", NOTHING))),
         ("Findings", ", ".join(plan.get("findings", ()))),
         ("Confounded pairs (cause → read)", ", ".join(pairs) or "none"),
         ("Arms", ", ".join(map(str, plan.get("arms", ())))),
@@ -161,6 +161,19 @@ def _overview(record: Mapping[str, Any], evaluation: Evaluation) -> list[tuple[s
         size = f"up to {own['n'].max()} radiographs of {own['patients'].max()} patients"
         rows.append((f"Test, {where}", f"{test}: {size}"))
     return [*rows, ("Date", date(made))]
+
+
+def _network(network: Mapping[str, Any], model: str) -> list[tuple[str, str]]:
+    """Return what was trained: a new network, or which one was started from."""
+    heads = network.get("heads")
+    if heads is None:
+        return [("Classifier", model)]
+    layers = {"all": "all layers", "last": "the last layer alone"}[network["layers"]]
+    return [
+        ("Classifier", f"{network['model']}, of which {layers} learnt; as it was: arm “before”"),
+        ("Heads kept", ", ".join(heads["kept"]) or "none"),
+        ("New heads", ", ".join(heads["new"]) or "none"),
+    ]
 
 
 def _placed(frame: pd.DataFrame) -> list[dict[str, Any]]:

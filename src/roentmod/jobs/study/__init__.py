@@ -37,7 +37,9 @@ __all__ = [
     "StudyPlan",
     "StudyResult",
     "load",
+    "place_of",
     "plan",
+    "planned",
     "read",
     "run",
     "spec_of",
@@ -54,8 +56,8 @@ class Planned:
     """One stage before it is run.
 
     Attributes:
-        name: "plant", "validate", "audit before", "augment", "retrain", "audit after" or "audit
-            unseen".
+        name: "plant", "validate", "audit before", "audit before unseen", "augment", "retrain",
+            "audit after" or "audit unseen".
         what: what is computed.
         state: "done", "begun" or "to do".
         seconds: how long the whole stage should take on this machine, 0 where it is done.
@@ -136,11 +138,13 @@ class StudyResult:
         `editor` is "" of the study's, which made counterfactuals that taught them, and the name of
         one that did not.
         """
-        unseen = self.spec.audit.unseen if self.spec.audit else None
+        audit = self.spec.audit
+        unseen, given = (audit.unseen, audit.classifiers) if audit else (None, {})
         rows = [
             (*name.rsplit("-", 1), one["score"], editor)
             for stage, editor in (("audit after", ""), (UNSEEN, unseen))
             for name, one in self.figures(stage).get("classifiers", {}).items()
+            if name not in given
         ]
         table = pd.DataFrame(rows, columns=["arm", "seed", "score", "editor"])
         return table.astype({"seed": int, "score": float})
@@ -154,18 +158,21 @@ def plan(spec: StudyPlan, folder: Path, *, trust: bool = False) -> list[Planned]
     Raises:
         RoentModError: data, editor or a classifier cannot be used.
     """
-    bench = Bench(spec, trust=trust)
-    stages = stages_of(bench)
-    rates = timing.rates(bench)
-    planned = []
+    return planned(Bench(spec, trust=trust), folder)
+
+
+def planned(bench: Bench, folder: Path) -> list[Planned]:
+    """Return `plan` of the study that a bench is of."""
+    stages, rates = stages_of(bench), timing.rates(bench)
+    result = []
     with runs.reading(folder) as journal:
         for stage in stages:
-            place = _place(folder, stage)
+            place = place_of(folder, stage)
             state: State = "begun" if place.is_dir() else "to do"
             state = "done" if journal.settled(stage.key) else state
             seconds = 0.0 if state == "done" else timing.seconds(stage.work, rates)
-            planned.append(Planned(stage.name, stage.what, state, seconds, place))
-    return planned
+            result.append(Planned(stage.name, stage.what, state, seconds, place))
+    return result
 
 
 def run(
@@ -233,18 +240,21 @@ class StudyJob(runs.Job[StudyResult]):
             RoentModError: whatever the stage before raised.
         """
         for stage in self._planned.values():
-            place = _place(self._done.folder, stage)
-            self.bench.folders[stage.name] = place
-            part = Part(stage.key, stage.name)
-            self._made.append((stage, part))
-            yield runs.Stage(stage.name, 1, lambda part=part: [part], shared=True)  # type: ignore[misc]
-            if self._error is not None:
-                raise self._error
+            yield from self._one(stage)
+
+    def _one(self, stage: Stage) -> Iterator[runs.Stage]:
+        place = place_of(self._done.folder, stage)
+        self.bench.folders[stage.name] = place
+        part = Part(stage.key, stage.name)
+        self._made.append((stage, part))
+        yield runs.Stage(stage.name, 1, lambda: [part], shared=True)
+        if self._error is not None:
+            raise self._error
 
     def make(self, task: Task) -> Made:
         """Run a stage."""
         stage = self._planned[task.part.inputs]
-        place = _place(task.folder, stage)
+        place = place_of(task.folder, stage)
         place.mkdir(parents=True, exist_ok=True)
         try:
             result, figures = stage.run(self.bench, place, self._named(stage.name))
@@ -280,7 +290,7 @@ class StudyJob(runs.Job[StudyResult]):
 
     def load(self, folder: Path) -> StudyResult | None:
         """Return the result as it lies there; None where that is another study's."""
-        record = runs.read_record(folder / RECORD)
+        record = runs.read_record(folder / self.record)
         same = record.get("study") == _facts(self.spec)
         return _result(record, folder) if same and self._places(record) else None
 
@@ -290,21 +300,21 @@ class StudyJob(runs.Job[StudyResult]):
         return own == [stage["folder"] for stage in record["stages"]]
 
 
-def load(folder: Path) -> StudyResult:
-    """Return the study that was finished last in a folder.
+def load(folder: Path, *, record: str = RECORD) -> StudyResult:
+    """Return the study that was finished last in a folder, by the name of its record.
 
     Raises:
         StudyError: none was, or a stage's folder is gone.
     """
     try:
-        result = _result(runs.read_record(folder / RECORD), folder)
+        result = _result(runs.read_record(folder / record), folder)
         gone = [one.folder.name for one in result.stages if not one.folder.is_dir()]
         what = f"the folder '{gone[0]}' is gone" if gone else ""
     except (KeyError, TypeError, AttributeError):
         what = "no study was finished there"
     if what:
         raise StudyError(
-            f"A study's folder has {RECORD} and the folders of its stages; in {folder.name} "
+            f"A study's folder has {record} and the folders of its stages; in {folder.name} "
             f"{what}. Finish roentmod study."
         )
     return result
@@ -351,9 +361,10 @@ def _shared(value: Any) -> Any:
         return value
     if "://" in value:
         return _SECRETS.sub("", value)
-    kind, mark, place = value.rpartition(":")
-    return f"{kind}{mark}{Path(place).name}" if Path(place).is_absolute() else value
+    parts = value.split(":")
+    return ":".join(Path(part).name if Path(part).is_absolute() else part for part in parts)
 
 
-def _place(folder: Path, stage: Stage) -> Path:
+def place_of(folder: Path, stage: Stage) -> Path:
+    """Return the folder of a stage in that of its study."""
     return folder / f"{stage.name.replace(' ', '-')}-{stage.key[:10]}"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from roentmod.jobs.study.stages import UNSEEN
+from roentmod.jobs.study.stages import BEFORE_UNSEEN, UNSEEN
 from roentmod.report.page import Page, Section
-from roentmod.report.tables import Cell
+from roentmod.report.tables import Cell, Table
 from roentmod.report.texts import Texts
 from roentmod.report.words import Row
 from roentmod.science.performance import Rules, sure
@@ -19,13 +19,14 @@ from roentmod.science.performance import Rules, sure
 if TYPE_CHECKING:
     from roentmod.jobs.study import Finished, StudyResult
 
-__all__ = ["shown"]
+__all__ = ["shown", "stages_shown"]
 
 _say = Texts(Path(__file__).with_name("page.md"))
 _NAMES = {
     "plant": "Planting findings",
     "validate": "Validation of the editor",
     "audit before": "Audit before",
+    BEFORE_UNSEEN: "Audit before, by an editor never seen",
     "augment": "Counterfactual training set",
     "retrain": "Retraining",
     "audit after": "Audit after",
@@ -38,7 +39,6 @@ def shown(result: StudyResult) -> Page:
     spec = result.spec
     pairs = "; ".join(f"{cause} > {read}" for cause, read in spec.pairs)
     gains = [_say("gain", text=text) for text in _gains(result)]
-    stages = [_stage(result, one) for one in result.stages]
     return Page(
         f"Study: {spec.name}",
         f"Findings: {', '.join(spec.findings)}. Suspected shortcuts: {pairs or 'none named'}.",
@@ -48,11 +48,17 @@ def shown(result: StudyResult) -> Page:
             *(gains or [_say("nothing")]),
         ),
         (
-            Section("Stages", (_say.table("stages", stages, page=_page),), id="stages"),
+            Section("Stages", (stages_shown(result),), id="stages"),
             Section("Audits", (_say.table("audits", _verdicts(result)),), id="audits"),
         ),
         studio=True,
     )
+
+
+def stages_shown(result: StudyResult) -> Table:
+    """Return the stages of a study, with links to the pages of those that have one."""
+    stages = [_stage(result, one) for one in result.stages]
+    return _say.table("stages", stages, page=_page)
 
 
 def _page(row: Row) -> Cell:
@@ -71,7 +77,7 @@ def _stage(result: StudyResult, one: Finished) -> dict[str, Any]:
 
 
 def _verdicts(result: StudyResult) -> Iterator[dict[str, Any]]:
-    for stage in ("audit before", "audit after", UNSEEN):
+    for stage in ("audit before", BEFORE_UNSEEN, "audit after", UNSEEN):
         for name, figures in result.figures(stage).get("classifiers", {}).items():
             pairs = "; ".join(f"{edited} > {read}" for edited, read in figures["shortcuts"])
             yield {

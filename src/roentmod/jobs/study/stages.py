@@ -30,10 +30,10 @@ from roentmod.runs import Stages
 from roentmod.science import performance as evaluation
 from roentmod.store import canonical_hash
 
-__all__ = ["UNSEEN", "Stage", "stages_of"]
+__all__ = ["BEFORE_UNSEEN", "UNSEEN", "Stage", "stages_of"]
 
-# The audit of retrained classifiers by an editor that did not teach them.
-UNSEEN = "audit unseen"
+# The audits by an editor that did not teach: of retrained classifiers, and of those given.
+UNSEEN, BEFORE_UNSEEN = "audit unseen", "audit before unseen"
 
 # What says how findings are planted, besides which; and what older studies did not.
 _PLANTED = ("correlation", "prevalence", "severities", "seed", *Composed.model_fields)
@@ -82,6 +82,7 @@ def stages_of(bench: Bench) -> list[Stage]:
         _planting(bench, data),
         _validation(bench, edited),
         _audit_of_given(bench, edited),
+        _audit_of_given_by_unseen(bench, edited),
         _augmenting(bench, made),
         _retraining(bench, trained),
         _audit_of_trained(bench, edited, trained),
@@ -121,29 +122,47 @@ def _audit_of_given(bench: Bench, edited: str) -> Stage | None:
     options = bench.spec.audit
     if options is None or not options.classifiers:
         return None
-    read = {name: described(one) for name, one in bench.audited.items()}
+    read = _given(bench)
     return _audit_stage("audit before", options, bench, (edited, read), len(read), _audit_before)
 
 
-def _audit_of_trained(bench: Bench, edited: str, trained: str) -> Stage | None:
-    options, models = bench.spec.audit, len(bench.spec.retrain.tasks)
-    if options is None:
+def _audit_of_given_by_unseen(bench: Bench, edited: str) -> Stage | None:
+    options, read = bench.spec.audit, _given(bench)
+    if options is None or not (options.paired and read and bench.unseen):
         return None
-    return _audit_stage("audit after", options, bench, (edited, trained), models, _audit_after)
+    depends = (edited, read, described(bench.unseen))
+    return _audit_stage(BEFORE_UNSEEN, options, bench, depends, len(read), _audit_before_unseen)
+
+
+def _given(bench: Bench) -> dict[str, Any]:
+    """Return what the classifiers that are audited as they are say of themselves."""
+    return {name: described(one) for name, one in bench.audited.items()}
+
+
+def _audit_of_trained(bench: Bench, edited: str, trained: str) -> Stage | None:
+    return _audit_after_by("audit after", bench, (edited, trained), _audit_after)
 
 
 def _audit_by_unseen(bench: Bench, edited: str, trained: str) -> Stage | None:
-    options, models = bench.spec.audit, len(bench.spec.retrain.tasks)
-    if options is None or bench.unseen is None:
+    if bench.unseen is None:
         return None
-    depends = (edited, trained, described(bench.unseen))
-    return _audit_stage(UNSEEN, options, bench, depends, models, _audit_unseen)
+    return _audit_after_by(UNSEEN, bench, (edited, trained, described(bench.unseen)), _audit_unseen)
+
+
+def _audit_after_by(name: str, bench: Bench, depends: tuple[Any, ...], run: Run) -> Stage | None:
+    options, models = bench.spec.audit, len(bench.spec.retrain.tasks)
+    if options is None:
+        return None
+    beside = _given(bench) if options.paired else {}
+    depends = (*depends, beside) if beside else depends
+    return _audit_stage(name, options, bench, depends, models + len(beside), run)
 
 
 def _audit_stage(
     name: str, options: StudyAudit, bench: Bench, depends: tuple[Any, ...], models: int, run: Run
 ) -> Stage:
-    more = [changes] if (changes := options.more()) else []
+    more: list[Any] = [changes] if (changes := options.more()) else []
+    more += [options.findings] if options.findings != bench.spec.findings else []
     key = _key("audit", *depends, options.baselines, options.margin, *more)
     edits = options.baselines * len(options.edits())
     return Stage(name, key, f"{models} classifiers, {edits} edits", {"edits": edits}, run)
@@ -215,7 +234,12 @@ def _trained_key(bench: Bench, data: str, made: str | None) -> str:
     """Return a hash of what the training depends on; the matrix by its content, where it counts."""
     plan, rates = bench.spec.retrain, bench.rates
     table = rates.to_json() if rates is not None and "soft" in plan.arms else None
-    return _key("retrain", data, made, plan.facts(), table)
+    facts, start = plan.facts(), []
+    if plan.start is not None:
+        # Wherever it lies.
+        start = [starts.described(plan)]
+        facts.pop("start")
+    return _key("retrain", data, made, facts, table, *start)
 
 
 def _hosts(bench: Bench, source: Source) -> list[str]:
@@ -300,6 +324,11 @@ def _audit_before(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     return _audit(bench, bench.editor, bench.audited, folder, shown)
 
 
+def _audit_before_unseen(bench: Bench, folder: Path, shown: Stages) -> Outcome:
+    assert bench.unseen is not None
+    return _audit(bench, bench.unseen, bench.audited, folder, shown)
+
+
 def _audit_after(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     return _audit(bench, bench.editor, _trained(bench), folder, shown)
 
@@ -310,7 +339,9 @@ def _audit_unseen(bench: Bench, folder: Path, shown: Stages) -> Outcome:
 
 
 def _trained(bench: Bench) -> dict[str, Classifier]:
-    return {
+    """Return the retrained classifiers, and before them those that they are compared with."""
+    beside = bench.audited if bench.spec.audit and bench.spec.audit.paired else {}
+    return beside | {
         path.stem: classifiers.load(f"onnx:{path}")
         for path in sorted((bench.folders["retrain"] / "models").glob("*.onnx"))
     }

@@ -1,0 +1,278 @@
+"""What a repair found, and what it reached: tables, and a verdict by rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from roentmod import runs
+from roentmod.jobs import audit, retrain
+from roentmod.jobs.audit import AuditResult
+from roentmod.jobs.audit.judgement import RECORD
+from roentmod.jobs.audit.predictions import Numbers, nets_of
+from roentmod.jobs.repair.given import GIVEN, Given
+from roentmod.jobs.study import StudyResult
+from roentmod.jobs.study.stages import UNSEEN
+from roentmod.plans import Rules
+from roentmod.plans.retrain import BASE, BEFORE
+from roentmod.report import as_json
+from roentmod.science import effects, performance
+from roentmod.science.effects import JUDGE, among
+from roentmod.science.falls import falls
+from roentmod.science.performance import PREDICTIONS, sure
+
+__all__ = ["FALL", "HELD_OUT", "LOSS", "Found", "found_in", "outcome"]
+
+Pairs = tuple[tuple[str, str], ...]
+# Least fall of the mean share, as a part of what it was.
+FALL = 0.5
+# A fall of the mean area by so much is a cost, sure or not.
+LOSS = 0.01
+# What stands for a test where the data have none.
+HELD_OUT = "validation"
+_AFTER = ("audit after", UNSEEN)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the audits before found.
+
+    Attributes:
+        pairs: (edited, read) that either audit calls a shortcut, the most surely found first.
+        cells: what each audit says of each off-target pair, a row each, with `stage`.
+        judged: whether either could judge any pair.
+        obstacle: what they lacked, if not.
+    """
+
+    pairs: Pairs
+    cells: list[dict[str, Any]]
+    judged: bool
+    obstacle: str
+
+
+_CELL = ["edited", "read", "n", "corrected", "corrected_low", "corrected_high", "verdict", "reason"]
+
+
+def found_in(audits: Mapping[str, AuditResult], name: str) -> Found:
+    """Return what audits, by stage, found of the classifier `name`."""
+    of = {
+        stage: next(one for one in result if one.name == name) for stage, result in audits.items()
+    }
+    calls = Counter(pair for one in of.values() for pair in one.shortcuts())
+    cells = [
+        {"stage": stage, **row}
+        for stage, one in of.items()
+        for row in one.cells.loc[~one.cells["on_target"].astype(bool), _CELL].to_dict("records")
+    ]
+    obstacles = [one.obstacle for one in of.values() if not one.judged]
+    return Found(
+        tuple(pair for pair, _ in calls.most_common()),
+        cells,
+        any(one.judged for one in of.values()),
+        obstacles[0] if obstacles else "",
+    )
+
+
+def outcome(whole: StudyResult, found: Found, given: Given, pairs: Pairs) -> dict[str, Any]:
+    """Return what ``repair.json`` holds of a repair, as JSON has it."""
+    plan = given.plan
+    editors = {"audit before": plan.editor, "audit after": plan.editor}
+    facts: dict[str, Any] = {
+        "arm": plan.arm,
+        "editors": {"made": plan.editor, "unseen": plan.unseen},
+        "requested": bool(plan.pairs),
+        "judged": found.judged,
+        "obstacle": found.obstacle,
+        "pairs": pairs,
+        "found": [row | {"editor": editors.get(row["stage"], plan.unseen)} for row in found.cells],
+        "model": whole.spec.retrain.start,
+        "margin": given.rules.margin,
+        "verdict": "nothing found",
+        "reasons": [],
+    }
+    if pairs:
+        facts |= _reached(whole, given, pairs)
+    # Of the model its name: it may lie anywhere.
+    facts["model"] = facts.get("network", {}).get("model") or Path(given.model).name
+    result: dict[str, Any] = as_json(facts, whole.folder)
+    return result
+
+
+def _reached(whole: StudyResult, given: Given, pairs: Pairs) -> dict[str, Any]:
+    plan, spec = given.plan, whole.spec
+    places = {one.name: one.folder for one in whole.stages}
+    trained = retrain.load(places["retrain"])
+    editors = dict(zip(_AFTER, (plan.editor, plan.unseen), strict=True))
+    shares = pd.concat(
+        [_shares(places[stage], pairs).assign(editor=name) for stage, name in editors.items()],
+        ignore_index=True,
+    )
+    called = {editors[stage]: _called(places[stage]) for stage in _AFTER}
+    keys = zip(shares["editor"], shares["cause"], shares["read"], shares["arm"], strict=True)
+    shares["called"] = [called[e].get((c, r), Counter())[arm] for e, c, r, arm in keys]
+    tested = _tested(trained.predictions)
+    tables = _read(tested, pairs, plan.arm, given.rules.level)
+    new = _new(called, pairs, plan.arm, len(plan.seeds))
+    verdict, reasons = _verdict(shares, tables, new, given)
+    best = max(plan.seeds, key=lambda seed: _area(trained.record, plan.arm, seed))
+    model = trained.model(plan.arm, best)
+    good = verdict != "not repaired"
+    return tables | {
+        "verdict": verdict,
+        "reasons": reasons,
+        "shares": shares,
+        "new": [{"editor": e, "edited": c, "read": r} for e, c, r in new],
+        "network": trained.record["network"],
+        "heads": {"repaired": spec.findings, "lost": _lost(places["audit before"], spec.findings)},
+        "trainings": trained.record["trainings"],
+        "set": whole.figures("augment").get("pictures", 0),
+        "use": model if good else None,
+        "candidate": model,
+        "held_out": bool((tested["test"] == HELD_OUT).any()),
+    }
+
+
+def _lost(folder: Path, kept: Iterable[str]) -> list[str]:
+    """Return the heads of the given model that the repaired one has not."""
+    one = next(iter(audit.load(folder)))
+    return [str(name) for name in one.heads["finding"] if name and name not in set(kept)]
+
+
+def _area(record: Mapping[str, Any], arm: str, seed: int) -> float:
+    return float(record["trainings"][f"{arm}-{seed}"]["val_auc"])
+
+
+def _model(name: str) -> tuple[str, int]:
+    """Return arm and seed of an audited classifier."""
+    arm, _, seed = name.rpartition("-")
+    return (BEFORE, 0) if name == GIVEN else (arm, int(seed))
+
+
+def _shares(folder: Path, pairs: Pairs) -> pd.DataFrame:
+    """Return `falls` of an audit of the given model and the retrained ones."""
+    record = runs.read_record(folder / RECORD)
+    numbers = Numbers.of(pd.read_parquet(folder / "baselines.parquet"))
+    rules = Rules(**record["rules"])
+
+    def usual(name: str) -> pd.DataFrame:
+        table = nets_of(folder, name, record, numbers).table
+        return table[(table["action"] == "add") & table["base"]]
+
+    nets = {_model(name): usual(name) for name in record["classifiers"]}
+    first = nets[(BEFORE, 0)]
+    judge = among(usual(JUDGE), first)
+    counted, _ = effects.gate(first, rules, judge=judge)
+    return falls(nets, judge, counted, pairs, rules, BEFORE)
+
+
+def _called(folder: Path) -> dict[tuple[str, str], Counter[str]]:
+    """Return by pair how many networks of each arm an audit calls a shortcut."""
+    called: dict[tuple[str, str], Counter[str]] = {}
+    for one in audit.load(folder):
+        for pair in one.shortcuts():
+            called.setdefault(pair, Counter())[_model(one.name)[0]] += 1
+    return called
+
+
+def _new(
+    called: Mapping[str, Mapping[tuple[str, str], Counter[str]]], pairs: Pairs, arm: str, seeds: int
+) -> list[tuple[str, str, str]]:
+    """Return (editor, edited, read) of shortcuts that most repaired networks have newly."""
+    return [
+        (editor, *pair)
+        for editor, by_pair in called.items()
+        for pair, counts in by_pair.items()
+        if pair not in pairs and not counts[BEFORE] and counts[arm] > seeds / 2
+    ]
+
+
+def _tested(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with a test; where the data have none, validation stands for it."""
+    if (predictions["where"] != "val").any():
+        return predictions
+    return pd.concat([predictions, predictions.assign(test=HELD_OUT, where="internal")])
+
+
+def _read(predictions: pd.DataFrame, pairs: Pairs, arm: str, level: float) -> dict[str, Any]:
+    """Return how well networks read, before and after, and how far they depend on causes."""
+    rules = performance.Rules(level=level, reference=BEFORE, corrected=(arm,), rivals=(BASE,))
+    # The given model has no seeds: it is the same beside each.
+    own = performance.panels(predictions[list(PREDICTIONS)], rules)
+    points = performance.operating_points(own)
+    return {
+        "areas": performance.primary([(own, ())], rules),
+        "comparisons": performance.comparisons(own, rules),
+        "reached": performance.performance(own, points, rules).mean,
+        "reverse": performance.reverse_scores(own, pairs, points),
+        "reversals": performance.reverse_comparisons(own, pairs, points, rules),
+    }
+
+
+def _verdict(
+    shares: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    new: list[tuple[str, str, str]],
+    given: Given,
+) -> tuple[str, list[str]]:
+    """Return the verdict, and why; the page states the rules."""
+    arm = given.plan.arm
+    failed = [
+        reason
+        for editor in (given.plan.editor, given.plan.unseen)
+        for reason in _left(shares[shares["editor"] == editor], editor, given)
+    ]
+    if failed:
+        return "not repaired", failed
+    costs = [f"{e} finds a new shortcut: {edited} → {read}" for e, edited, read in new]
+    costs += _costs(tables, arm)
+    return ("repaired at a cost", costs) if costs else ("repaired", [])
+
+
+def _left(shares: pd.DataFrame, editor: str, given: Given) -> list[str]:
+    """Return what one editor says against a repair."""
+    plan, fewest = given.plan, given.rules.fewest
+    own, before = (shares[shares["arm"] == arm] for arm in (plan.arm, BEFORE))
+    parts = own[own["cause"] != ""]
+    few = parts[(parts["n"] < fewest) | parts["share"].isna()]
+    if len(few):
+        names = ", ".join(f"{row.cause} → {row.read}" for row in few.itertuples())
+        return [f"{editor} cannot judge {names}: too few patients whose edits are seen"]
+    still = parts[parts["called"] > len(plan.seeds) / 2]
+    reasons = [
+        f"{editor} still finds {row.cause} → {row.read} in {row.called} of {len(plan.seeds)}"
+        for row in still.itertuples()
+    ]
+    # Of several pairs the row of means comes last.
+    mean, was = own.iloc[-1], before.iloc[-1]
+    if not (mean["fall_low"] > 0 and mean["part"] >= FALL):
+        reasons.append(
+            f"by {editor} the share falls from {was['share']:.2f} to {mean['share']:.2f}, not "
+            f"surely and by {FALL:.0%} at least"
+        )
+    return reasons
+
+
+def _costs(tables: Mapping[str, pd.DataFrame], arm: str) -> list[str]:
+    """Return what was lost: areas, or sensitivity where findings truly come together."""
+    areas, back = tables["areas"], tables["reversals"]
+    costs = []
+    for row in areas[(areas["arm"] == arm) & (areas["reference"] == BEFORE)].to_dict("records"):
+        falls_surely = sure(row, performance.Rules()) and row["difference"] < 0
+        if falls_surely or row["difference"] <= -LOSS:
+            word = "surely falls" if falls_surely else "falls"
+            costs.append(
+                f"the mean AUC in {row['test']} {word}, by {-100 * row['difference']:.1f} points"
+            )
+    own = back[
+        (back["arm"] == arm) & (back["reference"] == BEFORE) & (back["measure"] == "reverse")
+    ]
+    for row in own.to_dict("records"):
+        low = row["seeds_low"] if pd.notna(row["seeds_low"]) else row["low"]
+        if low > 0:
+            costs.append(f"a reverse shortcut appears in {row['test']}")
+    return costs
