@@ -14,7 +14,7 @@ from roentmod.errors import AuditError, DatasetError, RoentModError, RunError
 from roentmod.jobs.study.bench import Bench
 from roentmod.plans.study import Source
 
-VERBS = ("audit", "augment", "edit", "plant", "retrain", "study", "validate")
+VERBS = ("audit", "augment", "edit", "plant", "repair", "retrain", "study", "validate")
 
 
 @pytest.mark.slow

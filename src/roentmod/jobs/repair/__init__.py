@@ -149,7 +149,9 @@ def run(
             f"{team.shard[0]}/{team.shard[1]}. Start it several times in one folder instead."
         )
     bench = bench_of(given, exported(given, folder), team)
-    return runs.run(RepairJob(bench.spec, bench, stages, given=given), folder, stages=stages)
+    job: runs.Job[Any] = RepairJob(bench.spec, bench, stages, given=given)
+    result: RepairResult = runs.run(job, folder, stages=stages)
+    return result
 
 
 @dataclass(eq=False)
@@ -189,7 +191,7 @@ class RepairJob(StudyJob):
         """Return the result, and keep in the record what was found, done and reached."""
         assert self.given is not None
         whole = super().finish(done)
-        facts = outcome(whole, self._found(), self.given, self._pairs())
+        facts = outcome(whole, self.spec, self._found(), self.given, self._pairs())
         done.record["repair"] = facts
         return RepairResult(whole, facts, done.folder)
 

@@ -76,7 +76,9 @@ def exported(given: Given, folder: Path) -> Path:
     plan = RetrainPlan(
         findings=start.findings, start=given.model, size=size, model=given.plan.model
     )
-    place = folder / f"{GIVEN}-{canonical_hash([start.files, start.findings, size])[:10]}"
+    place = (
+        folder.absolute() / f"{GIVEN}-{canonical_hash([start.files, start.findings, size])[:10]}"
+    )
     path = place / f"{GIVEN}.onnx"
     if not path.is_file():
         place.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from roentmod.jobs.study import StudyResult
 from roentmod.jobs.study.stages import UNSEEN
 from roentmod.plans import Rules
 from roentmod.plans.retrain import BASE, BEFORE
+from roentmod.plans.study import StudyPlan
 from roentmod.report import as_json
 from roentmod.science import effects, performance
 from roentmod.science.effects import JUDGE, among
@@ -78,8 +79,18 @@ def found_in(audits: Mapping[str, AuditResult], name: str) -> Found:
     )
 
 
-def outcome(whole: StudyResult, found: Found, given: Given, pairs: Pairs) -> dict[str, Any]:
-    """Return what ``repair.json`` holds of a repair, as JSON has it."""
+def outcome(
+    whole: StudyResult, spec: StudyPlan, found: Found, given: Given, pairs: Pairs
+) -> dict[str, Any]:
+    """Return what ``repair.json`` holds of a repair, as JSON has it.
+
+    Args:
+        whole: its stages.
+        spec: its study; the record's says less.
+        found: what the audits before found.
+        given: what was given.
+        pairs: what was repaired.
+    """
     plan = given.plan
     editors = {"audit before": plan.editor, "audit after": plan.editor}
     facts: dict[str, Any] = {
@@ -90,7 +101,7 @@ def outcome(whole: StudyResult, found: Found, given: Given, pairs: Pairs) -> dic
         "obstacle": found.obstacle,
         "pairs": pairs,
         "found": [row | {"editor": editors.get(row["stage"], plan.unseen)} for row in found.cells],
-        "model": whole.spec.retrain.start,
+        "edited": spec.audit.findings if spec.audit else (),
         "margin": given.rules.margin,
         "verdict": "nothing found",
         "reasons": [],
@@ -98,7 +109,7 @@ def outcome(whole: StudyResult, found: Found, given: Given, pairs: Pairs) -> dic
     if pairs:
         facts |= _reached(whole, given, pairs)
     # Of the model its name: it may lie anywhere.
-    facts["model"] = facts.get("network", {}).get("model") or Path(given.model).name
+    facts["model"] = whole.spec.retrain.start
     result: dict[str, Any] = as_json(facts, whole.folder)
     return result
 

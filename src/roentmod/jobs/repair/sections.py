@@ -56,7 +56,7 @@ def _overview(result: RepairResult) -> Iterator[tuple[str, str]]:
     facts, spec = result.facts, result.study.spec
     yield "Model", str(facts["model"])
     yield "Data", spec.train.source
-    yield "Findings edited in audits", ", ".join(spec.audit.findings if spec.audit else ())
+    yield "Findings edited in audits", ", ".join(facts["edited"])
     yield "Pairs repaired (edited → read)", ", ".join(map(_pair, facts["pairs"])) or "none"
     yield "Editor that made the counterfactuals", facts["editors"]["made"]
     yield "Editor never seen", facts["editors"]["unseen"]

@@ -337,6 +337,10 @@ def _facts(spec: StudyPlan) -> dict[str, Any]:
         for name in ("source", "images"):
             kept = source.get("keep_ids") or source[name] is None
             own[name] = source[name] if kept else _hidden(source[name])
+    start = facts["retrain"].get("start")
+    if start:
+        # The network's own name, as a retraining records it.
+        shared["retrain"]["start"] = ":".join(Path(part).name for part in start.split(":"))
     return shared
 
 
