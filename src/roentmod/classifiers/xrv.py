@@ -91,14 +91,14 @@ def adapt(
     )
 
 
-def opened(source: str, *, trust: bool = False) -> tuple[Any, Card, tuple[int, ...]]:
-    """Return a model as `load` finds it, its card, and the outputs that were never trained.
+def opened(source: str, *, trust: bool = False) -> tuple[Any, Card, tuple[int, ...], str | None]:
+    """Return a model as `load` finds it, its card, outputs never trained, and its file's hash.
 
     Raises:
         RoentModError: as in `load`.
     """
-    model, _, name = _found(source, {}, trust)
-    return model.float(), *_bared(model, {}, name)
+    model, digest, name = _found(source, {}, trust)
+    return model.float(), *_bared(model, {}, name), digest
 
 
 def _found(source: str, declared: Mapping[str, Any], trust: bool) -> tuple[Any, str | None, str]:

@@ -155,11 +155,11 @@ def opened(spec: str, model: str = _BUNDLED[0], *, trust: bool = False) -> Start
     kind, _, rest = spec.partition(":")
     if kind == "hf" and rest:
         return _hugging_face(rest, trust)
-    if kind == "xrv" and rest:
+    if kind in ("xrv", "torchxrayvision") and rest:
         return _xrv(rest, trust)
     if kind == "python" and rest:
         return _python(rest, trust)
-    return _weights(_file(Path(spec).expanduser(), spec), model)
+    return _weights(_file(Path(spec).expanduser(), spec), model, trust)
 
 
 def _file(path: Path, spec: str) -> Path:
@@ -189,7 +189,7 @@ def _file(path: Path, spec: str) -> Path:
     return path
 
 
-def _weights(path: Path, model: str) -> Start:
+def _weights(path: Path, model: str, trust: bool) -> Start:
     """Return the network whose weights a file of roentmod retrain holds."""
     graph = path.with_suffix(".onnx")
     words = {"name": path.stem} | (sidecar(graph) or sidecar(path))
@@ -197,7 +197,7 @@ def _weights(path: Path, model: str) -> Start:
     state = _state(path)
     tried = _BUNDLED if model in _BUNDLED else (model,)
     for form in tried:
-        network = _architecture(form, len(card.labels), card.size)
+        network = _architecture(form, len(card.labels), card.size, trust)
         try:
             network.load_state_dict(state)
         except RuntimeError:
@@ -227,14 +227,15 @@ def _state(path: Path) -> dict[str, Tensor]:
     )
 
 
-def _architecture(form: str, heads: int, size: int) -> nn.Module:
+def _architecture(form: str, heads: int, size: int, trust: bool) -> nn.Module:
     """Return a network of a form with so many new heads; bundled ones are of any size."""
     if form == "densenet121":
         # It needs 32 pixels; the size is tried once it has its weights.
         return build(form, heads, 0, max(size, 32))
+    check_trust(form, trust)
     if form in _BUNDLED or (form.startswith("python:") and _takes_heads(form)):
         return build(form, heads, 0, size)
-    return _with_heads(opened(form, trust=True), [""] * heads, size)
+    return _with_heads(opened(form, trust=trust), [""] * heads, size)
 
 
 def _takes_heads(form: str) -> bool:
@@ -252,17 +253,16 @@ def _hugging_face(rest: str, trust: bool) -> Start:
 
 
 def _xrv(rest: str, trust: bool) -> Start:
-    model, card, untrained = xrv.opened(rest, trust=trust)
-    path = Path(rest).expanduser()
-    files = {path.name: file_sha256(path)} if path.is_file() else {}
-    named = f"xrv:{path.name}"
-    return _named(Prepared(model, card.model_dump()), named, card, files, untrained)
+    model, card, untrained, digest = xrv.opened(rest, trust=trust)
+    name = Path(rest).name
+    files = {name: digest} if digest else {}
+    return _named(Prepared(model, card.model_dump()), f"xrv:{name}", card, files, untrained)
 
 
 def _python(rest: str, trust: bool) -> Start:
     check_trust(f"python:{rest}", trust)
     place, _, attribute = rest.rpartition(":")
-    path = Path(place)
+    path = Path(place).expanduser()
     name = f"python:{path.name}:{attribute}"
     factory = factory_of(rest)
     try:
@@ -284,7 +284,8 @@ def _python(rest: str, trust: bool) -> Start:
     labels = [str(one or "") for one in names] if names is not None else [""]
     declared = usual | words | {"labels": labels}
     card = make_card(declared, where=f"the attribute 'card' of {name}")
-    files = {path.name: file_sha256(path)} if path.suffix == ".py" and path.is_file() else {}
+    own = path.suffix == ".py"
+    files = {path.name: file_sha256(path)} if own else programs.python_origin(rest).hashes
     start = _named(Prepared(network, card.model_dump()), name, card, files)
     heads = start.heads if names is not None else ()
     return Start(start.network, name, heads, size, files)
@@ -301,6 +302,7 @@ def _named(
 
     Raises:
         RetrainError: its answers are no logits of each head by itself.
+        ClassifierError: its card maps heads that are not there.
     """
     if card.outputs != "logits" or card.activation != "sigmoid":
         what = "probabilities" if card.outputs != "logits" else "a softmax over its labels"
@@ -311,6 +313,8 @@ def _named(
     try:
         heads = map_heads(card.labels, card.mapping, untrained=untrained)
     except ClassifierError:
+        if card.mapping:
+            raise
         # It reads no finding of the catalogue: all heads of the plan are new.
         heads = tuple(Head(label, None, "unmapped") for label in card.labels)
     return Start(network, name, heads, card.size, files)

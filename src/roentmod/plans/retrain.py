@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 
 from roentmod.errors import RetrainError, RoentModError
 from roentmod.plans.base import Commas, Findings, Pairs, Plan, Seeds, different, parameter
@@ -35,8 +35,6 @@ BEFORE = "before"
 # Tests name files; the other sets of a run have names already.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TAKEN = ("train", "val", "counterfactuals")
-# The library's whole name is its form, too.
-Form = Annotated[str, AfterValidator(lambda form: form.replace("torchxrayvision:", "xrv:", 1))]
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class RetrainPlan(Plan):
     model: str = parameter(
         "densenet121", "densenet121, small, hf:FOLDER or python:MODULE:FUNCTION."
     )
-    start: Form | None = parameter(
+    start: str | None = parameter(
         None,
         "Network to start from: .pt of retrain (or the .onnx beside it, or its folder), hf:FOLDER, "
         "xrv:NAME or FILE, python:FILE.py:FUNCTION. Heads that it shares are kept.",

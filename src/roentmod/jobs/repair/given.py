@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from roentmod.plans.repair import RepairPlan
 from roentmod.plans.retrain import RetrainPlan
 from roentmod.plans.study import StudyPlan
 from roentmod.runs import Workers
-from roentmod.store import atomic, canonical_hash
+from roentmod.store import atomic
 
 __all__ = ["GIVEN", "Given", "Tests", "bench_of", "exported"]
 
@@ -71,23 +72,22 @@ class Given:
 
 
 def exported(given: Given, folder: Path) -> Path:
-    """Write the model as a classifier for audits into a folder of its name, and return its file."""
+    """Write the model as a classifier for audits into a folder of its own, and return its file."""
     start, size = given.opened()
     plan = RetrainPlan(
         findings=start.findings, start=given.model, size=size, model=given.plan.model
     )
-    place = (
-        folder.absolute() / f"{GIVEN}-{canonical_hash([start.files, start.findings, size])[:10]}"
-    )
-    path = place / f"{GIVEN}.onnx"
-    if not path.is_file():
+    files = export(starts.begun(plan, 0), GIVEN, plan)
+    graph = f"{GIVEN}.onnx"
+    digest = hashlib.sha256(files[graph]).hexdigest()
+    place = folder.absolute() / f"{GIVEN}-{digest[:10]}"
+    if not (place / graph).is_file():
         place.mkdir(parents=True, exist_ok=True)
-        # The card first: a graph that is there has one.
-        files = export(starts.begun(plan, 0), GIVEN, plan)
+        # A graph that is there has its card beside it.
         for name in sorted(files, reverse=True):
             with atomic(place / name) as part:
                 part.write_bytes(files[name])
-    return path
+    return place / graph
 
 
 def bench_of(given: Given, model: Path, workers: Workers) -> Bench:
