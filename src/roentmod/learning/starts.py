@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roentmod.classifiers import huggingface, xrv
+from roentmod.classifiers import huggingface, programs, xrv
 from roentmod.classifiers.card import Card, make_card, sidecar
 from roentmod.classifiers.heads import Head, map_heads
 from roentmod.errors import ClassifierError, RetrainError
