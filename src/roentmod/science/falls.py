@@ -79,9 +79,9 @@ def _shares(
     for cause, read in pairs:
         seen += [_mean(kept, cause, read), _mean(judge, read, read)]
     for table in nets.values():
-        own = among(table, counted)
+        some = among(table, counted)
         for cause, read in pairs:
-            columns += [_mean(own, cause, read), _mean(own, read, read), _mean(table, read, read)]
+            columns += [_mean(some, cause, read), _mean(some, read, read), _mean(table, read, read)]
     values = pd.concat([*seen, *columns], axis=1).to_numpy(np.float64)
     counts = np.isfinite(values).sum(axis=0)
     point = stats.ratio(np.nansum(values, axis=0), counts.astype(np.float64))

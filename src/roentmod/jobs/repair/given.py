@@ -149,7 +149,6 @@ def _spec(
         {
             "name": "Repair",
             "findings": heads,
-            "pairs": plan.pairs,
             "train": source,
             "tests": tests,
             "device": given.device,

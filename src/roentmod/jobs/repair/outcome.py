@@ -22,6 +22,7 @@ from roentmod.plans import Rules
 from roentmod.plans.retrain import BASE, BEFORE
 from roentmod.plans.study import StudyPlan
 from roentmod.report import as_json
+from roentmod.report.words import records
 from roentmod.science import effects, performance
 from roentmod.science.effects import JUDGE, among
 from roentmod.science.falls import falls
@@ -68,7 +69,7 @@ def found_in(audits: Mapping[str, AuditResult], name: str) -> Found:
     cells = [
         {"stage": stage, **row}
         for stage, one in of.items()
-        for row in one.cells.loc[~one.cells["on_target"].astype(bool), _CELL].to_dict("records")
+        for row in records(one.cells.loc[~one.cells["on_target"].astype(bool), _CELL])
     ]
     obstacles = [one.obstacle for one in of.values() if not one.judged]
     return Found(
