@@ -500,7 +500,7 @@ def retrain(
 
 @_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, Running)
 def repair(
-    model: str | Path,
+    classifier: str | Path,
     data: str | Path,
     *,
     out: str | Path,
@@ -510,7 +510,7 @@ def repair(
 ) -> RepairResult:
     """Audit a model, retrain it with counterfactuals of what was found, audit it again.
 
-    The model is what training starts from, as `start` of `retrain`; the data have a split "train".
+    It is what training starts from, as `start` of `retrain`; the data have a split "train".
     Tests are as those of `retrain`; a split "test" of the data is one. Where the audits before
     find nothing, and no pairs are given, nothing is trained.
 
@@ -519,14 +519,14 @@ def repair(
     """
     from roentmod.jobs import repair as job
 
-    given = _to_repair(model, data, tests, options)
+    given = _to_repair(classifier, data, tests, options)
     workers = part(Running, options).workers
     return job.run(given, Path(out), workers=workers, stages=progress)
 
 
 @_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, Running)
 def plan_repair(
-    model: str | Path,
+    classifier: str | Path,
     data: str | Path,
     *,
     out: str | Path,
@@ -540,11 +540,11 @@ def plan_repair(
     """
     from roentmod.jobs import repair as job
 
-    return job.plan(_to_repair(model, data, tests, options), Path(out))
+    return job.plan(_to_repair(classifier, data, tests, options), Path(out))
 
 
 def _to_repair(
-    model: str | Path,
+    classifier: str | Path,
     data: str | Path,
     tests: Mapping[str, Any] | None,
     options: Mapping[str, Any],
@@ -556,7 +556,7 @@ def _to_repair(
         for name, value in (tests or {}).items()
     }
     return Given(
-        str(model),
+        str(classifier),
         str(data),
         part(plans.RepairPlan, options),
         part(plans.Rules, options),

@@ -110,7 +110,9 @@ def retrain(
 
 @command(verbs.repair)
 def repair(
-    model: Annotated[str, typer.Argument(help="What training starts from, as --from of retrain.")],
+    classifier: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Training starts from it, as --from of retrain.")
+    ],
     data: Data,
     out: Out,
     internal: Internal = None,
@@ -121,10 +123,10 @@ def repair(
     """Audit a model, retrain it with counterfactuals of what was found, audit it again."""
     tests = _tests(internal, external)
     if dry_run:
-        _say_planned(verbs.plan_repair(model, data, out=out, tests=tests, **options), out)
+        _say_planned(verbs.plan_repair(classifier, data, out=out, tests=tests, **options), out)
         return
     with progress() as stages:
-        result = verbs.repair(model, data, out=out, tests=tests, progress=stages, **options)
+        result = verbs.repair(classifier, data, out=out, tests=tests, progress=stages, **options)
     for text in ("; ".join(map(">".join, result.pairs)), *result.facts["reasons"]):
         typer.echo(f"  {text}")
     typer.echo(f"{result.verdict}{': ' * bool(result.model)}{result.model or ''}")

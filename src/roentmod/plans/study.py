@@ -214,8 +214,9 @@ class StudyPlan(Plan):
     def _fits(self) -> StudyPlan:
         for name, source in self.tests.items():
             check_test(name, source.where)
-        if not self.tests and not (self.audit and self.audit.source):
-            raise StudyError("A study has a test; got none. Name one, or the source of its audits.")
+        alone = self.audit and self.audit.paired and self.audit.source
+        if not self.tests and not alone:
+            raise StudyError("A study has one test at least; got none. Name it under tests.")
         return self
 
     @classmethod

@@ -30,7 +30,7 @@ from roentmod.plans.repair import RepairPlan
 from roentmod.plans.study import StudyPlan
 from roentmod.runs import Stages, Workers
 
-__all__ = ["Given", "RepairPlan", "RepairResult", "Tests", "load", "plan", "run"]
+__all__ = ["Given", "RepairJob", "RepairPlan", "RepairResult", "Tests", "load", "plan", "run"]
 
 _RECORD = "repair.json"
 _BEFORE = ("audit before", BEFORE_UNSEEN)
