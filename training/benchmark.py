@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,9 @@ from roentmod.classifiers.judge import Judge
 from roentmod.domain import finding
 from roentmod.editors import compose
 from roentmod.edits import Edit
-from roentmod.interfaces import Counterfactual, RadiographEditor
+from roentmod.interfaces import Counterfactual, RadiographEditor, described
 from roentmod.radiograph import Radiograph
+from roentmod.store import atomic, canonical_hash
 from training import cohort, judge_pictures, measures
 
 # A hernia is evaluated where the editor says that it knows it.
@@ -52,6 +55,7 @@ class Result:
         ssim: similarity to the baseline outside the support.
         changed: share of the picture that the support covers.
         pixels: the counterfactual at the judge's size.
+        against: the picture that it is compared with, at the judge's size.
     """
 
     baseline: int
@@ -62,6 +66,7 @@ class Result:
     ssim: float
     changed: float
     pixels: Array
+    against: Array
 
     @property
     def net(self) -> Array:
@@ -103,18 +108,46 @@ def choose(
     return list(chosen.values())[:count]
 
 
+def _able(editor: RadiographEditor, judge: Judge) -> tuple[str, ...]:
+    able = getattr(editor, "findings", None)
+    return FINDINGS if able is None else tuple(n for n in judge.findings if n in able)
+
+
 class Bench:
     """An editor, the judge, and the baselines to edit and read."""
 
     def __init__(
-        self, editor: RadiographEditor, judge: Judge, data: Path, rows: list[dict[str, str]]
+        self,
+        editor: RadiographEditor,
+        judge: Judge,
+        data: Path,
+        rows: list[dict[str, str]],
+        keep: Path | None = None,
     ) -> None:
-        """Read the baselines of `rows`."""
-        self.editor, self.judge, self.rows = editor, judge, rows
+        """Read the baselines of `rows`.
+
+        Args:
+            editor: edits them.
+            judge: reads them.
+            data: folder of the index.
+            rows: of the index.
+            keep: a folder in which edits are kept, by editor (weights and settings), radiograph and
+                edits, so that the same are made once; None keeps nothing.
+        """
+        self.editor, self.judge, self.rows, self.keep = editor, judge, rows, keep
         self.radiographs = [imaging.read(data / row["path"]) for row in rows]
-        able = getattr(editor, "findings", None)
-        names = FINDINGS if able is None else [n for n in judge.findings if n in able]
-        self.findings = tuple(names)
+        self.findings = _able(editor, judge)
+
+    def using(self, *, editor: RadiographEditor | None = None, judge: Judge | None = None) -> Bench:
+        """Return the same baselines and findings with another editor or judge, as far as it goes.
+
+        A judge takes pictures of the same size.
+        """
+        other = copy.copy(self)
+        other.editor, other.judge = editor or self.editor, judge or self.judge
+        able = _able(other.editor, other.judge)
+        other.findings = tuple(n for n in self.findings if n in able and n in other.judge.findings)
+        return other
 
     def small(self, radiograph: Radiograph) -> Array:
         """Return a radiograph as the judge takes it."""
@@ -140,22 +173,53 @@ class Bench:
 
     def run(self, baseline: int, edits: Sequence[Edit]) -> list[Result]:
         """Return the results of all edits of one baseline that have a picture."""
-        done = self.editor.edit([self.radiographs[baseline]], edits)
-        return [self._result(baseline, one) for one in done if one.status == "ok"]
+        if self.keep is None:
+            made = self._made(baseline, edits)
+        else:
+            identity = [described(self.editor), self.judge.size, self.rows[baseline]["path"]]
+            name = canonical_hash([*identity, [edit.id for edit in edits]])[:24]
+            path = self.keep / f"{name}.npz"
+            if not path.exists():
+                self.keep.mkdir(parents=True, exist_ok=True)
+                with atomic(path) as part:
+                    np.savez(part, **self._made(baseline, edits))
+            with np.load(path) as stored:
+                made = dict(stored)
+        results = []
+        for number, place in enumerate(made["edit"]):
+            pixels, against = (
+                made[key][number].astype(np.float32) / 65535 for key in ("pixels", "against")
+            )
+            ssim, changed = (float(made[key][number]) for key in ("ssim", "changed"))
+            empty = np.zeros(0, np.float32)
+            facts = (empty, empty, empty, ssim, changed, pixels, against)
+            results.append(Result(baseline, edits[place], *facts))
+        return self.read(results)
 
-    def _result(self, baseline: int, one: Counterfactual) -> Result:
+    def read(self, results: Sequence[Result]) -> list[Result]:
+        """Return results as the judge reads their pictures."""
+        found = []
+        for one in results:
+            logits = self.judge.logits(np.stack([one.pixels, one.against]))
+            sides = self.judge.sides(one.pixels[None])[0]
+            found.append(replace(one, logits=logits[0], control=logits[1], sides=sides))
+        return found
+
+    def _made(self, baseline: int, edits: Sequence[Edit]) -> dict[str, NDArray[Any]]:
+        """Return the edits that have a picture: their numbers, pictures (uint16) and figures."""
+        done = self.editor.edit([self.radiographs[baseline]], edits)
+        rows = [(i, *self._pair(one)) for i, one in enumerate(done) if one.status == "ok"]
+        columns = [np.array(column) for column in zip(*rows, strict=True)] or [np.zeros(0, int)] * 5
+        return dict(zip(("edit", "pixels", "against", "ssim", "changed"), columns, strict=True))
+
+    def _pair(
+        self, one: Counterfactual
+    ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], float, float]:
         if one.image is None or one.control is None or one.support is None:
             raise SystemExit(f"{self.editor.name} returned status ok without pictures")
-        both = np.stack([self.small(one.image), self.small(one.control)])
-        logits = self.judge.logits(both)
-        before, after = one.baseline.pixels, one.image.pixels
-        return Result(
-            baseline,
-            one.edit,
-            logits[0],
-            logits[1],
-            self.judge.sides(both[:1])[0],
-            measures.similarity_outside(before, after, one.support),
-            float(one.support.mean()),
-            both[0],
+        pixels, against = (
+            np.rint(self.small(each) * 65535).astype(np.uint16) for each in (one.image, one.control)
         )
+        before, after = one.baseline.pixels, one.image.pixels
+        likeness = measures.similarity_outside(before, after, one.support)
+        return pixels, against, likeness, float(one.support.mean())

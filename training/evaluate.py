@@ -3,7 +3,10 @@
 ``python -m training.evaluate --data DIR --editor mini --out bench/mini.json --pictures docs/mini``
 writes the figures, the picture sheets and, beside the folder of pictures, the page (docs/mini.md).
 Baselines are adult "No Finding" radiographs of the test split, one per patient. Data that lack a
-part of what is needed are refused at the start; figures are written as they come.
+part of what is needed are refused at the start; figures are written as they come, and edits are
+kept in ``--run``, so that an evaluation goes on where it stopped. ``--real-judge`` names a judge
+of real labels alone, which reads beside the bundled one. ``--only`` measures some `PARTS`, and
+writes no page: to compare generators on validation.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +25,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import weights
 from roentmod.classifiers.judge import SIDES, Judge
 from roentmod.domain import SEVERITIES
 from roentmod.editors import Editor, Painter
 from roentmod.edits import Edit
 from roentmod.science.stats import auc
 from roentmod.store import write_json
-from training import cohort, measures, pages
+from training import cohort, measures, pages, shams, variety
 from training.benchmark import Array, Bench, Picture, Result, choose, rows_of
 
 SIDED = ("Pleural Effusion", "Consolidation", "Pneumothorax")
 TIMED = ("Cardiomegaly", "Pleural Effusion", "Edema", "Consolidation", "Nodule", "Pneumothorax")
 # Baselines that severity is asked of: three edits more a finding.
-GRADED = 30
+GRADED = 20
+# What is measured beside success and leakage, in this order.
+PARTS = ("real_judge", "painter", "shams", "seeds", "severity", "identity", "sweep", "memory")
 STRENGTHS, GUIDANCE = (0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.5, 4.0, 6.0, 10.0)
 TRADED, TRADED_FINDING = 5, "Pleural Effusion"
 SAMPLES = 200
@@ -47,6 +53,8 @@ EXPLAINED = {
     ("Nodule", "Mass"): "one kind of lesion; 3 cm divide them",
     ("Mass", "Nodule"): "one kind of lesion; 3 cm divide them",
 }
+# Of the bundled editor; others write elsewhere.
+MEASURED = Path("bench/mini.json")
 # What somebody wrote below this heading stays when the page is made again.
 SEEN = "\n## Seen by eye\n"
 log = logging.getLogger(__name__)
@@ -117,9 +125,14 @@ def leakage_figures(on: dict[str, float], off: dict[tuple[str, str], float]) -> 
         if value > 0.25
     ]
     counted = [value for pair, value in off.items() if pair not in EXPLAINED]
+    own = {
+        name: [value for pair, value in off.items() if pair[0] == name and pair not in EXPLAINED]
+        for name in pairs
+    }
     return {
         "leakage_fraction": _round(np.mean(counted) / whole),
         "leakage_fraction_with_explained": _round(np.mean(list(off.values())) / whole),
+        "leakage_by_finding": {n: _round(np.mean(own[n]) / on[n]) for n in pairs if own[n]},
         "leakage_pairs": pairs,
         "leakage_pairs_above": sorted(above, key=lambda fact: -float(str(fact["fraction"]))),
         "without_effect": [name for name in on if name not in pairs],
@@ -304,35 +317,115 @@ def check(data: Path, *, trained: bool) -> None:
         )
 
 
-def measure(bench: Bench, data: Path, pictures: Path, count: int) -> Iterator[dict[str, Any]]:
-    """Yield the figures, each part as it is done, and write the sheets."""
-    rows = rows_of(data)
-    results = _every(bench, "edits", len(bench.rows), bench.asked)
-    yield success(bench, results) | leakage(bench, results)
-    pages.findings_sheet(bench, results, pictures / "findings.png")
-    pages.failures_sheet(bench, results, pictures / "failures.png")
-    graded = _every(
-        bench,
-        "severity",
-        min(GRADED, len(bench.rows)),
-        lambda i: [replace(e, severity=level) for e in bench.asked(i) for level in SEVERITIES],
-    )
-    yield {"severity_spearman": severity(bench, graded)}
-    test = [r for r in rows if r["split"] == "test"]
-    normal = _pictures(data, [r for r in test if r["labels"] == cohort.NO_FINDING])
-    yield identity(bench, results, normal)
-    yield {"seconds_per_counterfactual": seconds(bench), "n_baselines": len(bench.rows)}
-    # A painter has neither noise to weigh against the baseline nor training pictures.
-    if hasattr(bench.editor, "parts"):
-        log.info("trade-off, memorisation")
-        traded, shown = tradeoff(bench)
-        pages.tradeoff_sheet(traded, shown, pictures / "tradeoff.png")
-        yield {"tradeoff": traded}
-        trained = _pictures(data, [r for r in _index(data) if cohort.keep(r)])
-        groups = samples(bench, results, count)
-        yield {"memorisation": memorisation(bench, groups, trained, _pictures(data, test))}
-    else:
-        yield {"memorisation": {}}
+def beside(bench: Bench, results: list[Result], leaks: dict[str, Any]) -> dict[str, Any]:
+    """Return leakage by the same yardstick of the painter, which changes the finding alone.
+
+    Findings are those of both. ``ratio`` is that of the editor's leakage to the painter's, which is
+    the judge's own linking of findings.
+    """
+    exact = bench.using(editor=Painter())
+    made = _every(exact, "painter", len(bench.rows), exact.asked)
+    theirs = leakage(exact, made)
+    kept = ("leakage_fraction", "leakage_by_finding", "without_effect")
+    own = leaks["leakage_by_finding"]
+    return {
+        **{key: theirs[key] for key in kept},
+        "success_auroc": success(exact, made)["success_auroc"],
+        "ratio": _round(leaks["leakage_fraction"] / theirs["leakage_fraction"]),
+        "ratio_by_finding": {
+            name: _round(own[name] / value)
+            for name, value in theirs["leakage_by_finding"].items()
+            if name in own and value
+        },
+    }
+
+
+def seeds(bench: Bench) -> dict[str, Any]:
+    """Return what `variety` measures, of the editor and of the painter."""
+    both = (bench, bench.using(editor=Painter()))
+    return {one.editor.name: variety.variety(one) for one in both}
+
+
+class Evaluation:
+    """One evaluation: its parts in turn, each a piece of the figures.
+
+    Attributes:
+        bench: editor, judge, baselines.
+        data: folder of the index.
+        pictures: folder of the sheets; None: no sheets.
+        real: judge of real labels alone, or None.
+        samples: pictures of the check of memorisation.
+    """
+
+    def __init__(
+        self, bench: Bench, data: Path, pictures: Path | None, real: Judge | None, samples: int
+    ) -> None:
+        """Keep what is measured with."""
+        self.bench, self.data, self.pictures = bench, data, pictures
+        self.real, self.samples = real, samples
+        self.results: list[Result] = []
+
+    def measure(self, parts: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield success and leakage, then each of the `parts`, as it is done."""
+        bench = self.bench
+        self.results = _every(bench, "edits", len(bench.rows), bench.asked)
+        leaks = leakage(bench, self.results)
+        yield success(bench, self.results) | leaks | {"n_baselines": len(bench.rows)}
+        if self.pictures:
+            pages.findings_sheet(bench, self.results, self.pictures / "findings.png")
+            pages.failures_sheet(bench, self.results, self.pictures / "failures.png")
+        # A painter has neither noise to weigh against the baseline nor training pictures.
+        generates = hasattr(bench.editor, "parts")
+        makers: dict[str, Callable[[], dict[str, Any]]] = {
+            "real_judge": self._by_real_judge,
+            "painter": lambda: {"painter": beside(bench, self.results, leaks)},
+            "shams": lambda: {"shams": shams.shams(bench)},
+            "seeds": lambda: {"seeds": seeds(bench)},
+            "severity": self._severity,
+            "identity": self._identity,
+            "sweep": self._sweep if generates else dict,
+            "memory": self._memory if generates else lambda: {"memorisation": {}},
+        }
+        for part in parts:
+            log.info("%s", part)
+            yield makers[part]()
+
+    def _by_real_judge(self) -> dict[str, Any]:
+        if self.real is None:
+            return {}
+        other = self.bench.using(judge=self.real)
+        figures = success(other, other.read(self.results))
+        return {"real_judge": {"sha256": self.real.describe()["sha256"]} | figures}
+
+    def _severity(self) -> dict[str, Any]:
+        graded = _every(
+            self.bench,
+            "severity",
+            min(GRADED, len(self.bench.rows)),
+            lambda i: [
+                replace(e, severity=level) for e in self.bench.asked(i) for level in SEVERITIES
+            ],
+        )
+        return {"severity_spearman": severity(self.bench, graded)}
+
+    def _identity(self) -> dict[str, Any]:
+        test = [r for r in rows_of(self.data) if r["split"] == "test"]
+        normal = _pictures(self.data, [r for r in test if r["labels"] == cohort.NO_FINDING])
+        figures = identity(self.bench, self.results, normal)
+        return figures | {"seconds_per_counterfactual": seconds(self.bench)}
+
+    def _sweep(self) -> dict[str, Any]:
+        traded, shown = tradeoff(self.bench)
+        if self.pictures:
+            pages.tradeoff_sheet(traded, shown, self.pictures / "tradeoff.png")
+        return {"tradeoff": traded}
+
+    def _memory(self) -> dict[str, Any]:
+        trained = _pictures(self.data, [r for r in _index(self.data) if cohort.keep(r)])
+        test = [r for r in rows_of(self.data) if r["split"] == "test"]
+        groups = samples(self.bench, self.results, self.samples)
+        held = _pictures(self.data, test)
+        return {"memorisation": memorisation(self.bench, groups, trained, held)}
 
 
 def _index(data: Path) -> list[dict[str, str]]:
@@ -369,27 +462,43 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--editor", default="mini")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=60, help="number of baselines")
+    parser.add_argument("--pictures", type=Path, default=Path("docs/mini"))
+    parser.add_argument("--limit", type=int, default=40, help="number of baselines")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="for the memorisation check")
     parser.add_argument("--seed", type=int, default=0, help="chooses the baselines")
     parser.add_argument("--judge", type=Path, help="folder of another judge than the bundled one")
+    parser.add_argument("--real-judge", type=Path, help="folder of a judge of real labels alone")
+    parser.add_argument("--run", type=Path, default=Path("runs/evaluate"), help="keeps edits")
+    parser.add_argument("--split", default="test", help="of the baselines")
+    parser.add_argument("--only", nargs="*", choices=PARTS, help="parts to measure; no page")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(2)
-    check(args.data, trained=args.editor != Painter.name)
-    args.pictures.mkdir(parents=True, exist_ok=True)
-    chosen = choose(rows_of(args.data), args.limit, args.seed)
-    bench = Bench(Editor.load(args.editor), Judge.load(args.judge), args.data, chosen)
-    figures: dict[str, Any] = {}
-    for figure in measure(bench, args.data, args.pictures, args.samples):
+    whole = args.only is None
+    check(args.data, trained=whole and args.editor != Painter.name)
+    if whole:
+        args.pictures.mkdir(parents=True, exist_ok=True)
+    chosen = choose(rows_of(args.data), args.limit, args.seed, args.split)
+    bench = Bench(Editor.load(args.editor), Judge.load(args.judge), args.data, chosen, args.run)
+    real = Judge.load(args.real_judge) if args.real_judge else None
+    evaluation = Evaluation(bench, args.data, args.pictures if whole else None, real, args.samples)
+    figures: dict[str, Any] = {"split": args.split}
+    for figure in evaluation.measure(PARTS if whole else args.only):
         figures |= figure
         write_json(args.out, figures | {"unfinished": True})
     figures |= details(bench)
     write_json(args.out, figures)
-    page = args.pictures.with_suffix(".md")
+    if whole:
+        write_page(figures, args.pictures)
+        if args.out == MEASURED:
+            weights.measured(args.out)
+
+
+def write_page(figures: dict[str, Any], pictures: Path) -> None:
+    """Write the page of the figures beside its pictures; what was seen by eye stays."""
+    page = pictures.with_suffix(".md")
     seen = page.read_text(encoding="utf-8").partition(SEEN) if page.exists() else ("", "", "")
-    made = pages.page(figures, args.pictures.name)
+    made = pages.page(figures, pictures.name)
     page.write_text(made + "".join(seen[1:]), encoding="utf-8")
     for what, target, value, met in pages.targets(figures):
         print(f"{'ok ' if met else 'NOT'} {what}: {value} (target {target})")

@@ -51,7 +51,7 @@ def test_figures_are_written_as_they_come(tmp_path, monkeypatch):
         yield {"leakage": 2}
         raise RuntimeError("half an hour later")
 
-    monkeypatch.setattr(evaluate, "measure", measure)
+    monkeypatch.setattr(evaluate.Evaluation, "measure", measure)
     for name in ("check", "rows_of", "choose", "Bench"):
         monkeypatch.setattr(evaluate, name, lambda *_, **__: None)
     for kind in (evaluate.Editor, evaluate.Judge):
@@ -61,7 +61,12 @@ def test_figures_are_written_as_they_come(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
     with pytest.raises(RuntimeError, match="half an hour"):
         evaluate.main()
-    assert json.loads(out.read_text()) == {"success": 1, "leakage": 2, "unfinished": True}
+    assert json.loads(out.read_text()) == {
+        "split": "test",
+        "success": 1,
+        "leakage": 2,
+        "unfinished": True,
+    }
 
 
 class Lifting:
@@ -108,3 +113,76 @@ def test_the_page_names_the_control():
     for more, words in (({}, "their shams,"), ({"control": "baseline"}, "their baselines,")):
         text = pages._how({"settings": settings | more, "n_baselines": 2})
         assert words in text
+
+
+def lifted(tmp_path=None, count=1):
+    rng = np.random.default_rng(0)
+    bench = Bench(Lifting(), Bright(), None, [], tmp_path)
+    noise = rng.uniform(0.2, 0.5, (count, 64, 64))
+    bench.radiographs = [Radiograph.from_array(one) for one in noise]
+    bench.rows = [{"path": f"{number}.png"} for number in range(count)]
+    bench.findings = ("Edema", "Mass")
+    return bench
+
+
+def test_edits_are_made_once(tmp_path, monkeypatch):
+    bench, edits = lifted(tmp_path), [Edit(("Edema",)), Edit(("Mass",), composite="none")]
+    first = bench.run(0, edits)
+    calls = []
+    monkeypatch.setattr(Lifting, "edit", lambda *_: calls.append(1) or [])
+    again = bench.run(0, edits)
+    assert not calls
+    for one, other in zip(first, again, strict=True):
+        assert one.edit == other.edit
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        np.testing.assert_array_equal(one.logits, other.logits)
+    # Other edits, settings or radiographs are other pictures; none have a picture here.
+    assert bench.run(0, edits[:1]) == []
+    monkeypatch.setattr(Lifting, "describe", lambda _: {"weights": "other"}, raising=False)
+    assert bench.run(0, edits) == []
+    assert len(calls) == 2
+
+
+def test_another_judge_reads_the_same_edits():
+    class Dark(Bright):
+        findings = ("Mass",)
+
+        def logits(self, images):
+            return -5 * images.mean(axis=(1, 2))[:, None]
+
+    bench = lifted()
+    results = bench.run(0, [Edit((name,)) for name in bench.findings])
+    other = bench.using(judge=Dark())
+    figures = evaluate.success(other, other.read(results))
+    assert figures["net_logit"] == pytest.approx({"Mass": -0.4}, abs=0.01)
+
+
+def test_leakage_of_a_finding_leaves_out_what_is_explained():
+    on = {"Nodule": 4.0, "Mass": 2.0, "Edema": 0.1}
+    off = {(a, b): 1.0 for a in on for b in on if a != b}
+    figures = evaluate.leakage_figures(on, off)
+    assert figures["leakage_by_finding"] == {"Nodule": 0.25, "Mass": 0.5}
+    assert figures["without_effect"] == ["Edema"]
+
+
+def test_leakage_is_held_against_the_exact_painters(monkeypatch):
+    """The judge itself links findings: what an exact change moves is not the editor's fault."""
+
+    class Exact(Lifting):
+        name, findings = "painter", ("Edema", "Mass")
+
+        def edit(self, radiographs, edits):
+            image = radiographs[0].with_pixels(radiographs[0].pixels + 0.08)
+            support = np.ones(image.pixels.shape, bool)
+            return [
+                Counterfactual(radiographs[0], e, "ok", image, radiographs[0], support=support)
+                for e in edits
+            ]
+
+    monkeypatch.setattr(evaluate, "Painter", Exact)
+    bench = lifted()
+    results = bench.run(0, bench.asked(0))
+    figures = evaluate.beside(bench, results, evaluate.leakage(bench, results))
+    assert figures["leakage_fraction"] == pytest.approx(1, abs=0.01)
+    assert figures["ratio"] == pytest.approx(1, abs=0.02)
+    assert figures["ratio_by_finding"] == pytest.approx({"Edema": 1, "Mass": 1}, abs=0.02)
