@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
-	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity removal readings clean
+	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity realism removal readings clean
 
 setup: .venv/ready
 
@@ -110,9 +110,16 @@ train-mini: setup
 	$(BIN)/python -m training.export --run $(RUN)/mini
 	$(BIN)/python -m training.severity --data $(DATA)
 
-# The bundled generator on radiographs it never saw: bench/mini.json, docs/mini.md (ten minutes).
+# The bundled generator on radiographs it never saw: bench/mini.json, docs/mini.md (ten minutes;
+# goes on where it stopped). REAL names the folder of the judge of real labels alone.
+REAL ?= $(RUN)/real_judge/exported
 evaluate-mini: setup
-	$(BIN)/python -m training.evaluate --data $(DATA) --editor mini --out bench/mini.json --pictures docs/mini
+	$(BIN)/python -m training.evaluate --data $(DATA) --real-judge $(REAL) --run $(RUN)/evaluate
+
+# Do edits pass for real findings? bench/realism.json, docs/realism.md (ten minutes; goes on where
+# it stopped).
+realism: setup
+	$(BIN)/python -m bench.realism --data $(DATA) --nih $(NIH) --real-judge $(REAL) --run $(RUN)/judges
 
 # Does the audit find planted shortcuts? bench/audit_truth.json, docs/audit.md (an hour; phantoms
 # without DATA; goes on where it stopped).
@@ -128,9 +135,10 @@ prove-retrain: setup
 fidelity: setup
 	$(BIN)/python -m bench.fidelity --data $(DATA) --run $(RUN)/fidelity
 
-# Are real findings removed? bench/removal.json, docs/removal.md, the profile of mini (ten minutes).
+# Are real findings removed? bench/removal.json, docs/removal.md, the profile of mini (ten minutes;
+# goes on where it stopped).
 removal: setup
-	$(BIN)/python -m bench.removal --data $(DATA)
+	$(BIN)/python -m bench.removal --data $(DATA) --real-judge $(REAL) --run $(RUN)/removal
 
 # Do intervals of reader studies hold the truth? bench/readings.json (five minutes).
 readings: setup

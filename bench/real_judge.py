@@ -27,8 +27,9 @@ from roentmod.classifiers import Judge
 from roentmod.classifiers.judge import SIDES
 from roentmod.domain import finding
 from roentmod.editors import Editor
+from roentmod.interfaces import described
 from roentmod.science.stats import auc, clustered_auc_interval, interval, resampled_means
-from roentmod.store import atomic, write_json
+from roentmod.store import atomic, canonical_hash, write_json
 from training import cohort, measures
 from training.benchmark import Bench, choose
 from training.benchmark import rows_of as trusted_rows
@@ -358,11 +359,12 @@ class Edits:
 
     @classmethod
     def made(cls, editor: str, data: Path, run: Path) -> Edits:
-        """Return an editor's edits, which are made once for a `run` folder."""
-        path = run / f"{editor}.npz"
+        """Return an editor's edits, which are made once for a `run` folder and its weights."""
+        loaded = Editor.load(editor)
+        path = run / f"{editor}-{canonical_hash(described(loaded))[:16]}.npz"
         if not path.exists():
             chosen = choose(trusted_rows(data), BASELINES, 0)
-            bench = Bench(Editor.load(editor), Judge.load(), data, chosen)
+            bench = Bench(loaded, Judge.load(), data, chosen)
             results = [r for i in range(len(chosen)) for r in bench.run(i, bench.asked(i))]
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic(path) as part:

@@ -1,16 +1,17 @@
-"""How well painted findings pass for real ones: ``bench/realism.json``.
+"""How well edits pass for real findings: ``bench/realism.json``, ``docs/realism.md``.
 
-``python -m bench.realism --data DIR`` paints each finding into normal radiographs and teaches a
-logistic regression, on the bundled judge's embedding and on texture of several scales, to tell them
-from real positives of the same finding. Each painted picture has a real partner of the same source
-and view, both pass through one 224 px grid, and cross-validation splits by patient. AUC 0.5 is
-what cannot be told apart. ``hosts`` is the same for the unpainted hosts: what separates them from
-real positives before anything is painted. ``texture`` is the AUC without the embedding, which
-knows painted pictures where the judge was taught by them (``--judge`` names another one).
+``python -m bench.realism --data DIR`` lets each bundled editor add each finding to normal
+radiographs and teaches a logistic regression, on the bundled judge's embedding and on texture of
+several scales, to tell them from real positives of the same finding. Each edit has a real partner
+of the same source and view, all pass through one 224 px grid, and cross-validation splits by
+patient. AUC 0.5 is what cannot be told apart. ``hosts`` is the same for the unedited hosts: what
+separates them from real positives before anything is drawn. ``texture`` is the AUC without the
+embedding, which knows painted pictures where the judge was taught by them (``--judge`` names
+another one). It goes on where it stopped.
 
-With ``--real-judge`` and ``--nih`` it writes ``real_judge`` instead: how far default edits of test
-baselines by each bundled editor move a judge of real labels alone (`bench.real_judge`), beside how
-far real positives are from No Finding of their source and view.
+With ``--real-judge`` and ``--nih`` it adds ``real_judge``: how far default edits of test baselines
+by each bundled editor move a judge of real labels alone (`bench.real_judge`), beside how far real
+positives are from No Finding of their source and view.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import csv
 import json
 import logging
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,26 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bench import real_judge as trusted
+from bench import weights
 from roentmod.anatomy import Anatomy
 from roentmod.classifiers import Judge
 from roentmod.domain import finding
+from roentmod.editors import Editor, Painter
 from roentmod.editors.painter import DOSE, PAINTABLE, paint
+from roentmod.edits import Edit
 from roentmod.imaging.segmentation import QUALITY_NEEDED, estimate_all
+from roentmod.radiograph import Radiograph
 from roentmod.science import stats
 from roentmod.store import write_json
 from training import cohort, real_judge_pictures
 from training.judge_pictures import canonical
 
-JSON = Path("bench/realism.json")
+JSON, PAGE = Path("bench/realism.json"), Path("docs/realism.md")
+OF = ("mini", "judge", "anatomy")
+# Text markers are no finding.
+FINDINGS = tuple(name for name in PAINTABLE if name != "Text Marker")
+# AUC up to which edits pass.
+PASSES = 0.75
 # Sources of 512 px, whose positives and normals come from one process.
 SETS = ("nih_starter", "nih_extra", "nih_talo")
 SHARES = {"mild": 0.4, "moderate": 0.4, "severe": 0.2}
@@ -127,43 +138,78 @@ class Pictures:
         return self._outlines[row["path"]]
 
 
-def painted(pictures: Pictures, row: Row, name: str) -> Array | None:
-    """Return a host with a finding, its severity drawn; None where the outline is doubtful."""
-    anatomy = pictures.outline(row)
-    if anatomy.quality < QUALITY_NEEDED:
-        return None
-    seed = zlib.crc32(f"{name}/{row['path']}".encode())
-    level = np.random.default_rng(seed).choice(list(SHARES), p=list(SHARES.values()))
-    made = paint(pictures.pixels(row), anatomy, name, dose=DOSE[str(level)], seed=seed)
-    stored: Array = np.rint(made.image * 255).astype(np.float32) / np.float32(255)
-    return stored
+class Editors:
+    """The bundled editors, as each draws a finding into a host on the 224 px grid."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Load them."""
+        self.loaded = {name: Editor.load(name) for name in names}
+
+    def made(self, editor: str, pictures: Pictures, row: Row, name: str) -> Array | None:
+        """Return a host with a finding, its severity and seed drawn; None where it has none."""
+        if pictures.outline(row).quality < QUALITY_NEEDED:
+            return None
+        seed = zlib.crc32(f"{name}/{row['path']}".encode())
+        level: Any = np.random.default_rng(seed).choice(list(SHARES), p=list(SHARES.values()))
+        if editor == Painter.name:
+            drawn = paint(
+                pictures.pixels(row), pictures.outline(row), name, dose=DOSE[str(level)], seed=seed
+            ).image
+        else:
+            host = Radiograph.from_array(pictures.pixels(row))
+            edit = Edit((name,), severity=str(level), seed=seed)  # type: ignore[arg-type]
+            (one,) = self.loaded[editor].edit([host], [edit])
+            if one.image is None:
+                return None
+            drawn = one.image.pixels
+        stored: Array = np.rint(drawn * 255).astype(np.float32) / np.float32(255)
+        return stored
 
 
 def measure(
-    name: str, rows: list[Row], pictures: Pictures, judge: Judge, most: int
-) -> dict[str, Any] | None:
-    """Return the figures of one finding; None where there are too few pairs."""
+    name: str, rows: list[Row], pictures: Pictures, editors: Editors, judge: Judge, most: int
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of one finding by editor; none where there are too few pairs."""
     positives = [row for row in rows if name in canonical(row)]
     hosts = [row for row in rows if row["labels"] == cohort.NO_FINDING]
-    real, false, plain, people = [], [], [], []
-    for row, host in partners(positives, hosts, zlib.crc32(name.encode()), most):
-        made = painted(pictures, host, name)
-        if made is not None:
-            real.append(pictures.pixels(row))
-            false.append(made)
-            plain.append(pictures.pixels(host))
-            people.append((row["patient_id"], host["patient_id"]))
-    if len(real) < LEAST:
-        return None
-    truth = np.arange(2 * len(real)) < len(real)
-    patients = [p[0] for p in people] + [p[1] for p in people]
-    figures = []
-    for others in (false, plain):
-        both = np.stack([*real, *others])
-        grain = texture(both)
-        features = np.concatenate([judge.features(both), grain], axis=1)
-        figures += [separation(one, truth, patients) for one in (features, grain)]
-    return figures[0] | {"texture": figures[1]["auc"], "hosts": figures[2]["auc"]}
+    pairs = partners(positives, hosts, zlib.crc32(name.encode()), most)
+    pairs = [pair for pair in pairs if pictures.outline(pair[1]).quality >= QUALITY_NEEDED]
+    if len(pairs) < LEAST:
+        return {}
+    real, plain = (
+        features_of(np.stack([pictures.pixels(pair[place]) for pair in pairs]), judge)
+        for place in (0, 1)
+    )
+    unedited = apart(real, plain, pairs)["auc"]
+    figures = {}
+    for editor in editors.loaded:
+        made = [editors.made(editor, pictures, host, name) for _, host in pairs]
+        use = np.array([one is not None for one in made])
+        if use.sum() < LEAST:
+            continue
+        own = [pair for pair, used in zip(pairs, use, strict=True) if used]
+        drawn = features_of(np.stack([one for one in made if one is not None]), judge)
+        same = tuple(part[use] for part in real)
+        figures[editor] = apart(same, drawn, own) | {
+            "texture": apart(same[1:], drawn[1:], own)["auc"],
+            "hosts": unedited,
+        }
+    return figures
+
+
+def features_of(pictures: Array, judge: Judge) -> tuple[Array, ...]:
+    """Return embedding and texture of n pictures."""
+    return judge.features(pictures), texture(pictures)
+
+
+def apart(
+    real: tuple[Array, ...], others: tuple[Array, ...], pairs: Sequence[tuple[Row, Row]]
+) -> dict[str, Any]:
+    """Return how well features tell real positives from the pictures of their hosts."""
+    both = [np.concatenate(parts, axis=1) for parts in (real, others)]
+    truth = np.arange(2 * len(pairs)) < len(pairs)
+    patients = [pair[place]["patient_id"] for place in (0, 1) for pair in pairs]
+    return separation(np.concatenate(both), truth, patients)
 
 
 def real_judge(args: argparse.Namespace) -> dict[str, Any]:
@@ -180,12 +226,76 @@ def real_judge(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def page(figures: dict[str, Any]) -> str:
+    """Return the page of all figures."""
+    editors = [name for name in trusted.EDITORS if figures.get(name)]
+    lines = [
+        "# Do edits pass for real findings?",
+        "",
+        "Made by `python -m bench.realism` (`bench/realism.json`): a classifier is taught, on the "
+        "bundled judge's embedding and on texture, to tell edits (severity and seed drawn) from "
+        "real positives of the same finding, source and view, at 224 px, in patients that it has "
+        "not seen. 0.5 is what cannot be told apart. *Hosts*: the same for the hosts before the "
+        "edit, whom real patients differ from in more than the finding: an edit cannot be much "
+        "nearer than its host is, and one that is further away is known by what was drawn.",
+        "",
+        "| finding | "
+        + " | ".join(f"`{e}`: AUC | n | texture alone" for e in editors)
+        + " | hosts |",
+        "|---" * (3 * len(editors) + 2) + "|",
+    ]
+    for name in dict.fromkeys(n for e in editors for n in figures[e]):
+        own = [figures[e].get(name) for e in editors]
+        cells = [c for one in own for c in (_cells(one) if one else ["-"] * 3)]
+        hosts = next(f"{one['hosts']:.2f}" for one in own if one)
+        lines.append(f"| {name} | {' | '.join(cells)} | {hosts} |")
+    lines += ["", *(_passing(figures[e], e) for e in editors)]
+    if figures.get("real_judge"):
+        lines += ["", *_moved(figures["real_judge"])]
+    return "\n".join([*lines, ""])
+
+
+def _cells(one: dict[str, Any]) -> list[str]:
+    low, high = one["ci"]
+    return [f"{one['auc']:.2f} ({low:.2f} to {high:.2f})", str(one["n"]), f"{one['texture']:.2f}"]
+
+
+def _passing(table: dict[str, Any], editor: str) -> str:
+    low = [name for name, one in table.items() if one["auc"] <= PASSES]
+    return (
+        f"- `{editor}`: at most {PASSES} for {len(low)} of {len(table)} findings (wanted: five): "
+        f"{', '.join(low) or 'none'}."
+    )
+
+
+def _moved(editors: dict[str, Any]) -> list[str]:
+    lines = [
+        "## By the judge of real labels alone",
+        "",
+        "Mean change of its logit by default edits of test baselines; how far real positives are "
+        "above No Finding of their source and view; the ratio; AUROC of edits against their own "
+        "baselines (95 % interval over patients).",
+        "",
+        "| editor | finding | edits | real | ratio | AUROC | n |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for editor, table in editors.items():
+        for name, one in table.items():
+            real = one["real_shift"]
+            low, high = one["ci"]
+            cells = [f"{one['edited_shift']:+.2f}", "-" if real is None else f"{real:+.2f}"]
+            cells.append(f"{one['edited_shift'] / real:.2f}" if real and real > 0 else "-")
+            cells += [f"{one['auc']:.2f} ({low:.2f} to {high:.2f})", str(one["n"])]
+            lines.append(f"| `{editor}` | {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> None:
     """Measure all findings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--findings", nargs="*", default=[])
-    parser.add_argument("--pairs", type=int, default=80, help="at most, per finding")
+    parser.add_argument("--pairs", type=int, default=60, help="at most, per finding")
     parser.add_argument("--judge", type=Path, help="folder of a judge; the bundled one by default")
     parser.add_argument("--real-judge", type=Path, help="folder of the judge of real labels alone")
     parser.add_argument("--nih", type=Path, help="folder of NIH's own tables")
@@ -195,15 +305,23 @@ def main() -> None:
     with (args.data / "index.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["set"] in SETS]
     pictures, judge = Pictures(args.data), Judge.load(args.judge)
+    of = {"weights": weights.bundled(OF), "judge": judge.describe()["sha256"], "pairs": args.pairs}
     kept = json.loads(JSON.read_text(encoding="utf-8")) if JSON.exists() else {}
+    # Figures of other weights are not gone on with.
+    kept = kept if {key: kept.get(key) for key in of} == of else of
     if args.real_judge:
-        write_json(JSON, kept | {"real_judge": real_judge(args)})
-        return
-    for name in [finding(word).name for word in args.findings] or PAINTABLE:
-        if (figures := measure(name, rows, pictures, judge, args.pairs)) is not None:
-            kept.setdefault("painter", {})[name] = figures
-            log.info("%s: %s", name, figures)
-    write_json(JSON, kept)
+        kept["real_judge"] = real_judge(args)
+        write_json(JSON, kept)
+    editors = Editors(trusted.EDITORS)
+    for name in [finding(word).name for word in args.findings] or FINDINGS:
+        if any(name in kept.get(editor, {}) for editor in trusted.EDITORS):
+            continue
+        for editor, figures in measure(name, rows, pictures, editors, judge, args.pairs).items():
+            kept.setdefault(editor, {})[name] = figures
+            log.info("%s: %s: %s", editor, name, figures)
+        write_json(JSON, kept)
+    PAGE.write_text(page(kept), encoding="utf-8")
+    weights.measured(JSON)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 ``python -m bench.removal --data DIR`` removes each finding from radiographs whose labels have it,
 and from "No Finding" ones of the same sets, at default settings, and lets the judge read before and
 after. Validation decides what works; the test split must confirm it, and gives the figures that are
-shown. The table goes into the profile of a bundled editor, by which removals are refused.
+shown. ``--real-judge`` names a judge of real labels alone, which must agree where it reads the
+finding. The table goes into the profile of a bundled editor, by which removals are refused. Edited
+pictures are kept in ``--run``, so that it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ from roentmod.edits import Edit
 from roentmod.errors import EditError
 from roentmod.interfaces import described
 from roentmod.science.stats import auc
-from roentmod.store import write_json
+from roentmod.store import atomic, canonical_hash, write_json
 
 EDITORS = ("mini", "painter")
 SPLITS = ("val", "test")
 JSON, PAGE = Path("bench/removal.json"), Path("docs/removal.md")
 ADULT = 18
+SIZE = 224
 # A removal works where each holds, on both splits.
 RULES: dict[str, tuple[str, float]] = {
     "positives": ("at least", 5),
@@ -42,6 +45,8 @@ RULES: dict[str, tuple[str, float]] = {
     "auroc_before": ("at least", 0.7),
     # Share of the way from the positives' mean logit to that of radiographs without a finding.
     "removed": ("at least", 0.5),
+    # AUROC of the logit of radiographs with the finding, before against after.
+    "auroc_fall": ("at least", 0.85),
     # Largest mean rise of another finding's logit, as a share of the fall.
     "off_target": ("at most", 0.25),
     # Change of radiographs that have nothing to remove, as a share of the positives'.
@@ -101,19 +106,38 @@ def _known(name: str) -> bool:
         return False
 
 
-def remove(editor: Any, judge: Judge, path: Path, own: Sequence[str]) -> list[Removal]:
-    """Return the removals of one radiograph: of what it carries; of all findings if of none."""
-    names = own or judge.findings
-    radiograph = imaging.read(path)
-    edits = [Edit((name,), action="remove") for name in names]
-    done = [one for one in editor.edit([radiograph], edits) if one.image is not None]
-    shown = [compose.shrink(one, judge.size) for one in (radiograph, *(d.image for d in done))]
-    before, *after = judge.logits(np.stack(shown))
+def remove(editor: Any, path: Path, names: Sequence[str], keep: Path) -> dict[str, NDArray[Any]]:
+    """Return the removals of findings from one radiograph, made once for a folder.
+
+    Returns:
+        ``names`` of those that have a picture, m; ``shown`` pictures, 1 + m x 224 x 224 uint16,
+        the radiograph first; ``change``, the mean size of each difference, m.
+    """
+    key = canonical_hash([described(editor), path.name, list(names)])[:24]
+    place = keep / f"{key}.npz"
+    if not place.exists():
+        radiograph = imaging.read(path)
+        edits = [Edit((name,), action="remove") for name in names]
+        done = [one for one in editor.edit([radiograph], edits) if one.image is not None]
+        shown = [compose.shrink(one, SIZE) for one in (radiograph, *(d.image for d in done))]
+        keep.mkdir(parents=True, exist_ok=True)
+        with atomic(place) as part:
+            np.savez(
+                part,
+                names=np.array([one.edit.findings[0] for one in done]),
+                shown=np.rint(np.stack(shown) * 65535).astype(np.uint16),
+                change=np.array([np.abs(one.difference).mean() for one in done]),
+            )
+    with np.load(place) as stored:
+        return dict(stored)
+
+
+def readings(made: dict[str, NDArray[Any]], judge: Judge, *, carried: bool) -> list[Removal]:
+    """Return the removals of one radiograph as a judge reads them."""
+    before, *after = judge.logits(made["shown"].astype(np.float32) / 65535)
+    rows = zip(made["names"], after, made["change"], strict=True)
     return [
-        Removal(
-            one.edit.findings[0], bool(own), before, logits, float(np.abs(one.difference).mean())
-        )
-        for one, logits in zip(done, after, strict=True)
+        Removal(str(name), carried, before, logits, float(change)) for name, logits, change in rows
     ]
 
 
@@ -141,6 +165,7 @@ def figures(removals: Sequence[Removal], name: str, findings: Sequence[str]) -> 
         "logit_after": _round(after[:, k].mean()),
         "logit_healthy": _round(normal.mean()),
         "removed": _round(fall / gap) if gap > 0 else None,
+        "auroc_fall": _round(auc(before[:, k], after[:, k])),
         "off_target": _round(max(0.0, float(rises[worst])) / fall) if fall > 0 else None,
         "off_target_finding": findings[worst],
         "healthy_change": _round(changes[0] / changes[1]) if changes[1] else None,
@@ -152,16 +177,22 @@ def _round(value: Any) -> float:
 
 
 def failing(one: dict[str, Any]) -> list[str]:
-    """Return the rules that figures of one split do not meet."""
-    return [
+    """Return the rules that figures of one split do not meet, by either judge.
+
+    The judge of real labels has a say where it reads the finding.
+    """
+    failed = [
         name
         for name, (side, limit) in RULES.items()
         if (value := one.get(name)) is None
         or (value < limit if side == "at least" else value > limit)
     ]
+    other = failing(one["real_judge"]) if one.get("real_judge") else []
+    reads = not {"positives", "auroc_before"} & set(other)
+    return failed + [f"{name} (real labels)" for name in other if reads]
 
 
-def measure(name: str, data: Path) -> dict[str, Any]:
+def measure(name: str, data: Path, real: Judge | None, keep: Path) -> dict[str, Any]:
     """Return figures, failed rules and the verdict of each finding, for one editor."""
     editor, judge = Editor.load(name), Judge.load()
     try:
@@ -172,16 +203,23 @@ def measure(name: str, data: Path) -> dict[str, Any]:
     for split in SPLITS:
         pictures = chosen(data, split, judge.findings)
         done: list[Removal] = []
+        others: list[Removal] = []
         for number, (path, own) in enumerate(pictures):
-            done += remove(editor, judge, path, own)
+            made = remove(editor, path, own or judge.findings, keep)
+            done += readings(made, judge, carried=bool(own))
+            others += readings(made, real, carried=bool(own)) if real else []
             if number % 20 == 0:
                 log.info("%s: %s: %d of %d", name, split, number + 1, len(pictures))
         for one in judge.findings:
             table[one][split] = figures(done, one, judge.findings)
+            if real and one in real.findings:
+                table[one][split]["real_judge"] = figures(others, one, real.findings)
     for row in table.values():
         row["failed"] = {split: failing(row[split]) for split in SPLITS}
         row["works"] = not any(row["failed"].values())
-    return {"editor": described(editor), "judge": judge.describe()["sha256"], "findings": table}
+    judges = {"judge": judge.describe()["sha256"]}
+    judges |= {"real_judge": real.describe()["sha256"]} if real else {}
+    return {"editor": described(editor), **judges, "findings": table}
 
 
 def profile_table(figures: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +243,9 @@ def page(result: dict[str, Any]) -> str:
         "default settings, and the bundled judge reads before and after. `removed` is the share of "
         "the way from the mean logit of radiographs with the finding to that of normal ones; "
         "`healthy_change` the change of normal ones as a share of that of the others; `off_target` "
-        "the largest rise of another finding as a share of the fall.",
+        "the largest rise of another finding as a share of the fall; `auroc_fall` the AUROC of "
+        "the logit before against after. Lines *real labels* are by the judge that was taught by "
+        "real labels alone; it has a say where it reads the finding.",
         "",
         f"A removal works where, on validation and on the test split: {rules}. Otherwise `roentmod "
         "edit --remove` and `roentmod audit --removals` refuse it; of another generator, which "
@@ -220,23 +260,35 @@ def page(result: dict[str, Any]) -> str:
 
 
 def _table(findings: dict[str, Any]) -> list[str]:
-    keys = ("positives", "auroc_before", "auroc_after", "removed", "off_target", "healthy_change")
+    keys = ("positives", "auroc_before", "auroc_after", "removed", "auroc_fall")
+    keys += ("off_target", "healthy_change")
     lines = [f"| finding | split | {' | '.join(keys)} | works |", "|---" * (len(keys) + 3) + "|"]
     for name, row in findings.items():
         for split in SPLITS:
-            cells = ["-" if row[split].get(k) is None else f"{row[split][k]:g}" for k in keys]
             verdict = "yes" if row["works"] else "no"
-            lines.append(f"| {name} | {split} | {' | '.join(cells)} | {verdict} |")
+            lines.append(
+                f"| {name} | {split} | {' | '.join(_cells(row[split], keys))} | {verdict} |"
+            )
+            if other := row[split].get("real_judge"):
+                cells = " | ".join(_cells(other, keys))
+                lines.append(f"| {name} | {split}, real labels | {cells} | |")
     return lines
+
+
+def _cells(one: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    return ["-" if one.get(key) is None else f"{one[key]:g}" for key in keys]
 
 
 def main() -> None:
     """Measure the editors; write figures, and the profiles of those that lie in a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--real-judge", type=Path, help="folder of a judge of real labels alone")
+    parser.add_argument("--run", type=Path, default=Path("runs/removal"), help="keeps edits")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    result = {name: measure(name, args.data) for name in EDITORS}
+    real = Judge.load(args.real_judge) if args.real_judge else None
+    result = {name: measure(name, args.data, real, args.run) for name in EDITORS}
     write_json(JSON, {"rules": RULES, "editors": result})
     PAGE.write_text(page(result), encoding="utf-8")
     weights.measured(JSON)

@@ -45,6 +45,7 @@ MEASURED = tuple(
         ("fidelity", "fidelity", ("mini", "judge", "anatomy")),
         ("mini", "mini", ("mini", "judge", "anatomy")),
         ("real_judge", "judges", ("mini", "judge", "anatomy")),
+        ("realism", "realism", ("mini", "judge", "anatomy")),
         ("removal", "removal", ("mini", "judge")),
         ("retrain", "results", ("mini", "judge", "anatomy")),
     )

@@ -32,7 +32,7 @@ from roentmod.editors import Editor, Painter
 from roentmod.edits import Edit
 from roentmod.science.stats import auc
 from roentmod.store import write_json
-from training import cohort, measures, pages, shams, variety
+from training import cohort, measures, pages, shams, sheets, variety
 from training.benchmark import Array, Bench, Picture, Result, choose, rows_of
 
 SIDED = ("Pleural Effusion", "Consolidation", "Pneumothorax")
@@ -42,8 +42,8 @@ GRADED = 20
 # What is measured beside success and leakage, in this order.
 PARTS = ("real_judge", "painter", "shams", "seeds", "severity", "identity", "sweep", "memory")
 STRENGTHS, GUIDANCE = (0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.5, 4.0, 6.0, 10.0)
-TRADED, TRADED_FINDING = 5, "Pleural Effusion"
-SAMPLES = 200
+TRADED, TRADED_FINDING = 4, "Pleural Effusion"
+SAMPLES = 100
 # Net change of the judge's logit below which an edit had no effect that leakage could be part of.
 LEAST_EFFECT = 0.5
 # Off-target changes that are no leakage: (edited, read) and why.
@@ -167,14 +167,13 @@ def seconds(bench: Bench, baselines: int = 5) -> float:
 
 
 def tradeoff(bench: Bench) -> tuple[dict[str, Any], list[list[Array]]]:
-    """Return success and identity over strength and guidance, and one baseline's pictures.
+    """Return success and identity over strength and guidance, and pictures of the film.
 
     Whole decoded pictures, as in the paper: the default composite would hide what is lost.
     """
     count = min(TRADED, len(bench.rows))
     success = np.zeros((count, len(STRENGTHS), len(GUIDANCE)))
     likeness = np.zeros_like(success)
-    pictures: list[list[Array]] = []
     edits = [
         Edit(
             (TRADED_FINDING,),
@@ -193,14 +192,12 @@ def tradeoff(bench: Bench) -> tuple[dict[str, Any], list[list[Array]]]:
             s, g = divmod(number, len(GUIDANCE))
             success[baseline, s, g] = result.net[bench.column(TRADED_FINDING)]
             likeness[baseline, s, g] = measures.similarity(before, result.pixels)
-        if baseline == 0:
-            shown = [r.pixels for r in results]
-            pictures = [shown[i : i + len(GUIDANCE)] for i in range(0, len(shown), len(GUIDANCE))]
     facts: dict[str, Any] = {"finding": TRADED_FINDING, "baselines": count}
     facts |= {"strength": list(STRENGTHS), "guidance": list(GUIDANCE)}
     facts["success"] = np.round(success.mean(0), 3).tolist()
     facts["identity"] = np.round(likeness.mean(0), 4).tolist()
-    return facts, pictures
+    shown = [one.pixels for one in sheets.free(bench).run(0, edits)]
+    return facts, [shown[i : i + len(GUIDANCE)] for i in range(0, len(shown), len(GUIDANCE))]
 
 
 def samples(bench: Bench, results: list[Result], count: int) -> dict[str, list[Array]]:
@@ -372,8 +369,7 @@ class Evaluation:
         leaks = leakage(bench, self.results)
         yield success(bench, self.results) | leaks | {"n_baselines": len(bench.rows)}
         if self.pictures:
-            pages.findings_sheet(bench, self.results, self.pictures / "findings.png")
-            pages.failures_sheet(bench, self.results, self.pictures / "failures.png")
+            self._sheets(self.pictures)
         # A painter has neither noise to weigh against the baseline nor training pictures.
         generates = hasattr(bench.editor, "parts")
         makers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -389,6 +385,13 @@ class Evaluation:
         for part in parts:
             log.info("%s", part)
             yield makers[part]()
+
+    def _sheets(self, folder: Path) -> None:
+        free = sheets.free(self.bench)
+        made = [one for i in range(len(free.rows)) for one in free.run(i, free.asked(i))]
+        sheets.findings_sheet(free, made, folder / "findings.png")
+        sheets.failures_sheet(free, made, folder / "failures.png")
+        sheets.film_sheet(free, folder / "film.png")
 
     def _by_real_judge(self) -> dict[str, Any]:
         if self.real is None:
@@ -417,7 +420,7 @@ class Evaluation:
     def _sweep(self) -> dict[str, Any]:
         traded, shown = tradeoff(self.bench)
         if self.pictures:
-            pages.tradeoff_sheet(traded, shown, self.pictures / "tradeoff.png")
+            sheets.tradeoff_sheet(traded, shown, self.pictures / "tradeoff.png")
         return {"tradeoff": traded}
 
     def _memory(self) -> dict[str, Any]:

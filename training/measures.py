@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
-from roentmod.science.stats import auc, draws, interval, ratio
+from roentmod.science.stats import draws, interval, ratio
 
 Floats = NDArray[np.floating]
 _SMALL = 64
@@ -19,12 +19,19 @@ def auroc_interval(
 ) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the AUROC for paired arms.
 
-    Baselines (patients) are drawn, both arms of each together.
+    Baselines (patients) are drawn, both arms of each together. A pair of one baseline's two arms
+    keeps the weight that it has in the AUROC: drawing with replacement would pair each baseline
+    with itself twice as often, and raise the whole interval.
     """
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(positive), (rounds, len(positive)))
-    values = [auc(positive[draw], negative[draw]) for draw in draws]
-    low, high = np.quantile(values, [0.025, 0.975])
+    n = len(positive)
+    above = np.sign(np.subtract.outer(positive, negative)) / 2 + 0.5
+    own = np.diag(above).copy()
+    np.fill_diagonal(above, 0)
+    weight = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=rounds)
+    pairs = n**2 - (weight**2).sum(1)
+    others = ratio(np.einsum("ri,ri->r", weight @ above, weight), pairs)
+    values = weight @ own / n**2 + (others * (n - 1) / n if n > 1 else 0)
+    low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -1,151 +1,10 @@
-"""The sheets of an evaluation, and its page in plain words."""
+"""The page of an evaluation in plain words."""
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-
-from roentmod import imaging
-from roentmod.imaging import provenance
-from roentmod.imaging.pictures import Cell, grid
-from training.benchmark import Bench, Result
-
-SHOWN = (
-    "Cardiomegaly",
-    "Pleural Effusion",
-    "Edema",
-    "Consolidation",
-    "Atelectasis",
-    "Nodule",
-    "Pneumothorax",
-    "Support Devices",
-)
-COLUMNS = 6
-LARGEST = 1_500_000
-Array = NDArray[np.float32]
-_DARK, _INK = (16, 17, 20), (236, 238, 242)
-_LOW, _HIGH = np.array([22, 32, 60]), np.array([255, 196, 84])
-
-
-def save(image: Image.Image, path: Path) -> None:
-    """Save a sheet with as many grey levels as 1.5 MB allow."""
-    facts = {"synthetic": "YES", "statement": provenance.STATEMENT}
-    for levels in (160, 112, 88, 72, 60, 50, 42, 36, 30):
-        reduced = _reduced(image, levels)
-        held = io.BytesIO()
-        reduced.save(held, format="PNG", compress_level=1)
-        if held.tell() < LARGEST - 20_000:
-            break
-    imaging.save_picture(reduced, path, facts)
-
-
-def _reduced(image: Image.Image, levels: int) -> Image.Image:
-    """Return `image` in `levels` greys and its own most frequent colours."""
-    counted: Any = image.getcolors(1 << 24) or []
-    colours = [c for _, c in sorted(counted, reverse=True) if max(c) > min(c)][: 256 - levels]
-    greys = np.rint(np.linspace(0, 255, levels)).astype(int)
-    palette = [*np.repeat(greys, 3).tolist(), *(part for colour in colours for part in colour)]
-    holder = Image.new("P", (1, 1))
-    holder.putpalette(palette)
-    return image.quantize(palette=holder, dither=Image.Dither.NONE)
-
-
-def findings_sheet(bench: Bench, results: list[Result], path: Path) -> None:
-    """Write baselines in the first row, and below each of them its counterfactuals."""
-    columns = range(min(COLUMNS, len(bench.rows)))
-    rows = [("Baseline", [Cell(bench.baselines[i].pixels, synthetic=False) for i in columns])]
-    empty = np.zeros((8, 8), np.float32)
-    for name in (n for n in SHOWN if n in bench.findings):
-        found = {r.baseline: r for r in results if r.edit.findings == (name,)}
-        cells = [
-            Cell(found[i].pixels, note=found[i].edit.side or "")
-            if i in found
-            else Cell(empty, synthetic=False, note="refused")
-            for i in columns
-        ]
-        rows.append((name, cells))
-    title = f"{bench.editor.name}: unseen radiographs, default settings"
-    save(grid(rows, title=title, cell=248), path)
-
-
-def failures_sheet(bench: Bench, results: list[Result], path: Path, worst: int = 12) -> None:
-    """Write the edits that the judge's logit followed least, each beside its baseline."""
-
-    def change(result: Result) -> float:
-        return float(result.net[bench.column(result.edit.findings[0])])
-
-    low = sorted(results, key=change)[:worst]
-    rows = []
-    for start in range(0, len(low), 3):
-        cells: list[Cell] = []
-        for result in low[start : start + 3]:
-            said = " ".join(w for w in (result.edit.side, result.edit.findings[0]) if w)
-            before = bench.baselines[result.baseline].pixels
-            cells.append(Cell(before, synthetic=False, note="baseline"))
-            cells.append(Cell(result.pixels, note=f"{said} {change(result):+.1f}"))
-        rows.append(("", cells))
-    title = (
-        f"{bench.editor.name}: the {len(low)} least changes of the judge's logit, of {len(results)}"
-    )
-    save(grid(rows, title=title, cell=320), path)
-
-
-def tradeoff_sheet(facts: dict[str, Any], pictures: list[list[Array]], path: Path) -> None:
-    """Write one baseline over strength and guidance, and two maps of the mean of all."""
-    rows = [
-        (f"strength {strength:g}", [Cell(picture) for picture in row])
-        for strength, row in zip(facts["strength"], pictures, strict=True)
-    ]
-    columns = [f"guidance {g:g}" for g in facts["guidance"]]
-    left = grid(rows, title=f"{facts['finding']}, left", columns=columns, cell=248)
-    maps = [
-        _map("success: change of the judge's logit", facts["success"], facts, "{:.1f}"),
-        _map("identity: SSIM to the baseline", facts["identity"], facts, "{:.2f}"),
-    ]
-    canvas = Image.new("RGB", (left.width + maps[0].width + 24, left.height), _DARK)
-    canvas.paste(left, (0, 0))
-    for index, one in enumerate(maps):
-        canvas.paste(one, (left.width + 12, 20 + index * (left.height // 2)))
-    draw = ImageDraw.Draw(canvas)
-    said = f"means of {facts['baselines']} baselines"
-    draw.text((left.width + 46, left.height - 24), said, _INK, _font(15), anchor="lm")
-    save(canvas, path)
-
-
-def _map(title: str, values: list[list[float]], facts: dict[str, Any], form: str) -> Image.Image:
-    """Return a small heat map with its numbers: strength down, guidance across."""
-    side, left, head = 84, 46, 60
-    table = np.array(values)
-    part = (table - table.min()) / max(float(np.ptp(table)), 1e-9)
-    size = (left + side * table.shape[1], head + side * table.shape[0] + 4)
-    canvas = Image.new("RGB", size, _DARK)
-    draw = ImageDraw.Draw(canvas)
-    draw.text((left, 14), title, _INK, _font(17), anchor="lm")
-    for column, value in enumerate(facts["guidance"]):
-        draw.text(
-            (left + side * column + side // 2, 44), f"{value:g}", _INK, _font(15), anchor="mm"
-        )
-    for row, value in enumerate(facts["strength"]):
-        middle = head + side * row + side // 2
-        draw.text((left - 8, middle), f"{value:g}", _INK, _font(15), anchor="rm")
-        for column in range(table.shape[1]):
-            share = part[row, column]
-            colour = tuple(int(c) for c in np.rint(_LOW + share * (_HIGH - _LOW)))
-            corner = (left + side * column, head + side * row)
-            draw.rectangle((*corner, corner[0] + side - 3, corner[1] + side - 3), fill=colour)
-            ink = _DARK if share > 0.5 else _INK
-            place = (corner[0] + side // 2 - 1, middle)
-            draw.text(place, form.format(table[row, column]), ink, _font(17), anchor="mm")
-    return canvas
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
 
 
 def targets(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
@@ -153,6 +12,8 @@ def targets(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     auroc, sides = figures["success_auroc"], figures["side_obeyed"]
     spearman, high = figures["severity_spearman"], sum(v >= 0.9 for v in auroc.values())
     least = [min(table, key=table.__getitem__) for table in (auroc, sides, spearman)]
+    seeds = figures["seeds"][figures["editor"]["name"]]
+    places, alike = ({n: one[key] for n, one in seeds.items()} for key in ("p", "alike"))
     return [
         (
             "findings with success AUROC of 0.90 or more",
@@ -163,10 +24,14 @@ def targets(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         _least("lowest success AUROC", auroc, least[0], 0.8),
         _least("side obeyed, lowest", sides, least[1], 0.9),
         _least("severity Spearman, lowest", spearman, least[2], 0.8),
-        _most("leakage fraction", figures["leakage_fraction"], 0.25),
+        _most("leakage, times the exact painter's", figures["painter"]["ratio"], 1.5),
+        _most("shams move the judge's logit by", figures["shams"]["logit"], 0.1),
+        _most("network that knows shams, AUC", figures["shams"]["network"]["auc"], 0.6),
+        _least("places of ten seeds, lowest p", places, min(places, key=places.__getitem__), 0.05),
+        _most("pairs of seeds that are alike, highest share", max(alike.values()), 0.0),
         _least("SSIM outside the change", {"": figures["ssim_outside"]}, "", 0.99),
         _least("nearest baseline is its own", {"": figures["nearest_is_own"]}, "", 1.0),
-        _most("seconds a counterfactual", figures["seconds_per_counterfactual"], 2.0),
+        _most("seconds per counterfactual", figures["seconds_per_counterfactual"], 2.0),
     ]
 
 
@@ -193,9 +58,19 @@ def page(figures: dict[str, Any], folder: str) -> str:
         "## By finding",
         _by_finding(figures),
         _leaks(figures),
+        "## Ten seeds",
+        _seeds(figures["seeds"]),
+        "## Shams",
+        _shams(figures["shams"]),
         "## Pictures",
-        f"![Findings]({folder}/findings.png)\n\nFirst row: radiographs. Below: counterfactuals.",
-        f"![Failures]({folder}/failures.png)\n\nThe edits that the judge's logit followed least.",
+        f"![Film]({folder}/film.png)\n\nA film of 1955 x 1841 pixels (pydicom-data, MIT; it shows "
+        "several masses) and its edits. Edits of real radiographs beside real positives of the "
+        "same sources, at full size, are not published: `python -m training.sheets --data DIR` "
+        "makes them.",
+        f"![Findings]({folder}/findings.png)\n\nFirst row: the film and phantoms. Below: "
+        "counterfactuals.",
+        f"![Failures]({folder}/failures.png)\n\nThe edits of these that the judge's logit "
+        "followed least.",
     ]
     if "tradeoff" in figures:
         parts += ["## Strength and guidance", _tradeoff(figures["tradeoff"], folder)]
@@ -209,9 +84,10 @@ def _how(figures: dict[str, Any]) -> str:
     settings = figures["settings"]
     return (
         f"Written by `python -m training.evaluate`. {figures['n_baselines']} baselines: adult, no "
-        "finding, test split, one a patient; none was seen in any training. Settings are the "
-        f"defaults: strength {settings['strength']:g}, guidance {settings['guidance_scale']:g}, "
-        f"composite `{settings['composite']}`. Success is the area under the ROC curve (AUROC) of "
+        f"finding, {figures['split']} split, one per patient; none was seen in any training. "
+        f"Settings are the defaults: strength {settings['strength']:g}, guidance "
+        f"{settings['guidance_scale']:g}, composite `{settings['composite']}`. Success is the "
+        "area under the ROC curve (AUROC) of "
         f"the judge's logit for the finding, counterfactuals against their {_control(figures)}s, "
         "with a 95 % bootstrap interval over patients. The judge learned from other patients than "
         "the editor."
@@ -241,20 +117,72 @@ def _short(figures: dict[str, Any]) -> str:
 
 
 def _by_finding(figures: dict[str, Any]) -> str:
-    rows = []
-    for name, value in figures["success_auroc"].items():
-        low, high = figures["success_auroc_ci"][name]
+    rows, real = [], figures.get("real_judge", {"success_auroc": {}})
+    for name in figures["success_auroc"]:
         side, level = (figures[k].get(name) for k in ("side_obeyed", "severity_spearman"))
-        cells = [name, f"{value:.3f} ({low:.3f} to {high:.3f})"]
-        cells.append(f"{figures['net_logit'][name]:+.2f}")
-        rows.append([*cells, *("" if v is None else f"{v:.2f}" for v in (side, level))])
-    heads = ("finding", "success AUROC", "net logit", "side obeyed", "severity Spearman")
+        cells = [name, _area(figures, name), f"{figures['net_logit'][name]:+.2f}"]
+        known = name in real["success_auroc"]
+        cells += [_area(real, name), f"{real['net_logit'][name]:+.2f}"] if known else ["", ""]
+        cells += ["" if v is None else f"{v:.2f}" for v in (side, level)]
+        for table in (figures, figures["painter"]):
+            own = table["leakage_by_finding"].get(name)
+            cells.append("" if own is None else f"{own:.2f}")
+        rows.append(cells)
+    judged = ("success AUROC", "net logit", "by the judge of real labels", "net logit")
+    heads = ("finding", *judged, "side obeyed", "severity Spearman", "leakage", "the painter's")
     note = (
-        f"\n\nNet logit: mean change of the judge's logit against the {_control(figures)}. "
+        f"\n\nNet logit: mean change of a judge's logit against the {_control(figures)}. "
         "Severity: Spearman's correlation of mild, moderate, severe with the judge's logit over "
-        "all baselines, each baseline's mean taken off."
+        "all baselines, each baseline's mean taken off. Leakage: mean size of the off-target "
+        "changes over the on-target one; the painter changes the finding alone, so that what the "
+        "judge reads of its edits is the judge's own linking of findings."
     )
     return _table(heads, rows) + note
+
+
+def _area(figures: dict[str, Any], name: str) -> str:
+    low, high = figures["success_auroc_ci"][name]
+    return f"{figures['success_auroc'][name]:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _seeds(figures: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"`{editor}`",
+            name,
+            f"{one['edits']} in {one['hosts']}",
+            *(str(count) for count in one["places"].values()),
+            f"{one['chi_squared']:.1f} (p {one['p']:.3f})",
+            f"{one['ssim_mean']:.2f}, {one['ssim_highest']:.2f}",
+            f"{one['alike']:.0%}",
+        ]
+        for editor, found in figures.items()
+        for name, one in found.items()
+    ]
+    first = next(iter(next(iter(figures.values())).values()))
+    places = tuple(first["places"])
+    likeness = ("chi-squared", "SSIM of changes: mean, highest", "alike")
+    heads = ("editor", "finding", "edits in radiographs", *places, *likeness)
+    return (
+        "Ten seeds of the same edit per radiograph, nothing but the finding said. Each change is "
+        "counted where its middle lies; chi-squared holds the counts against NIH's boxes "
+        "(`training.places`), its p by simulation. Two changes are alike where their mean SSIM, "
+        "where either is, is 0.6 or more.\n\n" + _table(heads, rows)
+    )
+
+
+def _shams(figures: dict[str, Any]) -> str:
+    low, high = figures["logit_ci"]
+    net = figures["network"]
+    moved = sorted(figures["logit_by_finding"].items(), key=lambda item: -abs(item[1]))[:3]
+    most = ", ".join(f"{name} {value:+.2f}" for name, value in moved)
+    return (
+        f"Shams (composite `sham`) of {figures['n']} radiographs move the judge's logits by "
+        f"{figures['logit']:.3f} in the mean of sizes ({low:.3f} to {high:.3f}); most moved: "
+        f"{most}. A small network that was taught to tell shams from untouched radiographs does "
+        f"so with an AUC of {net['auc']:.2f} ({net['ci'][0]:.2f} to {net['ci'][1]:.2f}) in "
+        "patients that it never saw."
+    )
 
 
 def _leaks(figures: dict[str, Any]) -> str:
@@ -276,8 +204,9 @@ def _tradeoff(facts: dict[str, Any], folder: str) -> str:
     success, identity = np.array(facts["success"]), np.array(facts["identity"])
     return (
         f"![Trade-off]({folder}/tradeoff.png)\n\n"
-        f"{facts['finding']} in {facts['baselines']} baselines, whole decoded pictures (composite "
-        f"`none`). From least to most strength and guidance the judge's logit changes by "
+        f"{facts['finding']} in {facts['baselines']} baselines (shown: the film), whole decoded "
+        "pictures (composite `none`). From least to most strength and guidance the judge's logit "
+        "changes by "
         f"{success[0, 0]:.1f} to {success[-1, -1]:.1f}, and similarity to the baseline (SSIM) goes "
         f"from {identity[0, 0]:.2f} to {identity[-1, -1]:.2f}."
     )

@@ -22,7 +22,7 @@ from training import measures
 from training.benchmark import Bench
 
 SEEDS, FOLDS = 4, 5
-STEPS, PAIRS, CROP = 150, 12, 112
+STEPS, PAIRS, CROP = 200, 12, 112
 LEARNING_RATE = 3e-3
 ROUNDS = 1000
 Array = NDArray[np.float32]

@@ -111,7 +111,7 @@ def test_edits_are_measured_against_their_control(composite, net):
 def test_the_page_names_the_control():
     settings = {"strength": 0.4, "guidance_scale": 4.0, "composite": "sham"}
     for more, words in (({}, "their shams,"), ({"control": "baseline"}, "their baselines,")):
-        text = pages._how({"settings": settings | more, "n_baselines": 2})
+        text = pages._how({"settings": settings | more, "n_baselines": 2, "split": "test"})
         assert words in text
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from roentmod.science.stats import auc
 from training import measures
 
 
@@ -19,6 +20,15 @@ def test_the_interval_holds_the_value_and_narrows_with_more_patients(rng):
     assert small[1] - small[0] > 2 * (large[1] - large[0])
     # Normal scores, one apart, of deviations 1 and root 2.
     assert large[0] < stats.norm.cdf(1 / np.sqrt(3)) < large[1]
+
+
+def test_the_interval_of_small_changes_lies_about_the_value(rng):
+    """Each edit is just above its own baseline: that one pair in n does not count twice."""
+    before = rng.normal(size=24)
+    low, high = measures.auroc_interval(before + 0.01, before, rounds=4000)
+    value = auc(before + 0.01, before)
+    assert low < value < high
+    assert abs((low + high) / 2 - value) < 0.01
 
 
 def test_severity_is_taken_within_a_baseline(rng):

@@ -11,6 +11,7 @@ from bench.removal import Removal, failing, figures
 from roentmod import imaging
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import BUNDLED, Editor
+from roentmod.interfaces import Counterfactual
 from tests.cli.running import run
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def removals(fall, rise, healthy):
         ((4, 2, 0.2), ["off_target"]),
         # The lung is blackened wherever it is.
         ((4, 0, 1), ["healthy_change"]),
-        ((-1, 0, 0.2), ["removed", "off_target"]),
+        ((-1, 0, 0.2), ["removed", "auroc_fall", "off_target"]),
     ],
 )
 def test_a_removal_works_where_the_finding_goes_and_nothing_else_does(made, failed):
@@ -61,6 +62,45 @@ def test_a_removal_works_where_the_finding_goes_and_nothing_else_does(made, fail
     few = figures(removals(*made)[2:], "Mass", FINDINGS)
     assert "positives" in failing(few)
     assert failing(figures([], "Mass", FINDINGS)) == list(removal.RULES)
+
+
+def test_the_judge_of_real_labels_has_a_say_where_it_reads():
+    one, blind, against = (
+        figures(removals(*made), "Mass", FINDINGS)
+        for made in ((4, 0, 0.2), (4, 0, 0.2), (0.1, 0, 0.2))
+    )
+    assert failing(one | {"real_judge": one}) == []
+    fall = ["removed (real labels)", "auroc_fall (real labels)"]
+    assert failing(one | {"real_judge": against}) == fall
+    assert failing(one | {"real_judge": against | {"auroc_before": 0.6}}) == []
+    assert failing(one | {"real_judge": blind | {"positives": 4}}) == []
+
+
+def test_removals_are_made_once(tmp_path):
+    class Darkening:
+        name = "darkening"
+        calls = 0
+
+        def edit(self, radiographs, edits):
+            Darkening.calls += 1
+            image = radiographs[0].with_pixels(radiographs[0].pixels / 2)
+            change = image.pixels - radiographs[0].pixels
+            return [
+                Counterfactual(radiographs[0], e, "ok", image, image, change, change != 0)
+                for e in edits
+            ]
+
+    class Bright:
+        def logits(self, images):
+            return images.mean(axis=(1, 2))[:, None]
+
+    imaging.write(phantom(5).radiograph, tmp_path / "a.png", provenance=None)
+    for _ in range(2):
+        made = removal.remove(Darkening(), tmp_path / "a.png", FINDINGS, tmp_path / "kept")
+        read = removal.readings(made, Bright(), carried=True)
+        assert [one.finding for one in read] == list(FINDINGS)
+        assert read[0].after == pytest.approx(read[0].before / 2, abs=1e-3)
+    assert Darkening.calls == 1
 
 
 @pytest.mark.weights
