@@ -110,7 +110,7 @@ def main() -> None:
     profile = parts.profile
     base = [Edit((name,), composite="none") for name in FINDINGS]
     default = [Edit((name,)) for name in FINDINGS]
-    prompts = [profile.prompt(edit) for edit in base] + [profile.normal]
+    prompts = [profile.prompt(edit, small.id) for edit in base] + [profile.normal]
 
     def ours(steps: int, scheduler: Any) -> NDArray[np.float32]:
         edits = [replace(e, num_inference_steps=steps, scheduler=scheduler) for e in base]

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench import weights
 from roentmod.classifiers.judge import SIDES, Judge
@@ -44,6 +45,8 @@ PARTS = ("real_judge", "painter", "shams", "seeds", "severity", "identity", "swe
 STRENGTHS, GUIDANCE = (0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.5, 4.0, 6.0, 10.0)
 TRADED, TRADED_FINDING = 4, "Pleural Effusion"
 SAMPLES = 100
+# Draws of baselines for intervals of leakage and severity.
+ROUNDS = 200
 # Net change of the judge's logit below which an edit had no effect that leakage could be part of.
 LEAST_EFFECT = 0.5
 # Off-target changes that are no leakage: (edited, read) and why.
@@ -137,6 +140,30 @@ def leakage_figures(on: dict[str, float], off: dict[tuple[str, str], float]) -> 
         "leakage_pairs_above": sorted(above, key=lambda fact: -float(str(fact["fraction"]))),
         "without_effect": [name for name in on if name not in pairs],
     }
+
+
+def intervals(
+    count: int, figure: Callable[[NDArray[np.int64]], dict[str, float]]
+) -> dict[str, list[float]]:
+    """Return the 95 % bootstrap interval of each figure; `count` baselines are drawn again."""
+    rng = np.random.default_rng(0)
+    found = [figure(rng.integers(count, size=count)) for _ in range(ROUNDS)]
+    names = dict.fromkeys(name for one in found for name in one)
+    return {
+        name: [
+            _round(v)
+            for v in np.nanquantile([one.get(name, np.nan) for one in found], [0.025, 0.975])
+        ]
+        for name in names
+    }
+
+
+def again(results: list[Result], draw: NDArray[np.int64]) -> list[Result]:
+    """Return the results of the baselines drawn, each draw as a baseline by itself."""
+    own: dict[int, list[Result]] = {}
+    for result in results:
+        own.setdefault(result.baseline, []).append(result)
+    return [replace(r, baseline=n) for n, i in enumerate(draw) for r in own.get(int(i), [])]
 
 
 def identity(bench: Bench, results: list[Result], others: list[Picture]) -> dict[str, Any]:
@@ -325,10 +352,19 @@ def beside(bench: Bench, results: list[Result], leaks: dict[str, Any]) -> dict[s
     theirs = leakage(exact, made)
     kept = ("leakage_fraction", "leakage_by_finding", "without_effect")
     own = leaks["leakage_by_finding"]
+
+    def ratio(draw: NDArray[np.int64]) -> dict[str, float]:
+        parts = [
+            leakage(one, again(rows, draw))["leakage_fraction"]
+            for one, rows in ((bench, results), (exact, made))
+        ]
+        return {"ratio": parts[0] / max(parts[1], 1e-9)}
+
     return {
         **{key: theirs[key] for key in kept},
         "success_auroc": success(exact, made)["success_auroc"],
         "ratio": _round(leaks["leakage_fraction"] / theirs["leakage_fraction"]),
+        "ratio_ci": intervals(len(bench.rows), ratio)["ratio"],
         "ratio_by_finding": {
             name: _round(own[name] / value)
             for name, value in theirs["leakage_by_finding"].items()
@@ -409,7 +445,9 @@ class Evaluation:
                 replace(e, severity=level) for e in self.bench.asked(i) for level in SEVERITIES
             ],
         )
-        return {"severity_spearman": severity(self.bench, graded)}
+        count = max(one.baseline for one in graded) + 1
+        bounds = intervals(count, lambda draw: severity(self.bench, again(graded, draw)))
+        return {"severity_spearman": severity(self.bench, graded), "severity_ci": bounds}
 
     def _identity(self) -> dict[str, Any]:
         test = [r for r in rows_of(self.data) if r["split"] == "test"]
@@ -464,7 +502,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--editor", default="mini")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=MEASURED)
     parser.add_argument("--pictures", type=Path, default=Path("docs/mini"))
     parser.add_argument("--limit", type=int, default=40, help="number of baselines")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="for the memorisation check")

@@ -124,6 +124,9 @@ def _by_finding(figures: dict[str, Any]) -> str:
         known = name in real["success_auroc"]
         cells += [_area(real, name), f"{real['net_logit'][name]:+.2f}"] if known else ["", ""]
         cells += ["" if v is None else f"{v:.2f}" for v in (side, level)]
+        if level is not None:
+            low, high = figures["severity_ci"][name]
+            cells[-1] += f" ({low:.2f} to {high:.2f})"
         for table in (figures, figures["painter"]):
             own = table["leakage_by_finding"].get(name)
             cells.append("" if own is None else f"{own:.2f}")
@@ -197,7 +200,13 @@ def _leaks(figures: dict[str, Any]) -> str:
     ]
     heads = ("edited", "also changes", "fraction of the wanted change", "why")
     whole = figures["leakage_fraction_with_explained"]
-    return _table(heads, rows) + f"\n\nWith the explained pairs the mean is {whole:.3f}." + note
+    exact, (low, high) = figures["painter"], figures["painter"]["ratio_ci"]
+    means = (
+        f"\n\nOver all findings the mean is {figures['leakage_fraction']:.3f}, the painter's "
+        f"{exact['leakage_fraction']:.3f}: {exact['ratio']:.2f} times as much ({low:.2f} to "
+        f"{high:.2f}). With the explained pairs it is {whole:.3f}."
+    )
+    return _table(heads, rows) + means + note
 
 
 def _tradeoff(facts: dict[str, Any], folder: str) -> str:

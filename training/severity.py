@@ -7,7 +7,8 @@ those nearly as good (`TOLERANCE`) it takes the ones nearest to thirds (`SHARES`
 which the judge says too little (`FAINT`) without a severity, and more with "severe", is called
 severe where an edit leaves it open.
 
-``python -m training.severity --data DIR`` writes both into the bundled ``profile.json``.
+``python -m training.severity --data DIR`` writes both into the bundled ``profile.json``; it goes on
+where it stopped.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--target", type=Path, default=BUNDLED["mini"])
     parser.add_argument("--limit", type=int, default=10, help="baselines; twice as many for words")
+    parser.add_argument("--run", type=Path, default=Path("runs/severity"), help="keeps edits")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     rows = choose(rows_of(args.data), 2 * args.limit, 0, split="val")
@@ -126,7 +128,7 @@ def main() -> None:
         raise SystemExit(f"Only a generator has a profile; got '{args.target}'.")
     plain = replace(editor.parts.profile, severity={}, unsaid={})
     editor.parts = replace(editor.parts, profile=plain)
-    bench = Bench(editor, Judge.load(), args.data, rows)
+    bench = Bench(editor, Judge.load(), args.data, rows, args.run)
     fields = {"severity": severities(bench, args.limit), "unsaid": unsaid(bench)}
     own = args.target / "profile.json"
     write_json(own, json.loads(own.read_text(encoding="utf-8")) | fields)

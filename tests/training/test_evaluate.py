@@ -185,4 +185,15 @@ def test_leakage_is_held_against_the_exact_painters(monkeypatch):
     figures = evaluate.beside(bench, results, evaluate.leakage(bench, results))
     assert figures["leakage_fraction"] == pytest.approx(1, abs=0.01)
     assert figures["ratio"] == pytest.approx(1, abs=0.02)
+    assert figures["ratio_ci"] == pytest.approx([1, 1], abs=0.02)
     assert figures["ratio_by_finding"] == pytest.approx({"Edema": 1, "Mass": 1}, abs=0.02)
+
+
+def test_intervals_are_of_baselines():
+    values = np.arange(10.0)
+    found = evaluate.intervals(10, lambda draw: {"mean": values[draw].mean()})
+    low, high = found["mean"]
+    assert 2 < low < 3.5 < 5.5 < high < 7
+    results = lifted(count=3).run(1, [Edit(("Mass",))])
+    drawn = evaluate.again(results, np.array([1, 0, 1]))
+    assert [one.baseline for one in drawn] == [0, 2]
