@@ -134,7 +134,8 @@ def remove(editor: Any, path: Path, names: Sequence[str], keep: Path) -> dict[st
 
 def readings(made: dict[str, NDArray[Any]], judge: Judge, *, carried: bool) -> list[Removal]:
     """Return the removals of one radiograph as a judge reads them."""
-    before, *after = judge.logits(made["shown"].astype(np.float32) / 65535)
+    shown: Array = made["shown"].astype(np.float32) / np.float32(65535)
+    before, *after = judge.logits(shown)
     rows = zip(made["names"], after, made["change"], strict=True)
     return [
         Removal(str(name), carried, before, logits, float(change)) for name, logits, change in rows
@@ -260,8 +261,8 @@ def page(result: dict[str, Any]) -> str:
 
 
 def _table(findings: dict[str, Any]) -> list[str]:
-    keys = ("positives", "auroc_before", "auroc_after", "removed", "auroc_fall")
-    keys += ("off_target", "healthy_change")
+    logits = ("auroc_before", "auroc_after", "removed", "auroc_fall")
+    keys = ("positives", *logits, "off_target", "healthy_change")
     lines = [f"| finding | split | {' | '.join(keys)} | works |", "|---" * (len(keys) + 3) + "|"]
     for name, row in findings.items():
         for split in SPLITS:

@@ -181,8 +181,9 @@ class Bench:
             path = self.keep / f"{name}.npz"
             if not path.exists():
                 self.keep.mkdir(parents=True, exist_ok=True)
+                arrays: dict[str, Any] = self._made(baseline, edits)
                 with atomic(path) as part:
-                    np.savez(part, **self._made(baseline, edits))
+                    np.savez(part, **arrays)
             with np.load(path) as stored:
                 made = dict(stored)
         results = []
