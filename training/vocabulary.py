@@ -36,8 +36,9 @@ NORMAL = (
     "clear lungs, normal heart size",
     "no acute finding",
 )
-# How often what is known is said; what is not, is left to the noise.
-SAID = {"severity": 0.9, "side": 0.88, "place": 0.8, "form": 0.75}
+# How often what is known is said. Edits say all; what a user's own words leave open is left to the
+# noise.
+SAID = {"severity": 0.95, "side": 0.96, "place": 0.92, "form": 0.9}
 FRAMES = ("{}", "{}", "chest radiograph with {}", "there is {}", "{} is seen", "findings: {}")
 
 
