@@ -12,7 +12,8 @@ the same source, view, sex and age band are labelled (up to four negatives per p
 training), as the source alone would tell the finding otherwise; hosts of counterfactuals are such
 negatives. Each patient is tested once, and Kermany by all folds.
 
-Both go on where they stopped, from ``--run``.
+Both go on where they stopped, from ``--run``. Numbers of the arms are those that ``--tune`` chose
+on validation (`bench.retrain_tune`), where ``bench/retrain_tuned.json`` is there.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import argparse
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench import retrain_page, weights
+from bench import retrain_page, retrain_tune, weights
 from roentmod import datasets
 from roentmod.errors import DatasetError
 from roentmod.jobs import retrain, study
@@ -36,6 +37,7 @@ from roentmod.science import performance as evaluation
 from roentmod.store import atomic, write_json
 
 JSON, PAGE = Path("bench/retrain.json"), Path("docs/results.md")
+TUNED = Path("bench/retrain_tuned.json")
 FINDINGS = (
     "Cardiomegaly",
     "Pleural Effusion",
@@ -70,10 +72,13 @@ REAL = (
 )
 # Which findings come together in the real labels of the training split.
 REAL_PAIRS = (("Pleural Effusion", "Atelectasis"), ("Pneumonia", "Edema"))
+# Severity, place and side vary; hosts may have other findings.
+_SET = {"ratio": 2, "hosts": "any", "severities": ["mild", "moderate", "severe"]}
 SEEDS = (0, 1, 2)
 FOLDS = 5
 # Patients of this set may be patients of the others.
 _UNKNOWN = "nih_rxtorax"
+_RULES = evaluation.Rules()
 log = logging.getLogger(__name__)
 
 
@@ -138,10 +143,12 @@ def fold(nih: Path, run: Path, number: int) -> Path:
     return folder
 
 
-def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
-    """Return the study of experiment (a) with one set of pairs and one corrector."""
+def truth(
+    places: dict[str, Path], pairs: str, corrector: str, numbers: Mapping[str, Any]
+) -> StudyPlan:
+    """Return the study of experiment (a) with one set of pairs, one corrector, numbers of arms."""
     nih = str(places["nih"])
-    arms = retrain.ARMS if corrector == "mini" else ("erm", "isolated", "soft")
+    arms = retrain.ARMS if corrector == "mini" else ("erm", *_RULES.corrected)
     far = {"source": nih, "where": "external", "plant": True}
     tests = {
         "NIH-PA": far | {"where": "internal", "split": "test", "view": "PA"},
@@ -159,14 +166,16 @@ def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
             "plant": {"correlation": 0.9, "prevalence": 0.25, "severities": ["mild", "moderate"]},
             "editor": {"name": corrector},
             "audit": {"baselines": 40, "source": {"source": nih, "split": "test"}},
-            "augment": {"baselines": 240, "ratio": 2},
-            "retrain": _training(arms, size=56, steps=1200),
+            "augment": _SET | {"baselines": 240},
+            "retrain": _training(arms, size=56, steps=1200, **numbers),
         }
     )
 
 
-def real(folder: Path, places: dict[str, Path], number: int) -> StudyPlan:
-    """Return the study of a fold of experiment (b)."""
+def real(
+    folder: Path, places: dict[str, Path], number: int, numbers: Mapping[str, Any]
+) -> StudyPlan:
+    """Return the study of a fold of experiment (b), with numbers of arms."""
     nih, kermany = str(folder), str(places["kermany"])
     return StudyPlan.of(
         {
@@ -179,14 +188,14 @@ def real(folder: Path, places: dict[str, Path], number: int) -> StudyPlan:
                 "Kermany": {"source": kermany, "where": "external"},
             },
             "editor": {"name": "mini"},
-            "augment": {"baselines": 200, "ratio": 2},
-            "retrain": _training(retrain.ARMS, size=64, steps=800),
+            "augment": _SET | {"baselines": 200},
+            "retrain": _training(retrain.ARMS, size=64, steps=800, **numbers),
         }
     )
 
 
-def _training(arms: Sequence[str], *, size: int, steps: int) -> dict[str, Any]:
-    return {
+def _training(arms: Sequence[str], *, size: int, steps: int, **numbers: Any) -> dict[str, Any]:
+    usual = {
         "model": "small",
         "size": size,
         "batch": 32,
@@ -197,6 +206,13 @@ def _training(arms: Sequence[str], *, size: int, steps: int) -> dict[str, Any]:
         "patience": 100,
         "share": 0.5,
     }
+    return usual | numbers
+
+
+def numbers_of(name: str) -> dict[str, Any]:
+    """Return what validation chose for a study; nothing where it was not asked."""
+    chosen = json.loads(TUNED.read_text()) if TUNED.exists() else {}
+    return {key: one["chosen"] for key, one in chosen.get(name, {}).items()}
 
 
 def pooled(result: StudyResult) -> pd.DataFrame:
@@ -302,25 +318,42 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/retrain"))
     parser.add_argument("--only", nargs="*", help="studies to run now; the page needs all")
+    parser.add_argument("--tune", action="store_true", help="choose numbers of arms; test nothing")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     places = tables(args.data, args.run)
-    specs = {f"truth-{pairs}-mini": truth(places, pairs, "mini") for pairs in PAIRS}
-    specs["truth-first-painter"] = truth(places, "first", "painter")
+    specs = {
+        name: truth(places, *name.split("-")[1:], numbers_of(name))
+        for name in (*(f"truth-{pairs}-mini" for pairs in PAIRS), "truth-first-painter")
+    }
     for number in range(FOLDS):
-        specs[f"real-{number}"] = real(fold(places["nih"], args.run, number), places, number)
+        folder, name = fold(places["nih"], args.run, number), f"real-{number}"
+        specs[name] = real(folder, places, number, numbers_of(name))
     results = {}
     for name, spec in specs.items():
-        if not args.only or name in args.only:
+        if args.only and name not in args.only:
+            continue
+        if args.tune:
+            tune(name, spec, args.run / "studies")
+        else:
             results[name] = study.run(spec, args.run / "studies", stages=_logged)
             log.info("%s: %.1f minutes", name, sum(s.seconds for s in results[name].stages) / 60)
-    if not args.only:
+    if not (args.only or args.tune):
         found = figures(results)
         decided = primary(results)
         write_json(JSON, retrain_page.gathered(found, decided))
         with atomic(PAGE) as part:
             part.write_text(retrain_page.page(found, decided), encoding="utf-8")
         weights.measured(JSON)
+
+
+def tune(name: str, spec: StudyPlan, folder: Path) -> None:
+    """Choose a study's numbers on its validation, and write them down with those of the others."""
+    chosen = json.loads(TUNED.read_text()) if TUNED.exists() else {}
+    planted = spec.plant is not None
+    chosen[name] = retrain_tune.tuned(spec, folder, pairs=planted, stages=_logged)
+    write_json(TUNED, chosen)
+    log.info("%s: %s", name, {key: one["chosen"] for key, one in chosen[name].items()})
 
 
 def _logged(name: str) -> Any:

@@ -385,9 +385,10 @@ def augment(
     usual = "train" if "train" in set(source.table["split"]) else None
     split = chosen.split or usual
     storage = part(Storage, options)
+    choose = datasets.hosts if plan.hosts == "any" else datasets.baselines
     return job.run(
         source,
-        datasets.baselines(source, count=chosen.baselines, split=split).table,
+        choose(source, count=chosen.baselines, split=split).table,
         _editor(editor, options),
         plan,
         Path(out),

@@ -16,7 +16,7 @@ from roentmod.datasets.files import PICTURES
 from roentmod.datasets.index import begin_index, write_index
 from roentmod.datasets.matching import burned_in, match, predictors, sizes, telling
 from roentmod.datasets.published import SOURCES
-from roentmod.datasets.select import Selection, baselines, positives, with_validation
+from roentmod.datasets.select import Selection, baselines, hosts, positives, with_validation
 from roentmod.datasets.table import (
     PHANTOMS,
     Dataset,
@@ -37,6 +37,7 @@ __all__ = [
     "baselines",
     "begin_index",
     "burned_in",
+    "hosts",
     "load",
     "match",
     "positives",

@@ -20,7 +20,16 @@ from roentmod.datasets.table import Dataset, Problem, leaking
 from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import DatasetError
 
-__all__ = ["Mask", "Selection", "baselines", "choose", "positives", "shares", "with_validation"]
+__all__ = [
+    "Mask",
+    "Selection",
+    "baselines",
+    "choose",
+    "hosts",
+    "positives",
+    "shares",
+    "with_validation",
+]
 
 Mask = NDArray[np.bool_]
 _AGELESS = "age unknown"
@@ -85,6 +94,18 @@ def baselines(
     return choose(
         dataset, criteria, count=count, split=split, view=view, adult_age=adult_age, seed=seed
     )
+
+
+def hosts(dataset: Dataset, *, count: int | None = None, split: str | None = None) -> Selection:
+    """Choose frontal radiographs of adults with a known label, whatever they show, one per patient.
+
+    Otherwise as `baselines`.
+
+    Raises:
+        DatasetError: as in `baselines`.
+    """
+    known = _any(dataset.table, NAMES, "positive", "negative")
+    return choose(dataset, {"no known label": known}, count=count, split=split)
 
 
 def positives(

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roentmod.errors import RetrainError
-from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, RetrainPlan, Task
+from roentmod.plans.retrain import RetrainPlan
 
-__all__ = ["Draws", "Group", "balance", "cell_weights", "draws_of", "groups", "row_weights"]
+__all__ = [
+    "Drawn",
+    "Draws",
+    "Group",
+    "balance",
+    "balanced_rows",
+    "balanced_weights",
+    "cell_weights",
+    "cumulated",
+    "error_weights",
+    "groups",
+    "row_weights",
+]
 
 Floats = NDArray[np.float64]
 Targets = NDArray[np.float32]
@@ -97,6 +110,21 @@ def balance(targets: Targets) -> Floats:
     return np.asarray(np.minimum(negative / np.maximum(positive, 1), _MOST_BALANCE))
 
 
+class Drawn(NamedTuple):
+    """Rows of a batch.
+
+    Attributes:
+        real: rows of the training split, b.
+        extra: rows of the counterfactual set, e; where a control comes with its counterfactual, it
+            is the next one.
+        source: row of the counterfactual that each of `extra` is, or is the control of, e.
+    """
+
+    real: Rows
+    extra: Rows
+    source: Rows
+
+
 @dataclass(frozen=True, eq=False)
 class Draws:
     """How one arm and seed draws its batches.
@@ -107,6 +135,7 @@ class Draws:
         extra: rows of the counterfactual set that may be drawn; empty for arms without.
         real_count, extra_count: how many of each make a batch.
         cumulative: chance of each of `real` and all before it; None where all are alike.
+        control: row of the control that is drawn with each of `extra`; -1 where none is.
     """
 
     seed: int
@@ -115,9 +144,10 @@ class Draws:
     real_count: int
     extra_count: int
     cumulative: Floats | None = None
+    control: Rows | None = None
 
-    def batch(self, step: int) -> tuple[Rows, Rows]:
-        """Return rows of the training split and of the counterfactual set; same step, same rows."""
+    def batch(self, step: int) -> Drawn:
+        """Return the rows of a step; same step, same rows."""
         rng = np.random.default_rng([self.seed, step, 0])
         chance = rng.random(self.real_count)
         if self.cumulative is None:
@@ -126,44 +156,58 @@ class Draws:
             places = np.searchsorted(self.cumulative, chance, side="right")
         real = self.real[np.minimum(places, len(self.real) - 1)]
         if not self.extra_count:
-            return real, self.extra[:0]
-        return real, self.extra[rng.integers(len(self.extra), size=self.extra_count)]
+            return Drawn(real, self.extra[:0], self.extra[:0])
+        places = rng.integers(len(self.extra), size=self.extra_count)
+        both = [self.extra] if self.control is None else [self.extra, self.control]
+        rows = np.stack([one[places] for one in both], axis=1).ravel()
+        source = np.repeat(self.extra[places], len(both))
+        there = np.flatnonzero(rows >= 0)[: self.extra_count]
+        return Drawn(real, rows[there], source[there])
 
 
-def draws_of(
-    task: Task,
-    plan: RetrainPlan,
-    targets: Targets,
-    readable: NDArray[np.bool_],
-    extra: tuple[Targets, NDArray[np.bool_]] | None,
-) -> Draws:
-    """Return how a training draws.
+def cumulated(weights: Floats) -> Floats:
+    """Return what `Draws.cumulative` is where rows are drawn in proportion to weights, n."""
+    return np.asarray(np.cumsum(weights) / weights.sum())
+
+
+def balanced_rows(codes: Rows, seed: int | Sequence[int]) -> Rows:
+    """Return rows of all groups, as many of each as the smallest has, in order.
 
     Args:
-        task: arm and seed.
-        plan: batch and share.
-        targets: of the training split, n x k.
-        readable: which of its pictures can be used, n.
-        extra: the same two of the counterfactual set; None where there is none.
-
-    Raises:
-        RetrainError: the arm needs counterfactuals, and none has a label.
+        codes: group of each of n rows; rows of -1 are in none.
+        seed: of the choice.
     """
-    rows = np.flatnonzero(readable)
-    if task.arm not in COUNTERFACTUAL_ARMS:
-        none = np.zeros(0, dtype=np.int64)
-        if task.arm != "oversampling":
-            return Draws(task.seed, rows, none, plan.batch, 0)
-        weights = row_weights(targets, plan)[rows]
-        return Draws(task.seed, rows, none, plan.batch, 0, np.cumsum(weights) / weights.sum())
-    more = np.zeros(0, dtype=np.int64) if extra is None else _labelled(*extra)
-    if not len(more):
-        raise RetrainError(
-            f"The arm '{task.arm}' learns from counterfactuals; none of the training set has a "
-            "label of its heads. Give a training set that adds them, or leave the arm out."
-        )
-    return Draws(task.seed, rows, more, plan.batch, plan.extra)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(codes))
+    own = [order[codes[order] == code] for code in np.unique(codes[codes >= 0])]
+    fewest = min(map(len, own), default=0)
+    chosen = [rows[:fewest] for rows in own]
+    return np.sort(np.concatenate([*chosen, np.zeros(0, dtype=np.int64)]))
 
 
-def _labelled(targets: Targets, readable: NDArray[np.bool_]) -> Rows:
-    return np.flatnonzero(np.isfinite(targets).any(axis=1) & readable)
+def balanced_weights(targets: Targets, plan: RetrainPlan, seed: int) -> Floats:
+    """Return how often `balanced` draws each row, n: 0 where its groups were cut down to others.
+
+    A partition draws its `balanced_rows`, and rows whose group is unknown, alike; it is the mean
+    over partitions.
+    """
+    shares = []
+    for number, group in enumerate(groups(targets, plan)):
+        kept = np.flatnonzero(group.codes < 0)
+        kept = np.concatenate([kept, balanced_rows(group.codes, (seed, number))])
+        shares.append(np.bincount(kept, minlength=len(targets)) / len(kept))
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def error_weights(targets: Targets, logits: Targets, factor: float) -> Floats:
+    """Return how often `jtt` draws each row, n: the mean over its labels of `factor` or 1.
+
+    Args:
+        targets: n x k, NaN where unlabelled.
+        logits: what the early network says, n x k.
+        factor: draws of a wrong label, per draw of a right one.
+    """
+    known = np.isin(targets, (0, 1))
+    wrong = known & ((logits > 0) != (targets == 1))
+    share = wrong.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.asarray(1 + (factor - 1) * share)

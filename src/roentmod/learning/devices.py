@@ -12,9 +12,10 @@ import torch
 
 from roentmod.datasets.phantom import phantom
 from roentmod.errors import RetrainError
+from roentmod.learning.material import Material
 from roentmod.learning.pictures import Pictures
 from roentmod.learning.samples import Samples
-from roentmod.learning.trainer import Course, Material
+from roentmod.learning.trainer import Course
 from roentmod.plans.retrain import Precision, RetrainPlan, Task
 
 __all__ = ["accelerator_of", "check_device", "facts_of", "seconds_per_step"]

@@ -6,9 +6,10 @@ numbers. Dropout, where a network has it, is seeded by step and process.
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,38 +22,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from roentmod.errors import RetrainError
 from roentmod.learning.augmentation import vary
-from roentmod.learning.batches import balance, cell_weights, draws_of
+from roentmod.learning.batches import Drawn, balance
+from roentmod.learning.material import Material
+from roentmod.learning.objectives import objective_of
 from roentmod.learning.pictures import Pictures
-from roentmod.learning.samples import Floats, Samples
+from roentmod.learning.samples import Floats
 from roentmod.learning.starts import begun
 from roentmod.plans.retrain import RetrainPlan, Task
 
-__all__ = ["Course", "Material", "State", "Trained", "answer", "area", "learning_rate"]
+__all__ = ["Course", "State", "Trained", "answer", "area", "learning_rate", "written"]
 
 State = dict[str, Any]
 _READ = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """What all trainings of a run share.
-
-    Attributes:
-        train, val: the splits, with their pictures.
-        extra: pictures of the counterfactual set; None where there is none.
-        targets: labels of these, by arm.
-    """
-
-    train: tuple[Samples, Pictures]
-    val: tuple[Samples, Pictures]
-    extra: Pictures | None = None
-    targets: dict[str, Floats] = field(default_factory=dict)
-
-    def counterfactuals(self, task: Task) -> tuple[Floats, NDArray[np.bool_]] | None:
-        """Return labels of a training's counterfactuals, and which can be read; None without."""
-        if self.extra is None or task.arm not in self.targets:
-            return None
-        return self.targets[task.arm], self.extra.readable
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +43,24 @@ class Trained:
     Attributes:
         weights: the averaged weights that were best on val.
         facts: steps made, which was best, mean AUC there, seconds.
+        history: one row per look at val.
+        early: what averaged weights said of the training split after `RetrainPlan.early` steps,
+            n x k, where another arm needs it.
     """
 
     weights: dict[str, Tensor]
     facts: dict[str, Any]
+    history: list[dict[str, Any]]
+    early: Floats | None = None
+
+    def lines(self) -> bytes:
+        """Return the history as JSON, one row per line."""
+        return written(self.history)
+
+
+def written(history: list[dict[str, Any]]) -> bytes:
+    """Return what was seen on val as JSON, one row per line."""
+    return "".join(json.dumps(row) + "\n" for row in history).encode()
 
 
 def learning_rate(step: int, plan: RetrainPlan) -> float:
@@ -126,13 +121,9 @@ class Course:
         """
         self.task, self.plan = task, plan
         self.material, self.accelerator = material, accelerator
-        samples, pictures = material.train
-        more = material.counterfactuals(task)
-        self.draws = draws_of(task, plan, samples.targets, pictures.readable, more)
-        device = accelerator.device
-        reweighted = task.arm == "reweighting"
-        self.weights = cell_weights(samples.targets, plan) if reweighted else None
-        self.balance = torch.tensor(balance(samples.targets), dtype=torch.float32, device=device)
+        self.objective = objective_of(task, plan, material)
+        device, targets = accelerator.device, material.train[0].targets
+        self.balance = torch.tensor(balance(targets), dtype=torch.float32, device=device)
         self.plain = begun(plan, task.seed).to(device)
         self.plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Copied before Accelerate wraps what computes; the weights stay the same tensors.
@@ -143,6 +134,7 @@ class Course:
         self.step, self.waited, self.seconds = 0, 0, 0.0
         self.ended, self.loss = False, 0.0
         self.best: State = {"auc": -1.0, "step": 0, "weights": {}}
+        self.early: Tensor | None = None
         self.history: list[dict[str, Any]] = []
 
     def _average(self, averaged: Any, current: Any, number: Any) -> None:
@@ -169,43 +161,66 @@ class Course:
 
     def _loss(self) -> Tensor:
         """Return this process's part of the mean loss over the labels of the whole batch."""
-        pictures, targets, weights = self._batch()
-        number, rank = self.accelerator.num_processes, self.accelerator.process_index
-        own = np.arange(rank, len(targets), number)
-        known = np.isfinite(targets)
-        total = max(1.0, float((weights * known).sum()))
-        device = self.accelerator.device
-        x = _display(pictures[own], device)
-        if self.plan.augmentation:
-            x = vary(x, own.tolist(), len(targets), _mixed(self.task.seed, self.step, 0))
-        # Layers that do not learn keep their statistics, too.
-        self.network.train(self.plan.layers == "all")
-        logits = self.network(x.contiguous(memory_format=torch.channels_last)).float()
-        target = torch.from_numpy(np.nan_to_num(targets[own])).to(device)
+        drawn = self.objective.draw(self.step)
+        targets, number = self.objective.labels(drawn), self.accelerator.num_processes
+        real, unit = len(drawn.real), np.arange(len(targets))
+        if self.objective.together:
+            unit[real:] = real + np.arange(len(drawn.extra)) // 2
+        own = np.flatnonzero(unit % number == self.accelerator.process_index)
+        logits = self._logits(self._shown(drawn)[own], unit[own].tolist(), len(targets))
+        target = torch.from_numpy(np.nan_to_num(targets[own])).to(logits.device)
         each = functional.binary_cross_entropy_with_logits(
-            logits, target, reduction="none", pos_weight=self._positives(own)
+            logits, target, reduction="none", pos_weight=self._positives(own < real)
         )
-        counted = torch.from_numpy((weights * known)[own].astype(np.float32)).to(device)
+        known = np.isfinite(targets)
+        weights = known * self.objective.weights(drawn, self._losses(each, own, known))
+        total = max(1.0, float(weights.sum() if self.objective.relative else known.sum()))
+        counted = torch.from_numpy(weights[own].astype(np.float32)).to(logits.device)
+        extra = own >= real
+        more = self.objective.penalty(logits[extra], own[extra] - real, drawn)
         # Processes' gradients are averaged; this makes it the mean over the whole batch.
-        loss: Tensor = (each * counted).sum() * (number / total)
+        loss: Tensor = (each * counted).sum() * (number / total) + more * number
         return loss
 
-    def _positives(self, own: NDArray[np.int64]) -> Tensor:
-        """Return what positives of some rows of the batch count, rows x k; counterfactuals 1."""
-        real = torch.from_numpy(own < self.draws.real_count).to(self.balance.device)
-        return torch.where(real[:, None], self.balance, 1.0)
+    def _logits(self, shown: NDArray[np.uint8], rows: list[int], total: int) -> Tensor:
+        """Return what the network says of pictures, varied as those rows of the whole batch."""
+        x = _display(shown, self.accelerator.device)
+        if self.plan.augmentation:
+            x = vary(x, rows, total, _mixed(self.task.seed, self.step, 0))
+        # Layers that do not learn keep their statistics, too.
+        self.network.train(self.plan.layers == "all")
+        logits: Tensor = self.network(x.contiguous(memory_format=torch.channels_last)).float()
+        return logits
 
-    def _batch(self) -> tuple[NDArray[np.uint8], Floats, Floats]:
-        """Return pictures, targets and weights of the whole batch."""
-        real, extra = self.draws.batch(self.step)
-        samples, pictures = self.material.train
-        shown, targets = pictures[real], samples.targets[real]
-        weights = np.ones(targets.shape) if self.weights is None else self.weights[real]
-        if len(extra) and self.material.extra is not None:
-            shown = np.concatenate([shown, self.material.extra[extra]])
-            targets = np.concatenate([targets, self.material.targets[self.task.arm][extra]])
-            weights = np.concatenate([weights, np.ones((len(extra), targets.shape[1]))])
-        return shown, targets, weights.astype(np.float32)
+    def _losses(self, each: Tensor, own: NDArray[np.int64], known: NDArray[np.bool_]) -> Floats:
+        """Return the losses of the whole batch where the arm follows them, NaN without a label."""
+        losses = np.full(known.shape, np.nan, dtype=np.float32)
+        if self.objective.adaptive:
+            every = each.new_zeros(known.shape)
+            every[torch.from_numpy(own).to(every.device)] = each.detach()
+            every = self.accelerator.reduce(every, "sum")
+            losses[known] = every.cpu().numpy()[known]
+        return losses
+
+    def _positives(self, real: NDArray[np.bool_]) -> Tensor:
+        """Return what positives of some rows of the batch count, rows x k; counterfactuals 1."""
+        which = torch.from_numpy(real).to(self.balance.device)
+        return torch.where(which[:, None], self.balance, 1.0)
+
+    def _shown(self, drawn: Drawn) -> NDArray[np.uint8]:
+        """Return the pictures of a batch."""
+        parts = [self.material.train[1][drawn.real]] if len(drawn.real) else []
+        if len(drawn.extra) and self.material.extra is not None:
+            parts.append(self.material.extra[1][drawn.extra])
+        return np.concatenate(parts)
+
+    def note(self) -> None:
+        """Keep what the averaged weights say of the training split, once."""
+        if self.early is None and self.accelerator.is_main_process:
+            samples, pictures = self.material.train
+            device = self.accelerator.device
+            said = answer(self.average.module, pictures, len(samples), device)
+            self.early = torch.from_numpy(said)
 
     def look(self) -> dict[str, Any]:
         """Ask the averaged weights about val, keep them where they are the best, or end.
@@ -234,8 +249,10 @@ class Course:
             )
         areas = area(logits, samples.targets[rows])
         mean = float(np.nanmean(areas)) if np.isfinite(areas).any() else 0.0
-        self.waited += 1
-        if mean > self.best["auc"]:
+        # What has seen no real picture yet is neither kept nor given up.
+        begun = self.step > self.objective.alone
+        self.waited += begun
+        if begun and mean > self.best["auc"]:
             weights = self.average.module.state_dict()
             kept = {k: v.detach().cpu().clone() for k, v in weights.items()}
             self.best, self.waited = {"auc": mean, "step": self.step, "weights": kept}, 0
@@ -267,6 +284,8 @@ class Course:
             "loss": self.loss,
             "best": self.best,
             "history": self.history,
+            "early": self.early,
+            "objective": self.objective.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -276,7 +295,8 @@ class Course:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        for name in ("step", "waited", "seconds", "ended", "loss", "best", "history"):
+        self.objective.restore(state["objective"])
+        for name in ("step", "waited", "seconds", "ended", "loss", "best", "history", "early"):
             setattr(self, name, state[name])
 
     def result(self) -> Trained:
@@ -288,7 +308,8 @@ class Course:
             "seconds": round(self.seconds, 2),
             "seconds_per_step": round(self.seconds / max(1, self.step), 4),
         }
-        return Trained(self.best["weights"], facts)
+        early = None if self.early is None else self.early.numpy()
+        return Trained(self.best["weights"], facts, self.history, early)
 
 
 def _mixed(*parts: int) -> int:

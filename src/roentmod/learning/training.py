@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ import torch
 
 from roentmod._optional import require
 from roentmod.interfaces import Progress
-from roentmod.learning.trainer import Course, Material, Trained
+from roentmod.learning.material import Material
+from roentmod.learning.trainer import Course, Trained, written
 from roentmod.plans.retrain import RetrainPlan, Task
 from roentmod.store import atomic
 
@@ -73,6 +73,8 @@ def train(
                 looked = course.step % plan.evaluate_every == 0 or course.step == plan.steps
                 if looked:
                     write(course.look())
+                if plan.shows_early(task) and (course.step == plan.early or course.ended):
+                    course.note()
                 if main and (course.ended or time.monotonic() - saved >= SAVE_SECONDS):
                     _save(course, path, folder)
                     saved = time.monotonic()
@@ -87,7 +89,7 @@ def _save(course: Course, path: Path, folder: Path) -> None:
     with atomic(path) as part:
         torch.save(course.state(), part)
     with atomic(folder / metrics(course.task)) as part:
-        part.write_text("".join(json.dumps(row) + "\n" for row in course.history))
+        part.write_bytes(written(course.history))
 
 
 @contextmanager

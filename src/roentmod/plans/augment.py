@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import gcd
 from typing import Annotated, Any, ClassVar, Literal, Protocol
@@ -126,6 +126,12 @@ class AugmentPlan(Composed):
     error: ClassVar[type[RoentModError]] = DatasetError
     findings: Findings = parameter(..., "Findings to add, by commas.", form="commas")
     ratio: float = parameter(1.0, "Counterfactuals per baseline.")
+    hosts: Literal["no finding", "any"] = parameter(
+        "no finding",
+        "Radiographs that are edited: read as no finding, or any; these keep their known labels, "
+        "and get no finding that they have.",
+        young=True,
+    )
     labelling: Labelling = parameter(Labelling(), "Labels of findings that were not added.")
     gate_logit: float | None = parameter(
         1.0,
@@ -167,11 +173,18 @@ class AugmentPlan(Composed):
         baseline = self.with_baselines or control == "baseline"
         return ("baseline",) * baseline + ("sham",) * (control == "sham")
 
-    def assign(self, baselines: Iterable[str]) -> dict[str, tuple[Edit, ...]]:
+    def assign(
+        self, baselines: Iterable[str], barred: Mapping[str, Collection[str]] | None = None
+    ) -> dict[str, tuple[Edit, ...]]:
         """Return the edits of each baseline, baselines in the order of their hash.
 
         Findings are handed out like cards over that order: their numbers differ by one at most, and
-        the order in which baselines are given changes nothing.
+        the order in which baselines are given changes nothing. What is barred is passed over for
+        the next finding.
+
+        Args:
+            baselines: their ids.
+            barred: findings that each cannot get; by default none.
 
         Raises:
             DatasetError: a baseline is given twice.
@@ -191,9 +204,19 @@ class AugmentPlan(Composed):
             passes = range(total // n + (rank < total % n))
             # Within a block all passes fall on other findings; the next block starts one further.
             places = [(rank + number * n + number // block) % k for number in passes]
-            added = [self.findings[place] for place in sorted(places)]
+            added = self._free(places, () if barred is None else barred.get(name, ()))
             assigned[name] = tuple(edit(one, self._severity(name, one)) for one in added)
         return assigned
+
+    def _free(self, places: Sequence[int], barred: Collection[str]) -> list[str]:
+        """Return the findings at some places, the next one that is free where one is barred."""
+        k = len(self.findings)
+        free = [place for place in range(k) if self.findings[place] not in barred]
+        chosen = [place for place in places if place in free]
+        for place in (one for one in places if one not in free):
+            others = [one for one in free if one not in chosen]
+            chosen += sorted(others, key=lambda one: (one - place) % k)[:1]
+        return [self.findings[place] for place in sorted(chosen)]
 
     def _severity(self, baseline: str, added: str) -> Severity | None:
         if not self.severities:

@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from roentmod.errors import RetrainError, RoentModError
 from roentmod.plans.base import Commas, Findings, Pairs, Plan, Seeds, different, parameter
 
 __all__ = [
+    "ABOUT",
     "ARMS",
     "BASE",
     "BEFORE",
     "COUNTERFACTUAL_ARMS",
+    "LATER_ARMS",
+    "PAIRED_ARMS",
     "Arm",
     "Precision",
     "RetrainPlan",
@@ -25,13 +28,69 @@ __all__ = [
     "comparisons",
 ]
 
-Arm = Literal["erm", "oversampling", "reweighting", "synthetic", "isolated", "soft"]
+Arm = Literal[
+    "erm",
+    "oversampling",
+    "reweighting",
+    "balanced",
+    "group_dro",
+    "jtt",
+    "dfr",
+    "synthetic",
+    "isolated",
+    "soft",
+    "pair",
+    "pair_hinge",
+    "staged",
+    "teacher",
+]
 Precision = Literal["no", "fp16", "bf16"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
-COUNTERFACTUAL_ARMS: tuple[Arm, ...] = ("synthetic", "isolated", "soft")
+COUNTERFACTUAL_ARMS: tuple[Arm, ...] = ARMS[ARMS.index("synthetic") :]
+# These cannot do without the control of each counterfactual.
+PAIRED_ARMS: tuple[Arm, ...] = ("pair", "pair_hinge", "teacher")
+# These begin where the erm of the same seed has ended.
+LATER_ARMS: tuple[Arm, ...] = ("jtt", "dfr", "teacher")
+_USUAL: tuple[Arm, ...] = (
+    "erm",
+    "oversampling",
+    "reweighting",
+    "synthetic",
+    "isolated",
+    "soft",
+    "pair",
+)
 BASE: Arm = "erm"
 # The network that is started from, as it was, among the readings of a retraining.
 BEFORE = "before"
+ABOUT: dict[Arm, str] = {
+    "erm": "Empirical risk minimisation: all rows and labels alike.",
+    "oversampling": "Rows of rare groups are drawn more often (Idrissi et al., CLeaR 2022).",
+    "reweighting": "Labels of rare groups count more (Idrissi et al., CLeaR 2022).",
+    "balanced": "As many rows of each group as the smallest has; the others are left out (balanced "
+    "subsampling: Idrissi et al., CLeaR 2022).",
+    "group_dro": "The greater a group's loss, the more it counts from step to step "
+    "(distributionally robust optimisation: Sagawa et al., ICLR 2020).",
+    "jtt": "Rows whose labels an early erm gets wrong are drawn more often (just train twice: Liu "
+    "et al., ICML 2021).",
+    "dfr": "The network of erm, its last layer fitted again on validation rows with groups "
+    "balanced (deep feature reweighting: Kirichenko et al., ICLR 2023).",
+    "synthetic": "Counterfactuals in each batch, labelled for what was added only: plain synthetic "
+    "positives.",
+    "isolated": "Counterfactuals in each batch, all other findings absent.",
+    "soft": "Counterfactuals in each batch, other findings at the rates at which they come with "
+    "the one added.",
+    "pair": "Counterfactual and control are seen in the same place and exposure; where their "
+    "logits differ in what was not added, it costs a Huber loss (noisy counterfactual matching: "
+    "arXiv 2505.24843; Teney et al., ECCV 2020). They have no labels.",
+    "pair_hinge": "pair, and a counterfactual's own logit must rise by a margin above its "
+    "control's.",
+    "staged": "Counterfactuals alone first, labelled as in isolated, then real pictures alone "
+    "(RoentGen-v2: arXiv 2508.16783).",
+    "teacher": "Counterfactuals and controls in each batch: what was added is there, or not; of "
+    "all else the target is what the erm of the same seed says of the control (distillation: "
+    "Hinton et al., 2015).",
+}
 # Tests name files; the other sets of a run have names already.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TAKEN = ("train", "val", "counterfactuals")
@@ -50,17 +109,20 @@ class Task:
         return f"{self.arm}-{self.seed}"
 
 
+def _all(value: Any) -> Any:
+    """Return every arm for "all", anything else as it is."""
+    return ARMS if value in ("all", ("all",), ["all"]) else value
+
+
 class RetrainPlan(Plan):
     """Everything a retraining depends on besides pictures, labels and the machine.
 
-    Arms differ in what they draw and how they weigh it; network, first weights, steps, schedule,
-    class balance and augmentation are the same. In order: `erm` draws all rows alike;
-    `oversampling` draws rare groups more often, and `reweighting` gives them a greater loss, where
-    groups are the four of each pair (cause there or not, read there or not), or, without pairs,
-    positives and negatives of each finding; `synthetic`, `isolated` and `soft` are `erm` with a
-    share of each batch from the counterfactual training set, whose other findings are unlabelled,
-    absent, or there at the rate at which they come with the added one. A batch has as many real
-    pictures in all arms. Class weights are those of the real pictures, and apply to them alone.
+    Arms differ in what they draw and how they weigh it, as `ABOUT` says; network, first weights,
+    steps, schedule, class balance and augmentation are the same. Groups are the four of each pair
+    (cause there or not, read there or not), or, without pairs, positives and negatives of each
+    finding; with several pairs, a row counts by the mean over them. A batch has as many real
+    pictures in all arms but `staged`. Class weights are those of the real pictures, and apply to
+    them alone.
 
     Pictures are brought to the side `through` first, so that sharpness does not tell sources apart.
     Absent, of what a source does not mention, fits reports, which pass over what is normal;
@@ -73,8 +135,10 @@ class RetrainPlan(Plan):
     pairs: Pairs = parameter(
         (), "Suspected shortcut, 'Edema>Cardiomegaly'; repeat.", option="pair", form="repeat"
     )
-    arms: Annotated[tuple[Arm, ...], Commas] = parameter(
-        ARMS, "Ways of training, by commas.", form="commas"
+    arms: Annotated[tuple[Arm, ...], BeforeValidator(_all), Commas] = parameter(
+        _USUAL,
+        f"Ways of training, by commas, of {', '.join(ARMS)}; or all.",
+        form="commas",
     )
     seeds: Seeds = parameter((0, 1, 2), "Trainings per arm.", form="count")
     model: str = parameter(
@@ -117,6 +181,32 @@ class RetrainPlan(Plan):
     share: float = parameter(
         0.25, "Counterfactuals in a batch, beside as many real pictures as without.", gt=0, le=0.9
     )
+    pair_weight: float = parameter(
+        1.0, "Lambda: weight of the penalty of pair and pair_hinge.", gt=0, le=1000, young=True
+    )
+    pair_margin: float = parameter(
+        1.0,
+        "Least rise of the added finding's logit over the control's, of pair_hinge.",
+        gt=0,
+        le=20,
+        young=True,
+    )
+    pretraining: float = parameter(
+        0.25, "Share of steps that staged learns from synthetic pictures.", gt=0, lt=1, young=True
+    )
+    jtt_early: float = parameter(
+        0.1, "Share of steps after which erm shows jtt what it gets wrong.", gt=0, le=1, young=True
+    )
+    jtt_upweight: float = parameter(
+        6.0,
+        "Draws of what the early erm gets wrong, per other draw, in jtt.",
+        ge=1,
+        le=1000,
+        young=True,
+    )
+    group_step: float = parameter(
+        0.01, "Step size of the group weights of group_dro.", gt=0, le=1, young=True
+    )
     precision: Precision = parameter("no", "Mixed precision in training.")
     augmentation: bool = parameter(
         True, "Vary place, exposure and grain of training pictures; they are never mirrored."
@@ -157,6 +247,20 @@ class RetrainPlan(Plan):
         return max(1, round(self.batch * self.share / (1 - self.share)))
 
     @property
+    def early(self) -> int:
+        """Steps after which `erm` shows `jtt` what it gets wrong."""
+        return max(1, round(self.jtt_early * self.steps))
+
+    def shows_early(self, task: Task) -> bool:
+        """Whether a training must keep what it says after `early` steps."""
+        return task.arm == BASE and "jtt" in self.arms
+
+    @property
+    def synthetic_steps(self) -> int:
+        """Steps that `staged` learns from synthetic pictures, one less than all at most."""
+        return min(max(1, round(self.pretraining * self.steps)), self.steps - 1)
+
+    @property
     def tasks(self) -> list[Task]:
         """All trainings, arm by arm."""
         return [Task(arm, seed) for arm in self.arms for seed in self.seeds]
@@ -165,6 +269,11 @@ class RetrainPlan(Plan):
     def needs_training_set(self) -> bool:
         """Whether any arm draws counterfactuals."""
         return any(arm in COUNTERFACTUAL_ARMS for arm in self.arms)
+
+    @property
+    def needs_controls(self) -> bool:
+        """Whether any arm cannot do without the controls of counterfactuals."""
+        return any(arm in PAIRED_ARMS for arm in self.arms)
 
 
 def check_test(name: str, where: str) -> None:

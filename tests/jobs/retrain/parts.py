@@ -1,11 +1,14 @@
 """Small pictures whose findings are bright bands, and plans that train on them in seconds."""
 
 import numpy as np
+import pandas as pd
 
 from roentmod import datasets, imaging
 from roentmod.jobs import augment
 from roentmod.jobs.retrain import RetrainPlan
-from roentmod.learning.pictures import make_block, open_blocks
+from roentmod.learning.material import CONTROL, Counterfactuals, Material
+from roentmod.learning.pictures import Pictures, make_block, open_blocks
+from roentmod.learning.samples import Samples
 from roentmod.radiograph import Radiograph
 from tests.jobs.augment.parts import FINDINGS, Dabber
 
@@ -59,6 +62,26 @@ def tiny(**changes):
     options |= {"through": 32, "steps": 6, "batch": 8, "evaluate_every": 2, "seeds": (0,)}
     options |= {"arms": ("erm",), "ema": 0.5, "learning_rate": 3e-3}
     return RetrainPlan(**(options | changes))
+
+
+def labelled_rows(targets, readable, more, seen, *, arm):
+    """Material of rows with labels and black pictures of 16 px.
+
+    Of `more`, the second half are the controls of the first, where they are all absent. The early
+    erm says of every head that it is absent in the last ten rows, though the second is there.
+    """
+    half, control = len(more) // 2, np.full(len(more), -1)
+    if not np.any(more[half:]):
+        control[:half], control[half:] = np.arange(half, len(more)), CONTROL
+    said = 2 * np.nan_to_num(targets) - 1
+    said[-10:, 1] *= -1
+    made = Counterfactuals(more == 1, control, {arm: more})
+    black = [np.zeros((len(one), 16, 16), dtype=np.uint8) for one in (targets, more)]
+    names = {"image_id": [str(number) for number in range(len(targets))]}
+    rows = Samples("train", pd.DataFrame(names), targets, FINDINGS, None)
+    train = rows, Pictures((black[0],), readable)
+    erm = said if arm == "jtt" else np.zeros(more.shape, dtype=np.float32)
+    return Material(train, train, (made, Pictures((black[1],), seen)), erm)
 
 
 def gathered(samples, folder, size, through):

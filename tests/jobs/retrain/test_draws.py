@@ -3,21 +3,38 @@ import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
 from roentmod.errors import RetrainError
-from roentmod.learning.batches import balance, cell_weights, draws_of, groups, row_weights
-from roentmod.plans.retrain import Task
+from roentmod.learning.batches import (
+    balance,
+    balanced_rows,
+    balanced_weights,
+    cell_weights,
+    error_weights,
+    groups,
+    row_weights,
+)
+from roentmod.learning.objectives import objective_of
+from roentmod.plans.retrain import ARMS, Task
 from tests.jobs.augment.parts import FINDINGS
-from tests.jobs.retrain.parts import tiny
+from tests.jobs.retrain.parts import labelled_rows, tiny
 
 CONFOUNDED = np.array(
     [[1, 1, 0]] * 60 + [[0, 0, 0]] * 30 + [[1, 0, 1]] * 6 + [[0, 1, 0]] * 4, dtype=np.float32
 )
 ALL = np.ones(len(CONFOUNDED), dtype=bool)
-MORE = (np.eye(3, dtype=np.float32)[[0, 1, 2, 0]], np.array([True, True, False, True]))
+# Four counterfactuals, of which the third cannot be read.
+MORE = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+SEEN = np.array([True, True, False, True])
+
+
+def objective(arm, *, targets=CONFOUNDED, readable=ALL, more=MORE, seen=SEEN, seed=1, **changes):
+    """One objective of rows without pictures; the controls of counterfactuals come after them."""
+    material = labelled_rows(targets, readable, more, seen, arm=arm)
+    return objective_of(Task(arm, seed), tiny(**changes), material)
 
 
 def drawn(arm, steps=400, **changes):
-    draws = draws_of(Task(arm, 1), tiny(**changes), CONFOUNDED, ALL, MORE)
-    return [draws.batch(step) for step in range(steps)]
+    one = objective(arm, **changes)
+    return [one.draw(step)[:2] for step in range(steps)]
 
 
 def test_a_pair_makes_four_groups():
@@ -77,29 +94,90 @@ def test_counterfactuals_come_beside_the_whole_real_batch(arm):
     assert {row for _, extra in drawn(arm, 50) for row in extra} == {0, 1, 3}
 
 
+@pytest.mark.parametrize("arm", ["isolated", "soft", "staged", "teacher", "pair", "pair_hinge"])
+def test_controls_stand_beside_their_counterfactuals(arm):
+    more = np.concatenate([MORE, np.zeros((4, 3), dtype=np.float32)])
+    seen = np.array([True, True, False, True, True, True, True, arm == "pair"])
+    one = objective(arm, more=more, seen=seen, batch=12, share=0.5, steps=100)
+    for step in range(20):
+        _, extra, source = one.draw(step)
+        assert len(extra) == 12
+        edited = np.flatnonzero(extra < 4)
+        for place in edited[edited < 11]:
+            # Control of row n is row n + 4; that of row 3 can be read in one case only.
+            alone = extra[place] == 3 and arm in ("isolated", "soft", "staged")
+            assert alone or extra[place + 1] == extra[place] + 4
+        assert np.array_equal(source, np.where(extra < 4, extra, extra - 4))
+    there = {row for step in range(20) for row in one.draw(step).extra}
+    lone = {3} if arm in ("isolated", "soft", "staged") else {3, 7} if arm == "pair" else set()
+    assert there == {0, 1, 4, 5} | lone
+
+
+def test_staged_learns_from_synthetic_pictures_first_and_from_real_ones_then():
+    one = objective("staged", batch=12, steps=40, pretraining=0.3)
+    sizes = [tuple(map(len, one.draw(step)[:2])) for step in range(40)]
+    assert sizes == [(0, 12)] * 12 + [(12, 0)] * 28
+    assert one.alone == 12
+    erm = objective("erm", batch=12, steps=40)
+    assert np.array_equal(one.draw(30).real, erm.draw(30).real)
+
+
 def test_arms_without_counterfactuals_draw_none():
     assert all(len(real) == 8 and not len(extra) for real, extra in drawn("oversampling", 5))
-    with pytest.raises(RetrainError, match="'soft' learns from counterfactuals"):
-        draws_of(Task("soft", 0), tiny(), CONFOUNDED, ALL, None)
     with pytest.raises(RetrainError, match="none of the training set has"):
-        draws_of(Task("soft", 0), tiny(), CONFOUNDED, ALL, (MORE[0] * np.nan, MORE[1]))
+        objective("soft", more=MORE * np.nan)
+    with pytest.raises(RetrainError, match="none of the training set can be read with its own"):
+        objective("pair")
 
 
-def test_a_step_draws_the_same_whenever_it_is_asked():
-    draws = draws_of(Task("isolated", 1), tiny(), CONFOUNDED, ALL, MORE)
-    late = draws.batch(7)
-    again = draws_of(Task("isolated", 1), tiny(), CONFOUNDED, ALL, MORE).batch(7)
-    assert all(np.array_equal(a, b) for a, b in zip(late, again, strict=True))
-    other = draws_of(Task("isolated", 2), tiny(), CONFOUNDED, ALL, MORE).batch(7)
-    assert not np.array_equal(late[0], other[0])
-    assert not np.array_equal(late[0], draws.batch(8)[0])
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm != "dfr"])
+def test_a_step_draws_the_same_whenever_it_is_asked(arm):
+    more = {"more": np.concatenate([MORE, 0 * MORE]), "seen": np.ones(8, dtype=bool)}
+    late = [objective(arm, **more).draw(step) for step in (7, 5)]
+    one = objective(arm, **more)
+    again = [one.draw(step) for step in (5, 7)]
+    for own, other in zip(late, again[::-1], strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(own, other, strict=True))
+    other = objective(arm, seed=2, **more).draw(7)
+    assert not np.array_equal(late[0].real, other.real)
+    assert not np.array_equal(late[0].real, late[1].real)
+
+
+def test_balanced_draws_as_many_rows_of_each_group_as_the_smallest_has():
+    (group,) = groups(CONFOUNDED, tiny())
+    rows = np.concatenate([real for real, _ in drawn("balanced")])
+    assert len(np.unique(rows)) == 4 * 4
+    assert np.bincount(group.codes[np.unique(rows)]).tolist() == [4, 4, 4, 4]
+    assert np.bincount(group.codes[rows]) / len(rows) == pytest.approx([0.25] * 4, abs=0.03)
+    assert not np.array_equal(balanced_rows(group.codes, 0), balanced_rows(group.codes, 1))
+    # What is in no group stays, and several pairs are drawn from alike.
+    unknown = CONFOUNDED.copy()
+    unknown[:10, 0] = np.nan
+    assert (balanced_weights(unknown, tiny(), 1)[:10] == 1 / 26).all()
+    both = tiny(pairs=(FINDINGS[:2], FINDINGS[1:]))
+    weights = balanced_weights(CONFOUNDED, both, 1)
+    # Of the second pair no row has both; the smallest of the others has six rows.
+    assert sorted(np.unique(weights.round(9))) == pytest.approx([0, 1 / 36, 1 / 32, 17 / 288])
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_jtt_draws_what_the_early_network_gets_wrong():
+    targets = np.array([[1, 0, np.nan], [0, 0, 0], [1, 1, 1], [0, 1, 0]], dtype=np.float32)
+    logits = np.array([[1, 1, 9], [-1, -1, -1], [-1, -1, -1], [-2, 1, 3]], dtype=np.float32)
+    assert error_weights(targets, logits, 7) == pytest.approx([4, 1, 7, 3])
+    # With one head it is the paper's: wrong rows count so often.
+    assert error_weights(targets[:, 1:2], logits[:, 1:2], 20).tolist() == [20, 1, 20, 1]
+    rows = np.concatenate([real for real, _ in drawn("jtt", 3000, jtt_upweight=20)])
+    # The early network of these rows is wrong of the second head of the last ten.
+    share = np.bincount(rows, minlength=100)[90:].sum() / len(rows)
+    each = 1 + 19 / 3
+    assert share == pytest.approx(10 * each / (90 + 10 * each), abs=0.01)
 
 
 def test_what_cannot_be_read_is_not_drawn():
     readable = np.arange(len(CONFOUNDED)) % 2 == 0
     for arm in ("erm", "oversampling"):
-        draws = draws_of(Task(arm, 0), tiny(), CONFOUNDED, readable, None)
-        rows = np.concatenate([draws.batch(step)[0] for step in range(100)])
+        rows = np.concatenate([real for real, _ in drawn(arm, 100, readable=readable)])
         assert set(rows) <= set(np.flatnonzero(readable))
         assert len(set(rows)) > 40
 

@@ -9,6 +9,7 @@ import torch
 from roentmod import datasets
 from roentmod.jobs import augment, retrain
 from roentmod.learning import training
+from roentmod.plans.retrain import ARMS
 from tests.jobs.retrain.parts import tiny
 from tests.runs.kill import check_survives_kills
 
@@ -24,7 +25,7 @@ def work(data, made, folder):
     training.SAVE_SECONDS = 0.0
     training.Course.advance = slow
     data = datasets.load(data)
-    plan = tiny(arms=("erm", "isolated"), steps=12, evaluate_every=3, patience=12)
+    plan = tiny(arms=ARMS, steps=4, evaluate_every=2, patience=12)
     tests = {"inside": (data, "test", "internal")}
     retrain.run(data, plan, folder, training_set=augment.load(made), tests=tests)
 
@@ -32,5 +33,5 @@ def work(data, made, folder):
 @pytest.mark.slow
 def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(data, made, tmp_path):
     # What a training logs, and its record, say how long it took.
-    timed = ("retrain.json", "erm-0.jsonl", "isolated-0.jsonl")
+    timed = ("retrain.json", *(f"{arm}-0.jsonl" for arm in ARMS))
     check_survives_kills(partial(work, data.root, made.folder), tmp_path, timed=timed)

@@ -33,6 +33,9 @@ def test_names_become_canonical_and_lists_tuples():
         ({"pairs": (PAIR, PAIR)}, "named once"),
         ({"arms": ("soft",)}, "erm among them"),
         ({"arms": ("erm", "dro")}, "got 'dro'"),
+        ({"pair_weight": 0}, "pair_weight must be"),
+        ({"pretraining": 1}, "pretraining must be"),
+        ({"jtt_upweight": 0.5}, "jtt_upweight must be"),
         ({"arms": ("erm", "erm")}, "each once"),
         ({"seeds": ()}, "seeds must be"),
         ({"seeds": (1, 1)}, "seeds must be"),
@@ -53,6 +56,23 @@ def test_what_does_not_fit_is_refused(changes, said):
         RetrainPlan(**({"findings": PAIR} | changes))
 
 
+def test_the_usual_arms_are_few_and_all_of_them_a_word():
+    usual = RetrainPlan(findings=PAIR).arms
+    assert set(usual) < set(ARMS)
+    assert "pair" in usual
+    for every in ("all", ["all"]):
+        assert RetrainPlan(findings=PAIR, arms=every).arms == ARMS
+    assert RetrainPlan(findings=PAIR, arms="erm, jtt").arms == ("erm", "jtt")
+    facts = RetrainPlan(findings=PAIR).facts()
+    assert not {"pair_weight", "pretraining", "jtt_upweight", "group_step"} & set(facts)
+
+
+def test_shares_of_steps_are_steps():
+    plan = RetrainPlan(findings=PAIR, steps=10, pretraining=0.99, jtt_early=0.01)
+    assert (plan.synthetic_steps, plan.early) == (9, 1)
+    assert RetrainPlan(findings=PAIR, steps=1).synthetic_steps == 0
+
+
 def test_an_unknown_finding_is_refused():
     with pytest.raises(UnknownFindingError):
         RetrainPlan(findings=("Blob",))
@@ -61,11 +81,11 @@ def test_an_unknown_finding_is_refused():
 def test_every_arm_is_compared_with_erm_on_every_test():
     plan = RetrainPlan(findings=("Mass", "Edema", "Nodule"), pairs=(PAIR,))
     rows = comparisons(plan, {"inside": "internal", "outside": "external"})
-    assert len(rows) == 5 * 2 * 3
-    assert {row["arm"] for row in rows} == set(ARMS) - {"erm"}
+    assert len(rows) == 6 * 2 * 3
+    assert {row["arm"] for row in rows} == set(plan.arms) - {"erm"}
     assert {row["against"] for row in rows} == {"erm"}
     primary = [row for row in rows if row["primary"]]
-    assert len(primary) == 5 * 2
+    assert len(primary) == 6 * 2
     assert {(row["finding"], *row["pairs"]) for row in primary} == {("Edema", "Mass")}
     assert {(row["test"], row["where"]) for row in rows} == {
         ("inside", "internal"),

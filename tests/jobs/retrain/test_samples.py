@@ -9,7 +9,9 @@ from roentmod.errors import DatasetError, RetrainError
 from roentmod.jobs.augment import load_cooccurrence
 from roentmod.jobs.retrain import ARMS
 from roentmod.jobs.retrain.counterfactuals import check_counterfactuals, counterfactuals
+from roentmod.learning.material import CONTROL
 from roentmod.learning.samples import check_labels, check_patients, labelled
+from roentmod.plans.retrain import COUNTERFACTUAL_ARMS
 from tests.jobs.augment.parts import FINDINGS
 from tests.jobs.retrain.parts import shown_in, tiny
 
@@ -76,10 +78,10 @@ def test_counterfactuals_of_a_tested_patient_are_refused(data, made):
     check_counterfactuals(replace(made, table=table), [val])
 
 
-def test_labels_by_arm(made):
-    samples, targets = counterfactuals(made, tiny(arms=ARMS), None)
-    rows = made.training
-    assert list(targets) == ["synthetic", "isolated", "soft"]
+def test_labels_by_arm(data, made):
+    samples, facts = counterfactuals(made, tiny(arms=ARMS), None, data)
+    rows, targets = made.training, facts.targets
+    assert tuple(targets) == COUNTERFACTUAL_ARMS
     assert samples.table["image_id"].tolist() == rows["image_id"].tolist()
     added = np.array([[name == own for name in FINDINGS] for own in rows["edited_finding"]])
     edited = (rows["arm"] == "counterfactual").to_numpy()
@@ -88,6 +90,13 @@ def test_labels_by_arm(made):
     assert np.array_equal(targets["synthetic"], alone, equal_nan=True)
     assert np.isnan(targets["synthetic"][~edited]).all()
     assert (targets["soft"][~edited] == 0).all()
+    assert np.array_equal(targets["staged"], targets["isolated"])
+    assert np.array_equal(facts.added, added)
+    # In composite "baseline" the control of each is the sham of its baseline.
+    own = rows.iloc[facts.control[edited]]
+    assert set(own["arm"]) == {"sham"}
+    assert own["baseline_id"].tolist() == rows.loc[edited, "baseline_id"].tolist()
+    assert (facts.control[~edited] == CONTROL).all()
     rates = load_cooccurrence()
     at = int(np.argmax(rows["edited_finding"] == "Cardiomegaly"))
     expected = [
@@ -99,14 +108,43 @@ def test_labels_by_arm(made):
     assert samples.read(rows["image_id"].iloc[0]).pixels.shape == (64, 64)
 
 
-def test_heads_that_were_not_added_are_labelled_too(made):
+def without(made, arm, control):
+    """The set without the pictures of an arm, counterfactuals compared with `control`."""
+    table = made.manifest[made.manifest["arm"] != arm].reset_index(drop=True)
+    return replace(made, table=table, record=made.record | {"control": control})
+
+
+def test_controls_that_are_baselines_are_taken_from_the_data(data, made):
+    plan = tiny(arms=("erm", "isolated", "pair"))
+    bare = without(made, "sham", "baseline")
+    samples, facts = counterfactuals(bare, plan, None, data)
+    rows = bare.training
+    own = samples.table["image_id"].iloc[facts.control[: len(rows)]]
+    assert own.tolist() == rows["baseline_id"].tolist()
+    assert np.isnan(facts.targets["isolated"][len(rows) :]).all()
+    name = own.iloc[0]
+    assert np.array_equal(samples.read(name).pixels, data.radiograph(name).pixels)
+    # Nobody else is made to read them.
+    alone, other = counterfactuals(bare, plan.but(arms=("erm", "isolated")), None, data)
+    assert len(alone) == len(rows)
+    assert np.array_equal(other.targets["isolated"], facts.targets["isolated"][: len(rows)])
+
+
+def test_pairs_need_controls(data, made):
+    plan = tiny(arms=("erm", "isolated", "pair", "teacher"))
+    with pytest.raises(RetrainError, match=r"pair, teacher compare .* the training set has none"):
+        counterfactuals(without(made, "sham", "sham"), plan, None, data)
+
+
+def test_heads_that_were_not_added_are_labelled_too(data, made):
     plan = tiny(findings=("Cardiomegaly", "Mass"), pairs=(), arms=("erm", "isolated"))
-    _, targets = counterfactuals(made, plan, None)
+    targets = counterfactuals(made, plan, None, data)[1].targets
     heart = (made.training["edited_finding"] == "Cardiomegaly").to_numpy()
     assert np.array_equal(targets["isolated"][:, 0], heart)
     assert (targets["isolated"][:, 1] == 0).all()
+    other = tiny(findings=("Mass",), pairs=(), arms=("erm", "isolated"))
     with pytest.raises(RetrainError, match=r"adds heads \(Mass\)"):
-        counterfactuals(made, tiny(findings=("Mass",), pairs=(), arms=("erm", "isolated")), None)
+        counterfactuals(made, other, None, data)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +155,11 @@ def test_heads_that_were_not_added_are_labelled_too(made):
         ("Edema", 1.5, r"Manifest row 3 .* has .*1\.5.* for Edema"),
     ],
 )
-def test_a_manifest_that_cannot_be_trusted_is_refused(made, column, value, said):
+def test_a_manifest_that_cannot_be_trusted_is_refused(data, made, column, value, said):
     table = made.manifest.copy()
     table.loc[table.index[2], column] = value
     with pytest.raises(DatasetError, match=said):
-        counterfactuals(replace(made, table=table), tiny(arms=("erm", "isolated")), None)
+        counterfactuals(replace(made, table=table), tiny(arms=("erm", "isolated")), None, data)
 
 
 def test_phantoms_have_labels():

@@ -21,10 +21,11 @@ from roentmod.learning import trainer as course
 from roentmod.learning import training
 from roentmod.learning.batches import cell_weights
 from roentmod.learning.devices import accelerator_of
+from roentmod.learning.material import Material
 from roentmod.learning.samples import labelled
-from roentmod.learning.trainer import Course, Material, answer, area, learning_rate
+from roentmod.learning.trainer import Course, answer, area, learning_rate
 from roentmod.learning.training import train
-from roentmod.plans.retrain import Task
+from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, Task
 from tests.jobs.augment.parts import FINDINGS
 from tests.jobs.retrain.parts import gathered, tiny
 
@@ -34,11 +35,12 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def material(data, made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    plan = tiny(arms=("erm", "isolated", "synthetic"))
+    plan = tiny(arms=("erm", *COUNTERFACTUAL_ARMS))
     sets = [labelled(data, split, plan, split) for split in ("train", "val")]
-    extra, targets = counterfactuals(made, plan, None)
+    extra, facts = counterfactuals(made, plan, None, data)
     shown = [gathered(one, folder, plan.size, plan.through) for one in (*sets, extra)]
-    return Material((sets[0], shown[0]), (sets[1], shown[1]), shown[2], targets)
+    said = np.random.default_rng(0).normal(size=facts.added.shape).astype(np.float32)
+    return Material((sets[0], shown[0]), (sets[1], shown[1]), (facts, shown[2]), said)
 
 
 def begun(material, arm="erm", **changes):
@@ -57,7 +59,7 @@ def test_the_loss_is_cross_entropy_over_what_is_labelled(material):
     one = begun(changed(material, targets), augmentation=False)
     one.balance.fill_(1)
     loss = one._loss().item()
-    rows, _ = one.draws.batch(0)
+    rows = one.objective.draw(0).real
     shown = torch.from_numpy(material.train[1][rows])[:, None].float() / 255
     with torch.no_grad():
         chance = one.plain.train()(shown).sigmoid().numpy()
@@ -71,7 +73,7 @@ def test_reweighting_and_balance_weigh_the_loss(material):
     one = begun(material, "reweighting", augmentation=False)
     one.balance.copy_(torch.tensor([1.0, 3.0, 1.0]))
     loss = one._loss().item()
-    rows, _ = one.draws.batch(0)
+    rows = one.objective.draw(0).real
     truth = material.train[0].targets[rows]
     shown = torch.from_numpy(material.train[1][rows])[:, None].float() / 255
     with torch.no_grad():
@@ -96,18 +98,21 @@ def test_masked_labels_teach_nothing(material):
 
 def test_counterfactuals_are_in_the_batch_with_their_labels(material):
     one = begun(material, "isolated", share=0.5)
-    shown, targets, _ = one._batch()
-    _, extra = one.draws.batch(0)
+    drawn = one.objective.draw(0)
+    shown, targets = one._shown(drawn), one.objective.labels(drawn)
     assert len(shown) == 16
-    assert np.array_equal(shown[8:], material.extra[extra])
-    assert np.array_equal(targets[8:], material.targets["isolated"][extra])
+    made, pictures = material.extra
+    assert np.array_equal(shown[8:], pictures[drawn.extra])
+    assert np.array_equal(targets[8:], made.targets["isolated"][drawn.extra])
+    assert (made.control[drawn.extra[::2]] == drawn.extra[1::2]).all()
 
 
 def test_class_weights_of_real_pictures_are_not_those_of_counterfactuals(material):
     one = begun(material, "isolated", share=0.5, augmentation=False)
     one.balance.copy_(torch.tensor([1.0, 3.0, 1.0]))
     loss = one._loss().item()
-    shown, truth, _ = one._batch()
+    drawn = one.objective.draw(0)
+    shown, truth = one._shown(drawn), one.objective.labels(drawn)
     with torch.no_grad():
         chance = one.plain.train()(torch.from_numpy(shown)[:, None].float() / 255).sigmoid()
     chance = chance.numpy().astype(float)

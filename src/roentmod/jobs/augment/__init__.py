@@ -12,15 +12,18 @@ so that two runs give the same bytes. `check` is what a training asks before it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from roentmod.classifiers import Judge
 from roentmod.datasets import Dataset
+from roentmod.datasets.labels import NAMES
+from roentmod.domain import NO_FINDING
 from roentmod.errors import DatasetError
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
 from roentmod.jobs.augment.export import Form, export
@@ -78,7 +81,8 @@ def run(
 
     Args:
         data: where radiographs come from.
-        baselines: what is edited, the table of a `datasets.baselines` selection.
+        baselines: what is edited, the table of a `datasets.baselines` selection, or, where the
+            plan takes any host, of `datasets.hosts`.
         editor: makes counterfactuals and shams.
         plan: findings, numbers, gate and labels.
         folder: the run directory.
@@ -99,8 +103,8 @@ def run(
     if rates is None and plan.labelling.needs_rates:
         rates = load_cooccurrence()
     targets = plan.labelling.targets(plan.findings, rates)
-    facts = _facts(data, baselines, next(iter(targets.values())))
-    cases = _cases(plan, facts["baseline_id"])
+    facts = _facts(data, baselines, plan, next(iter(targets.values())))
+    cases = _cases(plan, facts)
     gating = None if plan.gate_logit is None else judge or Judge.load()
     form = _form(
         pictures,
@@ -126,10 +130,11 @@ def _form(pictures: Pictures, planned: int, store: str | None) -> str:
     return "files" if planned <= _FILES and store is None else "webdataset"
 
 
-def _cases(plan: AugmentPlan, names: Iterable[str]) -> list[Case]:
+def _cases(plan: AugmentPlan, facts: pd.DataFrame) -> list[Case]:
     """Return the cases in order, folders of loose pictures filled to `plan.shard` planned ones."""
     cases, shard, filled = [], 0, 0
-    for name, edits in plan.assign(names).items():
+    barred = dict(zip(facts["baseline_id"], facts.pop("barred").str.split("|"), strict=True))
+    for name, edits in plan.assign(facts["baseline_id"], barred).items():
         planned = len(edits) + len(plan.beside)
         if not planned:
             continue
@@ -140,11 +145,14 @@ def _cases(plan: AugmentPlan, names: Iterable[str]) -> list[Case]:
     return cases
 
 
-def _facts(data: Dataset, baselines: pd.DataFrame, heads: Mapping[str, float]) -> pd.DataFrame:
-    """Return what the manifest says of each baseline.
+def _facts(
+    data: Dataset, baselines: pd.DataFrame, plan: AugmentPlan, heads: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return what the manifest says of each baseline, and the findings that are "barred" to it.
 
     Raises:
-        DatasetError: none, one that the data set lacks or says has a finding.
+        DatasetError: none, one that the data set lacks, or, unless the plan takes any host, says
+            has a finding.
     """
     if baselines.empty:
         raise DatasetError("A training set needs baselines; got none. Choose some.")
@@ -156,12 +164,17 @@ def _facts(data: Dataset, baselines: pd.DataFrame, heads: Mapping[str, float]) -
             f"Baselines are pictures of {data.name}; it has no '{strange}'. Choose them there."
         )
     states = data.table[list(heads)].iloc[rows].astype(str)
-    for row, column in np.argwhere(states.isin(["positive", "uncertain"]).to_numpy()):
+    shown = states.isin(["positive", "uncertain"]).to_numpy()
+    for row, column in np.argwhere(shown) if plan.hosts == "no finding" else ():
         raise DatasetError(
             f"A baseline shows no finding; '{names[row]}' is {states.to_numpy()[row, column]} "
             f"for {list(heads)[column]}. Choose with datasets.baselines."
         )
-    table = baselines[list(_FACTS)].assign(split=data.table["split"].to_numpy()[rows])
+    table = baselines[list(_FACTS)].assign(
+        split=data.table["split"].to_numpy()[rows],
+        host=[_host(state) for state in data.table[list(NAMES)].iloc[rows].to_dict("records")],
+        barred=["|".join(np.array(list(heads))[own]) for own in shown],
+    )
     splits = table.groupby("patient_id")["split"].nunique()
     if (splits > 1).any():
         raise DatasetError(
@@ -169,3 +182,13 @@ def _facts(data: Dataset, baselines: pd.DataFrame, heads: Mapping[str, float]) -
             "data set, or choose baselines of one split."
         )
     return table.astype({name: "float64" if name == "age" else str for name in table.columns})
+
+
+def _host(states: Mapping[Any, Any]) -> str:
+    """Return what is known of a host as JSON, finding to 1 or 0; "" where it has no finding."""
+    words = {str(name): str(state) for name, state in states.items()}
+    clean = words.pop(NO_FINDING.name) == "positive"
+    if clean and not {"positive", "uncertain"} & set(words.values()):
+        return ""
+    known = {"positive": 1.0, "negative": 0.0}
+    return json.dumps({name: known[state] for name, state in words.items() if state in known})

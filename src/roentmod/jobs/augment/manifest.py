@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -56,6 +57,7 @@ COLUMNS = (
     "net_logit",
     "burned_in",
     "marks",
+    "host",
 )
 _NEEDED = ("image_id", "path", "patient_id", "split", "arm", "edited_finding", "status")
 NUMBERS = ("age", "net_logit")
@@ -70,10 +72,20 @@ def labelled(row: Row, targets: Mapping[str, Mapping[str, float]]) -> Row:
 
     Args:
         row: with `COLUMNS`.
-        targets: added finding to head to label; baselines and shams get 0.
+        targets: added finding to head to label; baselines and shams get 0. What is known of a host
+            with findings is its label, whatever the policy, but for masked ones; what is not known
+            of it is not taken as absent.
     """
     heads = next(iter(targets.values()), {})
-    known = targets.get(row["edited_finding"], dict.fromkeys(heads, 0.0))
+    added = row["edited_finding"]
+    known = targets.get(added, dict.fromkeys(heads, 0.0))
+    if row["host"]:
+        host = json.loads(row["host"])
+        known = known | {
+            head: host.get(head, label if 0 < label < 1 else np.nan)
+            for head, label in known.items()
+            if head != added and not np.isnan(label)
+        }
     return {**row, **(known if row["status"] == "ok" else dict.fromkeys(heads, np.nan))}
 
 
@@ -267,7 +279,9 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
         "age": made["age"].map(lambda years: "" if np.isnan(years) else f"{years:g}"),
         **{name: made[name] for name in ("sex", "split", "site")},
         "tier": baseline.map({True: "A", False: "synthetic"}),
-        NO_FINDING.name: baseline.map({True: "1", False: "0"}).where(made["arm"] != "sham", ""),
+        NO_FINDING.name: baseline.map({True: "1", False: "0"}).where(
+            (made["arm"] != "sham") & (~baseline | (made.get("host", "") == "")), ""
+        ),
     }
     columns |= {name: made[name].map(_state) for name in labels_of(table)}
     return pd.DataFrame(columns)

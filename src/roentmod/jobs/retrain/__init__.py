@@ -73,8 +73,9 @@ def run(
         rates: where soft labels come from; None is the matrix that the package brings.
         warnings: what the result says of the data, such as which facts predict labels.
         device: "cpu" or "cuda"; which ones, and how many, is Accelerate's affair.
-        arms: train only these of the plan now. Other calls, also at the same time, do the others in
-            the same folder; the last one to end writes the tables of all.
+        arms: train only these of the plan now, and the erm that they begin after. Other calls, also
+            at the same time, do the others in the same folder; the last one to end writes the
+            tables of all.
         tensorboard: also write ``tensorboard/``.
         workers: who trains, as `roentmod.runs.workers` says.
         stages: called with a stage's name, returns what shows its progress.
@@ -143,5 +144,5 @@ def _sets(
             "roentmod augment, or leave these arms out."
         )
     check_counterfactuals(made, [val, *own.values()])
-    extra, targets = counterfactuals(made, plan, rates)
-    return Sets(training, val, own, places, extra, targets)
+    extra, facts = counterfactuals(made, plan, rates, data)
+    return Sets(training, val, own, places, extra, facts)

@@ -7,36 +7,45 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from roentmod import imaging
+from roentmod.datasets import Dataset
 from roentmod.errors import RetrainError
 from roentmod.jobs.augment import AugmentResult, Labelling, Policy, relabel
 from roentmod.jobs.augment.manifest import check_table
+from roentmod.learning.material import CONTROL, Counterfactuals
 from roentmod.learning.samples import FACTS, Floats, Samples, first_pictures
-from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, RetrainPlan
+from roentmod.plans.retrain import COUNTERFACTUAL_ARMS, PAIRED_ARMS, RetrainPlan
 from roentmod.radiograph import Radiograph
+from roentmod.runs.record import EARLIER
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["check_counterfactuals", "counterfactuals"]
 
-_POLICIES: dict[str, Policy] = {"synthetic": "masked", "isolated": "isolated", "soft": "soft"}
+# Of the others, what was not added has no label in the set.
+_POLICIES: dict[str, Policy] = {"isolated": "isolated", "soft": "soft", "staged": "isolated"}
 
 
 def counterfactuals(
-    made: AugmentResult, plan: RetrainPlan, rates: CoOccurrence | None
-) -> tuple[Samples, dict[str, Floats]]:
-    """Return the pictures of a counterfactual training set, and their labels by arm, m x k each.
+    made: AugmentResult, plan: RetrainPlan, rates: CoOccurrence | None, data: Dataset
+) -> tuple[Samples, Counterfactuals]:
+    """Return the pictures of a counterfactual training set, and what is known of them.
 
-    The arm `synthetic` has labels of what was added, and none of baselines and shams. The labels of
-    the samples themselves are those of the first arm.
+    The arms that have no labels for what was not added have none for controls. Where an arm needs
+    controls that are baselines, and the set lacks some, the data have them: they come after the
+    set's rows, without labels. The labels of the samples themselves are those of the first arm.
 
     Args:
         made: the training set.
         plan: findings and arms.
         rates: where soft labels come from; None is the matrix that the package brings.
+        data: what the set was made of.
 
     Raises:
-        RetrainError: no head was added to any picture, or the set is empty.
+        RetrainError: no head was added to any picture, the set is empty, or an arm needs controls,
+            and there are none.
         DatasetError: a manifest that no training may trust; its row is named.
     """
     check_table(made.manifest, made.folder, hashes=True)
@@ -49,25 +58,69 @@ def counterfactuals(
             f"{len(rows)} pictures with {', '.join(added)}. Make one with roentmod augment."
         )
     targets: dict[str, Floats] = {}
+    more = _controls(made, data) if plan.needs_controls else rows[:0]
     for arm in (arm for arm in plan.arms if arm in COUNTERFACTUAL_ARMS):
-        labels = relabel(made, Labelling(policy=_POLICIES[arm], heads=heads), rates).training
+        policy = _POLICIES.get(arm, "masked")
+        labels = relabel(made, Labelling(policy=policy, heads=heads), rates).training
         values = labels[list(plan.findings)].to_numpy(dtype=np.float32)
-        if arm == "synthetic":
+        if policy == "masked":
             values[(rows["arm"] != "counterfactual").to_numpy()] = np.nan
-        targets[arm] = values
+        without = np.full((len(more), values.shape[1]), np.nan, dtype=np.float32)
+        targets[arm] = np.concatenate([values, without])
     places = dict(zip(rows["image_id"], rows["path"], strict=True))
-    first = next(iter(targets.values()))
+    every = pd.concat([rows, more], ignore_index=True) if len(more) else rows
     samples = Samples(
         "counterfactuals",
-        rows[FACTS],
-        first,
+        every[FACTS],
+        next(iter(targets.values())),
         plan.findings,
-        partial(_read, made.folder, places),
+        partial(_read, made.folder, places, data),
     )
-    return samples, targets
+    facts = Counterfactuals(_added(every, plan), _control_rows(every, _control(made)), targets)
+    if plan.needs_controls and (facts.control < 0).all():
+        wanting = ", ".join(arm for arm in plan.arms if arm in PAIRED_ARMS)
+        raise RetrainError(
+            f"{wanting} compare counterfactuals with their controls; the training set has none. "
+            "Make it again with --with-shams, or leave these arms out."
+        )
+    return samples, facts
 
 
-def _read(folder: Path, places: Mapping[str, str], image_id: str) -> Radiograph:
+def _control(made: AugmentResult) -> str:
+    control: str = made.record.get("control", EARLIER["control"])
+    return control
+
+
+def _controls(made: AugmentResult, data: Dataset) -> pd.DataFrame:
+    """Return rows of the controls that the set lacks, and the data have."""
+    rows = made.training
+    if _control(made) != "baseline":
+        return rows[:0]
+    edited = rows[rows["arm"] == "counterfactual"].drop_duplicates("baseline_id")
+    there = rows.loc[rows["arm"] == "baseline", "baseline_id"]
+    known = set(data.table["image_id"].astype(str))
+    lacking = edited[~edited["baseline_id"].isin(there) & edited["baseline_id"].isin(known)]
+    return lacking.assign(image_id=lacking["baseline_id"], arm="baseline", edited_finding="")
+
+
+def _added(rows: pd.DataFrame, plan: RetrainPlan) -> NDArray[np.bool_]:
+    """Return which heads were added to each picture, m x k."""
+    parts = [str(name).split(" + ") for name in rows["edited_finding"]]
+    return np.array([[head in own for head in plan.findings] for own in parts], dtype=np.bool_)
+
+
+def _control_rows(rows: pd.DataFrame, control: str) -> NDArray[np.int64]:
+    """Return the row of each counterfactual's control, m, as `Counterfactuals` has it."""
+    kinds = rows["arm"].to_numpy()
+    own = np.flatnonzero(kinds == control)
+    at = dict(zip(rows["baseline_id"].iloc[own], own.tolist(), strict=True))
+    found = rows["baseline_id"].map(lambda name: at.get(name, -1)).to_numpy(dtype=np.int64)
+    return np.where(kinds == "counterfactual", found, np.where(kinds == control, CONTROL, -1))
+
+
+def _read(folder: Path, places: Mapping[str, str], data: Dataset, image_id: str) -> Radiograph:
+    if image_id not in places:
+        return data.radiograph(image_id)
     return imaging.read(folder / places[image_id])
 
 

@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from roentmod.errors import RetrainError
 from roentmod.jobs.retrain.registration import Sets
 from roentmod.jobs.retrain.result import RECORD, REGISTERED, TABLE, RetrainResult, load
 from roentmod.learning import devices
 from roentmod.learning.export import export
+from roentmod.learning.material import Material
 from roentmod.learning.pictures import BLOCK, Pictures, make_block, open_blocks
+from roentmod.learning.refit import refitted
 from roentmod.learning.samples import Floats, Samples
 from roentmod.learning.starts import begun
-from roentmod.learning.trainer import Material, Trained, answer
+from roentmod.learning.trainer import answer
 from roentmod.learning.training import checkpoint, metrics, train
-from roentmod.plans.retrain import BASE, BEFORE, RetrainPlan
+from roentmod.plans.retrain import BASE, BEFORE, LATER_ARMS, RetrainPlan
 from roentmod.plans.retrain import Task as Training
 from roentmod.runs import Done, Job, Made, Part, Stage, Task
 from roentmod.science.performance import PREDICTIONS
@@ -87,8 +90,21 @@ class RetrainJob(Job[RetrainResult]):
         unread = self._unread()
         for samples in self.sets.all():
             open_blocks(samples, [], unread[samples.name])
-        parts = [self._part(training, unread) for training in self.trainings]
+        first = {Training(BASE, t.seed): None for t in self.trainings if t.arm in LATER_ARMS}
+        first |= {t: None for t in self.trainings if t.arm not in LATER_ARMS}
+        # Where another call trains a needed erm, this one waits for it.
+        parts = [self._part(t, unread) for t in self.plan.tasks if t in first]
         yield Stage("training", len(parts), lambda: parts, together=True)
+        ready = {part.inputs[0].seed for part in parts if self._made(part)}
+        late = [t for t in self.trainings if t.arm in LATER_ARMS and t.seed in ready]
+        rest = [self._part(t, unread) for t in late]
+        if rest:
+            yield Stage("training after erm", len(rest), lambda: rest, together=True)
+
+    def _made(self, part: Part) -> bool:
+        """Whether the erm of a part is there: a shard may lack it, and a later call goes on."""
+        made = self._state["done"].get(part)
+        return part.inputs[0].arm == BASE and made is not None and not made.items
 
     def _blocks(self, samples: Samples) -> list[Part]:
         names = [str(name) for name in samples.table["image_id"]]
@@ -130,9 +146,7 @@ class RetrainJob(Job[RetrainResult]):
         made = Made(facts={"unread": {image_id: str(why) for image_id, why in unread.items()}})
         for image_id, why in unread.items():
             made.missing(why.status, str(why), set=name, image_id=image_id)
-        content = BytesIO()
-        np.save(content, block)
-        made.files[_block(name, number)] = content.getvalue()
+        made.files[_block(name, number)] = _packed(block)
         return made
 
     def lost(self, part: Part, status: str, message: str) -> Made:
@@ -145,29 +159,36 @@ class RetrainJob(Job[RetrainResult]):
         training, unread = task.part.inputs
         shown = self._pictures(task.folder, unread)
         accelerator = self._accelerator()
-        trained = train(
-            training,
-            self._material(shown),
-            self.plan,
-            task.folder,
-            accelerator,
-            tensorboard=self.tensorboard,
-            progress=task.progress,
-        )
+        material = self._material(training, task.folder, shown)
+        if training.arm == "dfr":
+            network = self._network(training, _erm(task.folder, training))
+            trained = refitted(training, network, material, self.plan, accelerator.device)
+        else:
+            trained = train(
+                training,
+                material,
+                self.plan,
+                task.folder,
+                accelerator,
+                tensorboard=self.tensorboard,
+                progress=task.progress,
+            )
         made = Made(facts={"trained": trained.facts, "machine": devices.facts_of(accelerator)})
         if accelerator.is_main_process:
-            network = self._network(training, trained)
+            network = self._network(training, trained.weights)
             tables = [*self._before(training, shown), self._read(network, shown, training.arm)]
             content = pd.concat(tables, ignore_index=True).assign(seed=training.seed)
             made.files[_readings(training)] = content[list(PREDICTIONS)].to_parquet(index=False)
-            made.files[metrics(training)] = (task.folder / metrics(training)).read_bytes()
+            made.files[metrics(training)] = trained.lines()
+            if trained.early is not None:
+                made.files[_early(training.seed)] = _packed(trained.early)
             files = export(network, training.name, self.plan)
             made.files |= {f"models/{name}": content for name, content in files.items()}
         return made
 
-    def _network(self, training: Training, trained: Trained) -> Any:
+    def _network(self, training: Training, weights: Mapping[str, Any]) -> Any:
         network = begun(self.plan, training.seed)
-        network.load_state_dict(trained.weights)
+        network.load_state_dict(weights)
         return network.to(self._accelerator().device)
 
     def _before(self, training: Training, shown: Mapping[str, Pictures]) -> list[pd.DataFrame]:
@@ -253,14 +274,41 @@ class RetrainJob(Job[RetrainResult]):
         pictures: dict[str, Pictures] = self._state["pictures"]
         return pictures
 
-    def _material(self, shown: Mapping[str, Pictures]) -> Material:
+    def _material(
+        self, training: Training, folder: Path, shown: Mapping[str, Pictures]
+    ) -> Material:
+        """Return what a training learns from, also what the erm of its seed says."""
         sets = self.sets
-        return Material(
-            (sets.train, shown[sets.train.name]),
-            (sets.val, shown[sets.val.name]),
-            None if sets.extra is None else shown[sets.extra.name],
-            sets.targets,
-        )
+        extra, erm = None, None
+        if sets.extra is not None and sets.counterfactuals is not None:
+            extra = sets.counterfactuals, shown[sets.extra.name]
+        if training.arm == "jtt":
+            erm = np.load(folder / _early(training.seed))
+        elif training.arm == "teacher" and extra is not None:
+            network = self._network(training, _erm(folder, training))
+            pictures = extra[1]
+            erm = answer(network, pictures, len(pictures.readable), self._accelerator().device)
+        train, val = ((one, shown[one.name]) for one in (sets.train, sets.val))
+        return Material(train, val, extra, erm)
+
+
+def _erm(folder: Path, training: Training) -> dict[str, Any]:
+    """Return the weights of the erm with the seed of a training."""
+    weights: dict[str, Any] = torch.load(
+        folder / f"models/erm-{training.seed}.pt", map_location="cpu", weights_only=True
+    )
+    return weights
+
+
+def _early(seed: int) -> str:
+    """Return the path of what the early erm says of the training split."""
+    return f"early/erm-{seed}.npy"
+
+
+def _packed(values: Any) -> bytes:
+    content = BytesIO()
+    np.save(content, values)
+    return content.getvalue()
 
 
 def _block(name: str, number: int) -> str:

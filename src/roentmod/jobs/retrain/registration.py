@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import roentmod
 from roentmod.jobs.augment import AugmentResult
 from roentmod.learning.batches import balance, groups
-from roentmod.learning.samples import Floats, Samples
+from roentmod.learning.material import Counterfactuals
+from roentmod.learning.samples import Samples
 from roentmod.learning.starts import described
 from roentmod.plans.retrain import RetrainPlan, comparisons
 from roentmod.science.cooccurrence import CoOccurrence
@@ -27,7 +28,7 @@ class Sets:
         tests: name to pictures.
         where: name of a test to "internal" or "external".
         extra: the counterfactual set; None where no arm needs one.
-        targets: its labels by arm.
+        counterfactuals: what was added in it, its controls, and its labels by arm.
     """
 
     train: Samples
@@ -35,7 +36,7 @@ class Sets:
     tests: dict[str, Samples]
     where: dict[str, str]
     extra: Samples | None = None
-    targets: dict[str, Floats] = field(default_factory=dict)
+    counterfactuals: Counterfactuals | None = None
 
     def all(self) -> list[Samples]:
         """Return every set, each once."""
@@ -69,11 +70,12 @@ def registered(
 
 
 def _counterfactuals(sets: Sets, made: AugmentResult | None) -> Mapping[str, Any] | None:
-    if sets.extra is None or made is None:
+    if sets.extra is None or sets.counterfactuals is None or made is None:
         return None
     hashes = "\n".join(made.training["sha256"].astype(str))
     arms = {
-        arm: replace(sets.extra, targets=targets).counts() for arm, targets in sets.targets.items()
+        arm: replace(sets.extra, targets=targets).counts()
+        for arm, targets in sets.counterfactuals.targets.items()
     }
     # Sets of earlier versions name none, and trainings on them are what they were.
     control = {key: made.record[key] for key in ("control",) if key in made.record}

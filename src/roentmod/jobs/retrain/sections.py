@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from roentmod.plans.retrain import ABOUT, COUNTERFACTUAL_ARMS
 from roentmod.report import figures, standard
 from roentmod.report.page import Block, Page, Picture, Section, Verdict, verdict
 from roentmod.report.tables import Cell, Table, across, pivot, settings
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["shown"]
 
 _say = Texts(Path(__file__).with_name("page.md"))
-_SYNTHETIC = ("synthetic", "isolated", "soft")
 _DIFFERENCE = ("difference", "low", "high")
 _GAPS = 40  # rows of the table of gaps
 # Requirements of the primary outcome, by check.
@@ -134,6 +134,7 @@ def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
             Section("Subgroups", (_gaps(evaluation),), id="gaps"),
             Section("Seeds", (_say("seeds"), _seeds(evaluation)), id="seeds"),
             Section("What fell short", _short(plan, evaluation), id="short"),
+            Section("Arms", (_arms(plan),), id="arms"),
             _say.section("methods", level=level, reference=reference, **methods),
             _limits(evaluation),
             standard.provenance(plan, made, "Plan and provenance"),
@@ -174,6 +175,12 @@ def _network(network: Mapping[str, Any], model: str) -> list[tuple[str, str]]:
         ("Heads kept", ", ".join(heads["kept"]) or "none"),
         ("New heads", ", ".join(heads["new"]) or "none"),
     ]
+
+
+def _arms(plan: Mapping[str, Any]) -> Table:
+    """Return what each arm of the plan does."""
+    known = ((arm, ABOUT.get(arm, "")) for arm in plan.get("arms", ()))
+    return _say.table("arms", [{"arm": arm, "about": about} for arm, about in known])
 
 
 def _placed(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -506,7 +513,7 @@ def _missed(row: Row) -> str:
 
 
 def _limits(evaluation: Evaluation) -> Section:
-    used = [arm for arm in _SYNTHETIC if arm in set(evaluation.mean["arm"])]
+    used = [arm for arm in COUNTERFACTUAL_ARMS if arm in set(evaluation.mean["arm"])]
     limits = _say.section("limits")
     more = _say("synthetic", arms=", ".join(used)) if used else None
     return dataclasses.replace(limits, blocks=(*limits.blocks, more))

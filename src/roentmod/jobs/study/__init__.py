@@ -182,6 +182,7 @@ def run(
     workers: str | Workers = "serial",
     stages: Stages | None = None,
     trust: bool = False,
+    until: str | None = None,
 ) -> StudyResult:
     """Do what is left of a study.
 
@@ -193,9 +194,11 @@ def run(
         workers: who makes the parts of each stage.
         stages: called with the name of a part of a stage, returns what shows its progress.
         trust: whether programs that the study names may be loaded; the study itself cannot say so.
+        until: the last stage to do now, such as "augment"; another call does the others.
 
     Raises:
         RunError: `folder` is a file.
+        StudyError: the study has no such stage.
         RoentModError: whatever a stage raises.
     """
     team = runs.read_workers(workers)
@@ -204,7 +207,7 @@ def run(
             "A study's stages follow each other, so that it has no shards; got "
             f"{team.shard[0]}/{team.shard[1]}. Start it several times in one folder instead."
         )
-    job = StudyJob(spec, Bench(spec, workers=team, trust=trust), stages)
+    job = StudyJob(spec, Bench(spec, workers=team, trust=trust), stages, until)
     return runs.run(job, folder, stages=stages)
 
 
@@ -215,6 +218,7 @@ class StudyJob(runs.Job[StudyResult]):
     spec: StudyPlan
     bench: Bench
     shown: Stages | None = None
+    until: str | None = None
     _made: list[tuple[Stage, Part]] = field(default_factory=list)
     _error: Exception | None = None
     kind = "study"
@@ -223,7 +227,15 @@ class StudyJob(runs.Job[StudyResult]):
 
     def __post_init__(self) -> None:
         """Plan all stages, so that what does not fit is said first."""
-        self._planned = {stage.name: stage for stage in stages_of(self.bench)}
+        planned = stages_of(self.bench)
+        names = [stage.name for stage in planned]
+        if self.until is not None and self.until not in names:
+            raise StudyError(
+                f"A study is done until one of its stages, {', '.join(names)}; got '{self.until}'. "
+                "Choose there."
+            )
+        last = len(names) if self.until is None else names.index(self.until) + 1
+        self._planned = {stage.name: stage for stage in planned[:last]}
 
     def identity(self) -> Mapping[str, Any]:
         """Return the kind alone: several studies may share a folder."""

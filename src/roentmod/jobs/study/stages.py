@@ -387,11 +387,15 @@ def _audit(
 
 
 def _clean(bench: Bench) -> int:
-    """Return about how many radiographs without finding the training split will have."""
+    """Return about how many radiographs of the training split can be edited."""
     spec, plan = bench.spec, bench.spec.plant
+    every = spec.augmenting is not None and spec.augmenting.hosts == "any"
     if plan is None:
-        return len(datasets.baselines(bench.trained_on, split="train"))
+        choose = datasets.hosts if every else datasets.baselines
+        return len(choose(bench.trained_on, split="train"))
     hosts = len(_hosts(bench, spec.train)) * (1 if spec.train.split else 0.6)
+    if every:
+        return round(hosts)
     pairs = len(plan.pairs)
     free = len(plan.findings) - 2 * pairs
     absent, rho = 1 - plan.prevalence, plan.correlation
@@ -402,7 +406,8 @@ def _augment(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     plan, data, options = bench.spec.augmenting, bench.trained_on, bench.spec.augment
     assert plan is not None
     assert options is not None
-    chosen = datasets.baselines(data, split="train", count=options.baselines).table
+    choose = datasets.hosts if plan.hosts == "any" else datasets.baselines
+    chosen = choose(data, split="train", count=options.baselines).table
     result = augment.run(
         data,
         chosen,

@@ -1,0 +1,95 @@
+"""Numbers of the arms chosen on validation, before any test is read.
+
+``python -m bench.retrain --data DIR --tune`` writes ``bench/retrain_tuned.json``: for each study
+the grid, what validation said of each value, and the choice, with which the study's plan is then
+written. Each value is tried with one arm and one seed, one number after the other. Where findings
+are planted, in validation as in training, what counts is the mean over pairs of the AUC of the read
+finding with its four groups weighing alike, as in the group-balanced validation of JTT and DFR;
+with real labels it is the mean over findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from roentmod.jobs import augment, retrain, study
+from roentmod.jobs.study import StudyPlan
+from roentmod.jobs.study.bench import Bench
+from roentmod.store import canonical_hash
+
+__all__ = ["GRID", "judged", "tuned"]
+
+# Number, the arm that tries it, its values; those before it have been chosen.
+GRID: dict[str, tuple[str, tuple[float, ...]]] = {
+    "share": ("isolated", (0.25, 0.5)),
+    "pair_weight": ("pair", (0.3, 1.0, 3.0, 10.0)),
+    "pair_margin": ("pair_hinge", (1.0, 2.0, 4.0)),
+    "pretraining": ("staged", (0.1, 0.25, 0.5)),
+    "jtt_upweight": ("jtt", (2.0, 6.0, 20.0)),
+    "group_step": ("group_dro", (0.01, 0.1)),
+}
+
+
+def tuned(spec: StudyPlan, folder: Path, *, pairs: bool, stages: Any = None) -> dict[str, Any]:
+    """Return what was chosen for a study: number to `chosen` and `tried`, value to AUC.
+
+    Args:
+        spec: the study; its pictures are planted and its training set is made in `folder`.
+        folder: of the studies.
+        pairs: whether groups of pairs are what counts, and not findings.
+        stages: as `study.run` takes them.
+    """
+    made = study.run(spec, folder, stages=stages, until="augment")
+    bench = Bench(spec, {one.name: one.folder for one in made.stages})
+    choice: dict[str, Any] = {}
+    plan = spec.retrain.but(seeds=spec.retrain.seeds[:1])
+    for name, (arm, values) in GRID.items():
+        if arm not in plan.arms:
+            continue
+        tried = {}
+        for value in values:
+            own = plan.but(arms=tuple(dict.fromkeys(("erm", arm))), **{name: value})
+            place = bench.folders["augment"].with_name(f"tuning-{canonical_hash(own.facts())[:16]}")
+            result = retrain.run(
+                bench.trained_on,
+                own,
+                place,
+                training_set=augment.load(bench.folders["augment"]),
+                tests={},
+                rates=bench.rates,
+                arms=(arm,),
+                stages=stages,
+            )
+            table = result.predictions
+            tried[value] = judged(table[table["arm"] == arm], spec.pairs if pairs else ())
+        best = max(values, key=lambda value: tried[value])
+        choice[name] = {"chosen": best, "tried": {str(k): round(v, 4) for k, v in tried.items()}}
+        plan = plan.but(**{name: best})
+    return choice
+
+
+def judged(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> float:
+    """Return what validation says of one model: the mean AUC, over pairs with balanced groups.
+
+    Args:
+        table: readings, the columns of `performance.PREDICTIONS`, of one model.
+        pairs: cause and read; none: the mean is over findings, as labelled.
+    """
+    own = table[table["test"] == "val"]
+    logits = own.pivot(index="image_id", columns="finding", values="logit")
+    labels = own.pivot(index="image_id", columns="finding", values="label")
+    areas = []
+    for cause, read in pairs or [("", name) for name in labels.columns]:
+        known = labels[[cause, read] if cause else [read]].dropna()
+        weight = known.groupby(list(known.columns))[read].transform("size") ** -1.0
+        # An area does not change where all positives weigh alike, and all negatives.
+        if known[read].nunique() == 2:
+            said = logits.loc[known.index, read]
+            areas.append(roc_auc_score(known[read], said, sample_weight=weight))
+    return float(np.mean(areas))

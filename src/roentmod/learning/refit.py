@@ -1,0 +1,184 @@
+"""Deep feature reweighting: a trained network whose last layer is fitted again on balanced rows.
+
+Kirichenko, Izmailov and Wilson, "Last layer re-training is sufficient for robustness to spurious
+correlations", ICLR 2023 (arXiv 2204.02937): features of validation rows are standardised, and a
+logistic regression with an l1 penalty is fitted on as many rows of each group as the smallest has;
+its coefficients are the mean over ten choices of rows. The penalty is the one with the best
+accuracy in the worst group, where half of the rows are fitted and the other half is read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from roentmod.errors import RetrainError
+from roentmod.learning.batches import Group, balanced_rows, groups
+from roentmod.learning.material import Material
+from roentmod.learning.samples import Floats
+from roentmod.learning.trainer import Trained, answer, area
+from roentmod.plans.retrain import RetrainPlan, Task
+
+__all__ = ["fit_head", "refitted"]
+
+Doubles = NDArray[np.float64]
+_CHOICES = 10
+_STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01)  # C of scikit-learn
+
+
+def refitted(
+    task: Task, network: nn.Module, material: Material, plan: RetrainPlan, device: torch.device
+) -> Trained:
+    """Return a network with a new last layer.
+
+    Args:
+        task: arm and seed; of the choices of rows.
+        network: the trained one, on `device`; it gets the new layer.
+        material: its validation split is what is fitted.
+        plan: findings and pairs: groups are those of the arms that even them out.
+        device: of the network.
+
+    Raises:
+        RetrainError: the network does not end in a linear layer.
+    """
+    started = time.monotonic()
+    samples, pictures = material.val
+    readable = pictures.readable
+    targets = samples.targets[readable]
+    ending = _Penultimate(network)
+    features = answer(ending, pictures, len(samples), device)[readable].astype(np.float64)
+    ending.remove()
+    layer = ending.layer
+    with torch.no_grad():
+        for head in range(len(plan.findings)):
+            groups_of = list(_groups_of(head, targets, plan))
+            fits = [
+                fit_head(features, targets[:, head], group.codes, (task.seed, head, n))
+                for n, group in enumerate(groups_of)
+            ]
+            made = [fit for fit in fits if fit is not None]
+            if made:
+                slope, offset = np.mean(made, axis=0)[:-1], np.mean(made, axis=0)[-1]
+                layer.weight[head] = torch.from_numpy(slope).to(layer.weight)
+                layer.bias[head] = float(offset)
+    areas = area(answer(network, pictures, len(samples), device)[readable], targets)
+    mean = float(np.nanmean(areas)) if np.isfinite(areas).any() else 0.0
+    names = [None if np.isnan(value) else round(value, 5) for value in areas]
+    seconds = round(time.monotonic() - started, 2)
+    row = {
+        "step": 0,
+        "loss": None,
+        "auc": dict(zip(plan.findings, names, strict=True)),
+        "mean_auc": mean,
+        "seconds": seconds,
+    }
+    facts = {"steps": 0, "best_step": 0, "val_auc": mean, "seconds": seconds}
+    weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+    return Trained(weights, facts | {"seconds_per_step": 0.0}, [row])
+
+
+def _groups_of(head: int, targets: Floats, plan: RetrainPlan) -> Iterator[Group]:
+    """Yield the partitions that a head is refitted in: its pairs, else its own two groups."""
+    own = [group for group in groups(targets, plan) if head in group.heads]
+    yield from own or [groups(targets, plan.but(pairs=()))[head]]
+
+
+def fit_head(
+    features: Doubles, truth: Floats, codes: NDArray[np.int64], seed: tuple[int, ...]
+) -> Doubles | None:
+    """Return d weights and the offset of one head, for features as they are; None: not to be had.
+
+    Args:
+        features: n x d.
+        truth: labels of the head, n.
+        codes: group of each row, n, -1 where unknown.
+        seed: of the choices of rows.
+    """
+    strength = _strength(features, truth, codes, (*seed, 0))
+    fits = []
+    for number in range(_CHOICES):
+        rows = balanced_rows(codes, (*seed, 1, number))
+        fit = _fit(features[rows], truth[rows], strength)
+        if fit is None:
+            return None
+        fits.append(fit)
+    return np.asarray(np.mean(fits, axis=0))
+
+
+def _strength(
+    features: Doubles, truth: Floats, codes: NDArray[np.int64], seed: tuple[int, ...]
+) -> float:
+    """Return the C that is best in the worst group of rows that were not fitted."""
+    rows = balanced_rows(codes, seed)
+    # Rows of each group in turn, so that both halves have as many of each.
+    halves = np.random.default_rng(seed).permutation(rows)
+    halves = halves[np.argsort(codes[halves], kind="stable")]
+    fitted, read = halves[::2], halves[1::2]
+    best = (-1.0, _STRENGTHS[0])
+    for strength in _STRENGTHS:
+        fit = _fit(features[fitted], truth[fitted], strength)
+        if fit is None:
+            break
+        right = (features[read] @ fit[:-1] + fit[-1] > 0) == (truth[read] == 1)
+        worst = min((right[codes[read] == c].mean() for c in np.unique(codes[read])), default=0)
+        best = max(best, (float(worst), strength))
+    return best[1]
+
+
+def _fit(features: Doubles, truth: Floats, strength: float) -> Doubles | None:
+    """Return weights and offset of a logistic regression on standardised features."""
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(truth)) < 2:
+        return None
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    # Releases before 1.8 know the penalty by its name only.
+    name = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
+    model = LogisticRegression(
+        **name, solver="liblinear", C=strength, max_iter=1000, random_state=0
+    )
+    model.fit((features - mean) / spread, truth == 1)
+    slope = model.coef_[0] / spread
+    return np.append(slope, model.intercept_[0] - slope @ mean)
+
+
+class _Penultimate(nn.Module):
+    """A network's last layer, and what that is given."""
+
+    layer: nn.Linear
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+        self._hooks: list[Any] = []
+        for module in network.modules():
+            if isinstance(module, nn.Linear):
+                self._hooks.append(module.register_forward_hook(self._note))
+
+    def _note(self, layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
+        self._seen[:] = [(layer, given[0], answer)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features, n x d."""
+        logits = self.network(image)
+        layer, given, answer = self._seen[0] if self._seen else (None, image, image)
+        if not isinstance(layer, nn.Linear) or layer.bias is None or answer is not logits:
+            raise RetrainError(
+                "dfr fits the last layer again: a linear one with an offset, whose answers are the "
+                "logits; this network ends otherwise. Leave dfr out, or choose another network."
+            )
+        self.layer = layer
+        return given
+
+    def remove(self) -> None:
+        """Leave the network as it was."""
+        for hook in self._hooks:
+            hook.remove()

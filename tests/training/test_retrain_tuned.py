@@ -1,0 +1,76 @@
+"""Numbers of the arms are chosen on validation with groups weighing alike, and no test is read."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from bench import retrain, retrain_tune
+from roentmod.errors import StudyError
+from roentmod.jobs import study
+from tests.jobs.study.test_study import TINY
+
+
+def readings(labels, logits):
+    rows = [
+        {"test": test, "image_id": f"{test}{n}", "finding": name, "label": own[n], "logit": said[n]}
+        for test in ("val", "nih")
+        for name, own, said in zip(("Mass", "Edema"), labels.T, logits.T, strict=True)
+        for n in range(len(labels))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_groups_of_a_pair_weigh_alike():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((300, 2)) < 0.5).astype(float)
+    labels[:200, 1] = labels[:200, 0]
+    logits = labels + rng.normal(size=(300, 2))
+    # A model that answers to the cause: good as labels come, worthless where groups are even.
+    logits[:, 1] = labels[:, 0] + 0.01 * rng.normal(size=300)
+    table = readings(labels, logits)
+    table.loc[table["test"] == "nih", "logit"] = 0
+    even = retrain_tune.judged(table, [("Mass", "Edema")])
+    each = [roc_auc_score(labels[:, n], logits[:, n]) for n in range(2)]
+    assert even == pytest.approx(0.5, abs=0.02)
+    assert each[1] > 0.75
+    assert retrain_tune.judged(table, ()) == pytest.approx(np.mean(each))
+    table.loc[table["finding"] == "Edema", "label"] = np.nan
+    assert retrain_tune.judged(table, ()) == pytest.approx(each[0])
+
+
+def test_a_study_takes_what_validation_chose(tmp_path, monkeypatch):
+    monkeypatch.setattr(retrain, "TUNED", tmp_path / "tuned.json")
+    assert retrain.numbers_of("truth-first-mini") == {}
+    chosen = {"truth-first-mini": {"pair_weight": {"chosen": 3.0, "tried": {"3.0": 0.8}}}}
+    (tmp_path / "tuned.json").write_text(json.dumps(chosen))
+    places = {"nih": tmp_path, "hannover": tmp_path, "kermany": tmp_path}
+    plans = [
+        retrain.truth(places, pairs, "mini", retrain.numbers_of(f"truth-{pairs}-mini"))
+        for pairs in ("first", "second")
+    ]
+    assert [plan.retrain.pair_weight for plan in plans] == [3.0, 1.0]
+    assert set(plans[0].retrain.arms) == set(retrain.retrain.ARMS)
+
+
+@pytest.mark.slow
+def test_tuning_trains_on_validation_alone(tmp_path, monkeypatch):
+    grid = {"share": ("isolated", (0.25, 0.5)), "pair_weight": ("pair", (1.0, 3.0))}
+    monkeypatch.setattr(retrain_tune, "GRID", grid | {"group_step": ("group_dro", (0.1,))})
+    training = TINY["retrain"] | {"arms": ["erm", "isolated", "pair"]}
+    spec = study.StudyPlan.of(TINY | {"retrain": training})
+    chosen = retrain_tune.tuned(spec, tmp_path, pairs=False)
+    assert list(chosen) == ["share", "pair_weight"]
+    for name, one in chosen.items():
+        assert list(one["tried"]) == [str(value) for value in grid[name][1]]
+        best = max(one["tried"].values())
+        assert one["tried"][str(one["chosen"])] == best
+    begun = {path.name.rsplit("-", 1)[0] for path in tmp_path.iterdir() if path.is_dir()}
+    assert begun == {"plant", "augment", "tuning", "parts"} | {"audit-before"} & begun
+    sets = {path.name.rsplit("-", 1)[0] for path in tmp_path.glob("tuning-*/pictures/*")}
+    assert sets == {"train", "val", "counterfactuals"}
+    # The study itself goes on from there.
+    with pytest.raises(StudyError, match="until one of its stages"):
+        study.run(spec, tmp_path, until="tea")
