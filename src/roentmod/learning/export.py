@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import warnings
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from roentmod.plans.retrain import RetrainPlan
 
-__all__ = ["export"]
+__all__ = ["export", "weights_in"]
+
+
+def weights_in(path: Path) -> dict[str, Any]:
+    """Return the weights that `export` wrote as NAME.pt."""
+    weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights
 
 
 def export(network: nn.Module, name: str, plan: RetrainPlan) -> dict[str, bytes]:

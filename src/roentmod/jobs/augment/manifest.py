@@ -81,7 +81,7 @@ def labelled(row: Row, targets: Mapping[str, Mapping[str, float]]) -> Row:
     known = targets.get(added, dict.fromkeys(heads, 0.0))
     if row["host"]:
         host = json.loads(row["host"])
-        known = known | {
+        known = dict(known) | {
             head: host.get(head, label if 0 < label < 1 else np.nan)
             for head, label in known.items()
             if head != added and not np.isnan(label)

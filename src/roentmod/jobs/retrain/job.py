@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from roentmod.errors import RetrainError
 from roentmod.jobs.retrain.registration import Sets
 from roentmod.jobs.retrain.result import RECORD, REGISTERED, TABLE, RetrainResult, load
 from roentmod.learning import devices
-from roentmod.learning.export import export
+from roentmod.learning.export import export, weights_in
 from roentmod.learning.material import Material
 from roentmod.learning.pictures import BLOCK, Pictures, make_block, open_blocks
 from roentmod.learning.refit import refitted
@@ -294,10 +293,7 @@ class RetrainJob(Job[RetrainResult]):
 
 def _erm(folder: Path, training: Training) -> dict[str, Any]:
     """Return the weights of the erm with the seed of a training."""
-    weights: dict[str, Any] = torch.load(
-        folder / f"models/erm-{training.seed}.pt", map_location="cpu", weights_only=True
-    )
-    return weights
+    return weights_in(folder / f"models/{Training(BASE, training.seed).name}.pt")
 
 
 def _early(seed: int) -> str:
