@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from roentmod import domain as domains
 from roentmod import plans
 from roentmod.domain import Domain, finding
-from roentmod.errors import AuditError, EditError, ReadersError, RunError
+from roentmod.errors import AuditError, EditError, ReadersError, RetrainError, RunError
 from roentmod.plans.base import Plan, rule
 from roentmod.plans.editing import Files
 from roentmod.plans.options import check_names, fields_of, part
@@ -552,6 +552,11 @@ def _to_repair(
 ) -> Given:
     from roentmod.jobs.repair import Given
 
+    if not isinstance(data, str | Path):
+        raise RetrainError(
+            f"A repair reads its data by name, as its stages do; got {type(data).__name__}. Give "
+            "a folder, KIND:FOLDER, or the folder of roentmod plant."
+        )
     placed = {
         name: value if isinstance(value, tuple) else (value, None, "external")
         for name, value in (tests or {}).items()

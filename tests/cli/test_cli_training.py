@@ -87,3 +87,38 @@ def test_a_study_is_planned_then_done(tmp_path):
     assert (
         "done" in run("study", file, "--out", tmp_path / "out", "--dry-run", cache=tmp_path).stdout
     )
+
+
+def test_a_model_is_trained_further_and_repaired(planted, tmp_path):
+    first = retrain(planted, tmp_path / "first", "--arms", "erm", cache=tmp_path)
+    assert first.returncode == 0, first.stderr
+    model = tmp_path / "first" / "models" / "erm-0.onnx"
+    more = ("--arms", "erm", "--from", model, "--layers", "last")
+    arguments = ["--data", planted, "--findings", "Cardiomegaly,Pleural Effusion", "--seeds", "1"]
+    done = run(
+        "retrain", *arguments, "--steps", "2", "--out", tmp_path / "more", *more, cache=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "more" / "plan.json").read_text())
+    assert record["plan"]["size"] == 32
+    assert record["network"]["model"] == "erm-0.pt"
+    done = run(
+        "retrain", *arguments, "--size", "64", "--out", tmp_path / "none", *more, cache=tmp_path
+    )
+    assert done.returncode == 2
+    assert "Give --size 32" in done.stderr
+    out = tmp_path / "repaired"
+    quick = ["--steps", "2", "--batch", "8", "--seeds", "1", "--baselines", "3"]
+    done = run("repair", model, "--data", planted, "--out", out, *quick, cache=tmp_path)
+    # Three patients are too few to judge, and nothing is trained.
+    assert done.returncode == 6, done.stderr
+    assert "nothing found" in done.stdout
+    assert not list(out.glob("retrain-*"))
+    assert "Nothing could be judged" in (out / "report.html").read_text()
+    pair = ("--pair", "Cardiomegaly>Pleural Effusion")
+    planned = run(
+        "repair", model, "--data", planted, "--out", out, *quick, *pair, "--dry-run", cache=tmp_path
+    )
+    lines = [line.split("  ")[0] for line in planned.stdout.splitlines()]
+    assert lines[:4] == ["audit before", "audit before unseen", "augment", "retrain"]
+    assert planned.stdout.count(" done ") == 2

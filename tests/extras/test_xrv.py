@@ -1,5 +1,6 @@
 """TorchXRayVision's own DenseNet, with random weights."""
 
+import json
 import subprocess
 import sys
 import warnings
@@ -12,6 +13,9 @@ from roentmod import classifiers
 from roentmod.classifiers import xrv
 from roentmod.editors.compose import shrink
 from roentmod.errors import ClassifierError, WeightsError
+from roentmod.learning import starts
+from roentmod.learning.export import export
+from roentmod.plans import RetrainPlan
 from roentmod.radiograph import Radiograph
 from roentmod.store import file_sha256
 
@@ -135,3 +139,32 @@ def test_the_library_does_not_switch_off_warnings():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "still heard" in ran.stderr
+
+
+def test_a_retraining_starts_from_a_model_and_goes_on_from_what_it_became(tmp_path, picture):
+    reference = densenet()
+    torch.save(reference.state_dict(), tmp_path / "net.pt")
+    (tmp_path / "net.pt.json").write_text(json.dumps({"labels": TARGETS}))
+    findings = ("Pleural Effusion", "Support Devices", "Edema")
+    plan = RetrainPlan(findings=findings, start=f"torchxrayvision:{tmp_path / 'net.pt'}")
+    starts.check(plan, trust=False)
+    facts = starts.described(plan)
+    assert facts["heads"] == {"kept": [findings[0], findings[2]], "new": [findings[1]]}
+    assert facts["sha256"] == {"net.pt": file_sha256(tmp_path / "net.pt")}
+    shown = torch.from_numpy(picture[:, None])
+    raw = before_sigmoid(reference, shown * 2048 - 1024)
+    network = starts.begun(plan, 0).eval()
+    with torch.no_grad():
+        answer = network(shown).numpy()
+    rows = [TARGETS.index("Effusion"), TARGETS.index("Edema")]
+    np.testing.assert_allclose(answer[:, [0, 2]], raw[:, rows], rtol=1e-4, atol=1e-4)
+    for name, content in export(network, "new", plan).items():
+        (tmp_path / name).write_bytes(content)
+    exported = classifiers.load(tmp_path / "new.onnx").logits(picture)
+    np.testing.assert_allclose(exported, answer, rtol=1e-3, atol=1e-3)
+    again = plan.but(start=str(tmp_path / "new.pt"), model=plan.start)
+    with torch.no_grad():
+        np.testing.assert_allclose(starts.begun(again, 1).eval()(shown), answer, atol=1e-5)
+    torch.save(reference, tmp_path / "whole.pt")
+    with pytest.raises(WeightsError, match="can run any code"):
+        starts.check(plan.but(start=f"xrv:{tmp_path / 'whole.pt'}"), trust=False)

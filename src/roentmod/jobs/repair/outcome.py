@@ -17,8 +17,9 @@ from roentmod.jobs.audit.judgement import RECORD
 from roentmod.jobs.audit.predictions import Numbers, nets_of
 from roentmod.jobs.repair.given import GIVEN, Given
 from roentmod.jobs.study import StudyResult
-from roentmod.jobs.study.stages import UNSEEN
+from roentmod.jobs.study.stages import BEFORE_UNSEEN, UNSEEN
 from roentmod.plans import Rules
+from roentmod.plans.repair import RepairPlan
 from roentmod.plans.retrain import BASE, BEFORE
 from roentmod.plans.study import StudyPlan
 from roentmod.report import as_json
@@ -28,7 +29,7 @@ from roentmod.science.effects import JUDGE, among
 from roentmod.science.falls import falls
 from roentmod.science.performance import PREDICTIONS, sure
 
-__all__ = ["FALL", "HELD_OUT", "LOSS", "Found", "found_in", "outcome"]
+__all__ = ["FALL", "HELD_OUT", "LOSS", "Found", "editors_of", "found_in", "outcome"]
 
 Pairs = tuple[tuple[str, str], ...]
 # Least fall of the mean share, as a part of what it was.
@@ -92,16 +93,18 @@ def outcome(
         given: what was given.
         pairs: what was repaired.
     """
-    plan = given.plan
-    editors = {"audit before": plan.editor, "audit after": plan.editor}
+    plan, (made, unseen) = given.plan, editors_of(given.plan)
     facts: dict[str, Any] = {
         "arm": plan.arm,
-        "editors": {"made": plan.editor, "unseen": plan.unseen},
+        "editors": {"made": made, "unseen": unseen},
         "requested": bool(plan.pairs),
         "judged": found.judged,
         "obstacle": found.obstacle,
         "pairs": pairs,
-        "found": [row | {"editor": editors.get(row["stage"], plan.unseen)} for row in found.cells],
+        "found": [
+            row | {"editor": unseen if row["stage"] == BEFORE_UNSEEN else made}
+            for row in found.cells
+        ],
         "edited": spec.audit.findings if spec.audit else (),
         "margin": given.rules.margin,
         "verdict": "nothing found",
@@ -115,11 +118,19 @@ def outcome(
     return result
 
 
+def editors_of(plan: RepairPlan) -> tuple[str, str]:
+    """Return what pages call the editor that made counterfactuals, and the other: no folders."""
+    names = [
+        Path(name).name if Path(name).is_absolute() else name for name in (plan.editor, plan.unseen)
+    ]
+    return (names[0], names[1]) if names[0] != names[1] else ("the first editor", "the other one")
+
+
 def _reached(whole: StudyResult, given: Given, pairs: Pairs) -> dict[str, Any]:
     plan, spec = given.plan, whole.spec
     places = {one.name: one.folder for one in whole.stages}
     trained = retrain.load(places["retrain"])
-    editors = dict(zip(_AFTER, (plan.editor, plan.unseen), strict=True))
+    editors = dict(zip(_AFTER, editors_of(plan), strict=True))
     shares = pd.concat(
         [_shares(places[stage], pairs).assign(editor=name) for stage, name in editors.items()],
         ignore_index=True,
@@ -235,7 +246,7 @@ def _verdict(
     arm = given.plan.arm
     failed = [
         reason
-        for editor in (given.plan.editor, given.plan.unseen)
+        for editor in editors_of(given.plan)
         for reason in _left(shares[shares["editor"] == editor], editor, given)
     ]
     if failed:
