@@ -2,7 +2,8 @@
 
 Exit codes: 0 done; 2 bad arguments, weights or mask; 3 some radiographs could not be edited or some
 classifier did not answer; 4 an audit's gate failed; 5 the judge does not see what an edit requested
-(--require-success); 6 nothing could be judged by a gate; 130 interrupted (what was finished stays).
+(--require-success); 6 a gate or a repair could judge nothing; 130 interrupted (what was finished
+stays).
 """
 
 from __future__ import annotations

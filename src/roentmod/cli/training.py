@@ -127,7 +127,9 @@ def repair(
         return
     with progress() as stages:
         result = verbs.repair(classifier, data, out=out, tests=tests, progress=stages, **options)
-    for text in ("; ".join(map(">".join, result.pairs)), *result.facts["reasons"]):
+    if result.pairs:
+        typer.echo(f"pairs: {', '.join(map('>'.join, result.pairs))}")
+    for text in result.facts["reasons"]:
         typer.echo(f"  {text}")
     typer.echo(f"{result.verdict}{': ' * bool(result.model)}{result.model or ''}")
     typer.echo(f"The report is {result.report()}")

@@ -49,7 +49,7 @@ class Stage:
         name: what it is called.
         key: hash of all that its result depends on.
         what: what is computed, a sentence.
-        work: how much of each kind: "edits", "painted", "steps".
+        work: how much of each kind: "edits", "unseen" (edits by that editor), "painted", "steps".
         run: does it, in its folder; returns the result and the figures that are kept.
     """
 
@@ -165,7 +165,9 @@ def _audit_stage(
     more += [options.findings] if options.findings != bench.spec.findings else []
     key = _key("audit", *depends, options.baselines, options.margin, *more)
     edits = options.baselines * len(options.edits())
-    return Stage(name, key, f"{models} classifiers, {edits} edits", {"edits": edits}, run)
+    unit = "unseen" if name in (UNSEEN, BEFORE_UNSEEN) else "edits"
+    readers = f"{models} classifier{'s' * (models != 1)}"
+    return Stage(name, key, f"{readers}, {edits} edits", {unit: edits}, run)
 
 
 def _augmenting(bench: Bench, made: str | None) -> Stage | None:

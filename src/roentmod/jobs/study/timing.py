@@ -20,7 +20,7 @@ _MODEL = 10.0
 
 
 def rates(bench: Bench) -> dict[str, float]:
-    """Return seconds per unit of work here: "edits", "made", "painted", "steps", "models".
+    """Return seconds per unit here: "edits", "made", "unseen", "painted", "steps", "models".
 
     A phantom is edited, after once to warm up, and a few steps of the planned training are made.
     """
@@ -32,6 +32,8 @@ def rates(bench: Bench) -> dict[str, float]:
         "steps": retrain.seconds_per_step(plan, bench.spec.device),
         "models": _MODEL,
     }
+    if bench.unseen is not None:
+        rates["unseen"] = _AROUND * _an_edit(bench.unseen, findings)
     if bench.spec.plant is not None:
         painted = 1 + len(findings) * bench.spec.plant.prevalence
         rates["painted"] = _AROUND * painted * _an_edit(bench.planter, findings[:1])
