@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -27,7 +27,7 @@ class RepairPlan(RetrainPlan):
         (), "Heads to keep, by commas; default: all that the data label.", form="commas"
     )
     arms: Annotated[tuple[Arm, ...], Commas] = parameter(
-        (BASE, "isolated"),
+        (BASE, "pair"),
         "The control, erm, and the way of repairing, as of retrain; others may follow it.",
         form="commas",
     )
@@ -39,12 +39,10 @@ class RepairPlan(RetrainPlan):
     unseen: str = parameter(
         "mini", "Also audits before and after; the repaired model never saw its pictures."
     )
-    hosts: int | None = parameter(
-        None,
-        "Radiographs without finding of the training split that counterfactuals are made of; "
-        "default: all.",
-        ge=1,
+    hosts: Literal["no finding", "any"] = parameter(
+        "no finding", "Training radiographs that counterfactuals are made of, as of augment."
     )
+    set_baselines: int | None = parameter(None, "At most so many of them; default: all.", ge=1)
 
     @model_validator(mode="after")
     def _fits(self) -> RepairPlan:

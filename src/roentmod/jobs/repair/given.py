@@ -154,7 +154,7 @@ def _spec(
             "device": given.device,
             "editor": editor,
             "audit": audit,
-            "augment": {"baselines": plan.hosts},
+            "augment": {"baselines": plan.set_baselines, "hosts": plan.hosts},
             "retrain": plan.training() | {"start": given.model, "size": size},
         }
     )

@@ -107,6 +107,7 @@ def outcome(
         ],
         "edited": spec.audit.findings if spec.audit else (),
         "margin": given.rules.margin,
+        "hosts": plan.hosts,
         "verdict": "nothing found",
         "reasons": [],
     }

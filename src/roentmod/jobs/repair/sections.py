@@ -140,6 +140,7 @@ def _made(result: RepairResult) -> Block:
     return _say(
         "done",
         made=facts["set"],
+        hosts=facts["hosts"],
         causes=", ".join(dict.fromkeys(cause for cause, _ in facts["pairs"])),
         editor=facts["editors"]["made"],
         model=network["model"],
