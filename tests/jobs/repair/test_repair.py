@@ -37,7 +37,7 @@ def blind():
     return made((), ())
 """
 SMALL = {"findings": "Cardiomegaly,Pleural Effusion", "size": 32, "through": 64, "steps": 2}
-SMALL |= {"batch": 8, "seeds": 1, "evaluate_every": 1, "arms": "erm,isolated", "trust": True}
+SMALL |= {"batch": 8, "seeds": 1, "evaluate_every": 1, "trust": True}
 SMALL |= {"fewest": 3, "resamples": 200, "flips": 199, "gate_logit": -99.0}
 
 
@@ -90,17 +90,17 @@ def test_a_shortcut_is_found_and_what_was_done_is_said(done):
     assert done.verdict in ("repaired", "repaired at a cost", "not repaired")
     shares = done.shares
     assert set(shares["editor"]) == {"painter", "other"}
-    assert set(shares["arm"]) == {"before", "erm", "isolated"}
+    assert set(shares["arm"]) == {"before", "erm", "pair"}
     before = shares[(shares["arm"] == "before") & (shares["read"] == HEART)]
     assert (before["share"] > 0.2).all()
     assert before["called"].eq(1).all()
     # Two painters alike: the same pictures, and the same shares.
     assert before["share"].nunique() == 1
     page = done.report().read_text()
-    for text in ("never seen", "before", "Reverse shortcut", "isolated-0.onnx", "Rules"):
+    for text in ("never seen", "before", "Reverse shortcut", "pair-0.onnx", "Rules"):
         assert text in page
     model = done.folder / done.facts["candidate"]
-    assert rm.verbs.load_classifiers(str(model))["isolated-0"].findings == (HEART, FLUID)
+    assert rm.verbs.load_classifiers(str(model))["pair-0"].findings == (HEART, FLUID)
 
 
 @pytest.mark.slow
@@ -146,7 +146,7 @@ def work(given, folder):
 
 @pytest.mark.slow
 def test_killed_at_three_points_it_ends_with_the_same_bytes(given, tmp_path):
-    timed = ("report.html", "report.json", "retrain.json", "erm-0.jsonl", "isolated-0.jsonl")
+    timed = ("report.html", "report.json", "retrain.json", "erm-0.jsonl", "pair-0.jsonl")
     check_survives_kills(partial(work, given), tmp_path, kills=3, timed=(*timed, "repair.json"))
 
 
