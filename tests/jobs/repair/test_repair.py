@@ -111,7 +111,7 @@ def test_a_finished_repair_does_nothing_again_opens_and_hides_names(done, given)
     assert {p: p.stat().st_mtime_ns for p in done.folder.rglob("*") if p.is_file()} == before
     opened = rm.open(done.folder)
     assert opened.facts == done.facts
-    assert opened.study.stages == done.study.stages
+    assert opened.stages == done.stages
     done.report()
     texts = [p for p in done.folder.rglob("*") if p.suffix in (".json", ".html", ".yaml")]
     assert texts

@@ -23,7 +23,7 @@ from roentmod.jobs import audit
 from roentmod.jobs import study as studies
 from roentmod.jobs.repair.given import GIVEN, Given, Tests, bench_of, exported
 from roentmod.jobs.repair.outcome import Found, found_in, outcome
-from roentmod.jobs.study import Planned, StudyJob, StudyResult
+from roentmod.jobs.study import Finished, Planned, StudyJob, StudyResult
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.stages import BEFORE_UNSEEN, stages_of
 from roentmod.plans.repair import RepairPlan
@@ -74,6 +74,11 @@ class RepairResult:
         """The repaired model's ONNX file; None where it is not repaired."""
         name = self.facts.get("use")
         return self.folder / name if name else None
+
+    @property
+    def stages(self) -> tuple[Finished, ...]:
+        """Its stages, in order."""
+        return self.study.stages
 
     @property
     def shares(self) -> pd.DataFrame:

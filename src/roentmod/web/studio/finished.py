@@ -52,8 +52,8 @@ class Finished:
 
     @cached_property
     def stages(self) -> list[Finished]:
-        """The runs that a study consists of."""
-        stages = self.result.stages if self.kind == "study" else ()
+        """The runs that a study or repair consists of."""
+        stages = self.result.stages if self.kind in ("study", "repair") else ()
         return [Finished(one.folder, self.data) for one in stages]
 
     def facts(self) -> dict[str, Any]:
