@@ -33,7 +33,10 @@ def shown(result: RepairResult) -> Page:
     level = percent(spec.audit.level if spec.audit else 0.95)
     rules = {"margin": percent(facts["margin"]), "level": level, "fall": percent(FALL)}
     done = _done(result) if "shares" in facts else ()
-    text = _say("rules", **rules, loss=number(100 * LOSS, 0))
+    text = _say("rules", **rules, loss=number(100 * LOSS, 1))
+    limits = _say.section("limits")
+    if done:
+        limits = dataclasses.replace(limits, blocks=(*limits.blocks, _say("trained")))
     return Page(
         "Repair of a classifier",
         "Which findings does the model take for others, can it be taught not to, and what does "
@@ -44,7 +47,7 @@ def shown(result: RepairResult) -> Page:
             *done,
             Section("Stages", (stages_shown(result.study),), id="stages"),
             Section("Rules", (text,), id="rules"),
-            _say.section("limits"),
+            limits,
             standard.provenance(spec.facts(), facts.get("network", {}), "Plan and model"),
         ),
         overview=(settings("What was repaired", _overview(result)),),
