@@ -9,8 +9,8 @@ Hannover, and children from Guangzhou (external). Two sets of three pairs; count
 `mini`, and, for the first set, from the painter as the upper bound.
 (b) *Real labels*: NIH's, in five folds by patient. Of each finding only positives and negatives of
 the same source, view, sex and age band are labelled (up to four negatives per positive in
-training), as the source alone would tell the finding otherwise; hosts of counterfactuals are such
-negatives. Each patient is tested once, and Kermany by all folds.
+training), as the source alone would tell the finding otherwise; hosts of counterfactuals are some
+of these. Each patient is tested once, and Kermany by all folds.
 
 Both go on where they stopped, from ``--run``. Numbers of the arms are those that ``--tune`` chose
 on validation (`bench.retrain_tune`), where ``bench/retrain_tuned.json`` is there.

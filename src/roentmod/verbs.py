@@ -385,10 +385,9 @@ def augment(
     usual = "train" if "train" in set(source.table["split"]) else None
     split = chosen.split or usual
     storage = part(Storage, options)
-    choose = datasets.hosts if plan.hosts == "any" else datasets.baselines
     return job.run(
         source,
-        choose(source, count=chosen.baselines, split=split).table,
+        job.hosts(source, plan, count=chosen.baselines, split=split),
         _editor(editor, options),
         plan,
         Path(out),

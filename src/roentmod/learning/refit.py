@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from roentmod.errors import RetrainError
 from roentmod.learning.batches import Group, balanced_rows, groups
 from roentmod.learning.material import Material
 from roentmod.learning.samples import Floats
+from roentmod.learning.starts import last_layer
 from roentmod.learning.trainer import Trained, answer, area
 from roentmod.plans.retrain import RetrainPlan, Task
 
@@ -51,9 +51,8 @@ def refitted(
     samples, pictures = material.val
     readable = pictures.readable
     targets = samples.targets[readable]
-    ending = _Penultimate(network)
+    ending = _Penultimate(network, plan.size)
     features = answer(ending, pictures, len(samples), device)[readable].astype(np.float64)
-    ending.remove()
     layer = ending.layer
     with torch.no_grad():
         for head in range(len(plan.findings)):
@@ -150,35 +149,34 @@ def _fit(features: Doubles, truth: Floats, strength: float) -> Doubles | None:
 
 
 class _Penultimate(nn.Module):
-    """A network's last layer, and what that is given."""
+    """A network that answers what its last layer is given."""
 
-    layer: nn.Linear
-
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, size: int) -> None:
         super().__init__()
         self.network = network
-        self._seen: list[tuple[nn.Module, Tensor, Tensor]] = []
-        self._hooks: list[Any] = []
-        for module in network.modules():
-            if isinstance(module, nn.Linear):
-                self._hooks.append(module.register_forward_hook(self._note))
-
-    def _note(self, layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
-        self._seen[:] = [(layer, given[0], answer)]
+        layer = network.get_submodule(last_layer(network, size))
+        if not isinstance(layer, nn.Linear) or layer.bias is None:
+            raise _ends_otherwise()
+        self.layer = layer
 
     def forward(self, image: Tensor) -> Tensor:
         """Return features, n x d."""
-        logits = self.network(image)
-        layer, given, answer = self._seen[0] if self._seen else (None, image, image)
-        if not isinstance(layer, nn.Linear) or layer.bias is None or answer is not logits:
-            raise RetrainError(
-                "dfr fits the last layer again: a linear one with an offset, whose answers are the "
-                "logits; this network ends otherwise. Leave dfr out, or choose another network."
-            )
-        self.layer = layer
+        seen: list[Tensor] = []
+        hook = self.layer.register_forward_hook(
+            lambda _, *given: seen.extend([*given[0], given[1]])
+        )
+        try:
+            logits = self.network(image)
+        finally:
+            hook.remove()
+        given, answer = seen
+        if not torch.equal(answer, logits):
+            raise _ends_otherwise()
         return given
 
-    def remove(self) -> None:
-        """Leave the network as it was."""
-        for hook in self._hooks:
-            hook.remove()
+
+def _ends_otherwise() -> RetrainError:
+    return RetrainError(
+        "dfr fits the last layer again: a linear one with an offset, whose answers are the logits; "
+        "this network ends otherwise. Leave dfr out, or choose another network."
+    )

@@ -26,7 +26,7 @@ from roentmod.learning.networks import Prepared, build, check_trust, factory_of
 from roentmod.plans.retrain import RetrainPlan
 from roentmod.store import file_sha256
 
-__all__ = ["FORMS", "Start", "begun", "check", "described", "opened", "size_of"]
+__all__ = ["FORMS", "Start", "begun", "check", "described", "last_layer", "opened", "size_of"]
 
 FORMS = (
     "a .pt file of roentmod retrain with its card",
@@ -90,7 +90,7 @@ def begun(plan: RetrainPlan, seed: int) -> nn.Module:
             network = _with_heads(start, plan.findings, plan.size)
     if plan.layers == "last":
         network.requires_grad_(False)
-        network.get_submodule(_last_layer(network, plan.size)).requires_grad_(True)
+        network.get_submodule(last_layer(network, plan.size)).requires_grad_(True)
     return network.train()
 
 
@@ -328,7 +328,7 @@ def _with_heads(start: Start, findings: Sequence[str], size: int) -> nn.Module:
     """
     network = start.network
     pictures = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
-    name = _last_layer(network, size, start.name)
+    name = last_layer(network, size, start.name)
     old = network.get_submodule(name)
     before = _answers(network, pictures, start.name)
     if start.heads and len(start.heads) != before.shape[1]:
@@ -370,7 +370,7 @@ def _layer_like(old: nn.Module, heads: int) -> nn.Linear | nn.Conv2d:
     )
 
 
-def _last_layer(network: nn.Module, size: int, name: str = "the network") -> str:
+def last_layer(network: nn.Module, size: int, name: str = "the network") -> str:
     """Return the name of the layer that gives a network's logits.
 
     Raises:

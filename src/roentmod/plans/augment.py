@@ -126,10 +126,10 @@ class AugmentPlan(Composed):
     error: ClassVar[type[RoentModError]] = DatasetError
     findings: Findings = parameter(..., "Findings to add, by commas.", form="commas")
     ratio: float = parameter(1.0, "Counterfactuals per baseline.")
-    hosts: Literal["no finding", "any"] = parameter(
+    hosts: Literal["no finding", "any", "matched"] = parameter(
         "no finding",
-        "Radiographs that are edited: read as no finding, or any; these keep their known labels, "
-        "and get no finding that they have.",
+        "Radiographs that are edited: read as no finding; any; or those without the finding that "
+        "match its positives in source, view, sex and age. They keep their known labels.",
         young=True,
     )
     labelling: Labelling = parameter(Labelling(), "Labels of findings that were not added.")

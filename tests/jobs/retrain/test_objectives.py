@@ -243,9 +243,8 @@ def test_the_last_layer_is_fitted_as_scikit_learn_does(material, monkeypatch):
     monkeypatch.setattr(refit, "_STRENGTHS", (0.5,))
     plan = tiny(arms=("erm", "dfr"))
     network = build("small", 3, 0, SIDE)
-    ending = refit._Penultimate(network)
+    ending = refit._Penultimate(network, SIDE)
     features = answer(ending, material.val[1], 160, CPU).astype(float)
-    ending.remove()
     before = {k: v.clone() for k, v in network.state_dict().items()}
     done = refit.refitted(Task("dfr", 2), network, material, plan, CPU)
     said = answer(network, material.val[1], 160, CPU)

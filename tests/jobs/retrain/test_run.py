@@ -236,7 +236,8 @@ from roentmod import datasets
 from tests.jobs.retrain.parts import tiny
 data, folder, made = sys.argv[1:]
 data = datasets.load(data)
-plan = tiny(arms=("erm", "isolated"), steps=8, evaluate_every=4, patience=1)
+arms = ("erm", "isolated", "pair", "group_dro", "jtt", "dfr", "teacher", "staged")
+plan = tiny(arms=arms, steps=4, evaluate_every=4, patience=1)
 tests = {"inside": (data, "test", "internal")}
 made = augment.load(Path(made))
 result = retrain.run(data, plan, Path(folder), training_set=made, tests=tests)
@@ -257,12 +258,14 @@ def test_two_processes_share_a_batch(data, made, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     result = retrain.load(tmp_path / "run")
-    assert list(result.record["trainings"]) == ["erm-0", "isolated-0"]
+    assert list(result.record["trainings"])[:3] == ["erm-0", "isolated-0", "pair-0"]
+    assert len(result.record["trainings"]) == 8
+    assert (result.predictions.groupby("arm").size() == (24 + 16) * 3).all()
 
 
 @pytest.mark.slow
 def test_the_default_network_trains_through_the_same_door(data, made, tests, tmp_path):
-    plan = tiny(model="densenet121", size=64, through=64, steps=2, arms=("erm", "soft"))
+    plan = tiny(model="densenet121", size=64, through=64, steps=2, arms=("erm", "soft", "dfr"))
     result = retrain.run(data, plan, tmp_path, training_set=made, tests=tests)
     assert np.isfinite(result.predictions["logit"]).all()
     loaded = classifiers.load(f"onnx:{result.model('soft', 0)}")

@@ -13,6 +13,7 @@ so that two runs give the same bytes. `check` is what a training asks before it 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,6 +21,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from roentmod import datasets
 from roentmod.classifiers import Judge
 from roentmod.datasets import Dataset
 from roentmod.datasets.labels import NAMES
@@ -46,6 +48,7 @@ __all__ = [
     "Policy",
     "check",
     "export",
+    "hosts",
     "labels_of",
     "load",
     "load_cooccurrence",
@@ -58,6 +61,9 @@ __all__ = [
 Pictures = Literal["auto", "files", "webdataset", "parquet"]
 # So many pictures are files; more would be too many for a disk or a store.
 _FILES = 10_000
+# Most hosts per positive that they match.
+_MATCHED = 4
+log = logging.getLogger(__name__)
 _FACTS = ("baseline_id", "patient_id", "site", "view", "sex", "age")
 
 
@@ -81,8 +87,7 @@ def run(
 
     Args:
         data: where radiographs come from.
-        baselines: what is edited, the table of a `datasets.baselines` selection, or, where the
-            plan takes any host, of `datasets.hosts`.
+        baselines: what is edited, as `hosts` chooses, or the table of another selection.
         editor: makes counterfactuals and shams.
         plan: findings, numbers, gate and labels.
         folder: the run directory.
@@ -121,6 +126,47 @@ def run(
     return result
 
 
+def hosts(
+    data: Dataset, plan: AugmentPlan, *, count: int | None = None, split: str | None = None
+) -> pd.DataFrame:
+    """Return the radiographs that a plan edits, as `run` takes them.
+
+    Of matched hosts each gets only the findings whose positives it matches, and, of `count`, each
+    finding has as many, as far as there are any.
+
+    Args:
+        data: where from.
+        plan: which hosts, of which findings.
+        count: how many at most; None for all.
+        split: only of this split.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    if plan.hosts != "matched":
+        choose = datasets.hosts if plan.hosts == "any" else datasets.baselines
+        return choose(data, count=count, split=split).table
+    parts = []
+    for name in plan.findings:
+        try:
+            both = datasets.match(data, name, ratio=_MATCHED, split=split).table
+        except DatasetError as error:
+            log.warning("no hosts of %s: %s", name, error)
+            continue
+        parts.append(both[~both["positive"].astype(bool)].reset_index(drop=True))
+        parts[-1]["finding"] = name
+    if not parts:
+        raise DatasetError(
+            f"Matched hosts need positives; of {', '.join(plan.findings)} {data.name} has none "
+            "with a match. Choose other hosts."
+        )
+    every = pd.concat(parts).sort_index(kind="stable")
+    own = every.groupby("baseline_id")["finding"].agg(set)
+    kept = every.drop_duplicates("patient_id").head(len(every) if count is None else count)
+    barred = ["|".join(f for f in plan.findings if f not in own[n]) for n in kept["baseline_id"]]
+    return kept.assign(barred=barred).reset_index(drop=True)
+
+
 def _form(pictures: Pictures, planned: int, store: str | None) -> str:
     if pictures not in get_args(Pictures):
         known = ", ".join(get_args(Pictures))
@@ -151,8 +197,8 @@ def _facts(
     """Return what the manifest says of each baseline, and the findings that are "barred" to it.
 
     Raises:
-        DatasetError: none, one that the data set lacks, or, unless the plan takes any host, says
-            has a finding.
+        DatasetError: none, one that the data set lacks, or, where hosts are without finding, says
+            has one.
     """
     if baselines.empty:
         raise DatasetError("A training set needs baselines; got none. Choose some.")
@@ -175,6 +221,8 @@ def _facts(
         host=[_host(state) for state in data.table[list(NAMES)].iloc[rows].to_dict("records")],
         barred=["|".join(np.array(list(heads))[own]) for own in shown],
     )
+    if "barred" in baselines:
+        table["barred"] += "|" + baselines["barred"]
     splits = table.groupby("patient_id")["split"].nunique()
     if (splits > 1).any():
         raise DatasetError(

@@ -3,11 +3,11 @@
 `run` writes what will be compared (``plan.json``), then trains every arm with every seed, and lets
 each read the validation split and all test sets. The directory holds ``pictures/`` (at the
 network's size, shared by all trainings), ``checkpoints/`` of what is not finished,
-``metrics/ARM-SEED.jsonl``, ``models/ARM-SEED.onnx`` with cards and ``.pt`` (weights alone),
-``parts/`` (what is done), ``predictions.parquet`` (one row per reading;
-`roentmod.science.performance` takes it from there) and ``retrain.json``. An interrupted run goes on
-where it stopped, to the same weights. Under ``accelerate launch`` or ``torchrun`` several processes
-share a batch.
+``metrics/ARM-SEED.jsonl``, ``early/`` (what an early erm says, for `jtt`),
+``models/ARM-SEED.onnx`` with cards and ``.pt`` (weights alone), ``parts/`` (what is done),
+``predictions.parquet`` (one row per reading; `roentmod.science.performance` takes it from there)
+and ``retrain.json``. An interrupted run goes on where it stopped, to the same weights. Under
+``accelerate launch`` or ``torchrun`` several processes share a batch.
 """
 
 from __future__ import annotations

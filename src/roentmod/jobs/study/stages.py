@@ -391,12 +391,13 @@ def _audit(
 def _clean(bench: Bench) -> int:
     """Return about how many radiographs of the training split can be edited."""
     spec, plan = bench.spec, bench.spec.plant
-    every = spec.augmenting is not None and spec.augmenting.hosts == "any"
+    making = spec.augmenting
+    if plan is None and making is not None:
+        return len(augment.hosts(bench.trained_on, making, split="train"))
     if plan is None:
-        choose = datasets.hosts if every else datasets.baselines
-        return len(choose(bench.trained_on, split="train"))
+        return 0
     hosts = len(_hosts(bench, spec.train)) * (1 if spec.train.split else 0.6)
-    if every:
+    if making is not None and making.hosts != "no finding":
         return round(hosts)
     pairs = len(plan.pairs)
     free = len(plan.findings) - 2 * pairs
@@ -408,8 +409,7 @@ def _augment(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     plan, data, options = bench.spec.augmenting, bench.trained_on, bench.spec.augment
     assert plan is not None
     assert options is not None
-    choose = datasets.hosts if plan.hosts == "any" else datasets.baselines
-    chosen = choose(data, split="train", count=options.baselines).table
+    chosen = augment.hosts(data, plan, split="train", count=options.baselines)
     result = augment.run(
         data,
         chosen,
