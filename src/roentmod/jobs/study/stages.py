@@ -23,7 +23,7 @@ from roentmod.jobs import validate as validation
 from roentmod.jobs.augment import AugmentResult
 from roentmod.jobs.study.bench import Bench
 from roentmod.learning import starts
-from roentmod.plans import AuditPlan, PlantPlan, Rules, ValidatePlan
+from roentmod.plans import AuditPlan, AugmentPlan, PlantPlan, Rules, ValidatePlan
 from roentmod.plans.parts import Composed
 from roentmod.plans.study import Source, StudyAudit
 from roentmod.runs import Stages
@@ -174,7 +174,7 @@ def _augmenting(bench: Bench, made: str | None) -> Stage | None:
     options, plan = bench.spec.augment, bench.spec.augmenting
     if plan is None or options is None or made is None:
         return None
-    count = round((options.baselines or _clean(bench)) * plan.ratio)
+    count = round((options.baselines or _editable(bench, plan)) * plan.ratio)
     return Stage("augment", made, f"about {count} counterfactuals", {"made": count}, _augment)
 
 
@@ -388,16 +388,13 @@ def _audit(
     }
 
 
-def _clean(bench: Bench) -> int:
+def _editable(bench: Bench, making: AugmentPlan) -> int:
     """Return about how many radiographs of the training split can be edited."""
     spec, plan = bench.spec, bench.spec.plant
-    making = spec.augmenting
-    if plan is None and making is not None:
-        return len(augment.hosts(bench.trained_on, making, split="train"))
     if plan is None:
-        return 0
+        return len(augment.hosts(bench.trained_on, making, split="train"))
     hosts = len(_hosts(bench, spec.train)) * (1 if spec.train.split else 0.6)
-    if making is not None and making.hosts != "no finding":
+    if making.hosts != "no finding":
         return round(hosts)
     pairs = len(plan.pairs)
     free = len(plan.findings) - 2 * pairs
