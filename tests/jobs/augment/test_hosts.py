@@ -107,11 +107,11 @@ def test_policies_are_of_what_is_not_known(made):
         for name in FINDINGS:
             if name == added:
                 assert row[name] == other[name] == 1
-            elif not row["host"]:
+            elif not row["host_labels"]:
                 assert row[name] == pytest.approx(rates.rate(added, name))
             elif number_of(row) < 23:
                 assert row[name] == float(name in shown)
-    assert any(not row["host"] for row in edited(made))
+    assert any(not row["host_labels"] for row in edited(made))
 
 
 def test_without_the_option_films_with_findings_are_refused(data, tmp_path):

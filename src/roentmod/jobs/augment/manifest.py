@@ -57,7 +57,7 @@ COLUMNS = (
     "net_logit",
     "burned_in",
     "marks",
-    "host",
+    "host_labels",
 )
 _NEEDED = ("image_id", "path", "patient_id", "split", "arm", "edited_finding", "status")
 NUMBERS = ("age", "net_logit")
@@ -79,8 +79,8 @@ def labelled(row: Row, targets: Mapping[str, Mapping[str, float]]) -> Row:
     heads = next(iter(targets.values()), {})
     added = row["edited_finding"]
     known = targets.get(added, dict.fromkeys(heads, 0.0))
-    if row["host"]:
-        host = json.loads(row["host"])
+    if row["host_labels"]:
+        host = json.loads(row["host_labels"])
         known = dict(known) | {
             head: host.get(head, label if 0 < label < 1 else np.nan)
             for head, label in known.items()
@@ -280,7 +280,7 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
         **{name: made[name] for name in ("sex", "split", "site")},
         "tier": baseline.map({True: "A", False: "synthetic"}),
         NO_FINDING.name: baseline.map({True: "1", False: "0"}).where(
-            (made["arm"] != "sham") & (~baseline | (made.get("host", "") == "")), ""
+            (made["arm"] != "sham") & (~baseline | (made.get("host_labels", "") == "")), ""
         ),
     }
     columns |= {name: made[name].map(_state) for name in labels_of(table)}
