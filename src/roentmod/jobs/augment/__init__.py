@@ -218,7 +218,9 @@ def _facts(
         )
     table = baselines[list(_FACTS)].assign(
         split=data.table["split"].to_numpy()[rows],
-        host_labels=[_host(state) for state in data.table[list(NAMES)].iloc[rows].to_dict("records")],
+        host_labels=[
+            _host(state) for state in data.table[list(NAMES)].iloc[rows].to_dict("records")
+        ],
         barred=["|".join(np.array(list(heads))[own]) for own in shown],
     )
     if "barred" in baselines:
