@@ -119,6 +119,7 @@ def test_a_model_is_trained_further_and_repaired(planted, tmp_path):
     planned = run(
         "repair", model, "--data", planted, "--out", out, *quick, *pair, "--dry-run", cache=tmp_path
     )
-    lines = [line.split("  ")[0] for line in planned.stdout.splitlines()]
-    assert lines[:4] == ["audit before", "audit before unseen", "augment", "retrain"]
+    names = ["audit before", "audit before unseen", "augment", "retrain"]
+    for name, line in zip(names, planned.stdout.splitlines(), strict=False):
+        assert line.startswith(f"{name} ")
     assert planned.stdout.count(" done ") == 2
