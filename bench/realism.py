@@ -52,8 +52,8 @@ JSON, PAGE = Path("bench/realism.json"), Path("docs/realism.md")
 OF = ("mini", "judge", "anatomy")
 # Text markers are no finding.
 FINDINGS = tuple(name for name in PAINTABLE if name != "Text Marker")
-# AUC up to which edits pass.
-PASSES = 0.75
+# AUC up to which edits pass; fewer pairs are too few to say so (by chance they fall below 0.5).
+PASSES, ENOUGH = 0.75, 40
 # Sources of 512 px, whose positives and normals come from one process.
 SETS = ("nih_starter", "nih_extra", "nih_talo")
 SHARES = {"mild": 0.4, "moderate": 0.4, "severe": 0.2}
@@ -261,10 +261,11 @@ def _cells(one: dict[str, Any]) -> list[str]:
 
 
 def _passing(table: dict[str, Any], editor: str) -> str:
-    low = [name for name, one in table.items() if one["auc"] <= PASSES]
+    known = {name: one["auc"] for name, one in table.items() if one["n"] >= ENOUGH}
+    low = [name for name, area in known.items() if area <= PASSES]
     return (
-        f"- `{editor}`: at most {PASSES} for {len(low)} of {len(table)} findings (wanted: five): "
-        f"{', '.join(low) or 'none'}."
+        f"- `{editor}`: at most {PASSES} for {len(low)} of the {len(known)} findings with {ENOUGH} "
+        f"pairs or more (wanted: five): {', '.join(low) or 'none'}."
     )
 
 

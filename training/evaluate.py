@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import logging
 import os
 import platform
@@ -31,8 +32,9 @@ from roentmod.classifiers.judge import SIDES, Judge
 from roentmod.domain import SEVERITIES
 from roentmod.editors import Editor, Painter
 from roentmod.edits import Edit
+from roentmod.interfaces import described
 from roentmod.science.stats import auc
-from roentmod.store import write_json
+from roentmod.store import canonical_hash, write_json
 from training import cohort, measures, pages, shams, sheets, variety
 from training.benchmark import Array, Bench, Picture, Result, choose, rows_of
 
@@ -41,7 +43,17 @@ TIMED = ("Cardiomegaly", "Pleural Effusion", "Edema", "Consolidation", "Nodule",
 # Baselines that severity is asked of: three edits more a finding.
 GRADED = 20
 # What is measured beside success and leakage, in this order.
-PARTS = ("real_judge", "painter", "shams", "seeds", "severity", "identity", "sweep", "memory")
+PARTS = (
+    "sheets",
+    "real_judge",
+    "painter",
+    "shams",
+    "seeds",
+    "severity",
+    "identity",
+    "sweep",
+    "memory",
+)
 STRENGTHS, GUIDANCE = (0.2, 0.4, 0.6, 0.8, 1.0), (1.5, 2.5, 4.0, 6.0, 10.0)
 TRADED, TRADED_FINDING = 4, "Pleural Effusion"
 SAMPLES = 100
@@ -403,36 +415,45 @@ class Evaluation:
         self.real, self.samples = real, samples
         self.results: list[Result] = []
 
-    def measure(self, parts: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield success and leakage, then each of the `parts`, as it is done."""
+    @property
+    def identity(self) -> str:
+        """Hash of what the figures are of: editor, judges, baselines."""
+        judges = [one.describe()["sha256"] for one in (self.bench.judge, self.real) if one]
+        paths = [row["path"] for row in self.bench.rows]
+        return canonical_hash([described(self.bench.editor), judges, paths])[:16]
+
+    def measure(self, parts: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield success and leakage ("edits"), then each of the `parts`, as it is done."""
         bench = self.bench
         self.results = _every(bench, "edits", len(bench.rows), bench.asked)
         leaks = leakage(bench, self.results)
-        yield success(bench, self.results) | leaks | {"n_baselines": len(bench.rows)}
-        if self.pictures:
-            self._sheets(self.pictures)
+        yield "edits", success(bench, self.results) | leaks | {"n_baselines": len(bench.rows)}
         # A painter has neither noise to weigh against the baseline nor training pictures.
         generates = hasattr(bench.editor, "parts")
         makers: dict[str, Callable[[], dict[str, Any]]] = {
+            "sheets": self._sheets,
             "real_judge": self._by_real_judge,
             "painter": lambda: {"painter": beside(bench, self.results, leaks)},
             "shams": lambda: {"shams": shams.shams(bench)},
             "seeds": lambda: {"seeds": seeds(bench)},
             "severity": self._severity,
-            "identity": self._identity,
+            "identity": self._likeness,
             "sweep": self._sweep if generates else dict,
             "memory": self._memory if generates else lambda: {"memorisation": {}},
         }
         for part in parts:
             log.info("%s", part)
-            yield makers[part]()
+            yield part, makers[part]()
 
-    def _sheets(self, folder: Path) -> None:
+    def _sheets(self) -> dict[str, Any]:
+        if self.pictures is None:
+            return {}
         free = sheets.free(self.bench)
         made = [one for i in range(len(free.rows)) for one in free.run(i, free.asked(i))]
-        sheets.findings_sheet(free, made, folder / "findings.png")
-        sheets.failures_sheet(free, made, folder / "failures.png")
-        sheets.film_sheet(free, folder / "film.png")
+        sheets.findings_sheet(free, made, self.pictures / "findings.png")
+        sheets.failures_sheet(free, made, self.pictures / "failures.png")
+        sheets.film_sheet(free, self.pictures / "film.png")
+        return {}
 
     def _by_real_judge(self) -> dict[str, Any]:
         if self.real is None:
@@ -454,7 +475,7 @@ class Evaluation:
         bounds = intervals(count, lambda draw: severity(self.bench, again(graded, draw)))
         return {"severity_spearman": severity(self.bench, graded), "severity_ci": bounds}
 
-    def _identity(self) -> dict[str, Any]:
+    def _likeness(self) -> dict[str, Any]:
         test = [r for r in rows_of(self.data) if r["split"] == "test"]
         normal = _pictures(self.data, [r for r in test if r["labels"] == cohort.NO_FINDING])
         figures = identity(self.bench, self.results, normal)
@@ -481,10 +502,9 @@ def _index(data: Path) -> list[dict[str, str]]:
 
 def details(bench: Bench) -> dict[str, Any]:
     """Return what the figures depend on: editor, settings, machine."""
-    described: dict[str, Any] = getattr(bench.editor, "describe", dict)()
     edit = Edit((bench.findings[0],))
     return {
-        "editor": {"name": bench.editor.name} | described,
+        "editor": {"name": bench.editor.name} | described(bench.editor),
         "settings": {
             "strength": edit.strength,
             "guidance_scale": edit.guidance_scale,
@@ -528,16 +548,27 @@ def main() -> None:
     bench = Bench(Editor.load(args.editor), Judge.load(args.judge), args.data, chosen, args.run)
     real = Judge.load(args.real_judge) if args.real_judge else None
     evaluation = Evaluation(bench, args.data, args.pictures if whole else None, real, args.samples)
-    figures: dict[str, Any] = {"split": args.split}
-    for figure in evaluation.measure(PARTS if whole else args.only):
-        figures |= figure
-        write_json(args.out, figures | {"unfinished": True})
-    figures |= details(bench)
+    figures = evaluate(evaluation, PARTS if whole else args.only, args.out)
+    figures |= {"split": args.split} | details(bench)
     write_json(args.out, figures)
     if whole:
         write_page(figures, args.pictures)
         if args.out == MEASURED:
             weights.measured(args.out)
+
+
+def evaluate(evaluation: Evaluation, parts: Sequence[str], out: Path) -> dict[str, Any]:
+    """Return the figures, written as they come; an unfinished evaluation goes on from its parts."""
+    of, figures, done = evaluation.identity, dict[str, Any](), list[str]()
+    kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    if kept.get("unfinished", {}).get("of") == of:
+        done = kept.pop("unfinished")["parts"]
+        figures = kept
+    for part, found in evaluation.measure([part for part in parts if part not in done]):
+        figures |= found
+        done += [part]
+        write_json(out, figures | {"unfinished": {"of": of, "parts": done}})
+    return figures
 
 
 def write_page(figures: dict[str, Any], pictures: Path) -> None:

@@ -45,28 +45,29 @@ def test_what_is_missing_is_found_first(rows, message, tmp_path, monkeypatch):
     assert not (tmp_path / "pictures").exists()
 
 
-def test_figures_are_written_as_they_come(tmp_path, monkeypatch):
-    def measure(*_):
-        yield {"success": 1}
-        yield {"leakage": 2}
-        raise RuntimeError("half an hour later")
+def test_an_evaluation_goes_on_where_it_stopped(tmp_path):
+    class Stopping:
+        identity, parts, stops = "one", [], True
 
-    monkeypatch.setattr(evaluate.Evaluation, "measure", measure)
-    for name in ("check", "rows_of", "choose", "Bench"):
-        monkeypatch.setattr(evaluate, name, lambda *_, **__: None)
-    for kind in (evaluate.Editor, evaluate.Judge):
-        monkeypatch.setattr(kind, "load", lambda *_: None)
-    out = tmp_path / "out.json"
-    arguments = ["--data", str(tmp_path), "--out", str(out), "--pictures", str(tmp_path / "p")]
-    monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
+        def measure(self, parts):
+            yield "edits", {"success": 1}
+            for part in parts:
+                if part == "seeds" and self.stops:
+                    raise RuntimeError("half an hour later")
+                self.parts.append(part)
+                yield part, {part: len(self.parts)}
+
+    out, evaluation = tmp_path / "out.json", Stopping()
     with pytest.raises(RuntimeError, match="half an hour"):
-        evaluate.main()
-    assert json.loads(out.read_text()) == {
-        "split": "test",
-        "success": 1,
-        "leakage": 2,
-        "unfinished": True,
-    }
+        evaluate.evaluate(evaluation, ("shams", "seeds"), out)
+    unfinished = {"of": "one", "parts": ["edits", "shams"]}
+    assert json.loads(out.read_text()) == {"success": 1, "shams": 1, "unfinished": unfinished}
+    evaluation.stops = False
+    figures = evaluate.evaluate(evaluation, ("shams", "seeds"), out)
+    assert figures == {"success": 1, "shams": 1, "seeds": 2}
+    # Figures of other weights, judges or baselines are not gone on with.
+    evaluation.identity = "other"
+    assert evaluate.evaluate(evaluation, ("shams",), out) == {"success": 1, "shams": 3}
 
 
 class Lifting:

@@ -76,6 +76,19 @@ def test_the_judge_of_real_labels_has_a_say_where_it_reads():
     assert failing(one | {"real_judge": blind | {"positives": 4}}) == []
 
 
+def test_normal_radiographs_are_as_many_as_are_needed(tmp_path):
+    rows = [(n, "nih", "No Finding") for n in range(40)] + [(n, "nih", "Mass") for n in (50, 51)]
+    # A set without positives: its sharpness would tell.
+    rows += [(60, "other", "No Finding")]
+    head = "path,set,tier,split,labels,patient_id,age\n"
+    lines = [f"{n}.png,{place},A,val,{labels},{n},40\n" for n, place, labels in rows]
+    (tmp_path / "index.csv").write_text(head + "".join(lines))
+    found = removal.chosen(tmp_path, "val", FINDINGS)
+    assert sum(not own for _, own in found) == removal.HEALTHY
+    assert {path.name for path, own in found if own} == {"50.png", "51.png"}
+    assert tmp_path / "60.png" not in [path for path, _ in found]
+
+
 def test_removals_are_made_once(tmp_path):
     class Darkening:
         name = "darkening"
