@@ -30,9 +30,9 @@ class Counter(TorchEngine):
         super().__init__(parts)
         self.rows, self.decoded = [], []
 
-    def unet(self, latents, time, states):
+    def unet(self, latents, *more, **options):
         self.rows.append(len(latents))
-        return super().unet(latents, time, states)
+        return super().unet(latents, *more, **options)
 
     def decode(self, latents):
         self.decoded.append(len(latents))

@@ -63,6 +63,7 @@ UNETS = {
     "other time embedding": {"flip_sin_to_cos": False, "freq_shift": 1},
     "scale and shift": {"resnet_time_scale_shift": "scale_shift"},
     "linear projections": {"use_linear_projection": True, "upcast_attention": True},
+    "guidance inside": {"time_cond_proj_dim": 10},
 }
 
 
@@ -184,7 +185,6 @@ def test_unusual_unets_run_as_in_the_pipeline(folder, radiograph, monkeypatch, n
             {"encoder_hid_dim_type": "image_proj", "encoder_hid_dim": 16},
             "encoder_hid_dim_type image_proj",
         ),
-        ({"time_cond_proj_dim": 8}, "time_cond_proj_dim 8"),
         ({"cross_attention_dim": (16, 24)}, "takes 16, 24"),
     ],
 )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -77,6 +77,7 @@ class _Row:
         guidance: scale.
         held: prompts of the findings to leave alone.
         area: where it may change the baseline.
+        inside: whether the U-Net guides it by itself (`sampling.Guidance`).
     """
 
     number: int
@@ -87,6 +88,7 @@ class _Row:
     guidance: float
     held: tuple[str, ...]
     area: _Area
+    inside: bool
 
     @property
     def key(self) -> _Key:
@@ -100,8 +102,8 @@ class _Row:
     @property
     def batch_key(self) -> _Key:
         """Rows with one key can be denoised in one batch."""
-        guided = self.guidance > 1 or bool(self.held)
-        return self.schedule, guided, len(self.held)
+        guided = bool(self.held) or not self.inside and self.guidance > 1
+        return self.schedule, guided, len(self.held), self.inside
 
     @property
     def cost(self) -> int:
@@ -415,7 +417,8 @@ class DiffusionEditor(Loaded):
         held = tuple(profile.prompt(Edit((name,))) for name in names)
         schedule, guidance = self.schedule(edit), profile.guidance(edit)
         prompts = profile.pair(edit, baseline.id, area.spots)
-        return _Row(number, baseline, edit, schedule, prompts, guidance, held, area)
+        inside = self.parts.takes_guidance and not (prompts[1] or held)
+        return _Row(number, baseline, edit, schedule, prompts, guidance, held, area, inside)
 
     def _render(self, rows: list[_Row]) -> Pictures:
         """Return the decoded picture of each row, and under (number,) of its baseline unedited."""
@@ -444,13 +447,17 @@ class DiffusionEditor(Loaded):
             clean.append(self.parts.scaled(mean + deviation * first.to(mean)))
             noise.append(second.to(mean))
         start = torch.stack(clean)
+        guidance = self._guidance(batch, start.device)
+        unet: sampling.Denoiser = self.engine.unet
+        if self.parts.takes_guidance:
+            unet = partial(self.engine.unet, scales=guidance.scales)
         return sampling.denoise(
-            self.engine.unet,
+            unet,
             batch[0].schedule,
             self.parts.scheduler_config,
             start,
             torch.stack(noise),
-            self._guidance(batch, start.device),
+            guidance,
             _weights(batch, start),
         )
 
@@ -465,6 +472,7 @@ class DiffusionEditor(Loaded):
             scale=torch.tensor([row.guidance for row in batch], device=device),
             held=held,
             removes=removes,
+            inside=batch[0].inside,
         )
 
     def _encode(self, baselines: dict[int, Radiograph]) -> dict[int, tuple[Tensor, Tensor]]:

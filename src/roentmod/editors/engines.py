@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from roentmod._optional import open_session, require
+from roentmod.editors.sampling import embedding
 from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
 from roentmod.store import atomic, write_json
@@ -45,8 +46,10 @@ class Engine(Protocol):
 
     name: str
 
-    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Return the U-Net's prediction, n x c x h x w."""
+    def unet(
+        self, latents: Tensor, time: Tensor, states: Tensor, scales: Tensor | None = None
+    ) -> Tensor:
+        """Return the U-Net's prediction, n x c x h x w; `scales` (n) where it takes guidance."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -59,8 +62,13 @@ class _Unet(nn.Module):
         super().__init__()
         self.inner = unet
 
-    def forward(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        out: Tensor = self.inner(latents, time, states, return_dict=False)[0]
+    def forward(
+        self, latents: Tensor, time: Tensor, states: Tensor, scales: Tensor | None = None
+    ) -> Tensor:
+        guided = None
+        if scales is not None:
+            guided = embedding(scales, self.inner.config.time_cond_proj_dim).to(latents)
+        out: Tensor = self.inner(latents, time, states, timestep_cond=guided, return_dict=False)[0]
         return out
 
 
@@ -84,9 +92,12 @@ class TorchEngine:
         self._unet: Callable[..., Tensor] = _Unet(parts.unet)
         self._decoder: Callable[..., Tensor] = _Decoder(parts.vae)
 
-    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Return the U-Net's prediction, n x c x h x w."""
-        return self._unet(latents, time, states)
+    def unet(
+        self, latents: Tensor, time: Tensor, states: Tensor, scales: Tensor | None = None
+    ) -> Tensor:
+        """Return the U-Net's prediction, n x c x h x w; `scales` (n) where it takes guidance."""
+        feed = (latents, time, states)
+        return self._unet(*feed) if scales is None else self._unet(*feed, scales)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
@@ -160,11 +171,12 @@ def _stem(parts: Components) -> str:
 
 
 def _inputs(parts: Components, rows: int) -> dict[str, Tensor]:
-    side = parts.size // parts.downsampling
+    side, guided = parts.size // parts.downsampling, {"scales": torch.ones(rows)}
     return {
         "latents": torch.zeros(rows, parts.unet.config.in_channels, side, side),
         "time": torch.tensor(1, dtype=torch.int64),
         "states": torch.zeros(rows, parts.text_length, parts.unet.config.cross_attention_dim),
+        **(guided if parts.takes_guidance else {}),
     }
 
 

@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
+from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
 from roentmod.edits import Scheduler
 from roentmod.errors import NoEffectiveStepsError, WeightsError
 
 __all__ = [
+    "Denoiser",
     "Guidance",
     "Schedule",
     "build",
     "check",
     "denoise",
     "draw",
+    "embedding",
     "levels",
     "make_schedule",
     "spare",
@@ -222,6 +225,8 @@ class Guidance:
         scale: guidance scale of each row, n; rows of 1 or less are not guided.
         held: text states of the findings each row must leave alone, n x k x tokens x width.
         removes: whether a row takes its finding away, n bool; None: no row does. Matters to `held`.
+        inside: whether the U-Net guides by itself, from the scale (`scales`) that it is given: away
+            from the empty prompt alone, so that every row of `away` is that one, and none is held.
     """
 
     towards: Tensor
@@ -229,13 +234,20 @@ class Guidance:
     scale: Tensor
     held: Tensor | None = None
     removes: Tensor | None = None
+    inside: bool = False
 
     @property
     def copies(self) -> int:
         """Predictions per row and step."""
         if self.held is not None:
             return 2 + self.held.shape[1]
-        return 2 if bool((self.scale > 1).any()) else 1
+        return 2 if not self.inside and bool((self.scale > 1).any()) else 1
+
+    @property
+    def scales(self) -> Tensor:
+        """Guidance scale of each prediction of `context` for a U-Net that takes one, copies n."""
+        scale = torch.clamp(self.scale, min=1.0) if self.inside else torch.ones_like(self.scale)
+        return scale.repeat(self.copies)
 
     @property
     def context(self) -> Tensor:
@@ -260,6 +272,15 @@ class Guidance:
         others = [torch.where(removes, towards - one, one - away) for one in kept]
         spared = spare(direction, torch.stack(others, 1))
         return torch.where(removes, towards + (scale - 1) * spared, away + scale * spared)
+
+
+def embedding(scales: Tensor, width: int) -> Tensor:
+    """Return guidance scales as a U-Net with ``time_cond_proj_dim`` takes them, n x width.
+
+    Sinusoids of 1000 (scale - 1), as in diffusers' pipelines (Luo et al., 2023, of Meng et al.,
+    CVPR 2023).
+    """
+    return get_timestep_embedding(scales - 1, width, scale=1000)
 
 
 def _column(values: Tensor) -> Tensor:

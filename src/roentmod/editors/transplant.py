@@ -36,7 +36,6 @@ _CALL = {
     "class_embed_type": (None,),
     "num_class_embeds": (None,),
     "encoder_hid_dim_type": (None, "text_proj"),
-    "time_cond_proj_dim": (None,),
 }
 _ASKED = "Use a text-to-image generator of the Stable Diffusion 1 or 2 kind."
 # Fields that must be the same in the schedules of host and generator where both state them.
@@ -84,6 +83,11 @@ class Components:
     def size(self) -> int:
         """Side of the working picture in pixels."""
         return self.profile.size or _cells(self.unet.config) * self.downsampling
+
+    @property
+    def takes_guidance(self) -> bool:
+        """Whether the U-Net guides by itself: it takes the scale (``time_cond_proj_dim``)."""
+        return self.unet.config.get("time_cond_proj_dim") is not None
 
     @property
     def text_length(self) -> int:
@@ -294,7 +298,12 @@ def _try(parts: Components, source: Source) -> None:
         latents = vae.encode(blank).latent_dist.mean
         vae.decode(latents)
         part = "U-Net"
-        parts.unet(latents, torch.tensor(1, device=latents.device), text)
+        guided = None
+        if parts.takes_guidance:
+            ones = torch.ones(1, device=latents.device)
+            guided = sampling.embedding(ones, parts.unet.config.time_cond_proj_dim).to(latents)
+        time = torch.tensor(1, device=latents.device)
+        parts.unet(latents, time, text, timestep_cond=guided)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"The {part} of {source.name} must run as Stable Diffusion's; one call gave "
