@@ -102,7 +102,7 @@ class _Row:
     @property
     def batch_key(self) -> _Key:
         """Rows with one key can be denoised in one batch."""
-        guided = bool(self.held) or not self.inside and self.guidance > 1
+        guided = bool(self.held) or (not self.inside and self.guidance > 1)
         return self.schedule, guided, len(self.held), self.inside
 
     @property
