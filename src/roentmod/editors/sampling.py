@@ -280,7 +280,8 @@ def embedding(scales: Tensor, width: int) -> Tensor:
     Sinusoids of 1000 (scale - 1), as in diffusers' pipelines (Luo et al., 2023, of Meng et al.,
     CVPR 2023).
     """
-    return get_timestep_embedding(scales - 1, width, scale=1000)
+    made: Tensor = get_timestep_embedding(scales - 1, width, scale=1000)
+    return made
 
 
 def _column(values: Tensor) -> Tensor:
