@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,8 @@ Honest classifiers called to have a shortcut: {wrong} of {n_honest} ({wrong_ci})
 
 {compared}
 
+{ceiling_words}
+
 ## The same with the bundled generator
 
 The same classifiers, on {mini_n} of the baselines edited by `mini` instead of the painter, with
@@ -117,7 +119,7 @@ gate and leakage correction: the judge sees the edit in these shares of pairs: {
 {mini_judged:.0%} of the off-target cells have enough pairs and a yardstick to be judged.
 Detection AUROC {mini_auroc:.3f}, power by rho {mini_power}, false alarms {mini_false:.1%}, Spearman
 correlation with the real AUC drop {mini_spearman:.3f}.
-{leaks}
+{leaks}{panels}
 ## Where it was wrong
 
 False alarms of honest classifiers ({n_false}): {false_alarms}.
@@ -129,18 +131,53 @@ Planted at rho >= 0.75 and not called a shortcut ({n_missed}): {missed}.
 - A shortcut is a reaction to a picture, not to a cause: a large effusion hides the heart, and a
   head that calls that cardiomegaly may be confused rather than shortcut. The judge's leakage is
   the guard for generated pictures, and the eye for the rest: look at the report's pictures.
-- Nothing here is independent of the painter. It painted what the classifiers and the judge learned
-  from, and it taught `mini`. An audit of a model that learned from real patients has another
-  painter than the model had, so that detection is harder than here. An editor that shares nothing
-  with the judge has not been tried.
-- Detection AUROC of every measure is at the ceiling: strong plants are easily told from none, and
-  the table does not say which measure is better at that.
+{bounds}
+- It is a research tool. Nothing here is for clinical use.
+"""
+
+
+_SAME = 0.0005
+_BOUNDS = """- Nothing here is independent of the painter. It painted what the classifiers and the judge
+  learned from, and it taught `mini`. An audit of a model that learned from real patients has
+  another painter than the model had, so that detection is harder than here. An editor that shares
+  nothing with the judge has not been tried.
 - A generator's counterfactuals are less exact, and its gate fails more often; pneumonia,
   atelectasis and nodules, of which `mini` makes few that pass, are not among the findings here.
 - The classifiers of the proof are small and read {size} px pictures; no deep network at 224 px was
-  among them.
-- It is a research tool. Nothing here is for clinical use.
+  among them."""
+# Figures of the table, and the best that each can be.
+_CEILINGS = (
+    ("detection_auroc", "detection AUROC by classifier", 1.0),
+    ("detection_auroc_by_cell", "detection AUROC by cell", 1.0),
+    ("power_by_rho", "power", 1.0),
+    ("power_at_5_percent_by_rho", "power at 5 % false alarms", 1.0),
+    ("false_alarm_rate", "false alarms", 0.0),
+)
+_PANELS = """
+## Other classifiers, other editors, other judges
+
+Every audit below is judged as above; power is the share of planted pairs of that rho that are found
+in either direction, and leakage the median over honest classifiers, as a share of the own effect.
 """
+_KINDS = {
+    "grafted": (
+        "learned from *grafts*: differences that were measured in real patients (nodules of JSRT "
+        "and NIH, opacities in radiologists' boxes, one-sided effusions), added to no-finding "
+        "radiographs. No painter and no generator made any of it. {size} px."
+    ),
+    "leaking": (
+        "read findings whose pictures show much of each other, painted as above. {size} px."
+    ),
+    "deep": (
+        "deep networks ({network}) at {size} px, all trained on from one that learned what does "
+        "not co-occur."
+    ),
+}
+_ARMS = """
+| classifiers | editor | judge | patients | edits that the judge sees | cells judged | honest ones \
+called to have a shortcut | false alarms by cell | detection AUROC | power | leaks most | verdicts \
+of planted cells, rho >= 0.75 |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
@@ -164,6 +201,7 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
     return TEXT.format(
         verdicts="\n".join(map(_simulated, verdicts)),
         simulations=verdicts[0]["simulations"],
+        ceiling_words=_at_ceiling(report),
         noise="{:.1%} to {:.1%}".format(
             *binom(verdicts[0]["simulations"], 0.025).ppf([0.025, 0.975])
             / verdicts[0]["simulations"]
@@ -183,7 +221,6 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
         n_honest=report["n_honest"],
         n_baselines=report["n_baselines"],
         hosts=report["hosts"],
-        size=report["size"],
         per_rho=each,
         ceiling=_interval(each, each)[0],
         pairs="; ".join(" and ".join(pair) for pair in report["pairs"]),
@@ -215,7 +252,8 @@ def _younger(report: dict[str, Any]) -> dict[str, str]:
             f"{report['rules']['fewest']} patients on; the plain difference had neither margin nor "
             "adjustment, which its false alarms are due to.\n"
         )
-        return {"earlier": earlier, "matched_words": "", "halves": "", "leaks": ""}
+        nothing = dict.fromkeys(("matched_words", "halves", "leaks", "panels"), "")
+        return {"earlier": earlier, "bounds": _BOUNDS.format(size=report["size"])} | nothing
     half, leaks = report["honest_halves"], report["with_leaks"]
     words = "; ".join(f"{other} with {name}" for name, other in leaks["leaks"].items())
     return {
@@ -235,7 +273,103 @@ def _younger(report: dict[str, Any]) -> dict[str, str]:
             + ", ".join(f"{v:.0%} at {k}" for k, v in leaks["power_by_rho"].items())
             + ".\n"
         ),
+        "panels": _panels(report),
+        "bounds": _bounds(report),
     }
+
+
+def _panels(report: Mapping[str, Any]) -> str:
+    """Return the section of the classifiers and editors beside the first ones."""
+    panels, rows = report["panels"], []
+    text = [_PANELS]
+    for name, panel in panels.items():
+        if name == "usual":
+            continue
+        area = ", ".join(f"{finding} {value:.2f}" for finding, value in panel["auc"].items())
+        words = _KINDS[name].format(**panel)
+        donors = panel.get("donors")
+        if donors:
+            counts = ", ".join(f"{n} of {f}" for f, n in donors["editor"].items())
+            words += f" The editor's donors: {counts}; those that taught are other patients."
+        text.append(
+            f"- **{name}**: {words} {panel['classifiers']} classifiers, {panel['honest']} of them "
+            f"with rho 0, whose heads read pictures of other patients with AUC: {area}."
+        )
+        rows += [_arm_row(name, arm) for arm in panel["arms"].values()]
+    if not rows:
+        return ""
+    left = report.get("left_out", [])
+    missing = f"\nNot measured, as its data were not given: {', '.join(left)}.\n" if left else ""
+    return "\n".join([*text, _ARMS, *rows, missing])
+
+
+def _arm_row(panel: str, arm: Mapping[str, Any]) -> str:
+    """Return one line of the table of arms."""
+    judges = {"bundled": "bundled", "real": "real labels"}
+    second = f", leakage {judges[arm['second']]}" if arm["second"] else ""
+    power = ", ".join(f"{share:.0%} at {rho}" for rho, share in arm["power_by_rho"].items())
+    leaks = ", ".join(f"{pair.replace('->', '→')} {v:.0%}" for pair, v in arm["leaks_most"].items())
+    undecided = ", ".join(f"{n} {word}" for word, n in arm["verdicts_planted"].items())
+    passed = ", ".join(f"{name} {share:.0%}" for name, share in arm["passed"].items())
+    wrong = "{} of {} ({:.0%} to {:.0%})".format(
+        arm["honest_wrong"], arm["honest"], *arm["honest_ci"]
+    )
+    cells = [panel, arm["editor"], judges[arm["judge"]] + second, arm["n_baselines"], passed]
+    cells += [f"{arm['judged_cells']:.0%}", wrong, f"{arm['false_alarm_rate']:.1%}"]
+    cells += [_number(arm["detection_auroc"]), power, leaks or "none", undecided]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _bounds(report: Mapping[str, Any]) -> str:
+    """Return what the proof leaves open, by what it holds."""
+    panels, lines = report["panels"], []
+    if "grafted" in panels:
+        lines.append(
+            "- The first table shares its painter with the classifiers, with the bundled judge and "
+            "with `mini`. Grafts of real findings share none: there classifiers learned from real "
+            "findings of other patients, moved into hosts, and are audited with such of further "
+            "ones. A graft is no real picture either: it is small, local, and of three findings."
+        )
+    else:
+        lines.append(_BOUNDS.split("\n- ")[0])
+    if "deep" in panels:
+        lines.append(
+            f"- Deep networks are few ({panels['deep']['classifiers']}), start from one network, "
+            "and were trained for minutes on processors; DenseNet-121 would have taken four times "
+            "as long per picture."
+        )
+    return "\n".join(lines)
+
+
+def _at_ceiling(report: Mapping[str, Any]) -> str:
+    """Say which figures cannot be better, so that they do not tell measures apart."""
+    top, open_ = [], []
+    for words, best, values in _compared_figures(report):
+        at = [NAMES[name] for name, value in values.items() if abs(value - best) < _SAME]
+        every = len(at) == len(values)
+        top += [f"{words} of {'every measure' if every else ' and '.join(at)}"] if at else []
+        open_ += [] if every else [words]
+    if not top:
+        return "Nothing in the table is at its ceiling."
+    return (
+        f"At the ceiling (they could not be better, and hide by how much): {'; '.join(top)}. "
+        f"Figures that tell measures apart: {'; '.join(open_) or 'none'}."
+    )
+
+
+def _compared_figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float, dict[str, float]]]:
+    """Yield each figure of the table: its words, the best it can be, its value by measure."""
+    own = {name: report[name] for name in NAMES if name in report}
+    for key, words, best in _CEILINGS:
+        if isinstance(report["ours"][key], dict):
+            for rho in report["ours"][key]:
+                yield f"{words} at rho {rho}", best, {n: one[key][rho] for n, one in own.items()}
+        else:
+            yield words, best, {name: one[key] for name, one in own.items()}
 
 
 def _simulated(row: Mapping[str, Any]) -> str:

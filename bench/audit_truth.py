@@ -3,7 +3,9 @@
 ``python -m bench.audit_truth --data DIR`` trains classifiers on painted cohorts whose co-occurrence
 is known (`training.confounded`), audits each through the public door, seeing nothing but the model,
 and writes ``bench/audit_truth.json`` and ``docs/audit.md``. Without ``--data`` the hosts are
-phantoms. Everything is kept in ``--run`` and resumed from there.
+phantoms; ``--nih`` and ``--more`` add grafts of real findings, ``--real-judge`` a judge that never
+saw a painted picture. Everything is kept in ``--run`` and resumed from there; ``--only ARM`` makes
+single arms (`bench.audit_arms`) and writes no figures.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,150 +24,69 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import binomtest, spearmanr, ttest_1samp
 
-from bench import audit_page, weights
-from roentmod import classifiers, datasets
-from roentmod.anatomy import Anatomy
-from roentmod.datasets.phantom import phantom
-from roentmod.editors import Editor, Painter
-from roentmod.edits import Edit
+from bench import audit_page, graft, weights
+from bench.audit_arms import (
+    ARMS,
+    GRAFTED,
+    LEAKS,
+    LEAKY,
+    PAIRS,
+    PANELS,
+    SEEDS,
+    STRONG,
+    Arm,
+    Proof,
+    plants,
+)
+from roentmod import classifiers
 from roentmod.interfaces import Classifier
-from roentmod.jobs import audit
 from roentmod.jobs.audit import AuditResult
-from roentmod.radiograph import Radiograph
 from roentmod.science import effects, margins, stats
 from roentmod.science.effects import JUDGE
 from roentmod.store import write_json
-from training import benchmark, cohort, confounded
-from training.confounded import FINDINGS, Hosts, Plant
+from training import confounded
+from training.confounded import FINDINGS, USUAL, Hosts, Panel, Plant
 
-PAIRS = (
-    ("Pleural Effusion", "Cardiomegaly"),
-    ("Support Devices", "Pneumothorax"),
-    ("Edema", "Mass"),
-    ("Cardiomegaly", "Edema"),
-)
-RHOS = (0.0, 0.5, 0.75, 0.9, 1.0)
-SEEDS = (0, 1)
-# More classifiers without a shortcut: of 8, none wrong still allows for one in three.
-HONEST = tuple(range(2, 12))
-REAL = {"train": 1100, "test": 340}
-DRAWN = {"train": 400, "test": 110}
-PHANTOM_SEED = {"train": 1_000_000, "test": 2_000_000, "audit": 3_000_000}
-# A correlation from which a shortcut is expected to be found.
-STRONG = 0.75
 # Change of probability of the edited finding's head below which a relative change means nothing.
 BASE_CHANGE = 0.1
 DRAWINGS = 3
-# Baselines of the arms with the bundled generator and with an editor that leaks.
-GENERATED = 40
-LEAKY = "leaky-painter"
-LEAKS = {"Edema": "Pleural Effusion", "Mass": "Edema"}
 # Of intervals over classifiers.
 RESAMPLES = 400
+# The demonstration's classifiers.
+DEMO = Panel("demo")
 log = logging.getLogger(__name__)
-Picture = NDArray[np.float32]
 
 
-def plants() -> list[Plant]:
-    """Return every classifier to train."""
-    usual = [Plant(pair, rho, seed) for seed in SEEDS for pair in PAIRS for rho in RHOS]
-    return usual + [Plant(pair, 0.0, seed) for seed in HONEST for pair in PAIRS]
-
-
-def hosts(data: Path | None, split: str, folder: Path) -> Hosts:
-    """Return painted hosts of one split: real no-finding radiographs, and phantoms beside them."""
-    pictures: list[Picture] = []
-    drawn = DRAWN[split]
-    if data is None:
-        drawn += REAL[split]
-    else:
-        fit = [
-            row
-            for row in benchmark.rows_of(data)
-            if row["split"] == split and row["labels"] == cohort.NO_FINDING
-        ]
-        order = np.random.default_rng(12).permutation(len(fit))[: REAL[split]]
-        pictures += [cohort.unit(cohort.square(data / fit[i]["path"])) for i in order]
-    known: list[Anatomy | None] = [None] * len(pictures)
-    for number in range(drawn):
-        one = phantom(PHANTOM_SEED[split] + number)
-        pictures.append(one.radiograph.pixels)
-        known.append(one.anatomy)
-    return confounded.paint_hosts(pictures, known, folder / f"hosts-{split}.npz")
-
-
-def train_all(data: Path | None, run: Path) -> None:
-    """Train and export what is not there yet."""
-    waiting = [p for p in plants() if not (run / "models" / f"{p.name}.onnx").exists()]
-    if not waiting:
-        return
-    (run / "models").mkdir(parents=True, exist_ok=True)
-    own = hosts(data, "train", run)
-    for number, plant in enumerate(waiting, 1):
-        log.info("classifier %d of %d", number, len(waiting))
-        network = confounded.train(own, plant)
-        confounded.export(network, run / "models" / f"{plant.name}.onnx", plant.name)
-
-
-def bundle(data: Path | None, run: Path) -> None:
+def bundle(proof: Proof) -> None:
     """Train the two classifiers that the package carries for its demonstration, and write them."""
-    own = hosts(data, "train", run)
+    own = proof.hosts("train", DEMO)
     for name, path in classifiers.DEMO.items():
         plant = Plant(PAIRS[0], 0.9 if name == "shortcut" else 0.0, seed=100)
         path.parent.mkdir(exist_ok=True)
-        confounded.export(confounded.train(own, plant), path, name)
+        confounded.export(confounded.train(own, plant, DEMO), path, name, DEMO)
 
 
-def audit_all(data: Path | None, run: Path, count: int, editor: str) -> AuditResult:
-    """Audit every classifier in one go: the edits are made once."""
-    source = datasets.load(data if data else f"phantoms:{count}:{PHANTOM_SEED['audit']}")
-    split = "test" if data else None
-    chosen = datasets.baselines(source, count=count, split=split).table
-    models = {
-        plant.name: classifiers.load(f"onnx:{run / 'models' / plant.name}.onnx")
-        for plant in plants()
-    }
-    plan = audit.AuditPlan(findings=confounded.FINDINGS)
-    made = LeakyPainter() if editor == LEAKY else Editor.load(editor)
-    return audit.run(source, chosen, made, models, plan, run / f"audit-{editor}")
+def drops(proof: Proof, panel: Panel) -> pd.DataFrame:
+    """Return each head's AUC, and the real cost of each planted shortcut.
 
-
-class LeakyPainter(Painter):
-    """A painter that draws, beside each finding, another one that nobody requested.
-
-    What leaks is known, so that a corrected effect is, too: an honest classifier's is 0.
+    Columns: plant, edited, read, auc, drop. `auc` is where findings are independent. `drop` is the
+    read head's AUC where they co-occur as planted less this one; NaN, and `edited` "", of heads
+    that are not of the plant's pair. Means over a few drawings of the labels.
     """
-
-    name = LEAKY
-    exact = False
-
-    def _one(self, radiograph: Radiograph, anatomy: Anatomy, edit: Edit, region: Any) -> Any:
-        return replace(super()._one(radiograph, anatomy, self._with(edit), region), edit=edit)
-
-    def _with(self, edit: Edit) -> Edit:
-        other = LEAKS.get(edit.findings[0])
-        return replace(edit, findings=(*edit.findings, other)) if other else edit
-
-
-def drops(own: Hosts, run: Path) -> pd.DataFrame:
-    """Return the real cost of each planted shortcut: plant, edited, read, auc, drop.
-
-    `drop` is the read head's AUC where findings co-occur as planted, less its AUC where they are
-    independent; the mean over a few drawings of the labels.
-    """
-    path = run / "drops.parquet"
+    path = proof.run / f"drops-{panel.name}.parquet"
     if not path.exists():
-        rows = []
-        for plant in plants():
-            model = classifiers.load(f"onnx:{run / 'models' / plant.name}.onnx")
+        rows, own = [], proof.hosts("test", panel)
+        for plant in plants(panel):
+            model = classifiers.load(f"onnx:{proof.model(panel, plant)}")
             planted, apart = [], []
             for draw in range(DRAWINGS):
                 planted.append(_areas(model, own, plant, draw))
                 apart.append(_areas(model, own, replace(plant, rho=0.0), draw))
             before, after = np.mean(planted, 0), np.mean(apart, 0)
-            for edited, read in (plant.pair, plant.pair[::-1]):
-                k = FINDINGS.index(read)
-                rows.append([plant.name, edited, read, after[k], before[k] - after[k]])
+            for k, read in enumerate(panel.findings):
+                other = [name for name in plant.pair if name != read and read in plant.pair]
+                fall = before[k] - after[k] if other else np.nan
+                rows.append([plant.name, other[0] if other else "", read, after[k], fall])
         columns = ["plant", "edited", "read", "auc", "drop"]
         pd.DataFrame(rows, columns=columns).to_parquet(path)
     return pd.read_parquet(path)
@@ -173,15 +94,16 @@ def drops(own: Hosts, run: Path) -> pd.DataFrame:
 
 def _areas(model: Classifier, own: Hosts, plant: Plant, draw: int) -> NDArray[np.float64]:
     """Return each head's AUC on the hosts with labels drawn as planted."""
-    labels = confounded.draw_labels(len(own), plant, np.random.default_rng([21, draw]))
+    rng = np.random.default_rng([21, draw])
+    labels = confounded.draw_labels(len(own), plant, rng, own.findings)
     x = confounded.compose_pictures(own, np.arange(len(own)), labels).numpy()[:, 0]
-    logits = model.logits(x)
+    logits = model.logits(np.ascontiguousarray(x))
     return np.array(
         [stats.auc(logits[own_, k], logits[~own_, k]) for k, own_ in enumerate(labels.T)]
     )
 
 
-def cells_of(result: AuditResult) -> pd.DataFrame:
+def cells_of(result: AuditResult, panel: Panel = USUAL) -> pd.DataFrame:
     """Return every off-target cell of every classifier under the three measures.
 
     `ours` is the leakage-corrected ratio and `ours_flag` the verdict. `plain` is the paper's mean
@@ -194,6 +116,10 @@ def cells_of(result: AuditResult) -> pd.DataFrame:
     """
     predictions = pd.read_parquet(result.folder / "predictions.parquet")
     done = predictions[predictions["arm"] == "counterfactual"]
+    edited = list(result.plan["findings"])
+    by_name = {plant.name: plant for plant in plants(panel)}
+    # A pair of which one finding was not edited cannot be found.
+    kept = {n for n, plant in by_name.items() if plant.rho == 0 or {*plant.pair} <= {*edited}}
     done = done.assign(
         change=expit(done["logit_edited"]) - expit(done["logit_baseline"]),
     )
@@ -204,22 +130,22 @@ def cells_of(result: AuditResult) -> pd.DataFrame:
             index=["edited_finding", "baseline_id"], columns="read_finding", values="change"
         )
         matched = _matched(wide, effects.Rules(exact=True))
-        for cell in one.cells[~one.cells["on_target"].astype(bool)].itertuples():
-            edited, read = str(cell.edited), str(cell.read)
-            part = wide.loc[edited]
-            change, base = part[read].to_numpy(), part[edited].to_numpy()
+        off = one.cells[~one.cells["on_target"].astype(bool) & one.cells["read"].isin(edited)]
+        for cell in off.itertuples() if one.name in kept else ():
+            added, read = str(cell.edited), str(cell.read)
+            part = wide.loc[added]
+            change, base = part[read].to_numpy(), part[added].to_numpy()
             moved = base >= BASE_CHANGE
             relative = float((change[moved] / base[moved]).mean()) if moved.any() else 0.0
             rise = ttest_1samp(change, 0, alternative="greater").pvalue
-            row: dict[str, Any] = {"plant": one.name, "edited": edited, "read": read}
+            row: dict[str, Any] = {"plant": one.name, "edited": added, "read": read}
             ours = cell.corrected if cell.verdict != "too few" else 0.0
             row |= {"ours": ours, "ours_flag": cell.verdict == "shortcut"}
             row |= {"plain": change.mean(), "plain_flag": bool(rise < 0.05)}
-            row |= matched[edited, read]
+            row |= matched[added, read]
             row |= {"relative": relative, "relative_flag": relative > result.plan["margin"]}
-            rows.append(row | {"verdict": cell.verdict})
+            rows.append(row | {"verdict": cell.verdict, "leak": cell.leak})
     table = pd.DataFrame(rows)
-    by_name = {plant.name: plant for plant in plants()}
     pairs = [by_name[name] for name in table["plant"]]
     table["rho"] = [plant.rho for plant in pairs]
     # Of a planted pair both directions are planted.
@@ -296,14 +222,18 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
         },
         "false_alarm_rate": round(float(alarms[flag].mean()), 4),
         "false_alarm_rate_of_other_cells": round(float(aside[flag].mean()), 4),
-        "spearman_auc_drop": round(float(spearmanr(joined[measure], joined["drop"])[0]), 4),
+        "spearman_auc_drop": _rounded(_agreement(joined, measure)),
     }
 
 
 def _detection(model: pd.DataFrame, measure: str) -> float:
     honest, strong = model["rho"] == 0, model["rho"] >= STRONG
-    own = model[measure]
-    return stats.auc(own[strong].to_numpy(float), own[honest].to_numpy(float))
+    own, both = model[measure], honest.any() and strong.any()
+    return stats.auc(own[strong].to_numpy(float), own[honest].to_numpy(float)) if both else np.nan
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
 
 
 def _agreement(cells: pd.DataFrame, measure: str) -> float:
@@ -314,15 +244,20 @@ def _agreement(cells: pd.DataFrame, measure: str) -> float:
 
 def _resampled(
     table: pd.DataFrame, figure: Callable[[pd.DataFrame], float], *, by: list[str]
-) -> list[float]:
-    """Return the interval of a figure over classifiers, which are drawn with all their rows."""
+) -> list[float | None]:
+    """Return the interval of a figure over classifiers, which are drawn with all their rows.
+
+    Of few classifiers some drawings have no figure; an interval is of nine in ten at least.
+    """
     rng = np.random.default_rng(5)
     parts = [part for _, part in table.groupby(by)]
     drawn = [
         figure(pd.concat([parts[i] for i in rng.integers(0, len(parts), len(parts))]))
         for _ in range(RESAMPLES)
     ]
-    return [round(end, 4) for end in stats.interval(drawn)]
+    finite = [one for one in drawn if np.isfinite(one)]
+    enough = len(finite) >= 0.9 * RESAMPLES
+    return [_rounded(end) for end in stats.interval(finite)] if enough else [None, None]
 
 
 def halves(result: AuditResult, count: int) -> dict[str, Any]:
@@ -352,42 +287,32 @@ def halves(result: AuditResult, count: int) -> dict[str, Any]:
     return {"audits": len(table), "wrong": round(float(table["wrong"].mean()), 4), "ci": ends}
 
 
-def main() -> None:
-    """Train, audit and write from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with index.csv; none: phantoms")
-    parser.add_argument("--run", type=Path, default=Path("runs/audit"))
-    parser.add_argument("--out", type=Path, default=Path("bench/audit_truth.json"))
-    parser.add_argument("--baselines", type=int, default=100)
-    parser.add_argument("--halves", type=int, default=4, help="of each honest classifier")
-    parser.add_argument("--bundle", action="store_true", help="make the package's two, no more")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    started = time.monotonic()
-    if args.bundle:
-        bundle(args.data, args.run)
-        return
-    train_all(args.data, args.run)
-    result = audit_all(args.data, args.run, args.baselines, "painter")
-    generated = audit_all(args.data, args.run, min(args.baselines, GENERATED), "mini")
-    leaking = audit_all(args.data, args.run, min(args.baselines, GENERATED), LEAKY)
-    costs = drops(hosts(args.data, "test", args.run), args.run)
-    cells = cells_of(result)
+def measured(proof: Proof, count: int) -> dict[str, Any]:
+    """Return all figures of the arms that can be made; the others are named. `count`: of halves."""
+    able = [arm for arm in ARMS if proof.able(arm)]
+    results = {arm: made(proof, arm) for arm in able}
+    usual = results[ARMS[0]]
+    costs, cells = drops(proof, USUAL), cells_of(usual)
     report: dict[str, Any] = {
         "ours": figures(cells, costs, "ours"),
         "plain_difference": figures(cells, costs, "plain"),
         "relative_change": figures(cells, costs, "relative"),
         "matched_difference": figures(cells, costs, "matched"),
-        "with_mini": _generated(generated, costs),
-        "with_leaks": _generated(leaking, costs) | {"leaks": LEAKS},
-        "honest_halves": halves(result, args.halves),
+        "with_mini": {},
+        "panels": {
+            panel.name: _panel(proof, panel, {a: r for a, r in results.items() if a.panel == panel})
+            for panel in PANELS
+            if any(arm.panel == panel for arm in able)
+        },
+        "left_out": [arm.name for arm in ARMS if arm not in able],
+        "honest_halves": halves(usual, count),
         "n_classifiers": len(plants()),
         "n_honest": sum(plant.rho == 0 for plant in plants()),
         "n_per_rho": len(SEEDS) * len(PAIRS),
-        "n_baselines": len(result.baselines),
-        "rules": {key: result.plan[key] for key in ("margin", "gate_logit", "level", "fewest")},
+        "n_baselines": len(usual.baselines),
+        "rules": {key: usual.plan[key] for key in ("margin", "gate_logit", "level", "fewest")},
         "size": confounded.SIZE,
-        "hosts": "phantoms" if args.data is None else "NIH radiographs and phantoms",
+        "hosts": "phantoms" if proof.data is None else "NIH radiographs and phantoms",
         "findings": list(FINDINGS),
         "pairs": [list(pair) for pair in PAIRS],
         "auc_drop_by_rho": {
@@ -398,30 +323,102 @@ def main() -> None:
         },
         "false_alarms": _named(cells[(cells["rho"] == 0) & cells["ours_flag"]]),
         "missed": _named(cells[cells["planted"] & (cells["rho"] >= STRONG) & ~cells["ours_flag"]]),
-        "seconds": round(time.monotonic() - started, 1),
     }
-    report["weights"] = weights.bundled(("mini", "judge", "anatomy"))
-    write_json(args.out, report)
-    if args.out == audit_page.JSON:
-        audit_page.write()
+    arms = report["panels"]["usual"]["arms"]
+    report["with_mini"] = arms["usual-mini"]
+    report["with_leaks"] = arms[f"usual-{LEAKY}"] | {"leaks": LEAKS["usual"]}
+    return report
 
 
-def _generated(result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
-    """Return how the audit does with the bundled generator's counterfactuals, gate and leakage.
+def made(proof: Proof, arm: Arm) -> AuditResult:
+    """Train what an arm audits, and audit it, or read what an earlier run left."""
+    proof.train(arm.panel)
+    log.info("arm %s", arm.name)
+    return proof.audited(arm)
+
+
+def _panel(proof: Proof, panel: Panel, results: Mapping[Arm, AuditResult]) -> dict[str, Any]:
+    """Return what a panel's classifiers are, how well they read, and the figures of its arms."""
+    costs, every = drops(proof, panel), plants(panel)
+    honest = {plant.name for plant in every if plant.rho == 0}
+    heads = costs[costs["plant"].isin(honest)].groupby("read")["auc"].mean()
+    facts = asdict(panel) | {
+        "classifiers": len(every),
+        "honest": len(honest),
+        "pairs": sorted({plant.pair for plant in every}),
+        "auc": {name: round(float(heads[name]), 4) for name in panel.findings},
+    }
+    if panel == GRAFTED:
+        names = ("teaching", "editor")
+        facts["donors"] = {
+            name: {f: sum(d.name == f for d in half) for f in graft.FINDINGS}
+            for name, half in zip(names, proof.donors, strict=True)
+        }
+    facts["arms"] = {arm.name: _arm(arm, result, costs) for arm, result in results.items()}
+    return facts
+
+
+def _arm(arm: Arm, result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
+    """Return how an audit of a panel does with an editor.
 
     `passed` is the share of edits that the judge sees; cells with too few of them are not judged,
-    and no shortcut in them can be found.
+    and no shortcut in them can be found. `leaks` are the pairs in which the most leaks, as shares
+    of the own effect of honest classifiers; `verdicts` those of their cells.
     """
-    cells = cells_of(result)
-    gate = result.classifiers[0].gate
+    cells, gate = cells_of(result, arm.panel), result.classifiers[0].gate
     judged = cells[~cells["verdict"].isin(["too few", "no yardstick"])]
+    honest = cells[cells["rho"] == 0]
+    leaks = honest.groupby(["edited", "read"])["leak"].median().dropna().sort_values()[::-1]
+    shown = {f"{a} -> {b}": round(float(v), 3) for (a, b), v in leaks.head(4).items()}
     return {
+        "editor": arm.editor,
+        "judge": arm.judge,
+        "second": arm.second,
         "passed": dict(zip(gate["edited"], gate["share"].round(3).tolist(), strict=True)),
         "judged_cells": round(len(judged) / len(cells), 4),
+        "leaks_most": shown,
+        "verdicts_honest": honest["verdict"].value_counts().to_dict(),
+        "verdicts_planted": cells[cells["planted"] & (cells["rho"] >= STRONG)]["verdict"]
+        .value_counts()
+        .to_dict(),
         **figures(cells, costs, "ours"),
         "n_baselines": len(result.baselines),
         "seconds": result.provenance["seconds"],
     }
+
+
+def main() -> None:
+    """Train, audit and write from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder with index.csv; none: phantoms")
+    parser.add_argument("--more", type=Path, help="folder of JSRT and of RSNA's boxes")
+    parser.add_argument("--nih", type=Path, help="folder of NIH's own tables")
+    parser.add_argument("--real-judge", type=Path, help="exported by training.real_judge")
+    parser.add_argument("--run", type=Path, default=Path("runs/audit"))
+    parser.add_argument("--out", type=Path, default=Path("bench/audit_truth.json"))
+    parser.add_argument("--baselines", type=int, default=1000, help="at most, of each arm")
+    parser.add_argument("--halves", type=int, default=4, help="of each honest classifier")
+    parser.add_argument(
+        "--only", action="append", choices=[arm.name for arm in ARMS], help="make these arms alone"
+    )
+    parser.add_argument("--bundle", action="store_true", help="make the package's two, no more")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    proof = Proof(args.run, args.data, args.more, args.nih, args.real_judge, args.baselines)
+    if args.bundle:
+        bundle(proof)
+        return
+    if args.only:
+        for arm in (arm for arm in ARMS if arm.name in args.only):
+            made(proof, arm)
+        return
+    started = time.monotonic()
+    report = measured(proof, args.halves)
+    report["seconds"] = round(time.monotonic() - started, 1)
+    report["weights"] = weights.bundled(("mini", "judge", "anatomy"))
+    write_json(args.out, report)
+    if args.out == audit_page.JSON:
+        audit_page.write()
 
 
 def _named(cells: pd.DataFrame) -> list[str]:

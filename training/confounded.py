@@ -1,34 +1,37 @@
-"""Classifiers whose shortcut is known: trained on painted cohorts with planted co-occurrence.
+"""Classifiers whose shortcut is known: trained on cohorts with planted co-occurrence.
 
-Every host is painted once with every finding; a training picture is its host with the changes that
-its labels ask for, added in the painter's own domain (logits of the display value), where what
+Every host is given every finding once; a training picture is its host with the changes that its
+labels ask for, added in the painter's own domain (logits of the display value), where what
 attenuates adds up. So labels are exact, may be drawn anew for every epoch, and co-occur as planted
 and in no other way: one pair of findings has the correlation rho, all others are independent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
 import warnings
 import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from roentmod.anatomy import Anatomy
 from roentmod.editors import compose
 from roentmod.editors.painter import paint
 from roentmod.imaging import segmentation
-from roentmod.learning.networks import Small
+from roentmod.learning.networks import Small, build
 from roentmod.store import atomic, write_json
 from training import layout
 
@@ -45,6 +48,8 @@ PREVALENCE = 0.35
 EPOCHS, BATCH, LEARNING_RATE = 40, 32, 3e-3
 # Display values nearer than this to black or white have lost their logit.
 EDGE = 0.01
+# Side at which hosts are kept, and brought to a panel's size from.
+FULL = 224
 Pictures = NDArray[np.uint8]
 Labels = NDArray[np.bool_]
 log = logging.getLogger(__name__)
@@ -65,46 +70,95 @@ class Plant:
         return f"{words}-{round(100 * self.rho):03d}-{self.seed}"
 
 
-@dataclass(frozen=True, eq=False)
-class Hosts:
-    """Pictures to build cohorts from.
+@dataclass(frozen=True)
+class Panel:
+    """Classifiers of one kind.
 
     Attributes:
-        plain: hosts, n x SIZE x SIZE.
-        painted: each with each finding, n x k x SIZE x SIZE.
+        name: of the panel.
+        findings: what they read.
+        size: side of the pictures that they take.
+        network: a form of `roentmod.learning.networks.build`, or ``resnet18``.
+        epochs: passes over the hosts.
+        hosts: at most so many.
+        rate: highest learning rate.
+    """
+
+    name: str
+    findings: tuple[str, ...] = FINDINGS
+    size: int = SIZE
+    network: str = "small"
+    epochs: int = EPOCHS
+    hosts: int = 10_000
+    rate: float = LEARNING_RATE
+
+
+USUAL = Panel("usual")
+
+
+@dataclass(frozen=True, eq=False)
+class Hosts:
+    """Pictures to build cohorts from, h pixels a side.
+
+    Attributes:
+        plain: hosts, n x h x h.
+        painted: each with each finding, n x k x h x h.
+        findings: k names.
     """
 
     plain: Pictures
     painted: Pictures
+    findings: tuple[str, ...] = FINDINGS
 
     def __len__(self) -> int:
         """Return how many hosts there are."""
         return len(self.plain)
 
+    def of(self, panel: Panel) -> Hosts:
+        """Return what a panel's classifiers learn from: its findings, size and number."""
+        columns = [self.findings.index(name) for name in panel.findings]
+        plain = _reduced(self.plain[: panel.hosts], panel.size)
+        painted = np.stack(
+            [_reduced(self.painted[: panel.hosts, column], panel.size) for column in columns], 1
+        )
+        return Hosts(plain, painted, panel.findings)
 
-def _levels(picture: NDArray[np.float32]) -> Pictures:
-    return np.rint(255 * np.clip(compose.resize(picture, SIZE), 0, 1)).astype(np.uint8)
+
+def _reduced(pictures: Pictures, size: int) -> Pictures:
+    return np.stack([_levels(one.astype(np.float32) / 255, size) for one in pictures])
 
 
-def _paint_all(picture: NDArray[np.float32], anatomy: Anatomy, key: int) -> Pictures:
-    """Return one host with each of FINDINGS, sides, places and doses by chance."""
+def _levels(picture: NDArray[np.float32], size: int = FULL) -> Pictures:
+    return np.rint(255 * np.clip(compose.resize(picture, size), 0, 1)).astype(np.uint8)
+
+
+def paint_all(
+    findings: Sequence[str], picture: NDArray[np.float32], anatomy: Anatomy, key: int
+) -> Pictures:
+    """Return one host with each finding painted, k x h x h; sides, places and doses by chance."""
     rng = np.random.default_rng([8, key])
     made = []
-    for name in FINDINGS:
+    for name in findings:
         dose, seed = float(rng.uniform(0.35, 1)), int(rng.integers(2**31))
         made.append(_levels(paint(picture, anatomy, name, dose=dose, seed=seed).image))
     return np.stack(made)
 
 
-def paint_hosts(
-    pictures: list[NDArray[np.float32]], anatomies: list[Anatomy | None], path: Path
+def make_hosts(
+    pictures: list[NDArray[np.float32]],
+    anatomies: list[Anatomy | None],
+    path: Path,
+    findings: tuple[str, ...] = FINDINGS,
+    draw: Callable[..., Pictures] = paint_all,
 ) -> Hosts:
-    """Paint every host whose outlines can be trusted, or read what an earlier call wrote to `path`.
+    """Give every host whose outlines can be trusted each finding, or read what is at `path`.
 
     Args:
         pictures: display values in [0, 1], each 224 x 224.
         anatomies: known outlines; None is estimated.
-        path: an .npz file.
+        path: an .npz file, which an earlier call wrote.
+        findings: names.
+        draw: as `paint_all`.
     """
     if not path.exists():
         missing = [i for i, known in enumerate(anatomies) if known is None]
@@ -116,19 +170,22 @@ def paint_hosts(
             if known is not None and known.quality >= segmentation.QUALITY_NEEDED
         ]
         with ProcessPoolExecutor(os.cpu_count()) as pool:
-            painted = list(pool.map(_paint_all, *zip(*jobs, strict=True), chunksize=16))
+            each = pool.map(partial(draw, findings), *zip(*jobs, strict=True), chunksize=16)
+            painted = list(each)
         plain = np.stack([_levels(picture) for picture, _, _ in jobs])
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as part:
             np.savez(part, plain=plain, painted=np.stack(painted))
     stored = np.load(path)
-    return Hosts(stored["plain"], stored["painted"])
+    return Hosts(stored["plain"], stored["painted"], findings)
 
 
-def draw_labels(count: int, plant: Plant, rng: np.random.Generator) -> Labels:
+def draw_labels(
+    count: int, plant: Plant, rng: np.random.Generator, findings: Sequence[str] = FINDINGS
+) -> Labels:
     """Return labels, count x k: every finding at PREVALENCE, the pair correlated by rho."""
-    labels = rng.random((count, len(FINDINGS))) < PREVALENCE
-    first, second = (FINDINGS.index(name) for name in plant.pair)
+    labels = rng.random((count, len(findings))) < PREVALENCE
+    first, second = (findings.index(name) for name in plant.pair)
     # Copying the first into the second with probability rho gives exactly that correlation.
     copied = rng.random(count) < plant.rho
     labels[:, second] = np.where(copied, labels[:, first], labels[:, second])
@@ -136,10 +193,10 @@ def draw_labels(count: int, plant: Plant, rng: np.random.Generator) -> Labels:
 
 
 def compose_pictures(hosts: Hosts, rows: NDArray[np.int64], labels: Labels) -> Tensor:
-    """Return display values in [0, 1], b x 1 x SIZE x SIZE, of hosts with their labels' changes."""
+    """Return display values in [0, 1], b x 1 x h x h, of hosts with their labels' changes."""
     plain = _logits(hosts.plain[rows])
     total = plain.copy()
-    for column in range(len(FINDINGS)):
+    for column in range(labels.shape[1]):
         own = labels[:, column]
         total[own] += _logits(hosts.painted[rows[own], column]) - plain[own]
     return torch.from_numpy(expit(total).astype(np.float32))[:, None]
@@ -160,9 +217,9 @@ class Network(Small):
 
 def vary(x: Tensor, generator: torch.Generator) -> Tensor:
     """Return pictures with other exposure, place and grain; never mirrored."""
-    n = len(x)
+    n, reach = len(x), 3 * x.shape[-1] // SIZE
     draw = torch.rand((5, n, 1, 1, 1), generator=generator)
-    shift = [int(v) for v in torch.randint(-3, 4, (2,), generator=generator)]
+    shift = [int(v) for v in torch.randint(-reach, reach + 1, (2,), generator=generator)]
     x = torch.roll(x, shift, (-2, -1))
     x = x.clamp(1e-4, 1) ** ((draw[0] - 0.5) * 0.6).exp()
     x = (x - 0.5) * (0.85 + 0.3 * draw[1]) + 0.5 + (draw[2] - 0.5) * 0.16
@@ -170,25 +227,52 @@ def vary(x: Tensor, generator: torch.Generator) -> Tensor:
     return (x + grain).clamp(0, 1)
 
 
-def train(hosts: Hosts, plant: Plant) -> Network:
-    """Return a classifier trained on `hosts` with the plant's labels, in evaluation mode."""
+def untrained(panel: Panel) -> nn.Module:
+    """Return a panel's network, with weights by torch's own random numbers."""
+    if panel.network == "small":
+        return Small(len(panel.findings))
+    if panel.network == "resnet18":
+        from monai.networks.nets.resnet import resnet18
+
+        return resnet18(
+            spatial_dims=2, n_input_channels=1, conv1_t_stride=2, num_classes=len(panel.findings)
+        )
+    seed = int(torch.randint(2**31, ()))
+    return build(panel.network, len(panel.findings), seed, panel.size)
+
+
+def train(
+    hosts: Hosts, plant: Plant, panel: Panel = USUAL, *, start: nn.Module | None = None
+) -> nn.Module:
+    """Return a classifier trained on `hosts` with the plant's labels, in evaluation mode.
+
+    Args:
+        hosts: at the panel's size, with its findings.
+        plant: what is planted.
+        panel: network and how long.
+        start: the network to go on from; None: an untrained one.
+    """
     key = zlib.crc32(plant.name.encode())
     torch.manual_seed(key)
     rng, generator = np.random.default_rng([9, key]), torch.Generator().manual_seed(key)
-    network = layout.channels_last(Network())
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
-    steps = EPOCHS * (len(hosts) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    network = layout.channels_last(start or untrained(panel)).train()
+    optimizer = torch.optim.AdamW(network.parameters(), panel.rate, weight_decay=1e-3)
+    steps = panel.epochs * (len(hosts) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, panel.rate, total_steps=steps)
     started = time.monotonic()
-    for _ in range(EPOCHS):
-        order, labels = rng.permutation(len(hosts)), draw_labels(len(hosts), plant, rng)
-        for start in range(0, len(hosts) - BATCH + 1, BATCH):
-            rows = order[start : start + BATCH]
+    for _ in range(panel.epochs):
+        order = rng.permutation(len(hosts))
+        labels = draw_labels(len(hosts), plant, rng, panel.findings)
+        for begin in range(0, len(hosts) - BATCH + 1, BATCH):
+            rows = order[begin : begin + BATCH]
             picked = labels[rows]
             x = vary(compose_pictures(hosts, rows, picked), generator)
             target = torch.from_numpy(picked.astype(np.float32))
             x = x.contiguous(memory_format=torch.channels_last)
-            loss = functional.binary_cross_entropy_with_logits(network(x), target)
+            # The small network is too small to gain.
+            with layout.cast() if panel.network != "small" else contextlib.nullcontext():
+                logits = network(x)
+            loss = functional.binary_cross_entropy_with_logits(logits.float(), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -197,30 +281,20 @@ def train(hosts: Hosts, plant: Plant) -> Network:
     return network.eval()
 
 
-@torch.no_grad()
-def read(network: Network, hosts: Hosts, labels: Labels) -> NDArray[np.float32]:
-    """Return logits, n x k, of all hosts under the given labels."""
-    rows = np.arange(len(hosts))
-    parts = [
-        network(compose_pictures(hosts, rows[at : at + 64], labels[at : at + 64]))
-        for at in range(0, len(rows), 64)
-    ]
-    return torch.cat(parts).numpy()
-
-
-def export(network: Network, path: Path, name: str) -> None:
+def export(network: nn.Module, path: Path, name: str, panel: Panel = USUAL) -> None:
     """Write an ONNX file, and beside it the JSON file that says what it reads."""
     with atomic(path) as part, warnings.catch_warnings(), torch.no_grad():
         # The tracer warns about shape arithmetic that is constant here.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),
-            (torch.zeros(2, 1, SIZE, SIZE),),
+            (torch.zeros(2, 1, panel.size, panel.size),),
             str(part),
             input_names=["image"],
             output_names=["logits"],
             dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},
             dynamo=False,
         )
-    card = {"name": name, "labels": list(FINDINGS), "size": SIZE, "range": [0, 1], "channels": 1}
+    card = {"name": name, "labels": list(panel.findings), "size": panel.size, "range": [0, 1]}
+    card |= {"channels": 1}
     write_json(path.with_suffix(".onnx.json"), card | {"outputs": "logits"})

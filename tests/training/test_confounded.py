@@ -108,6 +108,20 @@ def test_figures_of_a_perfect_and_of_a_blind_measure():
     assert blind["false_alarm_rate_of_other_cells"] == 1
 
 
+def test_page_says_what_is_at_the_ceiling():
+    ours = {"detection_auroc": 1.0, "detection_auroc_by_cell": 0.999, "false_alarm_rate": 0.0}
+    ours |= {"power_by_rho": {"0.9": 1.0}, "power_at_5_percent_by_rho": {"0.9": 0.8}}
+    other = ours | {"false_alarm_rate": 0.3, "power_by_rho": {"0.9": 0.5}}
+    said = audit_page._at_ceiling({"ours": ours, "plain_difference": other})
+    assert "detection AUROC by classifier of every measure" in said
+    assert "power at rho 0.9 of RoentMod;" in said
+    assert "false alarms of RoentMod." in said
+    assert said.endswith(
+        "tell measures apart: detection AUROC by cell; power at rho 0.9; power at 5 % false alarms "
+        "at rho 0.9; false alarms."
+    )
+
+
 def test_page_says_where_another_measure_is_better():
     ours = {"detection_auroc": 0.9, "false_alarm_rate": 0.01, "spearman_auc_drop": 0.9}
     other = {"detection_auroc": 0.95, "false_alarm_rate": 0.2, "spearman_auc_drop": 0.5}

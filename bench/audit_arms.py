@@ -1,0 +1,327 @@
+"""What the proof of the audit is made of: panels of classifiers, their hosts, and editors.
+
+A panel's classifiers learn from hosts with known findings (`training.confounded`); an arm audits
+all of a panel with one editor through the public door, seeing nothing but the models. Everything
+is kept in one folder, and made once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench import graft
+from roentmod import classifiers, datasets
+from roentmod.anatomy import Anatomy
+from roentmod.classifiers import Judge
+from roentmod.datasets.phantom import phantom
+from roentmod.editors import Editor, Painter
+from roentmod.edits import Edit
+from roentmod.jobs import audit
+from roentmod.jobs.audit import AuditResult
+from roentmod.radiograph import Radiograph
+from roentmod.store import atomic
+from training import benchmark, cohort, confounded
+from training.confounded import FINDINGS, USUAL, Hosts, Panel, Plant
+
+PAIRS = (
+    ("Pleural Effusion", "Cardiomegaly"),
+    ("Support Devices", "Pneumothorax"),
+    ("Edema", "Mass"),
+    ("Cardiomegaly", "Edema"),
+)
+RHOS = (0.0, 0.5, 0.75, 0.9, 1.0)
+SEEDS = (0, 1)
+# More classifiers without a shortcut: of 8, none wrong still allows for one in three.
+HONEST = tuple(range(2, 12))
+# A correlation from which a shortcut is expected to be found.
+STRONG = 0.75
+# Findings whose pictures show much of another one: the judge sees masses in nodules, and oedema
+# and effusions in pneumonia.
+LEAKING = Panel(
+    "leaking",
+    ("Nodule", "Mass", "Pneumonia", "Edema", "Pleural Effusion"),
+    size=112,
+    epochs=30,
+    hosts=700,
+)
+# Real findings: neither a painter nor what it taught.
+GRAFTED = Panel("grafted", graft.FINDINGS, size=112, epochs=30, hosts=700)
+# DenseNet-121 takes four times as long per picture on a processor.
+DEEP = Panel("deep", network="resnet18", size=224, epochs=3, hosts=1100, rate=1e-3)
+BASE = replace(DEEP, epochs=10)
+PANELS = (USUAL, GRAFTED, LEAKING, DEEP)
+PANEL_PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
+    "leaking": (("Nodule", "Mass"), ("Pneumonia", "Edema"), ("Nodule", "Pleural Effusion")),
+    "grafted": (
+        ("Nodule", "Pneumonia"),
+        ("Pneumonia", "Pleural Effusion"),
+        ("Pleural Effusion", "Nodule"),
+    ),
+    "deep": (PAIRS[0], PAIRS[2]),
+}
+PAINTED = (*FINDINGS, "Nodule", "Pneumonia")
+REAL = {"train": 1100, "test": 340}
+DRAWN = {"train": 400, "test": 110}
+PHANTOM_SEED = {"train": 1_000_000, "test": 2_000_000, "audit": 3_000_000}
+# What a leaking painter draws beside what was requested, by panel.
+LEAKS = {
+    "usual": {"Edema": "Pleural Effusion", "Mass": "Edema"},
+    "leaking": {"Nodule": "Mass", "Pneumonia": "Pleural Effusion"},
+}
+LEAKY = "leaky-painter"
+PROCESSES = 2
+log = logging.getLogger(__name__)
+Picture = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An audit of a panel.
+
+    Attributes:
+        panel: whose classifiers are audited.
+        editor: ``painter``, `LEAKY`, ``grafts`` or ``mini``.
+        count: of baselines.
+        judge: the gate: ``bundled``, or ``real`` for the judge of real labels alone.
+        second: of leakage, or "" for the same one.
+    """
+
+    panel: Panel
+    editor: str
+    count: int = 40
+    judge: str = "bundled"
+    second: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        judges = [self.judge if self.judge != "bundled" else "", self.second]
+        return "-".join(filter(None, [self.panel.name, self.editor, *judges]))
+
+    @property
+    def real(self) -> bool:
+        """Whether it needs the judge of real labels."""
+        return "real" in (self.judge, self.second)
+
+
+# What matters most comes first; what stands on the generator, last.
+ARMS = (
+    Arm(USUAL, "painter", 100),
+    Arm(USUAL, LEAKY),
+    Arm(GRAFTED, "grafts"),
+    Arm(GRAFTED, "grafts", judge="real"),
+    Arm(GRAFTED, "grafts", second="real"),
+    Arm(GRAFTED, "painter"),
+    Arm(LEAKING, "painter"),
+    Arm(LEAKING, LEAKY),
+    Arm(LEAKING, "grafts"),
+    Arm(DEEP, "painter"),
+    Arm(USUAL, "mini"),
+    Arm(LEAKING, "mini"),
+    Arm(LEAKING, "mini", second="real"),
+)
+
+
+def plants(panel: Panel = USUAL) -> list[Plant]:
+    """Return every classifier of a panel."""
+    if panel.name == "usual":
+        usual = [Plant(pair, rho, seed) for seed in SEEDS for pair in PAIRS for rho in RHOS]
+        return usual + [Plant(pair, 0.0, seed) for seed in HONEST for pair in PAIRS]
+    pairs = PANEL_PAIRS[panel.name]
+    if panel.name == "deep":
+        return [Plant(pair, rho, 0) for pair in pairs for rho in (0.0, 0.9)]
+    kinds = [(0.0, seed) for seed in range(3)] + [(0.9, 0), (1.0, 0)]
+    return [Plant(pair, rho, seed) for pair in pairs for rho, seed in kinds]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The proof's data and folder.
+
+    Attributes:
+        run: where everything is kept.
+        data: folder with index.csv; None: phantoms.
+        more: folder of JSRT and RSNA's boxes; None: no grafts.
+        nih: folder of NIH's own tables; None: no grafts.
+        real: folder of the judge of real labels; None: no arm that needs it.
+        most: baselines of an arm, at most.
+    """
+
+    run: Path
+    data: Path | None = None
+    more: Path | None = None
+    nih: Path | None = None
+    real: Path | None = None
+    most: int = 1000
+
+    def able(self, arm: Arm) -> bool:
+        """Tell whether an arm's data and judges are given."""
+        grafts = arm.editor == "grafts" or arm.panel == GRAFTED
+        if grafts and not (self.data and self.more and self.nih):
+            return False
+        return self.real is not None or not arm.real
+
+    def model(self, panel: Panel, plant: Plant) -> Path:
+        """Return where a classifier is."""
+        return self.run / "models" / panel.name / f"{plant.name}.onnx"
+
+    @cached_property
+    def donors(self) -> tuple[list[graft.Donor], list[graft.Donor]]:
+        """Donors that teach, and those of the editor."""
+        folders = [folder for folder in (self.data, self.more, self.nih) if folder is not None]
+        if len(folders) < 3:
+            raise SystemExit("Grafts need --data, --more and --nih; give all three.")
+        path = self.run / "donors.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            graft.keep(graft.donors(*folders), path)
+        return graft.halves(graft.kept(path))
+
+    def hosts(self, split: str, panel: Panel = USUAL) -> Hosts:
+        """Return a split's hosts with a panel's findings, at its size.
+
+        They are real no-finding radiographs, and phantoms; the latter are given no grafts.
+        """
+        path = self.run / f"hosts-{split}{'-grafted' if panel == GRAFTED else ''}.npz"
+        pictures, known = ([], []) if path.exists() else self._pictures(split, panel)
+        if panel == GRAFTED:
+            draw = partial(graft.graft_all, self.donors[split == "test"])
+            made = confounded.make_hosts(pictures, known, path, graft.FINDINGS, draw)
+        else:
+            made = confounded.make_hosts(pictures, known, path, PAINTED)
+        return made.of(panel)
+
+    def _pictures(self, split: str, panel: Panel) -> tuple[list[Picture], list[Anatomy | None]]:
+        real: list[Picture] = []
+        if self.data is not None:
+            fit = [
+                row
+                for row in benchmark.rows_of(self.data)
+                if row["split"] == split and row["labels"] == cohort.NO_FINDING
+            ]
+            order = np.random.default_rng(12).permutation(len(fit))[: REAL[split]]
+            real = [cohort.unit(cohort.square(self.data / fit[i]["path"])) for i in order]
+        drawn = DRAWN[split] if self.data else DRAWN[split] + REAL[split]
+        numbers = range(0 if panel == GRAFTED else drawn)
+        phantoms = [phantom(PHANTOM_SEED[split] + number) for number in numbers]
+        pictures = [*real, *(one.radiograph.pixels for one in phantoms)]
+        return pictures, [*([None] * len(real)), *(one.anatomy for one in phantoms)]
+
+    def train(self, panel: Panel) -> None:
+        """Train and export what is not there yet, in two processes of one thread each."""
+        waiting = [p for p in plants(panel) if not self.model(panel, p).exists()]
+        if not waiting:
+            return
+        self.hosts("train", panel)
+        if panel == DEEP:
+            self._start()
+        with ProcessPoolExecutor(PROCESSES, get_context("spawn"), _one_thread) as pool:
+            for number, name in enumerate(pool.map(partial(_train, self, panel), waiting), 1):
+                log.info("%s: classifier %d of %d, %s", panel.name, number, len(waiting), name)
+
+    def _start(self) -> Path:
+        """Return the weights that deep networks start from: nothing co-occurs in what it read."""
+        path = self.run / "models" / "deep.pt"
+        if not path.exists():
+            network = confounded.train(_hosts(self, BASE), Plant(PAIRS[0], 0.0, 99), BASE)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(path) as part:
+                torch.save(network.state_dict(), part)
+        return path
+
+    def make(self, panel: Panel, plant: Plant) -> None:
+        """Train and export one classifier."""
+        start = None
+        if panel == DEEP:
+            start = confounded.untrained(panel)
+            start.load_state_dict(torch.load(self._start(), weights_only=True))
+        network = confounded.train(_hosts(self, panel), plant, panel, start=start)
+        path = self.model(panel, plant)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        confounded.export(network, path, plant.name, panel)
+
+    def audited(self, arm: Arm) -> AuditResult:
+        """Audit every classifier of an arm in one go: the edits are made once."""
+        count = min(arm.count, self.most)
+        source = datasets.load(self.data or f"phantoms:{count}:{PHANTOM_SEED['audit']}")
+        split = "test" if self.data else None
+        chosen = datasets.baselines(source, count=count, split=split).table
+        paths = {plant.name: self.model(arm.panel, plant) for plant in plants(arm.panel)}
+        models = {name: classifiers.load(f"onnx:{path}") for name, path in paths.items()}
+        able = graft.FINDINGS if arm.editor == "grafts" else arm.panel.findings
+        plan = audit.AuditPlan(findings=tuple(f for f in able if f in arm.panel.findings))
+        return audit.run(
+            source,
+            chosen,
+            self._editor(arm),
+            models,
+            plan,
+            self.run / f"audit-{arm.name}",
+            judge=self._judge(arm.judge),
+            second=self._judge(arm.second) if arm.second else None,
+        )
+
+    def _editor(self, arm: Arm) -> Any:
+        if arm.editor == LEAKY:
+            return LeakyPainter(LEAKS[arm.panel.name])
+        return graft.Grafter(self.donors[1]) if arm.editor == "grafts" else Editor.load(arm.editor)
+
+    def _judge(self, name: str) -> Judge:
+        return Judge.load(self.real if name == "real" else None)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+@lru_cache(maxsize=1)
+def _hosts(proof: Proof, panel: Panel) -> Hosts:
+    """Return a panel's hosts, which a process reads once."""
+    return proof.hosts("train", panel)
+
+
+def _train(proof: Proof, panel: Panel, plant: Plant) -> str:
+    proof.make(panel, plant)
+    return plant.name
+
+
+class LeakyPainter(Painter):
+    """A painter that draws, beside each finding, another one that nobody requested.
+
+    What leaks is known, so that a corrected effect is, too: an honest classifier's is 0.
+    """
+
+    name = LEAKY
+    exact = False
+
+    def __init__(self, leaks: Mapping[str, str]) -> None:
+        """Keep what is drawn beside what."""
+        super().__init__()
+        self.leaks = dict(leaks)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Remember the leaks."""
+        return LeakyPainter, (self.leaks,)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what results depend on besides baseline and edit."""
+        return super().describe() | {"leaks": self.leaks}
+
+    def _one(self, radiograph: Radiograph, anatomy: Anatomy, edit: Edit, region: Any) -> Any:
+        return replace(super()._one(radiograph, anatomy, self._with(edit), region), edit=edit)
+
+    def _with(self, edit: Edit) -> Edit:
+        other = self.leaks.get(edit.findings[0])
+        return replace(edit, findings=(*edit.findings, other)) if other else edit
