@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import binom, binomtest
 
 from bench import weights
@@ -137,10 +138,10 @@ Planted at rho >= 0.75 and not called a shortcut ({n_missed}): {missed}.
 
 
 _SAME = 0.0005
-_BOUNDS = """- Nothing here is independent of the painter. It painted what the classifiers and the judge
-  learned from, and it taught `mini`. An audit of a model that learned from real patients has
-  another painter than the model had, so that detection is harder than here. An editor that shares
-  nothing with the judge has not been tried.
+_BOUNDS = """- Nothing here is independent of the painter. It painted what the classifiers and
+  the judge learned from, and it taught `mini`. An audit of a model that learned from real patients
+  has another painter than the model had, so that detection is harder than here. An editor that
+  shares nothing with the judge has not been tried.
 - A generator's counterfactuals are less exact, and its gate fails more often; pneumonia,
   atelectasis and nodules, of which `mini` makes few that pass, are not among the findings here.
 - The classifiers of the proof are small and read {size} px pictures; no deep network at 224 px was
@@ -350,9 +351,9 @@ def _at_ceiling(report: Mapping[str, Any]) -> str:
     top, open_ = [], []
     for words, best, values in _compared_figures(report):
         at = [NAMES[name] for name, value in values.items() if abs(value - best) < _SAME]
-        every = len(at) == len(values)
+        every, differ = len(at) == len(values), np.ptp(list(values.values())) >= _SAME
         top += [f"{words} of {'every measure' if every else ' and '.join(at)}"] if at else []
-        open_ += [] if every else [words]
+        open_ += [words] if differ else []
     if not top:
         return "Nothing in the table is at its ceiling."
     return (

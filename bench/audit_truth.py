@@ -368,8 +368,9 @@ def _arm(arm: Arm, result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
     cells, gate = cells_of(result, arm.panel), result.classifiers[0].gate
     judged = cells[~cells["verdict"].isin(["too few", "no yardstick"])]
     honest = cells[cells["rho"] == 0]
-    leaks = honest.groupby(["edited", "read"])["leak"].median().dropna().sort_values()[::-1]
-    shown = {f"{a} -> {b}": round(float(v), 3) for (a, b), v in leaks.head(4).items()}
+    pair = honest["edited"] + " -> " + honest["read"]
+    leaks = honest.groupby(pair)["leak"].median().dropna().sort_values()[::-1]
+    shown = {str(name): round(float(value), 3) for name, value in leaks.head(4).items()}
     return {
         "editor": arm.editor,
         "judge": arm.judge,

@@ -239,8 +239,9 @@ def donors(data: Path, more: Path, nih: Path) -> list[Donor]:
 def keep(every: Sequence[Donor], path: Path) -> None:
     """Write donors to an .npz file."""
     facts = [[d.name, d.patient, d.learned, d.side, *d.place] for d in every]
+    changes: dict[str, Any] = {str(number): d.change for number, d in enumerate(every)}
     with atomic(path) as part:
-        np.savez(part, facts=json.dumps(facts), **{str(n): d.change for n, d in enumerate(every)})
+        np.savez(part, facts=json.dumps(facts), **changes)
 
 
 def kept(path: Path) -> list[Donor]:

@@ -234,9 +234,11 @@ def untrained(panel: Panel) -> nn.Module:
     if panel.network == "resnet18":
         from monai.networks.nets.resnet import resnet18
 
-        return resnet18(
-            spatial_dims=2, n_input_channels=1, conv1_t_stride=2, num_classes=len(panel.findings)
+        heads = len(panel.findings)
+        made: nn.Module = resnet18(
+            spatial_dims=2, n_input_channels=1, conv1_t_stride=2, num_classes=heads
         )
+        return made
     seed = int(torch.randint(2**31, ()))
     return build(panel.network, len(panel.findings), seed, panel.size)
 
