@@ -122,9 +122,11 @@ realism: setup
 	$(BIN)/python -m bench.realism --data $(DATA) --nih $(NIH) --real-judge $(REAL) --run $(RUN)/judges
 
 # Does the audit find planted shortcuts? bench/audit_truth.json, docs/audit.md (an hour; phantoms
-# without DATA; goes on where it stopped).
+# without DATA; goes on where it stopped). NIH and MORE add grafts of real findings, JUDGE the
+# exported judge of real labels.
 prove-audit: setup
-	$(BIN)/python -m bench.audit_truth $(if $(DATA),--data $(DATA)) --run $(RUN)/audit
+	$(BIN)/python -m bench.audit_truth $(if $(DATA),--data $(DATA)) $(if $(NIH),--nih $(NIH)) \
+		$(if $(MORE),--more $(MORE)) $(if $(JUDGE),--real-judge $(JUDGE)) --run $(RUN)/audit
 
 # Does retraining correct planted shortcuts? bench/retrain.json, docs/results.md (about four hours;
 # goes on where it stopped).

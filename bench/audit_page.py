@@ -348,29 +348,46 @@ def _bounds(report: Mapping[str, Any]) -> str:
 
 def _at_ceiling(report: Mapping[str, Any]) -> str:
     """Say which figures cannot be better, so that they do not tell measures apart."""
-    top, open_ = [], []
-    for words, best, values in _compared_figures(report):
-        at = [NAMES[name] for name, value in values.items() if abs(value - best) < _SAME]
-        every, differ = len(at) == len(values), np.ptp(list(values.values())) >= _SAME
-        top += [f"{words} of {'every measure' if every else ' and '.join(at)}"] if at else []
-        open_ += [words] if differ else []
+    names = [name for name in NAMES if name in report]
+    top: dict[tuple[str, str], list[str]] = {}
+    apart: dict[str, list[str]] = {}
+    for words, rho, best, values in _compared_figures(report, names):
+        at = [NAMES[name] for name in names if abs(values[name] - best) < _SAME]
+        who = "every measure" if len(at) == len(names) else " and ".join(at)
+        if at:
+            top.setdefault((words, who), []).append(rho)
+        if np.ptp(list(values.values())) >= _SAME:
+            apart.setdefault(words, []).append(rho)
     if not top:
         return "Nothing in the table is at its ceiling."
-    return (
-        f"At the ceiling (they could not be better, and hide by how much): {'; '.join(top)}. "
-        f"Figures that tell measures apart: {'; '.join(open_) or 'none'}."
+    lines = [f"- {words}{_at(rhos)}: {who}" for (words, who), rhos in top.items()]
+    differ = "; ".join(words + _at(rhos) for words, rhos in apart.items())
+    return "\n".join(
+        [
+            "At the ceiling, where a figure could not be better and hides by how much:",
+            "",
+            *lines,
+            "",
+            f"Measures differ in: {differ or 'nothing'}.",
+        ]
     )
 
 
-def _compared_figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float, dict[str, float]]]:
-    """Yield each figure of the table: its words, the best it can be, its value by measure."""
-    own = {name: report[name] for name in NAMES if name in report}
+def _at(rhos: Sequence[str]) -> str:
+    return f" at rho {', '.join(rhos)}" if rhos[0] else ""
+
+
+def _compared_figures(
+    report: Mapping[str, Any], names: Sequence[str]
+) -> Iterator[tuple[str, str, float, dict[str, float]]]:
+    """Yield each figure of the table: its words, its rho, the best it can be, and its values."""
     for key, words, best in _CEILINGS:
+        own = {name: report[name][key] for name in names}
         if isinstance(report["ours"][key], dict):
             for rho in report["ours"][key]:
-                yield f"{words} at rho {rho}", best, {n: one[key][rho] for n, one in own.items()}
+                yield words, rho, best, {name: one[rho] for name, one in own.items()}
         else:
-            yield words, best, {name: one[key] for name, one in own.items()}
+            yield words, "", best, own
 
 
 def _simulated(row: Mapping[str, Any]) -> str:

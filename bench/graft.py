@@ -37,13 +37,19 @@ from training.judge_pictures import canonical
 
 FINDINGS = ("Nodule", "Pneumonia", "Pleural Effusion")
 # Boxes of these labels are of opacities that a radiologist took for pneumonia or might have.
-OPACITIES = ("Pneumonia", "Infiltration", "Consolidation")
+OPACITIES = ("Pneumonia", "Infiltration", "Consolidation", "Atelectasis")
+# What a donor must not have beside its finding, as far as its labels say.
+_APART = {
+    "Nodule": {"Mass", "Pleural Effusion", "Pneumonia", "Consolidation"},
+    "Pneumonia": {"Nodule", "Mass", "Pleural Effusion"},
+    "Pleural Effusion": {"Nodule", "Mass", "Pneumonia", "Consolidation"},
+}
 # Side of the square around a nodule of at most 3 cm, of 224 px.
 SQUARE = 32
 # What is smaller than so many of 224 px differs between the sides of anybody's chest.
 BLUR = 2.5
 # An effusion is grafted where the lower third of one lung is so much whiter, and the upper is not.
-WHITE, LIKE = 0.9, 0.5
+WHITE, LIKE = 0.6, 0.5
 # How much of a donor's difference a severity adds.
 SHARE = {"mild": 0.6, "moderate": 1.0, "severe": 1.4}
 # Display values nearer than this to black or white have lost their logit.
@@ -202,7 +208,7 @@ def _donor(
 
 
 def donors(data: Path, more: Path, nih: Path) -> list[Donor]:
-    """Return all donors; those with two findings of `FINDINGS` are left out.
+    """Return all donors; those whose labels name another one of them are left out.
 
     Args:
         data: folder of the index.
@@ -210,7 +216,7 @@ def donors(data: Path, more: Path, nih: Path) -> list[Donor]:
         nih: folder of NIH's own tables.
     """
     marked = [m for m in marked_pictures(data, more, nih) if _pure(m.row, m.name)]
-    rows = [r for r in benchmark.rows_of(data) if r["set"] != "nih_rxtorax"]
+    rows = benchmark.rows_of(data)
     wet = [r for r in rows if "Pleural Effusion" in canonical(r) and _pure(r, "Pleural Effusion")]
     pictures = [m.pixels for m in marked]
     pictures += [cohort.unit(cohort.square(data / r["path"])) for r in wet]
@@ -255,10 +261,9 @@ def kept(path: Path) -> list[Donor]:
 
 
 def _pure(row: dict[str, str], name: str) -> bool:
-    """Tell whether a picture has no other finding of `FINDINGS` than `name`."""
-    own = {"Pneumonia" if name in OPACITIES else name}
-    labels = {"Pneumonia" if label in OPACITIES else label for label in canonical(row)}
-    return not (labels & {*FINDINGS, "Mass"}) - own
+    """Tell whether a picture has none of what a donor of `name` must not have."""
+    apart = _APART.get("Pneumonia" if name in OPACITIES else name)
+    return apart is not None and not apart & set(canonical(row))
 
 
 def _of(marked: Marked, anatomy: Anatomy) -> Iterator[Donor]:
