@@ -64,9 +64,9 @@ PANELS = (USUAL, GRAFTED, LEAKING, DEEP)
 PANEL_PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
     "leaking": (("Nodule", "Mass"), ("Pneumonia", "Edema"), ("Nodule", "Pleural Effusion")),
     "grafted": (
-        ("Nodule", "Pneumonia"),
+        ("Mass", "Pneumonia"),
         ("Pneumonia", "Pleural Effusion"),
-        ("Pleural Effusion", "Nodule"),
+        ("Pleural Effusion", "Mass"),
     ),
     "deep": (PAIRS[0], PAIRS[2]),
 }
@@ -93,26 +93,18 @@ class Arm:
         panel: whose classifiers are audited.
         editor: ``painter``, `LEAKY`, ``grafts`` or ``mini``.
         count: of baselines.
-        judge: the gate: ``bundled``, or ``real`` for the judge of real labels alone.
-        second: of leakage, or "" for the same one.
+        second: who measures leakage: the ``real`` judge, of real labels alone; "": the gate.
     """
 
     panel: Panel
     editor: str
     count: int = 40
-    judge: str = "bundled"
     second: str = ""
 
     @property
     def name(self) -> str:
         """Name of its folder."""
-        judges = [self.judge if self.judge != "bundled" else "", self.second]
-        return "-".join(filter(None, [self.panel.name, self.editor, *judges]))
-
-    @property
-    def real(self) -> bool:
-        """Whether it needs the judge of real labels."""
-        return "real" in (self.judge, self.second)
+        return "-".join(filter(None, [self.panel.name, self.editor, self.second]))
 
 
 # What matters most comes first; what stands on the generator, last.
@@ -120,7 +112,6 @@ ARMS = (
     Arm(USUAL, "painter", 100),
     Arm(USUAL, LEAKY),
     Arm(GRAFTED, "grafts"),
-    Arm(GRAFTED, "grafts", judge="real"),
     Arm(GRAFTED, "grafts", second="real"),
     Arm(GRAFTED, "painter"),
     Arm(LEAKING, "painter"),
@@ -170,7 +161,7 @@ class Proof:
         grafts = arm.editor == "grafts" or arm.panel == GRAFTED
         if grafts and not (self.data and self.more and self.nih):
             return False
-        return self.real is not None or not arm.real
+        return self.real is not None or not arm.second
 
     def model(self, panel: Panel, plant: Plant) -> Path:
         """Return where a classifier is."""
@@ -196,7 +187,7 @@ class Proof:
         path = self.run / f"hosts-{split}{'-grafted' if panel == GRAFTED else ''}.npz"
         pictures, known = ([], []) if path.exists() else self._pictures(split, panel)
         if panel == GRAFTED:
-            draw = partial(graft.graft_all, self.donors[split == "test"])
+            draw = partial(graft.graft_all, self.donors[1 if split == "test" else 0])
             made = confounded.make_hosts(pictures, known, path, graft.FINDINGS, draw)
         else:
             made = confounded.make_hosts(pictures, known, path, PAINTED)
@@ -268,17 +259,13 @@ class Proof:
             models,
             plan,
             self.run / f"audit-{arm.name}",
-            judge=self._judge(arm.judge),
-            second=self._judge(arm.second) if arm.second else None,
+            second=Judge.load(self.real) if arm.second else None,
         )
 
     def _editor(self, arm: Arm) -> Any:
         if arm.editor == LEAKY:
             return LeakyPainter(LEAKS[arm.panel.name])
         return graft.Grafter(self.donors[1]) if arm.editor == "grafts" else Editor.load(arm.editor)
-
-    def _judge(self, name: str) -> Judge:
-        return Judge.load(self.real if name == "real" else None)
 
 
 def _one_thread() -> None:

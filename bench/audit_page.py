@@ -47,8 +47,8 @@ bench.audit_page`.
 4. **Leakage.** What the judge also sees of the other finding in the same pictures is taken off a
    rise. A judge that chooses pictures overrates those that it chose, so what one of its logits is
    worth in the head's is measured in all pictures of a finding, seen or not; with several seeds,
-   what leaks is measured in the patient's other pictures; and a second judge or readers can take
-   its place. With one seed and one judge, errors that all heads of the judge share in one picture
+   what leaks is measured in the patient's other pictures; and a second judge (`--second-judge`) or
+   readers (`--readers`) can take its place. With one seed and one judge, errors that all heads of the judge share in one picture
    are not told from leakage. Where leakage explains more than half of an effect, the pair *needs
    readers*. The painter changes nothing else, so there nothing is taken off.
 5. **Verdict.** Tests at the margin ({margin:.0%} of the own effect): *shortcut* rejects that
@@ -163,8 +163,8 @@ in either direction, and leakage the median over honest classifiers, as a share 
 _KINDS = {
     "grafted": (
         "learned from *grafts*: differences that were measured in real patients (nodules of JSRT "
-        "and NIH, opacities in radiologists' boxes, one-sided effusions), added to no-finding "
-        "radiographs. No painter and no generator made any of it. {size} px."
+        "and NIH, enlarged to masses; opacities in radiologists' boxes; one-sided effusions), and "
+        "added to no-finding radiographs. No painter and no generator made any of it. {size} px."
     ),
     "leaking": (
         "read findings whose pictures show much of each other, painted as above. {size} px."
@@ -306,8 +306,7 @@ def _panels(report: Mapping[str, Any]) -> str:
 
 def _arm_row(panel: str, arm: Mapping[str, Any]) -> str:
     """Return one line of the table of arms."""
-    judges = {"bundled": "bundled", "real": "real labels"}
-    second = f", leakage {judges[arm['second']]}" if arm["second"] else ""
+    judges = "bundled" + (", leakage by that of real labels" if arm["second"] else "")
     power = ", ".join(f"{share:.0%} at {rho}" for rho, share in arm["power_by_rho"].items())
     leaks = ", ".join(f"{pair.replace('->', '→')} {v:.0%}" for pair, v in arm["leaks_most"].items())
     undecided = ", ".join(f"{n} {word}" for word, n in arm["verdicts_planted"].items())
@@ -315,7 +314,7 @@ def _arm_row(panel: str, arm: Mapping[str, Any]) -> str:
     wrong = "{} of {} ({:.0%} to {:.0%})".format(
         arm["honest_wrong"], arm["honest"], *arm["honest_ci"]
     )
-    cells = [panel, arm["editor"], judges[arm["judge"]] + second, arm["n_baselines"], passed]
+    cells = [panel, arm["editor"], judges, arm["n_baselines"], passed]
     cells += [f"{arm['judged_cells']:.0%}", wrong, f"{arm['false_alarm_rate']:.1%}"]
     cells += [_number(arm["detection_auroc"]), power, leaks or "none", undecided]
     return f"| {' | '.join(map(str, cells))} |"

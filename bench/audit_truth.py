@@ -80,8 +80,8 @@ def drops(proof: Proof, panel: Panel) -> pd.DataFrame:
             model = classifiers.load(f"onnx:{proof.model(panel, plant)}")
             planted, apart = [], []
             for draw in range(DRAWINGS):
-                planted.append(_areas(model, own, plant, draw))
-                apart.append(_areas(model, own, replace(plant, rho=0.0), draw))
+                planted.append(_areas(model, own, panel, plant, draw))
+                apart.append(_areas(model, own, panel, replace(plant, rho=0.0), draw))
             before, after = np.mean(planted, 0), np.mean(apart, 0)
             for k, read in enumerate(panel.findings):
                 other = [name for name in plant.pair if name != read and read in plant.pair]
@@ -92,10 +92,12 @@ def drops(proof: Proof, panel: Panel) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _areas(model: Classifier, own: Hosts, plant: Plant, draw: int) -> NDArray[np.float64]:
+def _areas(
+    model: Classifier, own: Hosts, panel: Panel, plant: Plant, draw: int
+) -> NDArray[np.float64]:
     """Return each head's AUC on the hosts with labels drawn as planted."""
     rng = np.random.default_rng([21, draw])
-    labels = confounded.draw_labels(len(own), plant, rng, own.findings)
+    labels = confounded.draw_labels(len(own), plant, rng, panel)
     x = confounded.compose_pictures(own, np.arange(len(own)), labels).numpy()[:, 0]
     logits = model.logits(np.ascontiguousarray(x))
     return np.array(
@@ -373,7 +375,6 @@ def _arm(arm: Arm, result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
     shown = {str(name): round(float(value), 3) for name, value in leaks.head(4).items()}
     return {
         "editor": arm.editor,
-        "judge": arm.judge,
         "second": arm.second,
         "passed": dict(zip(gate["edited"], gate["share"].round(3).tolist(), strict=True)),
         "judged_cells": round(len(judged) / len(cells), 4),

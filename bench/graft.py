@@ -1,10 +1,11 @@
 """An editor without a painter: findings of real patients, moved into other patients' radiographs.
 
 Nothing here renders a finding, and no generator does: what is added to a host is a difference that
-was measured in a donor. A *nodule* is what its square holds over the smoothest surface through the
-square's rim (so that adding it is Poisson cloning with mixed gradients); an *opacity*, within
-radiologists' boxes, and an *effusion* are what their side of the chest has more than the mirror
-image of the other side. All are in logits of the display value, and keep their place in the lung.
+was measured in a donor. A *mass* is a nodule, enlarged: what its square holds over the smoothest
+surface through the square's rim (so that adding it is Poisson cloning, with gradients added); an
+*opacity*, within radiologists' boxes, and an *effusion* are what their side of the chest has more
+than the mirror image of the other side. All are in logits of the display value, and keep their
+place in the lung.
 Donors' labels and boxes: NIH, RSNA, JSRT; see `docs/audit.md`.
 """
 
@@ -35,27 +36,28 @@ from roentmod.store import atomic
 from training import benchmark, cohort
 from training.judge_pictures import canonical
 
-FINDINGS = ("Nodule", "Pneumonia", "Pleural Effusion")
+FINDINGS = ("Mass", "Pneumonia", "Pleural Effusion")
 # Boxes of these labels are of opacities that a radiologist took for pneumonia or might have.
 OPACITIES = ("Pneumonia", "Infiltration", "Consolidation", "Atelectasis")
 # What a donor must not have beside its finding, as far as its labels say.
 _APART = {
-    "Nodule": {"Mass", "Pleural Effusion", "Pneumonia", "Consolidation"},
+    "Nodule": {"Pleural Effusion", "Pneumonia", "Consolidation"},
     "Pneumonia": {"Nodule", "Mass", "Pleural Effusion"},
     "Pleural Effusion": {"Nodule", "Mass", "Pneumonia", "Consolidation"},
 }
-# Side of the square around a nodule of at most 3 cm, of 224 px.
-SQUARE = 32
+# Side of the square around a nodule of at most 3 cm, of 224 px, and how much a nodule is enlarged
+# to be a mass: so much wider, it attenuates so much more.
+SQUARE, ENLARGED = 32, 2.5
 # What is smaller than so many of 224 px differs between the sides of anybody's chest.
 BLUR = 2.5
 # An effusion is grafted where the lower third of one lung is so much whiter, and the upper is not.
 WHITE, LIKE = 0.6, 0.5
 # How much of a donor's difference a severity adds.
-SHARE = {"mild": 0.6, "moderate": 1.0, "severe": 1.4}
+SHARE = {"mild": 0.8, "moderate": 1.4, "severe": 2.0}
 # Display values nearer than this to black or white have lost their logit.
 EDGE = 0.02
 # A donor whose finding can hardly be seen is none.
-FAINTEST = 0.25
+FAINTEST = 0.35
 Array = NDArray[np.float32]
 
 
@@ -191,19 +193,18 @@ def _donor(
     change, window = both
     if not (window > 0.01).any() or np.abs(change).max() < FAINTEST:
         return None
-    lung = anatomy.lung(side)
-    if name != "Nodule":
+    lung, grown = anatomy.lung(side), ENLARGED if name == "Mass" else 1.0
+    if name != "Mass":
         lung = _mirrored(_lung(anatomy, _across(side)), anatomy) > 0.5
     (r0, r1), (c0, c1) = _bounds(lung)
     (top, bottom), (left, right) = _bounds(window > 0.01)
-    place = (
-        (top - r0) / (r1 - r0),
-        (left - c0) / (c1 - c0),
-        (bottom - r0) / (r1 - r0),
-        (right - c0) / (c1 - c0),
-    )
+    y, x = (top + bottom) / 2, (left + right) / 2
+    high, wide = grown * (bottom - top) / 2, grown * (right - left) / 2
+    rows = [(v - r0) / (r1 - r0) for v in (y - high, y + high)]
+    columns = [(v - c0) / (c1 - c0) for v in (x - wide, x + wide)]
+    place = (rows[0], columns[0], rows[1], columns[1])
     learned = row["split"] == "train" and row["set"] != "jsrt"
-    cut = change[top:bottom, left:right].astype(np.float16)
+    cut = (grown * change[top:bottom, left:right]).astype(np.float16)
     return Donor(name, row["patient_id"], learned, side, cut, place)
 
 
@@ -273,7 +274,7 @@ def _of(marked: Marked, anatomy: Anatomy) -> Iterator[Donor]:
     one: Donor | None = None
     if marked.name == "Nodule":
         side, *both = nodule(marked.pixels, anatomy, marked.boxes[0])
-        one = _donor("Nodule", marked.row, anatomy, side, (both[0], both[1]))
+        one = _donor("Mass", marked.row, anatomy, side, (both[0], both[1]))
     elif marked.name in OPACITIES and marked.side and marked.apart:
         chosen: LungSide = "right" if marked.side == "right" else "left"
         both_ = opacity(marked.pixels, anatomy, marked.boxes, chosen)
@@ -287,7 +288,7 @@ def halves(every: Sequence[Donor]) -> tuple[list[Donor], list[Donor]]:
 
     The editor's are not of the split that the judges learned from.
     """
-    own = [d for d in every if not d.learned and not (d.name == "Nodule" and _even(d.patient))]
+    own = [d for d in every if not d.learned and not (d.name == "Mass" and _even(d.patient))]
     patients = {d.patient for d in own}
     return [d for d in every if d.patient not in patients], own
 
@@ -297,10 +298,15 @@ def _even(patient: str) -> bool:
 
 
 def grafted(picture: Array, anatomy: Anatomy, donor: Donor, share: float = 1.0) -> Array:
-    """Return a picture (h x w in [0, 1]) with a donor's finding."""
+    """Return a picture (h x w in [0, 1]) with a donor's finding.
+
+    Nothing becomes whiter by it than the host's own heart, which is as thick as what fills a lung.
+    """
     added = share * donor.added_to(anatomy)
     value = logit(np.clip(picture, 1e-4, 1 - 1e-4))
-    return np.where(added == 0, picture, expit(value + added)).astype(np.float32)
+    most = np.quantile(value[anatomy.heart], 0.75) if anatomy.heart.any() else value.max()
+    raised = np.minimum(value + added, np.maximum(value, most))
+    return np.where(added == 0, picture, expit(raised)).astype(np.float32)
 
 
 class Grafter:
@@ -379,5 +385,5 @@ def graft_all(
     made = []
     for name in findings:
         donor = editor.drawn(name, str(key), None)
-        made.append(grafted(picture, anatomy, donor, float(rng.uniform(0.7, 1.4))))
+        made.append(grafted(picture, anatomy, donor, float(rng.uniform(0.8, 2.0))))
     return np.rint(255 * np.clip(np.stack(made), 0, 1)).astype(np.uint8)

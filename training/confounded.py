@@ -82,6 +82,7 @@ class Panel:
         epochs: passes over the hosts.
         hosts: at most so many.
         rate: highest learning rate.
+        prevalence: of every finding.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Panel:
     epochs: int = EPOCHS
     hosts: int = 10_000
     rate: float = LEARNING_RATE
+    prevalence: float = PREVALENCE
 
 
 USUAL = Panel("usual")
@@ -180,12 +182,10 @@ def make_hosts(
     return Hosts(stored["plain"], stored["painted"], findings)
 
 
-def draw_labels(
-    count: int, plant: Plant, rng: np.random.Generator, findings: Sequence[str] = FINDINGS
-) -> Labels:
-    """Return labels, count x k: every finding at PREVALENCE, the pair correlated by rho."""
-    labels = rng.random((count, len(findings))) < PREVALENCE
-    first, second = (findings.index(name) for name in plant.pair)
+def draw_labels(count: int, plant: Plant, rng: np.random.Generator, panel: Panel = USUAL) -> Labels:
+    """Return labels, count x k: findings at the panel's prevalence, the pair correlated by rho."""
+    labels = rng.random((count, len(panel.findings))) < panel.prevalence
+    first, second = (panel.findings.index(name) for name in plant.pair)
     # Copying the first into the second with probability rho gives exactly that correlation.
     copied = rng.random(count) < plant.rho
     labels[:, second] = np.where(copied, labels[:, first], labels[:, second])
@@ -264,7 +264,7 @@ def train(
     started = time.monotonic()
     for _ in range(panel.epochs):
         order = rng.permutation(len(hosts))
-        labels = draw_labels(len(hosts), plant, rng, panel.findings)
+        labels = draw_labels(len(hosts), plant, rng, panel)
         for begin in range(0, len(hosts) - BATCH + 1, BATCH):
             rows = order[begin : begin + BATCH]
             picked = labels[rows]

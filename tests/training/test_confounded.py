@@ -1,6 +1,7 @@
 """Cohorts with planted co-occurrence, and the figures that are drawn from them."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -77,10 +78,17 @@ def test_a_panel_takes_its_findings_at_its_size(hosts):
     assert own.painted[0, :, 1, 0].tolist() == [158, 128]
     assert own.painted[0, :, 0, 0].tolist() == [128, 158]
     labels = confounded.draw_labels(
-        5000, Plant(panel.findings, 1.0, 0), np.random.default_rng(0), panel.findings
+        5000, Plant(panel.findings, 1.0, 0), np.random.default_rng(0), panel
     )
     assert labels.shape == (5000, 2)
     assert (labels[:, 0] == labels[:, 1]).all()
+    few = confounded.draw_labels(
+        5000,
+        Plant(panel.findings, 0.0, 0),
+        np.random.default_rng(0),
+        replace(panel, prevalence=0.2),
+    )
+    assert few.mean() == pytest.approx(0.2, abs=0.02)
 
 
 def test_a_leaking_painter_is_named_by_its_leaks_and_survives_pickling():

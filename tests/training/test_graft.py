@@ -22,14 +22,14 @@ def chest():
 
 
 def donor(**changes):
-    words = {"name": "Nodule", "patient": "a", "learned": False, "side": "right"}
+    words = {"name": "Mass", "patient": "a", "learned": False, "side": "right"}
     words |= {"change": np.full((6, 6), 0.5, np.float16), "place": (0.4, 0.4, 0.6, 0.6)}
     return graft.Donor(**(words | changes))
 
 
 def test_a_graft_adds_its_change_at_its_place_in_the_lung_and_nothing_elsewhere(chest):
     picture, anatomy = chest.radiograph.pixels, chest.anatomy
-    made = graft.grafted(picture, anatomy, donor(), 2.0)
+    made = graft.grafted(picture, anatomy, donor(), 1.0)
     rows, columns = graft._bounds(anatomy.right_lung)
     y, x = np.nonzero(made != picture)
     for found, (first, last) in ((y, rows), (x, columns)):
@@ -39,8 +39,11 @@ def test_a_graft_adds_its_change_at_its_place_in_the_lung_and_nothing_elsewhere(
         assert found.max() == pytest.approx(first + 0.6 * size, abs=0.02 * size + 1)
     row, column = (round((a + b) / 2) for a, b in (rows, columns))
     rise = logit(made[row, column]) - logit(picture[row, column])
-    assert rise == pytest.approx(1.0, abs=0.02)
+    assert rise == pytest.approx(0.5, abs=0.02)
     assert (made >= picture).all()
+    # However much is added, it is no whiter than the heart.
+    white = graft.grafted(picture, anatomy, donor(), 20.0)
+    assert white[row, column] == pytest.approx(np.quantile(picture[anatomy.heart], 0.75), abs=0.01)
 
 
 def test_a_nodule_is_what_rises_over_its_surroundings(chest):
@@ -56,7 +59,12 @@ def test_a_nodule_is_what_rises_over_its_surroundings(chest):
     assert not change[window == 0].any()
     flat = graft.nodule(expit(slope).astype(np.float32), chest.anatomy, BLOB)
     row_ = {"patient_id": "a", "split": "test", "set": "jsrt"}
-    assert graft._donor("Nodule", row_, chest.anatomy, "right", flat[1:]) is None
+    assert graft._donor("Mass", row_, chest.anatomy, "right", flat[1:]) is None
+    mass = graft._donor("Mass", row_, chest.anatomy, "right", (change, window))
+    assert mass.change.max() == pytest.approx(graft.ENLARGED * 1.2, rel=0.05)
+    rows, _ = graft._bounds(chest.anatomy.right_lung)
+    wide = (mass.place[2] - mass.place[0]) * (rows[1] - rows[0])
+    assert wide == pytest.approx(graft.ENLARGED * mass.change.shape[0])
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -89,7 +97,7 @@ def test_an_opacity_is_taken_within_its_boxes(chest):
 
 def test_donors_of_the_editor_taught_nobody(tmp_path):
     every = [
-        donor(name=name, patient=f"{name}{n}", learned=n % 2 == 0 and name != "Nodule")
+        donor(name=name, patient=f"{name}{n}", learned=n % 2 == 0 and name != "Mass")
         for name in graft.FINDINGS
         for n in range(12)
     ]
@@ -108,12 +116,12 @@ def test_donors_of_the_editor_taught_nobody(tmp_path):
 def test_the_editor_grafts_by_severity_and_refuses_the_rest(chest):
     editor = graft.Grafter([donor(name=name) for name in graft.FINDINGS])
     editor._outlines = {chest.radiograph.id: chest.anatomy}
-    edits = [Edit(("Nodule",), severity=s) for s in ("mild", "moderate", "severe")]
-    edits.append(Edit(("Nodule",), arm="sham"))
+    edits = [Edit(("Mass",), severity=s) for s in ("mild", "moderate", "severe")]
+    edits.append(Edit(("Mass",), arm="sham"))
     changes = [float(one.difference.sum()) for one in editor.edit([chest.radiograph], edits)]
     assert 0 < changes[0] < changes[1] < changes[2]
     assert changes[3] == 0
     with pytest.raises(EditError, match="Grafts add"):
         editor.edit([chest.radiograph], [Edit(("Edema",))])
-    with pytest.raises(EditError, match="donors of Nodule"):
-        editor.edit([chest.radiograph], [Edit(("Nodule",), side="left")])
+    with pytest.raises(EditError, match="donors of Mass"):
+        editor.edit([chest.radiograph], [Edit(("Mass",), side="left")])
