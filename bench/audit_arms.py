@@ -111,12 +111,13 @@ class Arm:
 ARMS = (
     Arm(USUAL, "painter", 100),
     Arm(USUAL, LEAKY),
-    Arm(GRAFTED, "grafts"),
-    Arm(GRAFTED, "grafts", second="real"),
+    # The judge sees about two thirds of grafts.
+    Arm(GRAFTED, "grafts", 60),
+    Arm(GRAFTED, "grafts", 60, second="real"),
     Arm(GRAFTED, "painter"),
     Arm(LEAKING, "painter"),
     Arm(LEAKING, LEAKY),
-    Arm(LEAKING, "grafts"),
+    Arm(LEAKING, "grafts", 60),
     Arm(DEEP, "painter"),
     Arm(USUAL, "mini"),
     Arm(LEAKING, "mini"),
