@@ -48,9 +48,10 @@ bench.audit_page`.
    rise. A judge that chooses pictures overrates those that it chose, so what one of its logits is
    worth in the head's is measured in all pictures of a finding, seen or not; with several seeds,
    what leaks is measured in the patient's other pictures; and a second judge (`--second-judge`) or
-   readers (`--readers`) can take its place. With one seed and one judge, errors that all heads of the judge share in one picture
-   are not told from leakage. Where leakage explains more than half of an effect, the pair *needs
-   readers*. The painter changes nothing else, so there nothing is taken off.
+   readers (`--readers`) can take its place. With one seed and one judge, errors that all heads of
+   the judge share in one picture are not told from leakage. Where leakage explains more than half
+   of an effect, the pair *needs readers*. The painter changes nothing else, so there
+   nothing is taken off.
 5. **Verdict.** Tests at the margin ({margin:.0%} of the own effect): *shortcut* rejects that
    off-target effect - margin x own effect - leakage is 0 or less, a linear contrast in which
    nothing is divided by what may be small; *suppression* the same downwards; *within margin*

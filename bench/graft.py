@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
 from scipy.special import expit, logit
 
 from bench.real_judge import Box, Marked, filled, marked_pictures
@@ -58,6 +58,8 @@ SHARE = {"mild": 0.8, "moderate": 1.4, "severe": 2.0}
 EDGE = 0.02
 # A donor whose finding can hardly be seen is none.
 FAINTEST = 0.35
+# Logits below which nothing is added.
+LEAST = 1e-3
 Array = NDArray[np.float32]
 
 
@@ -106,7 +108,7 @@ def nodule(picture: Array, anatomy: Anatomy, box: Box) -> tuple[LungSide, Array,
     y, x = np.mgrid[: cohort.SIZE, : cohort.SIZE]
     away = np.hypot(y - row, x - column) / half
     window = np.clip(2 - 2 * away, 0, 1).astype(np.float32)
-    return _side_of(anatomy, column, row), change * window, window
+    return _side_of(anatomy, column, row), np.maximum(change, 0) * window, window
 
 
 def opacity(
@@ -274,6 +276,8 @@ def _of(marked: Marked, anatomy: Anatomy) -> Iterator[Donor]:
     one: Donor | None = None
     if marked.name == "Nodule":
         side, *both = nodule(marked.pixels, anatomy, marked.boxes[0])
+        if both[0][both[1] >= 1].mean() < FAINTEST / 2:
+            return
         one = _donor("Mass", marked.row, anatomy, side, (both[0], both[1]))
     elif marked.name in OPACITIES and marked.side and marked.apart:
         chosen: LungSide = "right" if marked.side == "right" else "left"
@@ -298,15 +302,17 @@ def _even(patient: str) -> bool:
 
 
 def grafted(picture: Array, anatomy: Anatomy, donor: Donor, share: float = 1.0) -> Array:
-    """Return a picture (h x w in [0, 1]) with a donor's finding.
+    """Return a picture (h x w in [0, 1]) with a donor's finding, in the host's lung alone.
 
     Nothing becomes whiter by it than the host's own heart, which is as thick as what fills a lung.
     """
-    added = share * donor.added_to(anatomy)
+    reach = picture.shape[0] / cohort.SIZE
+    lung = binary_dilation(anatomy.lung(donor.side), iterations=max(1, round(3 * reach)))
+    added = share * donor.added_to(anatomy) * gaussian_filter(lung.astype(np.float32), 2 * reach)
     value = logit(np.clip(picture, 1e-4, 1 - 1e-4))
     most = np.quantile(value[anatomy.heart], 0.75) if anatomy.heart.any() else value.max()
     raised = np.minimum(value + added, np.maximum(value, most))
-    return np.where(added == 0, picture, expit(raised)).astype(np.float32)
+    return np.where(np.abs(added) < LEAST, picture, expit(raised)).astype(np.float32)
 
 
 class Grafter:
