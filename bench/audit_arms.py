@@ -62,7 +62,7 @@ DEEP = Panel("deep", network="resnet18", size=224, epochs=3, hosts=1100, rate=1e
 BASE = replace(DEEP, epochs=10)
 PANELS = (USUAL, GRAFTED, LEAKING, DEEP)
 PANEL_PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
-    "leaking": (("Nodule", "Mass"), ("Pneumonia", "Edema"), ("Nodule", "Pleural Effusion")),
+    "leaking": (("Nodule", "Mass"), ("Pneumonia", "Edema"), ("Mass", "Pleural Effusion")),
     "grafted": (
         ("Mass", "Pneumonia"),
         ("Pneumonia", "Pleural Effusion"),

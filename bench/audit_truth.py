@@ -210,13 +210,12 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
             model, lambda some: _detection(some, measure), by=["plant", "rho"]
         ),
         "spearman_ci": _resampled(joined, lambda some: _agreement(some, measure), by=["plant"]),
-        "detection_auroc": round(stats.auc(strong, honest), 4),
-        "detection_auroc_by_cell": round(
-            stats.auc(
+        "detection_auroc": _rounded(_area(strong, honest)),
+        "detection_auroc_by_cell": _rounded(
+            _area(
                 planted.loc[planted["rho"] >= STRONG, measure].fillna(0).to_numpy(float),
                 alarms[measure].fillna(0).to_numpy(float),
-            ),
-            4,
+            )
         ),
         "power_by_rho": {
             f"{rho:g}": round(float(part[flag].mean()), 4) for rho, part in pair.groupby("rho")
@@ -232,8 +231,12 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
 
 def _detection(model: pd.DataFrame, measure: str) -> float:
     honest, strong = model["rho"] == 0, model["rho"] >= STRONG
-    own, both = model[measure], honest.any() and strong.any()
-    return stats.auc(own[strong].to_numpy(float), own[honest].to_numpy(float)) if both else np.nan
+    own = model[measure]
+    return _area(own[strong].to_numpy(float), own[honest].to_numpy(float))
+
+
+def _area(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:
+    return stats.auc(high, low) if len(high) and len(low) else float("nan")
 
 
 def _rounded(value: float) -> float | None:
@@ -255,6 +258,8 @@ def _resampled(
     """
     rng = np.random.default_rng(5)
     parts = [part for _, part in table.groupby(by)]
+    if not parts:
+        return [None, None]
     drawn = [
         figure(pd.concat([parts[i] for i in rng.integers(0, len(parts), len(parts))]))
         for _ in range(RESAMPLES)
