@@ -257,8 +257,14 @@ def _figures(
         "counts": results[0].figures("augment"),
         "pictures": results[0].figures("plant"),
         "editor": _editor(results[0]),
+        "numbers": [_numbers(one.spec) for one in results],
         "minutes": round(sum(s.seconds for one in results for s in one.stages) / 60, 1),
     }
+
+
+def _numbers(spec: StudyPlan) -> dict[str, Any]:
+    """Return the numbers of arms that a study was trained with."""
+    return {name: getattr(spec.retrain, name) for name in retrain_tune.GRID}
 
 
 def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -109,12 +109,12 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
         "radiographs of other patients, Hannover (AP, COVID-19) and Kermany (children), together. "
         "Pairs were chosen in a pilot so that the read finding is the one that is harder to see; "
         "where the cause is the harder one, nothing is learned from it. Soft labels are the "
-        "bundled NIH rates: the training's own rates hold the very link that was planted. A batch "
-        "is half counterfactuals; it was a quarter in a first run, and was raised after its tests "
-        "were seen. "
+        "bundled NIH rates: the training's own rates hold the very link that was planted. "
+        f"{_batches(found)} "
         f"Counterfactuals of `mini` are by the weights `{_weights(found)}`.",
         "",
         *_earlier(found),
+        *_numbers(found),
         "## Primary outcome",
         "",
         *_primary(told["primary"]),
@@ -128,6 +128,36 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
     lines += ["## (b) Real labels", "", *_real(found["real"]), ""]
     lines += ["## What was asked for, and what falls short", "", *_short(found, told), ""]
     return "\n".join(lines)
+
+
+def _batches(found: Found) -> str:
+    if any("numbers" in one for one in found.values()):
+        return "Numbers of the arms are in the table below."
+    return (
+        "A batch is half counterfactuals; it was a quarter in a first run, and was raised after "
+        "its tests were seen."
+    )
+
+
+def _numbers(found: Found) -> list[str]:
+    """Return a table of the numbers of arms by study, of the real labels by fold."""
+    rows = [
+        (f"{name} {fold}" if len(one["numbers"]) > 1 else name, numbers)
+        for name, one in found.items()
+        for fold, numbers in enumerate(one.get("numbers", ()), 1)
+    ]
+    if not rows:
+        return []
+    names = list(rows[0][1])
+    return [
+        "Numbers of the arms ([retrain.md](retrain.md)), chosen on each study's validation before "
+        "its tests were read, where `bench/retrain_tuned.json` has them:",
+        "",
+        f"| study | {' | '.join(names)} |",
+        "|---" * (1 + len(names)) + "|",
+        *(f"| {name} | {' | '.join(f'{own[key]:g}' for key in names)} |" for name, own in rows),
+        "",
+    ]
 
 
 def _earlier(found: Found) -> list[str]:

@@ -81,15 +81,15 @@ def judged(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> float:
         table: readings, the columns of `performance.PREDICTIONS`, of one model.
         pairs: cause and read; none: the mean is over findings, as labelled.
     """
-    own = table[table["test"] == "val"]
-    logits = own.pivot(index="image_id", columns="finding", values="logit")
-    labels = own.pivot(index="image_id", columns="finding", values="label")
+    val = table[table["test"] == "val"]
+    logits = val.pivot(index="image_id", columns="finding", values="logit")
+    labels = val.pivot(index="image_id", columns="finding", values="label")
     areas = []
     for cause, read in pairs or [("", name) for name in labels.columns]:
         known = labels[[cause, read] if cause else [read]].dropna()
         weight = known.groupby(list(known.columns))[read].transform("size") ** -1.0
         # An area does not change where all positives weigh alike, and all negatives.
         if known[read].nunique() == 2:
-            said = logits.loc[known.index, read]
-            areas.append(roc_auc_score(known[read], said, sample_weight=weight))
+            own = logits.loc[known.index, read]
+            areas.append(roc_auc_score(known[read], own, sample_weight=weight))
     return float(np.mean(areas))

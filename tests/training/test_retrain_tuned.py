@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from bench import retrain, retrain_tune
+from bench import retrain, retrain_page, retrain_tune
 from roentmod.errors import StudyError
 from roentmod.jobs import study
 from tests.jobs.study.test_study import TINY
@@ -53,6 +53,18 @@ def test_a_study_takes_what_validation_chose(tmp_path, monkeypatch):
     ]
     assert [plan.retrain.pair_weight for plan in plans] == [3.0, 1.0]
     assert set(plans[0].retrain.arms) == set(retrain.retrain.ARMS)
+
+
+def test_the_page_says_with_which_numbers_arms_were_trained():
+    told = json.loads(retrain.JSON.read_text())
+    numbers = {"share": 0.5, "pair_weight": 3.0}
+    studies = {name: one | {"numbers": [numbers]} for name, one in told["studies"].items()}
+    studies["real"]["numbers"] = [numbers, {"share": 0.25, "pair_weight": 10.0}]
+    page = retrain_page.page(studies, told["primary"])
+    assert "| truth-first-mini | 0.5 | 3 |" in page
+    assert "| real 2 | 0.25 | 10 |" in page
+    assert "raised after its tests" not in page
+    assert "raised after its tests" in retrain_page.page(told["studies"], told["primary"])
 
 
 @pytest.mark.slow

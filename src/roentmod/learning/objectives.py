@@ -43,10 +43,12 @@ class Objective:
         alone: steps in which only synthetic pictures are learned from.
         together: whether a counterfactual and its control are varied alike, in one process.
         relative: whether the loss is divided by the sum of the weights of labels, not their number.
+        adaptive: whether the weights follow the losses of the batch.
     """
 
     together = False
     relative = True
+    adaptive = False
 
     def __init__(self, task: Task, plan: RetrainPlan, material: Material) -> None:
         """Find out which rows may be drawn.
@@ -83,8 +85,6 @@ class Objective:
             losses: before that, NaN where there is no label; of the whole batch where `adaptive`.
         """
         return np.ones(losses.shape, dtype=np.float32)
-
-    adaptive = False
 
     def penalty(self, logits: Tensor, own: Rows, drawn: Drawn) -> Tensor:
         """Return what is added to the loss: this process's part of a sum.
@@ -253,8 +253,8 @@ class _Teacher(_WithControls):
     def labels(self, drawn: Drawn) -> Floats:
         assert self.material.erm is not None
         made, control = self._counterfactuals(), drawn.extra != drawn.source
-        added, said = made.added[drawn.source], self.material.erm[made.control[drawn.source]]
-        chance = 1 / (1 + np.exp(-said.astype(np.float64)))
+        added, logits = made.added[drawn.source], self.material.erm[made.control[drawn.source]]
+        chance = 1 / (1 + np.exp(-logits.astype(np.float64)))
         soft = np.where(added, ~control[:, None], chance).astype(np.float32)
         return np.concatenate([self.targets[drawn.real], soft])
 

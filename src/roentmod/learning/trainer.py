@@ -219,8 +219,8 @@ class Course:
         if self.early is None and self.accelerator.is_main_process:
             samples, pictures = self.material.train
             device = self.accelerator.device
-            said = answer(self.average.module, pictures, len(samples), device)
-            self.early = torch.from_numpy(said)
+            logits = answer(self.average.module, pictures, len(samples), device)
+            self.early = torch.from_numpy(logits)
 
     def look(self) -> dict[str, Any]:
         """Ask the averaged weights about val, keep them where they are the best, or end.

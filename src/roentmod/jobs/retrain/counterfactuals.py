@@ -114,8 +114,8 @@ def _control_rows(rows: pd.DataFrame, control: str) -> NDArray[np.int64]:
     kinds = rows["arm"].to_numpy()
     own = np.flatnonzero(kinds == control)
     at = dict(zip(rows["baseline_id"].iloc[own], own.tolist(), strict=True))
-    found = rows["baseline_id"].map(lambda name: at.get(name, -1)).to_numpy(dtype=np.int64)
-    return np.where(kinds == "counterfactual", found, np.where(kinds == control, CONTROL, -1))
+    control_of = rows["baseline_id"].map(lambda name: at.get(name, -1)).to_numpy(dtype=np.int64)
+    return np.where(kinds == "counterfactual", control_of, np.where(kinds == control, CONTROL, -1))
 
 
 def _read(folder: Path, places: Mapping[str, str], data: Dataset, image_id: str) -> Radiograph:
