@@ -80,6 +80,37 @@ def test_default_composite_of_an_edit_that_is_its_own_sham_is_the_baseline(parts
     assert not done.support.any()
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_shams_of_the_default_composite_keep_what_the_generator_cannot_draw(
+    parts, radiograph, monkeypatch, prediction
+):
+    """Random weights draw nothing of a radiograph, let alone a mass: the sham has it all."""
+    monkeypatch.setitem(parts.scheduler_config, "prediction_type", prediction)
+    parts = replace(parts, profile=replace(parts.profile, normal=""))
+    edit = Edit(("mass",), num_inference_steps=10, strength=0.8)
+    editor = DiffusionEditor(parts)
+    kept, lost = editor.edit([radiograph], [edit, replace(edit, composite="baseline")])
+    assert np.array_equal(kept.sham.stored, radiograph.stored)
+    assert np.abs(lost.sham.pixels - radiograph.pixels).mean() > 0.02
+
+
+def test_edits_of_the_default_composite_are_the_same_alone_and_together(parts, radiograph):
+    mirrored = Radiograph.from_array(radiograph.pixels[:, ::-1])
+    words = {"num_inference_steps": 10, "guidance_scale": 30, "strength": 0.9}
+    edits = [
+        Edit(("effusion",), **words),
+        Edit(("effusion",), action="remove", **words),
+        Edit(("mass",), seed=2, hold=("Edema",), **words),
+        Edit(("mass",), region="left lung", **words),
+    ]
+    editor = DiffusionEditor(parts)
+    together = editor.edit_each([mirrored, radiograph], [edits, edits[:2]])[1]
+    for edit, one in zip(edits, together, strict=False):
+        alone = editor.edit([radiograph], [edit])[0]
+        assert np.abs(one.difference).max() > 0.01
+        assert np.abs(alone.image.pixels - one.image.pixels).max() <= 1e-4
+
+
 def test_outside_the_support_stored_levels_are_the_sources(parts, radiograph):
     edit = Edit(("effusion",), num_inference_steps=10, guidance_scale=30, strength=0.9)
     done = DiffusionEditor(parts).edit([radiograph], [edit])[0]

@@ -196,3 +196,70 @@ def test_what_is_not_brought_is_not_touched_and_a_mute_prompt_holds_nothing():
     away = e * torch.where((d * e).sum((1, 2, 3)) > 0, -1.0, 1.0)[:, None, None, None]
     assert torch.equal(sampling.spare(d, away[:, None]), d)
     assert torch.equal(sampling.spare(d, torch.zeros(2, 1, 4, 6, 6)), d)
+
+
+OWN = torch.arange(SHAPE[0])
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS[:3])
+def test_on_its_own_path_a_row_with_nothing_to_guide_ends_at_the_baseline(scheduler, prediction):
+    """However wrong the U-Net is: what it misses of the baseline is put right."""
+    plan = sampling.make_schedule(scheduler, 15, 0.8)
+    schedule = SCHEDULE | {"prediction_type": prediction}
+    u, d, _ = directions()
+    states = u + d
+    for guidance in (
+        sampling.Guidance(states, states, torch.full((SHAPE[0],), 4.0), own=OWN),
+        sampling.Guidance(states, states, torch.ones(SHAPE[0]), inside=True, own=OWN),
+    ):
+        got = sampling.denoise(linear, plan, schedule, CLEAN, NOISE, guidance)
+        end = 1.0 if scheduler == "dpmsolver++" else ALPHAS[0]
+        assert torch.allclose(got, path(end), atol=1e-4)
+
+
+@pytest.mark.parametrize("removes", [False, True])
+def test_what_a_unet_gets_wrong_of_the_baseline_does_not_matter(removes):
+    """A drift of any size, the same under all prompts, leaves the edit as it is."""
+    u, d, e = directions()
+    pair = (u, u + d) if removes else (u + d, u)
+    held = {"held": (u + e)[:, None], "removes": torch.full((SHAPE[0],), removes)}
+
+    def drifting(latents, time, states):
+        rows = len(latents) // SHAPE[0]
+        return linear(latents, time, states) + drawn(*SHAPE, seed=int(time)).repeat(rows, 1, 1, 1)
+
+    for more in ({}, held):
+        guidance = sampling.Guidance(*pair, torch.full((SHAPE[0],), 4.0), own=OWN, **more)
+        plan = sampling.make_schedule("dpmsolver++-logsnr", 15, 0.4)
+        exact, drifted = (
+            sampling.denoise(unet, plan, SCHEDULE, CLEAN, NOISE, guidance)
+            for unet in (linear, drifting)
+        )
+        assert torch.allclose(exact, drifted, atol=1e-4)
+        assert (exact - CLEAN).abs().mean() > 0.1
+
+
+def test_rows_of_one_baseline_share_its_path():
+    u, d, e = directions()
+    rows = torch.tensor([0, 0, 1])
+    clean, noise = CLEAN[[0, 0, 2]], NOISE[[0, 0, 2]]
+    towards, away = torch.stack([u[0] + d[0], u[0] + e[0], u[2] + d[2]]), u[[0, 0, 2]]
+    seen = []
+
+    def counted(latents, time, states):
+        seen.append((len(latents), len(states)))
+        return linear(latents, time, states)
+
+    def run(unet, keep, own):
+        guidance = sampling.Guidance(
+            towards[keep], away[keep], torch.full((len(keep),), 3.0), own=own
+        )
+        plan = sampling.make_schedule("ddim", 15, 0.4)
+        return sampling.denoise(unet, plan, SCHEDULE, clean[keep], noise[keep], guidance)
+
+    together = run(counted, [0, 1, 2], rows)
+    assert set(seen) == {(3 * 2 + 2, 3 * 2 + 2)}
+    for row in range(3):
+        alone = run(linear, [row], torch.zeros(1, dtype=torch.long))
+        assert torch.allclose(alone[0], together[row], atol=1e-5)

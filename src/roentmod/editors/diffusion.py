@@ -97,13 +97,24 @@ class _Row:
         # The action too: it says which way a held finding would change.
         kept = (self.held, edit.action) if self.held else ()
         prompts, schedule = self.prompts, self.schedule
-        return self.number, prompts, schedule, self.guidance, edit.seed, edit.region, kept
+        made = self.number, prompts, schedule, self.guidance, edit.seed, edit.region, kept
+        return *made, self.anchored
+
+    @property
+    def anchored(self) -> bool:
+        """Whether the baseline is put back wherever guidance does not move it."""
+        return self.edit.composite == "sham"
+
+    @property
+    def path(self) -> _Key:
+        """Rows with one path are noised alike and go away from one prompt."""
+        return self.number, self.edit.seed, self.prompts[1]
 
     @property
     def batch_key(self) -> _Key:
         """Rows with one key can be denoised in one batch."""
         guided = bool(self.held) or (not self.inside and self.guidance > 1)
-        return self.schedule, guided, len(self.held), self.inside
+        return self.schedule, guided, len(self.held), self.inside, self.anchored
 
     @property
     def cost(self) -> int:
@@ -418,6 +429,8 @@ class DiffusionEditor(Loaded):
         schedule, guidance = self.schedule(edit), profile.guidance(edit)
         prompts = profile.pair(edit, baseline.id, area.spots)
         inside = self.parts.takes_guidance and not (prompts[1] or held)
+        if inside and prompts[0] == prompts[1]:
+            guidance = 1.0
         return _Row(number, baseline, edit, schedule, prompts, guidance, held, area, inside)
 
     def _render(self, rows: list[_Row]) -> Pictures:
@@ -462,7 +475,10 @@ class DiffusionEditor(Loaded):
         )
 
     def _guidance(self, batch: list[_Row], device: torch.device) -> sampling.Guidance:
-        held = removes = None
+        held = removes = own = None
+        if batch[0].anchored:
+            paths = list(dict.fromkeys(row.path for row in batch))
+            own = torch.tensor([paths.index(row.path) for row in batch], device=device)
         if batch[0].held:
             held = torch.stack([torch.stack([self._text(p) for p in row.held]) for row in batch])
             removes = torch.tensor([row.edit.action == "remove" for row in batch], device=device)
@@ -473,6 +489,7 @@ class DiffusionEditor(Loaded):
             held=held,
             removes=removes,
             inside=batch[0].inside,
+            own=own,
         )
 
     def _encode(self, baselines: dict[int, Radiograph]) -> dict[int, tuple[Tensor, Tensor]]:

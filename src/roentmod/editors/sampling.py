@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,8 @@ class Guidance:
         removes: whether a row takes its finding away, n bool; None: no row does. Matters to `held`.
         inside: whether the U-Net guides by itself, from the scale (`scales`) that it is given: away
             from the empty prompt alone, so that every row of `away` is that one, and none is held.
+        own: number of each row's baseline (with its noise and `away`) among those of the batch,
+            from 0, n; what the U-Net misses of it is put right (`denoise`). None: it is not.
     """
 
     towards: Tensor
@@ -235,6 +238,14 @@ class Guidance:
     held: Tensor | None = None
     removes: Tensor | None = None
     inside: bool = False
+    own: Tensor | None = None
+
+    @cached_property
+    def paths(self) -> Tensor:
+        """First row of each baseline that `own` counts, in its order."""
+        if self.own is None:
+            return torch.zeros(0, dtype=torch.long, device=self.scale.device)
+        return torch.stack([(self.own == k).nonzero()[0, 0] for k in self.own.unique()])
 
     @property
     def copies(self) -> int:
@@ -245,20 +256,19 @@ class Guidance:
 
     @property
     def scales(self) -> Tensor:
-        """Guidance scale of each prediction of `context` for a U-Net that takes one, copies n."""
+        """Guidance scale of each prediction of `context`, for a U-Net that takes one."""
         scale = torch.clamp(self.scale, min=1.0) if self.inside else torch.ones_like(self.scale)
-        return scale.repeat(self.copies)
+        return torch.cat([scale.repeat(self.copies), torch.ones_like(self.scale[self.paths])])
 
     @property
     def context(self) -> Tensor:
-        """Text states of all predictions of a step, (copies n) x tokens x width."""
-        if self.copies == 1:
-            return self.towards
+        """Text states of a step's predictions, (copies n + paths) x tokens x width."""
+        away = (self.away,) if self.copies > 1 else ()
         kept = () if self.held is None else self.held.unbind(1)
-        return torch.cat([self.away, self.towards, *kept])
+        return torch.cat([*away, self.towards, *kept, self.away[self.paths]])
 
     def combine(self, predicted: Tensor) -> Tensor:
-        """Return one prediction per row, n x c x h x w, of those of `context`."""
+        """Return one prediction per row, n x c x h x w, of the (copies n) of `context`."""
         if self.copies == 1:
             return predicted
         away, towards, *kept = predicted.chunk(self.copies)
@@ -314,6 +324,15 @@ def spare(direction: Tensor, others: Tensor) -> Tensor:
     return kept.to(direction.dtype).reshape(direction.shape)
 
 
+def _truth(scheduler: Any, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    """Return what a perfect U-Net predicts where `clean` was noised to a time."""
+    kind = scheduler.config.prediction_type
+    if kind != "v_prediction":
+        return clean if kind == "sample" else noise
+    alpha = scheduler.alphas_cumprod[int(time)].to(clean)
+    return alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean
+
+
 def denoise(
     unet: Denoiser,
     schedule: Schedule,
@@ -329,6 +348,13 @@ def denoise(
     step's level with the same `noise` (blended latent diffusion, Avrahami et al., 2023). As the
     noise is one and the same on both sides, a soft border does not weaken it.
 
+    With ``guidance.own``, each step also shows the U-Net the baseline, noised to that step's level
+    with the edit's own noise and under the prompt to go away from, and adds to the row's prediction
+    what is missed there of the truth, which is known. Rows with nothing to guide then end at the
+    baseline, and what a generator cannot draw (a patient's other findings) stays, as only what
+    differs from the baseline's own predictions moves the picture (compare delta denoising, Hertz et
+    al., ICCV 2023, and DDPM inversion, Huberman-Spiegelglas et al., CVPR 2024).
+
     Args:
         unet: (latents, time step, text states) -> prediction, any batch size.
         schedule: which steps.
@@ -343,12 +369,19 @@ def denoise(
     """
     scheduler, times = build(schedule, config, clean.device)
     latents: Tensor = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
-    context, copies = guidance.context, guidance.copies
+    context, copies, paths = guidance.context, guidance.copies, guidance.paths
     signals, noises = levels(scheduler, times)
     for index, time in enumerate(times):
-        model_input = torch.cat([latents] * copies) if copies > 1 else latents
+        shown = [latents] * copies
+        if guidance.own is not None:
+            shown.append(scheduler.add_noise(clean[paths], noise[paths], time.repeat(len(paths))))
+        model_input = torch.cat(shown) if len(shown) > 1 else latents
         predicted = unet(scheduler.scale_model_input(model_input, time), time, context)
-        predicted = guidance.combine(predicted)
+        rows, seen = predicted.split([copies * len(latents), len(paths)])
+        predicted = guidance.combine(rows)
+        if guidance.own is not None:
+            truth = _truth(scheduler, clean[paths], noise[paths], time)
+            predicted = predicted + (truth - seen)[guidance.own]
         latents = scheduler.step(predicted, time, latents, return_dict=False)[0]
         if region is not None:
             known = float(signals[index]) * clean + float(noises[index]) * noise
