@@ -329,8 +329,9 @@ def _truth(scheduler: Any, clean: Tensor, noise: Tensor, time: Tensor) -> Tensor
     kind = scheduler.config.prediction_type
     if kind != "v_prediction":
         return clean if kind == "sample" else noise
-    alpha: Tensor = scheduler.alphas_cumprod[int(time)].to(clean)
-    return alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean
+    alpha = scheduler.alphas_cumprod[int(time)].to(clean)
+    velocity: Tensor = alpha**0.5 * noise - (1 - alpha) ** 0.5 * clean
+    return velocity
 
 
 def denoise(
