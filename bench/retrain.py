@@ -328,10 +328,10 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     places = tables(args.data, args.run)
-    specs = {
-        name: truth(places, *name.split("-")[1:], numbers_of(name))
-        for name in (*(f"truth-{pairs}-mini" for pairs in PAIRS), "truth-first-painter")
-    }
+    specs = {}
+    for pairs, corrector in (*((pairs, "mini") for pairs in PAIRS), ("first", "painter")):
+        name = f"truth-{pairs}-{corrector}"
+        specs[name] = truth(places, pairs, corrector, numbers_of(name))
     for number in range(FOLDS):
         folder, name = fold(places["nih"], args.run, number), f"real-{number}"
         specs[name] = real(folder, places, number, numbers_of(name))

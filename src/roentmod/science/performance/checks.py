@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -101,14 +102,16 @@ def _decided(primary: pd.DataFrame, rules: Rules) -> list[list[Any]]:
     """Return the rows of the primary outcome."""
     rows: list[list[Any]] = []
     own = primary[primary["arm"].isin(rules.corrected) & (primary["reference"] != "")]
-    values = primary[primary["reference"] == ""].set_index(["test", "arm"])["value"]
+    means = primary[primary["reference"] == ""].to_dict("records")
+    values = {(str(row["test"]), str(row["arm"])): float(row["value"]) for row in means}
     for (arm, test, where), some in own.groupby(["arm", "test", "where"], sort=False):
         against = {str(row["reference"]): row for row in some.to_dict("records")}
         limits = {"not inferior": (rules.reference, -rules.inferior)}
         if some["outcome"].iloc[0] != MACRO:
             limits = {"superior": (rules.reference, rules.gain)}
             if rivals := [name for name in rules.rivals if name in against]:
-                limits["best rival"] = max(rivals, key=lambda name: values[test, name]), 0.0
+                best = max((values[str(test), name], name) for name in rivals)[1]
+                limits["best rival"] = best, 0.0
         for check, (reference, limit) in limits.items():
             row = against[reference]
             low, value = float(row["seeds_low"]), float(row["difference"])
@@ -155,7 +158,7 @@ def _falls(scores: pd.DataFrame, arms: list[str], rules: Rules) -> list[list[Any
 
 def _reverse(reverse: pd.DataFrame, arms: list[str]) -> list[list[Any]]:
     rows: list[list[Any]] = []
-    unknown = {"test": "", "where": "", **dict.fromkeys(_ENDS, math.nan)}
+    unknown: dict[Hashable, Any] = {"test": "", "where": "", **dict.fromkeys(_ENDS, math.nan)}
     for arm in arms[1:]:
         own = reverse[(reverse["arm"] == arm) & (reverse["reference"] == arms[0])]
         own = own[own["measure"] == "dependence"]
