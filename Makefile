@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
+.PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-gpu bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
 	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity realism removal readings clean
 
 setup: .venv/ready
@@ -60,6 +60,11 @@ site: .venv/site-ready
 # Our editor against the stock pipeline, side by side: bench/results.json (about ten minutes).
 bench: setup
 	$(BIN)/python -m bench.edit
+
+# Generators of the size of Stable Diffusion 1.5 and 2.1 on a GPU against diffusers' pipeline:
+# bench/gpu.json (not yet timed). `python -m bench.gpu --proof`: one edit on a processor.
+bench-gpu: setup
+	$(BIN)/python -m bench.gpu
 
 # What a run costs per item, from 1,000 to 100,000 radiographs: bench/scale.json (half an hour).
 bench-scale: setup

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -47,11 +48,13 @@ def doctor(
     found = installation.try_editor(editor, **options) if editor else installation.examine()
     table = Table("part", "state", "found", "remedy", box=None)
     states = set()
-    for check in found:
-        # A table takes [xrv] for a style.
-        table.add_row(*map(Text, check))
-        states.add(check.state)
-    Console().print(table)
+    # A row is shown when it is known: a trial may take minutes.
+    with Live(table, console=Console(), auto_refresh=False) as shown:
+        for check in found:
+            # A table takes [xrv] for a style.
+            table.add_row(*map(Text, check))
+            states.add(check.state)
+            shown.refresh()
     raise typer.Exit(1 if states & {"missing", "failed"} else 0)
 
 

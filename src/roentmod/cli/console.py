@@ -75,7 +75,8 @@ def log_lines() -> None:
     # They quote what headers hold; what matters of it is reported by the package.
     for library in ("pydicom", "tifffile", "PIL"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    logging.getLogger("roentmod.verbs").setLevel(logging.INFO)
+    for speaking in ("roentmod.verbs", "roentmod.jobs.batches"):
+        logging.getLogger(speaking).setLevel(logging.INFO)
 
 
 class _Lines(logging.Handler):

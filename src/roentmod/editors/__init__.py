@@ -40,6 +40,7 @@ class Editor:
         lora: Sequence[str] = (),
         device: str = "cpu",
         precision: Precision = "float32",
+        vae_tiling: bool = False,
     ) -> RadiographEditor:
         """Return the editor `name`: ``mini``, ``painter``, a folder, a hub id, or an entry point.
 
@@ -69,6 +70,7 @@ class Editor:
             "lora": tuple(one.text for one in adapters),
             "device": device,
             "precision": precision,
+            "vae_tiling": vae_tiling,
         }
         parts = transplant(
             host,
@@ -78,6 +80,7 @@ class Editor:
             adapters=adapters,
             dtype=getattr(torch, precision),
             device=device,
+            tiled=vae_tiling,
         )
         made = DiffusionEditor(
             parts,

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from diffusers.loaders import single_file_utils
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -68,13 +69,15 @@ class FileLoader(Loader):
                 f"{place} does not hold the {part} of {where}: {type(error).__name__} "
                 f"{quoted(error)}. Name the host of the same family."
             ) from error
-        return model.to(dtype=self.dtype, device=self.device).eval().requires_grad_(False)
+        return self._placed(model)
 
     def _diffusers(
         self, folder: Path, kind: Any, state: dict[str, Tensor], place: str, spare: tuple[str, ...]
     ) -> Any:
         config = read_json(folder / "config.json")
-        model = kind.from_config(config)
+        # Without memory: the file's own tensors take their places.
+        with torch.device("meta"):
+            model = kind.from_config(config)
         names = {
             "unet": single_file_utils.convert_ldm_unet_checkpoint,
             "vae": single_file_utils.convert_ldm_vae_checkpoint,
@@ -89,7 +92,7 @@ class FileLoader(Loader):
             ],
         }
         check_keys(place, kind.__name__, keys, spare)
-        model.load_state_dict(renamed)
+        model.load_state_dict(renamed, assign=True)
         return model
 
     def _text(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +20,11 @@ from torch import Tensor
 from roentmod import regions
 from roentmod.anatomy import Anatomy
 from roentmod.editors import compose, sampling
-from roentmod.editors.engines import Engine, TorchEngine
+from roentmod.editors.engines import Engine, TorchEngine, large
+from roentmod.editors.speed import Speed, measure
 from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
-from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError
+from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError, WeightsError
 from roentmod.imaging.segmentation import estimate, require
 from roentmod.interfaces import Counterfactual, Loaded, Progress, Status
 from roentmod.prompts import Spots
@@ -33,6 +35,7 @@ __all__ = ["DiffusionEditor"]
 log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 Masks = Sequence[NDArray[np.bool_] | None]
+T, S = TypeVar("T"), TypeVar("S")
 _Key = tuple[Any, ...]
 Pictures = dict[_Key, Array]
 _DARK = 0.02
@@ -40,6 +43,10 @@ _DARK = 0.02
 _BATCHES = 4
 # Radiographs per call on an accelerator: results at native resolution take gigabytes beyond it.
 _AT_ONCE = 4
+# What a forecast edits.
+_BLANK = Radiograph.from_array(np.zeros((64, 64), np.float32))
+# Bytes that one call of the autoencoder may work in: larger batches gain it nothing.
+_MEMORY = {"cpu": 1 << 30, "accelerator": 4 << 30}
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +174,7 @@ class DiffusionEditor(Loaded):
         self.deterministic = deterministic
         self._anatomies = dict(anatomies or {})
         self._states: dict[str, Tensor] = {}
+        self._speeds: dict[int, Speed] = {}
 
     @property
     def at_once(self) -> int:
@@ -232,6 +240,7 @@ class DiffusionEditor(Loaded):
             "deterministic": self.deterministic,
             "batch_size": self.batch_size,
             "precision": str(self.parts.unet.dtype).removeprefix("torch."),
+            **({"vae_tiling": True} if self.parts.tiled else {}),
             "profile": profile.name,
             "normal_prompt": profile.normal,
             "template": profile.template,
@@ -260,6 +269,29 @@ class DiffusionEditor(Loaded):
         profile = self.parts.profile
         steps = edit.num_inference_steps or profile.steps
         return sampling.make_schedule(edit.scheduler or profile.scheduler, steps, edit.strength)
+
+    @property
+    def slow(self) -> bool:
+        """Whether edits take so long that it should be said beforehand."""
+        return large(self.parts)
+
+    def forecast(self, edits: Sequence[Edit]) -> float:
+        """Return how many seconds the edits of one radiograph take here, roughly.
+
+        The first call times the parts, which may take some seconds.
+        """
+        rows = {}
+        for edit in edits:
+            for one in (edit, edit.sham()):
+                with suppress(NoEffectiveStepsError):
+                    row = self._row(0, _BLANK, one, _Area())
+                    rows[row.key] = row
+        together = 1 if self.parts.unet.device.type == "cpu" else min(len(rows), self.batch_size)
+        if together not in self._speeds:
+            self._speeds[together] = measure(self.parts, self.engine, 2 * together)
+        speed = self._speeds[together]
+        calls = sum(row.cost for row in rows.values())
+        return calls * speed.predicted + speed.encoded + (len(rows) + 1) * speed.decoded
 
     def aliases(self, edits: Sequence[Edit]) -> list[tuple[float, float]]:
         """Return pairs of different strengths among `edits` that give the same effective steps."""
@@ -300,21 +332,21 @@ class DiffusionEditor(Loaded):
     def _finished(self, cases: list[_Case]) -> list[list[Counterfactual]]:
         started = time.perf_counter()
         rows = {key: row for case in cases for key, row in case.rows.items()}
-        pictures = self._render(list(rows.values()))
+        pictures, redone = self._render(list(rows.values()))
         spoilt = [key for key in rows if _fault(pictures[key])]
         # Asked for only where it is needed: it may be a second copy of the weights.
         exact = self._exact if spoilt else self
-        if exact is self:
-            spoilt = []
-        else:
-            sources = ", ".join(dict.fromkeys(rows[key].baseline.source for key in spoilt))
-            log.warning("%d pictures of %s redone in float32", len(spoilt), sources)
-            pictures |= exact._render([rows[key] for key in spoilt])
+        if exact is not self:
+            redone |= set(spoilt)
+            pictures |= exact._render([rows[key] for key in spoilt])[0]
+        if redone:
+            sources = dict.fromkeys(cases[key[0]].baseline.source for key in redone)
+            log.warning("%d pictures of %s redone in float32", len(redone), ", ".join(sources))
         spent = _spent(time.perf_counter() - started, cases)
-        return [self._composed(case, pictures, spoilt, spent) for case in cases]
+        return [self._composed(case, pictures, redone, spent) for case in cases]
 
     def _composed(
-        self, case: _Case, pictures: Pictures, spoilt: list[_Key], spent: dict[_Key, float]
+        self, case: _Case, pictures: Pictures, redone: set[_Key], spent: dict[_Key, float]
     ) -> list[Counterfactual]:
         shams = self._shams(case, pictures)
 
@@ -323,8 +355,8 @@ class DiffusionEditor(Loaded):
                 return Counterfactual(case.baseline, edit, pair)
             row, sham = pair
             started = time.perf_counter() - spent[row.key] - spent[sham.key]
-            redone = {"redone_in_float32": any(each.key in spoilt for each in pair)}
-            own = self._facts(row) | redone
+            own = self._facts(row)
+            own["redone_in_float32"] = bool(redone & {row.key, sham.key, (row.number,)})
             status = _fault(pictures[row.key]) or _fault(pictures[sham.key])
             if status:
                 return Counterfactual(case.baseline, edit, status, facts=own)
@@ -433,18 +465,40 @@ class DiffusionEditor(Loaded):
             guidance = 1.0
         return _Row(number, baseline, edit, schedule, prompts, guidance, held, area, inside)
 
-    def _render(self, rows: list[_Row]) -> Pictures:
-        """Return the decoded picture of each row, and under (number,) of its baseline unedited."""
+    def _render(self, rows: list[_Row]) -> tuple[Pictures, set[_Key]]:
+        """Return pictures by key, and the keys of those whose autoencoder was redone in float32.
+
+        There is one of each row, and under (number,) its baseline's, unedited.
+        """
         if not rows:
-            return {}
-        posteriors = self._encode({row.number: row.baseline for row in rows})
+            return {}, set()
+        posteriors, again = self._encode({row.number: row.baseline for row in rows})
         latents: dict[_Key, Tensor] = {
             (n,): self.parts.scaled(mean) for n, (mean, _) in posteriors.items()
         }
         for batch in self._batches(rows):
-            made = self._denoise(batch, [posteriors[row.number] for row in batch])
+            made = self._halving(lambda part: self._denoise(part, posteriors), batch)
             latents |= {row.key: one for row, one in zip(batch, made, strict=True)}
-        return dict(zip(latents, self._decode(torch.stack(list(latents.values()))), strict=True))
+        pictures, redone = self._decode(latents)
+        return pictures, redone | {key for key in latents if key[0] in again}
+
+    def _halving(self, work: Callable[[list[T]], Sequence[S]], items: list[T]) -> list[S]:
+        """Return what `work` makes of items, by halves where the device's memory is short.
+
+        Raises:
+            WeightsError: it is too short for one.
+        """
+        try:
+            return list(work(items))
+        except torch.OutOfMemoryError as error:
+            if len(items) == 1:
+                raise WeightsError(
+                    f"An edit at {self.parts.size} px must fit into the memory of "
+                    f"{self.parts.unet.device}. Use --precision float16 and --vae-tiling."
+                ) from error
+        log.warning("memory is short: batches of %d by halves; lower --batch-size", len(items))
+        half = len(items) // 2
+        return [one for part in (items[:half], items[half:]) for one in self._halving(work, part)]
 
     def _batches(self, rows: list[_Row]) -> list[list[_Row]]:
         groups: dict[_Key, list[_Row]] = {}
@@ -453,9 +507,12 @@ class DiffusionEditor(Loaded):
         size = self.batch_size
         return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
 
-    def _denoise(self, batch: list[_Row], posteriors: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def _denoise(
+        self, batch: list[_Row], posteriors: Mapping[int, tuple[Tensor, Tensor]]
+    ) -> Tensor:
         clean, noise = [], []
-        for row, (mean, deviation) in zip(batch, posteriors, strict=True):
+        for row in batch:
+            mean, deviation = posteriors[row.number]
             first, second = sampling.draw(row.baseline.id, row.edit.seed, tuple(mean.shape))
             clean.append(self.parts.scaled(mean + deviation * first.to(mean)))
             noise.append(second.to(mean))
@@ -492,25 +549,69 @@ class DiffusionEditor(Loaded):
             own=own,
         )
 
-    def _encode(self, baselines: dict[int, Radiograph]) -> dict[int, tuple[Tensor, Tensor]]:
-        """Return mean and deviation of each baseline's posterior, each c x h x w."""
-        vae = self.parts.vae
-        pictures = np.stack([compose.shrink(one, self.parts.size) for one in baselines.values()])
-        posteriors: list[tuple[Tensor, Tensor]] = []
-        for part in torch.from_numpy(pictures * 2 - 1)[:, None].split(self.batch_size):
-            x = part.to(vae.device, vae.dtype)
-            posterior = vae.encode(x.expand(-1, vae.config.in_channels, -1, -1)).latent_dist
-            posteriors += zip(posterior.mean, posterior.std, strict=True)
-        return dict(zip(baselines, posteriors, strict=True))
+    @property
+    def _at_most(self) -> int:
+        """Pictures per call of the autoencoder, by the memory that one needs."""
+        budget = _MEMORY["cpu" if self.parts.vae.device.type == "cpu" else "accelerator"]
+        fitting = max(1, budget // self.parts.picture_bytes)
+        # A power of two, as compiled decoders take them.
+        return min(self.batch_size, 1 << (fitting.bit_length() - 1))
 
-    def _decode(self, latents: Tensor) -> list[Array]:
-        """Return pictures, size x size in [0, 1], of scaled latents."""
-        pictures: list[Array] = []
-        for part in self.parts.unscaled(latents).split(self.batch_size):
+    def _encode(
+        self, baselines: dict[int, Radiograph]
+    ) -> tuple[dict[int, tuple[Tensor, Tensor]], set[int]]:
+        """Return mean and deviation of each posterior, c x h x w each, and which were redone."""
+        pictures = [compose.shrink(one, self.parts.size) for one in baselines.values()]
+        found: list[tuple[Tensor, Tensor, bool]] = []
+        for part in torch.from_numpy(np.stack(pictures) * 2 - 1)[:, None].split(self._at_most):
+            found += self._halving(self._posteriors, list(part))
+        posteriors = {n: one[:2] for n, one in zip(baselines, found, strict=True)}
+        return posteriors, {n for n, one in zip(baselines, found, strict=True) if one[2]}
+
+    def _posteriors(self, pictures: list[Tensor]) -> list[tuple[Tensor, Tensor, bool]]:
+        """Return mean and deviation of pictures, 1 x h x w each in [-1, 1], and if redone."""
+        vae, grey = self.parts.vae, torch.stack(pictures).to(self.parts.vae.device)
+        grey = grey.expand(-1, vae.config.in_channels, -1, -1)
+        posterior = vae.encode(grey.to(vae.dtype)).latent_dist
+        made = []
+        for number, (mean, deviation) in enumerate(zip(posterior.mean, posterior.std, strict=True)):
+            redo = vae.dtype != torch.float32 and not bool(mean.isfinite().all())
+            if redo:
+                exact = self.parts.exact_vae.encode(grey[number : number + 1]).latent_dist
+                mean, deviation = exact.mean[0].to(mean), exact.std[0].to(mean)
+            made.append((mean, deviation, redo))
+        return made
+
+    def _decode(self, latents: dict[_Key, Tensor]) -> tuple[Pictures, set[_Key]]:
+        """Return pictures, size x size in [0, 1], of scaled latents, and which were redone."""
+        pictures = self._pictures(self.engine.decode, latents)
+        spoilt = {key: latents[key].float() for key in latents if _fault(pictures[key])}
+        # Asked for only where it is needed: it may be a second copy of the weights.
+        exact = self._exact_decoder if spoilt else None
+        if exact is None:
+            return pictures, set()
+        return pictures | self._pictures(exact, spoilt), set(spoilt)
+
+    def _pictures(
+        self, decode: Callable[[Tensor], Tensor], latents: dict[_Key, Tensor]
+    ) -> Pictures:
+        def made(part: list[Tensor]) -> list[Array]:
             # A channel mean, because a grey picture may come from an RGB autoencoder.
-            grey = self.engine.decode(part).float().mean(1)
-            pictures += list((grey / 2 + 0.5).clamp(0, 1).cpu().numpy())
-        return pictures
+            grey = decode(self.parts.unscaled(torch.stack(part))).float().mean(1)
+            return list((grey / 2 + 0.5).clamp(0, 1).cpu().numpy())
+
+        rows, size = list(latents.values()), self._at_most
+        parts = (rows[start : start + size] for start in range(0, len(rows), size))
+        each = [picture for part in parts for picture in self._halving(made, part)]
+        return dict(zip(latents, each, strict=True))
+
+    @cached_property
+    def _exact_decoder(self) -> Callable[[Tensor], Tensor] | None:
+        """The decoder in torch and float32; None where that is the engine's."""
+        vae = self.parts.exact_vae
+        if vae is self.parts.vae and self.engine.name == TorchEngine.name:
+            return None
+        return lambda latents: vae.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
 
     def _text(self, prompt: str) -> Tensor:
         """Return the text states of a prompt, tokens x width; each prompt is encoded once."""

@@ -29,6 +29,7 @@ __all__ = [
     "GraphEngine",
     "TorchEngine",
     "default_cache",
+    "large",
     "make_engine",
 ]
 
@@ -105,15 +106,27 @@ class TorchEngine:
 
 
 class CompiledEngine(TorchEngine):
-    """Runs the parts through `torch.compile`: slow to start, and needs a C++ compiler."""
+    """Runs the parts through `torch.compile`: slow to start, and needs a C++ compiler.
+
+    Shapes are fixed: batches are filled up to a power of two, so that a few are compiled. Torch
+    gives up compiling after eight, and a run has batches of all sizes.
+    """
 
     name = "compile"
 
     def __init__(self, parts: Components) -> None:
-        """Wrap the parts; each batch size is compiled at its first use."""
+        """Wrap the parts; each size of batch is compiled at its first use."""
         super().__init__(parts)
         self._unet = _compiled(self._unet)
         self._decoder = _compiled(self._decoder)
+
+    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
+        """Return the U-Net's prediction, n x c x h x w."""
+        return super().unet(_filled(latents), time, _filled(states))[: len(latents)]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return decoded pictures, n x channels x H x W in about [-1, 1]."""
+        return super().decode(_filled(latents))[: len(latents)]
 
 
 class GraphEngine(TorchEngine):
@@ -132,6 +145,12 @@ class GraphEngine(TorchEngine):
         opened = _onnxruntime if name == "onnxruntime" else _openvino
         self._unet = opened(_graph("unet", parts, cache))
         self._decoder = opened(_graph("decoder", parts, cache))
+
+
+def _filled(rows: Tensor) -> Tensor:
+    """Return rows, and copies of the last up to a power of two."""
+    more = (1 << (len(rows) - 1).bit_length()) - len(rows)
+    return torch.cat([rows, rows[-1:].expand(more, *rows.shape[1:])]) if more else rows
 
 
 def _compiled(module: Any) -> Callable[..., Tensor]:
@@ -222,7 +241,7 @@ def make_engine(name: EngineName, parts: Components, cache: Path | None = None) 
 
     "auto" is ONNX Runtime or torch, whichever was quicker when both ran once on this machine; the
     measurement is kept beside the exported graphs, so that later runs take the same engine. Parts
-    that are not float32 on the CPU, or large, stay in torch.
+    that are not float32 on the CPU, or large, or work in tiles, stay in torch.
 
     Raises:
         MissingDependencyError: the engine's library is not installed.
@@ -232,12 +251,15 @@ def make_engine(name: EngineName, parts: Components, cache: Path | None = None) 
     if name not in get_args(EngineName):
         raise WeightsError(f"Engines are {', '.join(get_args(EngineName))}; got '{name}'.")
     exact = parts.unet.dtype == torch.float32 and parts.unet.device.type == "cpu"
-    if name == "torch" or (name == "auto" and not (exact and _count(parts) < _LARGE)):
+    exact = exact and not parts.tiled
+    if name == "torch" or (name == "auto" and not (exact and not large(parts))):
         return TorchEngine(parts)
     if name == "compile":
         return CompiledEngine(parts)
     if not exact:
-        raise WeightsError(f"The engine '{name}' runs float32 on the CPU. Use --engine torch.")
+        raise WeightsError(
+            f"The engine '{name}' runs float32 on the CPU, whole pictures. Use --engine torch."
+        )
     if name != "auto":
         return GraphEngine(name, parts, folder)
     try:
@@ -247,8 +269,9 @@ def make_engine(name: EngineName, parts: Components, cache: Path | None = None) 
         return TorchEngine(parts)
 
 
-def _count(parts: Components) -> int:
-    return sum(p.numel() for p in parts.unet.parameters())
+def large(parts: Components) -> bool:
+    """Tell whether a generator is one of minutes on a processor."""
+    return sum(p.numel() for p in parts.unet.parameters()) >= _LARGE
 
 
 def _quicker(parts: Components, cache: Path) -> Engine:

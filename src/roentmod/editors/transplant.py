@@ -26,7 +26,7 @@ from roentmod.editors.weights import BUNDLED, Loader, Source, quoted, read_json,
 from roentmod.errors import InputError, MismatchError, WeightsError
 from roentmod.prompts import PROFILES, Profile
 
-__all__ = ["BUNDLED", "Components", "transplant"]
+__all__ = ["BUNDLED", "Components", "tile", "transplant"]
 
 log = logging.getLogger(__name__)
 # Fields of a U-Net by which it asks for more than latents, time and text states, and the values
@@ -62,6 +62,7 @@ class Components:
         files: the weight files, for the hash.
         settings: their configurations and vocabularies, for theirs.
         adapters: LoRA that the weights already include, for the hash.
+        tiled: whether the autoencoder works in tiles.
     """
 
     vae: Any
@@ -73,6 +74,7 @@ class Components:
     files: tuple[Path, ...] = ()
     settings: tuple[Path, ...] = ()
     adapters: tuple[lora.Adapter, ...] = ()
+    tiled: bool = False
 
     @property
     def downsampling(self) -> int:
@@ -88,6 +90,16 @@ class Components:
     def takes_guidance(self) -> bool:
         """Whether the U-Net guides by itself: it takes the scale (``time_cond_proj_dim``)."""
         return self.unet.config.get("time_cond_proj_dim") is not None
+
+    @property
+    def picture_bytes(self) -> int:
+        """What the autoencoder needs to work on one picture, about: its widest layer, four times.
+
+        The decoder's last block gets the channels of the block before at the picture's size.
+        """
+        side = self.size // 2 if self.tiled else self.size
+        channels = max(self.vae.config.block_out_channels[:2])
+        return int(4 * channels * side**2 * self.vae.dtype.itemsize)
 
     @property
     def text_length(self) -> int:
@@ -123,12 +135,18 @@ class Components:
         plain = latents / self.vae.config.scaling_factor
         return plain + (self.vae.config.get("shift_factor") or 0)  # type: ignore[no-any-return]
 
+    @cached_property
+    def exact_vae(self) -> Any:
+        """The autoencoder in float32; where it is not, a copy."""
+        return self.vae if self.vae.dtype == torch.float32 else deepcopy(self.vae).float()
+
     def float32(self) -> Components:
         """Return these parts in float32 (the same object where they are)."""
         if all(p.dtype == torch.float32 for p in (self.vae, self.unet, self.text_encoder)):
             return self
-        names = ("vae", "unet", "text_encoder")
-        return replace(self, **{name: deepcopy(getattr(self, name)).float() for name in names})
+        names = ("unet", "text_encoder")
+        copies = {name: deepcopy(getattr(self, name)).float() for name in names}
+        return replace(self, vae=self.exact_vae, **copies)
 
     @cached_property
     def weights_hash(self) -> str:
@@ -154,6 +172,7 @@ def transplant(
     adapters: Sequence[lora.Adapter] = (),
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    tiled: bool = False,
 ) -> Components:
     """Build the image-to-image parts from diffusers folders, hub ids, or the bundled ``mini``.
 
@@ -166,6 +185,7 @@ def transplant(
         adapters: LoRA on top.
         dtype: floating-point type of all parts.
         device: torch's name of where they run.
+        tiled: let the autoencoder work in tiles of half the picture's side.
 
     Raises:
         WeightsError: a folder or part is missing, unreadable, or pickled.
@@ -197,6 +217,7 @@ def transplant(
         files=tuple(load.files),
         settings=tuple(load.settings),
         adapters=tuple(adapters),
+        tiled=tiled,
     )
     lora.merge(adapters, parts.unet, parts.text_encoder)
     _check_call(parts, body)
@@ -206,7 +227,16 @@ def transplant(
             "Name the host that the generator was trained with."
         )
     _try(parts, body)
+    if tiled:
+        tile(parts)
     return parts
+
+
+def tile(parts: Components) -> None:
+    """Let the autoencoder work in tiles: diffusers' own would be as large as most pictures."""
+    parts.vae.enable_tiling()
+    parts.vae.tile_sample_min_size = parts.size // 2
+    parts.vae.tile_latent_min_size = parts.size // 2 // parts.downsampling
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -142,9 +142,19 @@ class Loader:
     """
 
     def __init__(self, allow_pickle: bool, dtype: torch.dtype, device: str) -> None:
-        """Read nothing yet."""
+        """Read nothing yet.
+
+        Raises:
+            WeightsError: torch has no such device.
+        """
+        try:
+            self.device = torch.empty(0, device=device).device
+        except (AssertionError, NotImplementedError, RuntimeError) as error:
+            raise WeightsError(
+                f"A device is one that torch can use here, such as cpu or cuda; '{device}' gave: "
+                f"{str(error).partition(chr(10))[0]}. Correct it, or install torch for it."
+            ) from error
         self.allow_pickle = allow_pickle
-        self.device = device
         self.dtype = dtype
         self.files: list[Path] = []
         self.settings: list[Path] = []
@@ -250,7 +260,23 @@ class Loader:
             ) from error
         check_keys(where, kind.__name__, keys, spare)
         self.files += files
-        return model.eval().requires_grad_(False).to(self.device)
+        return self._placed(model)
+
+    def _placed(self, model: Any) -> Any:
+        """Return a model where it runs; kernels lie channels last on an accelerator.
+
+        Raises:
+            WeightsError: the device is full.
+        """
+        kept = torch.preserve_format if self.device.type == "cpu" else torch.channels_last
+        try:
+            with quiet():
+                placed = model.to(device=self.device, dtype=self.dtype, memory_format=kept)
+        except torch.OutOfMemoryError as error:
+            raise WeightsError(
+                f"{self.device} has no room for the model: {quoted(error)} Use --precision float16."
+            ) from error
+        return placed.eval().requires_grad_(False)
 
 
 def check_keys(

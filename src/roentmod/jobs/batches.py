@@ -14,10 +14,21 @@ from roentmod.imaging import marks
 from roentmod.interfaces import Counterfactual, RadiographEditor
 from roentmod.runs import Job, Made, Task
 
-__all__ = ["MARKS", "EditingJob", "Wanted", "check_removals", "count_burned_in", "noting"]
+__all__ = [
+    "MARKS",
+    "EditingJob",
+    "Wanted",
+    "check_removals",
+    "count_burned_in",
+    "noting",
+    "say_time",
+    "spelt",
+]
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
+# Seconds that are still called seconds, and minutes that are.
+_SPELT = 100
 # Rows of what a radiograph is known to have burned in.
 MARKS = "marks"
 
@@ -91,6 +102,33 @@ class EditingJob(Job[R]):
         if radiograph is not None:
             made.rows[MARKS] = [marks.facts(radiograph)]
         return made
+
+
+def say_time(editor: RadiographEditor, work: Sequence[Sequence[Edit]]) -> None:
+    """Log how long an editor takes that knows it, before it begins.
+
+    Args:
+        editor: if it is `slow`, its `forecast` returns seconds for the edits of a radiograph.
+        work: the edits of each radiograph.
+    """
+    if not work or not getattr(editor, "slow", False):
+        return
+    whole = sum(map(editor.forecast, work))  # type: ignore[attr-defined]
+    each = f", {spelt(whole / len(work))} per radiograph by one worker" if len(work) > 1 else ""
+    counts = len(work), sum(map(len, work))
+    log.info(
+        "editing will take about %s (radiographs: %d, edits: %d%s)", spelt(whole), *counts, each
+    )
+
+
+def spelt(seconds: float) -> str:
+    """Return a time as people say it, to two digits."""
+    count, unit = seconds / 3600, "h"
+    if seconds < _SPELT:
+        count, unit = seconds, "s"
+    elif seconds < 60 * _SPELT:
+        count, unit = seconds / 60, "min"
+    return f"{count:.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
 
 
 def count_burned_in(facts: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -43,7 +43,14 @@ from roentmod.interfaces import (
     RadiographEditor,
     described,
 )
-from roentmod.jobs.batches import MARKS, EditingJob, Wanted, check_removals, count_burned_in
+from roentmod.jobs.batches import (
+    MARKS,
+    EditingJob,
+    Wanted,
+    check_removals,
+    count_burned_in,
+    say_time,
+)
 from roentmod.jobs.witness import Sight, Witness
 from roentmod.plans.parts import BurnedIn
 from roentmod.radiograph import Radiograph
@@ -198,6 +205,7 @@ def run(
     loaded = editor() if callable(editor) else editor
     loaded.edit([], edits)
     check_removals(loaded, edits)
+    say_time(loaded, [edits] * (len(paths) - len(missing)))
     job = EditJob(inputs, edits, loaded, output, mask, judge, burned_in)
     result = carry_out(job, output.folder, workers=workers, stages=stages)
     return replace(result, inputs=files)

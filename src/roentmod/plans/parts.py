@@ -118,6 +118,9 @@ class EditorChoice(Trusting):
     profile: str | None = parameter(None, "Prompt profile; default: the folder's own.")
     engine: Engine = parameter("auto", "Runs the model.")
     precision: Arithmetic = parameter("float32", "Arithmetic of the model.")
+    vae_tiling: bool = parameter(
+        False, "Autoencoder in tiles: little memory, seams may show.", young=True
+    )
     deterministic: bool = parameter(False, "Same bits in any company; slower.")
     batch_size: int = parameter(8, "Most rows in a batch of the model.", ge=1)
 

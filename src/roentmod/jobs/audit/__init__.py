@@ -25,7 +25,7 @@ from roentmod.jobs.audit.job import AuditJob
 from roentmod.jobs.audit.judgement import RECORD, assess, keep, kept
 from roentmod.jobs.audit.readers import Readers
 from roentmod.jobs.audit.result import AuditResult, ClassifierResult, Example
-from roentmod.jobs.batches import check_removals
+from roentmod.jobs.batches import check_removals, say_time
 from roentmod.plans import AuditPlan, Doses, Rules
 from roentmod.runs import Stages, Workers
 from roentmod.science.effects import JUDGE, SECOND
@@ -106,6 +106,7 @@ def run(
     edits = [e for name in set(job.cases["removed"]) for e in job.edits[name]]
     editor.edit([], edits)
     check_removals(editor, edits)
+    say_time(editor, [job.edits[name] for name in job.cases["removed"]])
     result = runs.run(job, folder, workers=workers, stages=stages)
     if people is None:
         return result

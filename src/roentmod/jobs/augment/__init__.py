@@ -34,6 +34,7 @@ from roentmod.jobs.augment.manifest import check, labels_of
 from roentmod.jobs.augment.matrix import load_cooccurrence, save_cooccurrence
 from roentmod.jobs.augment.result import AugmentResult, load, relabel
 from roentmod.jobs.augment.stores import put
+from roentmod.jobs.batches import say_time
 from roentmod.plans import AugmentPlan, Labelling, Policy
 from roentmod.runs import Workers
 from roentmod.runs import run as carry_out
@@ -118,6 +119,7 @@ def run(
     )
     # What the editor cannot do is said before anything is done.
     editor.edit([], list(dict.fromkeys(edit for case in cases for edit in case.edits)))
+    say_time(editor, [case.edits for case in cases])
     job = AugmentJob(data, editor, gating, plan, form, cases, facts, targets, rates)
     stages = None if progress is None else lambda _: progress
     result = carry_out(job, folder, workers=workers, stages=stages)

@@ -22,7 +22,8 @@ _MODEL = 10.0
 def rates(bench: Bench) -> dict[str, float]:
     """Return seconds per unit here: "edits", "made", "unseen", "painted", "steps", "models".
 
-    A phantom is edited, after once to warm up, and a few steps of the planned training are made.
+    A phantom is edited, after once to warm up, and a few steps of the planned training are made. A
+    slow editor gives a forecast instead.
     """
     findings = bench.spec.findings
     plan = bench.spec.retrain
@@ -47,6 +48,8 @@ def seconds(work: Mapping[str, float], rates: Mapping[str, float]) -> float:
 
 def _an_edit(editor: RadiographEditor, findings: tuple[str, ...]) -> float:
     edits = [Edit((name,)) for name in findings]
+    if getattr(editor, "slow", False):
+        return float(editor.forecast(edits)) / len(edits)  # type: ignore[attr-defined]
     radiograph = phantom(0).radiograph
     editor.edit([radiograph], edits)
     started = time.perf_counter()
