@@ -209,6 +209,8 @@ class Bench:
             requires_safety_checker=False,
         )
         pipe.set_progress_bar_config(disable=True)
+        # Colours are averaged before they are cut off, as ours are.
+        pipe.image_processor.postprocess = _grey
         prompts = [parts.profile.pair(self.edit, film.id)[0] for film in films]
         rows = [
             *zip(films, prompts, strict=True),
@@ -235,9 +237,15 @@ class Bench:
                 strength=self.edit.strength,
                 guidance_scale=self.edit.guidance_scale,
                 num_inference_steps=self.steps,
-                output_type="np",
-            ).images.mean(-1)
+                output_type="pt",
+            ).images
         return made
+
+
+def _grey(decoded: torch.Tensor, **_: Any) -> Pictures:
+    """Return decoded pictures, n x c x h x w, as n x h x w in [0, 1]."""
+    grey: Pictures = (decoded.float().mean(1) / 2 + 0.5).clamp(0, 1).cpu().numpy()
+    return grey
 
 
 def measure(

@@ -35,7 +35,8 @@ __all__ = ["DiffusionEditor"]
 log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 Masks = Sequence[NDArray[np.bool_] | None]
-T, S = TypeVar("T"), TypeVar("S")
+T = TypeVar("T")
+S = TypeVar("S")
 _Key = tuple[Any, ...]
 Pictures = dict[_Key, Array]
 _DARK = 0.02
@@ -611,7 +612,7 @@ class DiffusionEditor(Loaded):
         vae = self.parts.exact_vae
         if vae is self.parts.vae and self.engine.name == TorchEngine.name:
             return None
-        return lambda latents: vae.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
+        return lambda latents: vae.decode(latents, return_dict=False)[0]
 
     def _text(self, prompt: str) -> Tensor:
         """Return the text states of a prompt, tokens x width; each prompt is encoded once."""
