@@ -127,7 +127,7 @@ KINDS = {
     ),
 }
 _UNET = {"sample_size": 64, "cross_attention_dim": 768}
-_VAE = {
+_VAE: dict[str, Any] = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "block_out_channels": (128, 256, 512, 512),
@@ -162,7 +162,12 @@ def build(kind: str, folder: Path) -> Path:
     (place / "vocab.json").write_text(json.dumps({t: n for n, t in enumerate(tokens)}))
     (place / "merges.txt").write_text("#version: 0.2\n")
     start, end = tokens[:2]
-    words = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": end}
+    words: dict[str, Any] = {
+        "bos_token": start,
+        "eos_token": end,
+        "unk_token": end,
+        "pad_token": end,
+    }
     words |= {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
     (place / "tokenizer_config.json").write_text(json.dumps(words))
     return folder

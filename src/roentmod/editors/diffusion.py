@@ -478,7 +478,7 @@ class DiffusionEditor(Loaded):
             (n,): self.parts.scaled(mean) for n, (mean, _) in posteriors.items()
         }
         for batch in self._batches(rows):
-            made = self._halving(lambda part: self._denoise(part, posteriors), batch)
+            made = self._halving(partial(self._denoise, posteriors), batch)
             latents |= {row.key: one for row, one in zip(batch, made, strict=True)}
         pictures, redone = self._decode(latents)
         return pictures, redone | {key for key in latents if key[0] in again}
@@ -509,8 +509,8 @@ class DiffusionEditor(Loaded):
         return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
 
     def _denoise(
-        self, batch: list[_Row], posteriors: Mapping[int, tuple[Tensor, Tensor]]
-    ) -> Tensor:
+        self, posteriors: Mapping[int, tuple[Tensor, Tensor]], batch: list[_Row]
+    ) -> list[Tensor]:
         clean, noise = [], []
         for row in batch:
             mean, deviation = posteriors[row.number]
@@ -522,7 +522,7 @@ class DiffusionEditor(Loaded):
         unet: sampling.Denoiser = self.engine.unet
         if self.parts.takes_guidance:
             unet = partial(self.engine.unet, scales=guidance.scales)
-        return sampling.denoise(
+        made = sampling.denoise(
             unet,
             batch[0].schedule,
             self.parts.scheduler_config,
@@ -531,6 +531,7 @@ class DiffusionEditor(Loaded):
             guidance,
             _weights(batch, start),
         )
+        return list(made)
 
     def _guidance(self, batch: list[_Row], device: torch.device) -> sampling.Guidance:
         held = removes = own = None

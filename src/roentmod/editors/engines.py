@@ -271,7 +271,7 @@ def make_engine(name: EngineName, parts: Components, cache: Path | None = None) 
 
 def large(parts: Components) -> bool:
     """Tell whether a generator is one of minutes on a processor."""
-    return sum(p.numel() for p in parts.unet.parameters()) >= _LARGE
+    return bool(sum(p.numel() for p in parts.unet.parameters()) >= _LARGE)
 
 
 def _quicker(parts: Components, cache: Path) -> Engine:
