@@ -65,3 +65,15 @@ def test_the_sizes_are_those_of_stable_diffusion(kind):
         text = gpu.CLIPTextModel(gpu.CLIPTextConfig(**gpu._TEXT | own.text))
     counts = [round(sum(p.numel() for p in one.parameters()) / 1e6) for one in (unet, text)]
     assert counts == {"sd15": [860, 123], "sd21": [866, 340]}[kind]
+
+
+def test_the_page_says_what_was_measured(tmp_path):
+    figures = json.loads(gpu.OUT.read_text())
+    assert gpu.lines(figures) in gpu.PAGE.read_text(encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- bench.gpu -->\nold\n<!-- end -->\nb\n")
+    gpu.write_page(figures, page)
+    assert page.read_text() == f"a\n<!-- bench.gpu -->\n{gpu.lines(figures)}\n<!-- end -->\nb\n"
+    run = {"by": "torch", "precision": "float16", "batch": 16, "seconds_per_picture": 0.5}
+    told = gpu.lines({"gpu": {"sd15": {"runs": [run | {"peak_gb": 7.1}]}, "machine": {}}})
+    assert told == "- sd15, torch, float16, batch 16: 0.50 s per picture, 7.1 GB."

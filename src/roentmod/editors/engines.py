@@ -120,9 +120,12 @@ class CompiledEngine(TorchEngine):
         self._unet = _compiled(self._unet)
         self._decoder = _compiled(self._decoder)
 
-    def unet(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Return the U-Net's prediction, n x c x h x w."""
-        return super().unet(_filled(latents), time, _filled(states))[: len(latents)]
+    def unet(
+        self, latents: Tensor, time: Tensor, states: Tensor, scales: Tensor | None = None
+    ) -> Tensor:
+        """Return the U-Net's prediction, n x c x h x w; `scales` (n) where it takes guidance."""
+        full = None if scales is None else _filled(scales)
+        return super().unet(_filled(latents), time, _filled(states), full)[: len(latents)]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return decoded pictures, n x channels x H x W in about [-1, 1]."""

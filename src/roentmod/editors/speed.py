@@ -54,7 +54,8 @@ def measure(parts: Components, engine: Engine, predictions: int) -> Speed:
         unet, length = own.unet, own.text_length
         latents = _blank(unet, predictions, unet.config.in_channels, side, side)
         states = parts.text_states("")[None].to(latents).expand(predictions, length, -1)
-        return by.unet(latents, torch.tensor(1, device=latents.device), states)
+        scales = torch.ones(predictions).to(latents) if own.takes_guidance else None
+        return by.unet(latents, torch.tensor(1, device=latents.device), states, scales)
 
     def encode(own: Components, by: Engine, side: int) -> Tensor:
         pixels = side * own.downsampling
