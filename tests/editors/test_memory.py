@@ -144,3 +144,27 @@ def test_a_half_precision_autoencoder_that_overflows_is_redone_in_float32(
     plain = DiffusionEditor(exact).edit([radiograph], EDITS)
     for one, other in zip(made, plain, strict=True):
         assert np.abs(one.image.pixels - other.image.pixels).max() < 0.02
+
+
+def test_the_text_encoder_of_a_large_generator_rests_between_prompts(
+    generator, radiograph, monkeypatch
+):
+    plain = DiffusionEditor(transplant(None, generator)).edit([radiograph], EDITS[:1])[0]
+    monkeypatch.setattr(engines, "_LARGE", 0)
+    editor = DiffusionEditor(transplant(None, generator))
+    digest, seen, decode = editor.parts.weights_hash, [], editor.engine.decode
+    where = lambda: editor.parts.text_encoder.device.type  # noqa: E731
+    monkeypatch.setattr(editor.engine, "decode", lambda one: seen.append(where()) or decode(one))
+    (one,) = editor.edit([radiograph], EDITS[:1])
+    assert set(seen) == {"meta"}
+    assert np.array_equal(one.image.stored, plain.image.stored)
+    # Read again for another prompt, and for a copy in another precision.
+    assert editor.edit([radiograph], EDITS[1:])[0].status == "ok"
+    assert where() == "meta"
+    editor.parts.text_states("left effusion")
+    assert where() == "cpu"
+    assert editor.parts.weights_hash == digest
+    half = transplant(None, generator, dtype=torch.float16)
+    half.rest()
+    exact = half.float32()
+    assert exact.text_states("effusion").dtype == torch.float32

@@ -333,3 +333,31 @@ def test_a_configuration_that_is_no_object_is_one_line(content, tmp_path, genera
     (folder / "scheduler" / "scheduler_config.json").write_text(content)
     with pytest.raises(WeightsError, match=r"scheduler_config.json.*no JSON object"):
         transplant(None, folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("tokenizer/vocab.json", b"{nonsense", "The tokenizer in .* cannot be read"),
+        ("tokenizer/merges.txt", b"\xff\xfe", "The tokenizer in .* cannot be read"),
+        ("tokenizer/tokenizer_config.json", b"[]", "The tokenizer in .* cannot be read"),
+        ("text_encoder/config.json", b'{"architectures": [3]}', "declares '3'"),
+        (
+            "scheduler/scheduler_config.json",
+            b'{"num_train_timesteps": "a"}',
+            "must take the generator's schedule",
+        ),
+        (
+            "scheduler/scheduler_config.json",
+            b'{"beta_start": null}',
+            "must take the generator's schedule",
+        ),
+        ("unet/diffusion_pytorch_model.safetensors", b"", "cannot be loaded as UNet2D"),
+    ],
+)
+def test_files_that_hold_nonsense_are_one_line(copied, file, content, message):
+    (copied / file).write_bytes(content)
+    with pytest.raises(WeightsError, match=message) as caught:
+        transplant(None, copied)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600

@@ -480,6 +480,8 @@ class DiffusionEditor(Loaded):
         for batch in self._batches(rows):
             made = self._halving(partial(self._denoise, posteriors), batch)
             latents |= {row.key: one for row, one in zip(batch, made, strict=True)}
+        if self.slow and self.parts.unet.device.type == "cpu":
+            self.parts.rest()
         pictures, redone = self._decode(latents)
         return pictures, redone | {key for key in latents if key[0] in again}
 

@@ -14,6 +14,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
+from roentmod.editors.weights import quoted
 from roentmod.edits import Scheduler
 from roentmod.errors import NoEffectiveStepsError, WeightsError
 
@@ -103,13 +104,13 @@ def build(
         WeightsError: the sampler cannot run the schedule.
     """
     config = config | _PIPELINE
-    _check_sampler(schedule, config)
     try:
+        _check_sampler(schedule, config)
         return _built(schedule, config, device)
     except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
         raise WeightsError(
             f"The sampler {schedule.scheduler} must take the generator's schedule; it gave: "
-            f"{error}. Correct scheduler_config.json, or choose another sampler."
+            f"{quoted(error)}. Correct scheduler_config.json, or choose another sampler."
         ) from error
 
 

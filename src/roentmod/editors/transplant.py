@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Components:
         settings: their configurations and vocabularies, for theirs.
         adapters: LoRA that the weights already include, for the hash.
         tiled: whether the autoencoder works in tiles.
+        reread: reads the text encoder again; None where it must stay.
     """
 
     vae: Any
@@ -75,6 +76,7 @@ class Components:
     settings: tuple[Path, ...] = ()
     adapters: tuple[lora.Adapter, ...] = ()
     tiled: bool = False
+    reread: Callable[[], Any] | None = None
 
     @property
     def downsampling(self) -> int:
@@ -109,7 +111,7 @@ class Components:
 
     def text_states(self, prompt: str) -> Tensor:
         """Return the text states of a prompt, tokens x width; what is too long is cut."""
-        encoder, length = self.text_encoder, self.text_length
+        encoder, length = self._awake(), self.text_length
         tokens = self.tokenizer(
             [prompt],
             padding="max_length",
@@ -124,6 +126,16 @@ class Components:
             mask = {"attention_mask": tokens.attention_mask.to(encoder.device)}
         states: Tensor = encoder(tokens.input_ids.to(encoder.device), **mask).last_hidden_state
         return states[0]
+
+    def rest(self) -> None:
+        """Give back the memory of the text encoder until the next prompt."""
+        if self.reread is not None:
+            self.text_encoder.to("meta")
+
+    def _awake(self) -> Any:
+        if self.text_encoder.device.type == "meta" and self.reread is not None:
+            object.__setattr__(self, "text_encoder", self.reread())
+        return self.text_encoder
 
     def scaled(self, latents: Tensor) -> Tensor:
         """Return the autoencoder's latents as the U-Net takes them."""
@@ -144,9 +156,9 @@ class Components:
         """Return these parts in float32 (the same object where they are)."""
         if all(p.dtype == torch.float32 for p in (self.vae, self.unet, self.text_encoder)):
             return self
-        names = ("unet", "text_encoder")
-        copies = {name: deepcopy(getattr(self, name)).float() for name in names}
-        return replace(self, vae=self.exact_vae, **copies)
+        copies = {"unet": self.unet, "text_encoder": self._awake()}
+        exact = {name: deepcopy(one).float() for name, one in copies.items()}
+        return replace(self, vae=self.exact_vae, reread=None, **exact)
 
     @cached_property
     def weights_hash(self) -> str:
@@ -218,6 +230,7 @@ def transplant(
         settings=tuple(load.settings),
         adapters=tuple(adapters),
         tiled=tiled,
+        reread=None if adapters else partial(load.text_encoder, body),
     )
     lora.merge(adapters, parts.unet, parts.text_encoder)
     _check_call(parts, body)

@@ -173,7 +173,7 @@ class Loader:
         """Return the text encoder, as the class of transformers that it declares."""
         folder, where = self._part(source, _TEXT_FOLDERS)
         config = read_json(folder / "config.json", source.place)
-        declared = (config.get("architectures") or ["CLIPTextModel"])[0]
+        declared = "".join(map(str, config.get("architectures") or ["CLIPTextModel"]))
         name, spare = _SAME_WEIGHTS.get(declared, (declared, ()))
         kind = getattr(transformers, name, None)
         if kind is None:
@@ -194,7 +194,8 @@ class Loader:
             return AutoTokenizer.from_pretrained(  # nosec B615 # a folder
                 folder, local_files_only=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError) as error:
+        # Its library raises plain exceptions, too.
+        except Exception as error:
             raise WeightsError(
                 f"The tokenizer in '{source.place}' cannot be read: {quoted(error)}"
             ) from error
