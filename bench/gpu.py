@@ -478,7 +478,7 @@ def lines(figures: dict[str, Any]) -> str:
         told.append(
             f"- A folder of {one['folder_gb']:.1f} GB (Stable Diffusion 1.5, float32) on a "
             f"processor: `roentmod edit` with {one['effective_steps']} effective steps at "
-            f"{one['size']} px held {one['peak_gb']:.1f} GB at most. The edit took "
+            f"{one['size']} px held {one['peak_gb']:.2f} GB at most. The edit took "
             f"{one['edit_seconds']:.0f} s of {one['seconds']:.0f} s; beforehand, {said} were said "
             f"(threads: {one['threads']}; other programs ran on the machine)."
         )
