@@ -46,7 +46,7 @@ _BATCHES = 4
 _AT_ONCE = 4
 # What a forecast edits.
 _BLANK = Radiograph.from_array(np.zeros((64, 64), np.float32))
-# Bytes that one call of the autoencoder may work in: larger batches gain it nothing.
+# Bytes that one call of the autoencoder may work in.
 _MEMORY = {"cpu": 1 << 30, "accelerator": 4 << 30}
 
 
