@@ -187,7 +187,7 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in NAMES if name in report]
 
     def row(key: str, form: str = "{:.3f}") -> str:
-        return " | ".join(form.format(report[name][key]) for name in names)
+        return " | ".join(_number(report[name][key], form) for name in names)
 
     rhos, each = list(report["ours"]["power_by_rho"]), report.get("n_per_rho", report["n_honest"])
 
@@ -321,8 +321,8 @@ def _arm_row(panel: str, arm: Mapping[str, Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
+def _number(value: float | None, form: str = "{:.3f}") -> str:
+    return "unknown" if value is None else form.format(value)
 
 
 def _bounds(report: Mapping[str, Any]) -> str:
