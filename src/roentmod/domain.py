@@ -26,6 +26,7 @@ __all__ = [
     "NO_FINDING",
     "SCHEDULERS",
     "SEVERITIES",
+    "UNSAID",
     "VIEWS",
     "Domain",
     "Finding",
@@ -46,6 +47,8 @@ BUNDLED = {path.stem: path for path in sorted((Path(__file__).parent / "data/dom
 VIEWS = ("frontal", "axial", "coronal", "sagittal")
 Severity = Literal["mild", "moderate", "severe"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+# What tables by severity call an edit that has none.
+UNSAID = "unsaid"
 Scheduler = Literal["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"]
 SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 _GROUP = "roentmod.domains"
@@ -378,10 +381,12 @@ def _check_severity(name: str, profile: Mapping[str, Any], known: set[str]) -> N
     whole = {word: factor for word, factor in factors.items() if word not in own}
     for where, table in ((name, whole), *((f"{word}, {name}", own[word]) for word in own)):
         for word, factor in table.items():
-            if word not in SEVERITIES or type(factor) not in (int, float) or not factor > 0:
+            known_word = word in (*SEVERITIES, UNSAID)
+            if not known_word or type(factor) not in (int, float) or not factor > 0:
                 raise InputError(
-                    f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}, or "
-                    f"such a table for a finding; got {word} = {factor!r} for {where}. Correct it."
+                    f"severity of a profile has numbers above 0 for {', '.join(SEVERITIES)}, "
+                    f"{UNSAID}, or such a table for a finding; got {word} = {factor!r} for "
+                    f"{where}. Correct it."
                 )
     for word, severity in words.items():
         if severity not in SEVERITIES:

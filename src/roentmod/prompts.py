@@ -37,8 +37,9 @@ class Profile:
         scheduler: default sampler.
         licence: what the weights may be used for.
         domain: the pack whose pictures it draws; findings of others are refused.
-        severity: factors on guidance_scale by the edit's severity, where the word alone does not
-            say enough, for all findings or for those that have a table; what is not there has 1.
+        severity: factors on guidance_scale by the edit's severity ("unsaid" where it has none), as
+            words alone do not say enough, for all findings or for those that have a table; what is
+            not there has 1.
         unsaid: the severity in the prompt where the edit has none, by finding; others get no word.
         usual: looks that the prompt names, by finding: {form: {place: weight}}, "" where a finding
             has none. What an edit leaves open is drawn by baseline and seed; findings without an
@@ -109,7 +110,7 @@ class Profile:
         if towards == away or scale <= 1:
             return scale
         tables = [self.severity.get(name, self.severity) for name in edit.findings]
-        severity = edit.severity or ""
+        severity = edit.severity or domain.UNSAID
         factors = [float(table.get(severity, 1.0)) for table in tables or [self.severity]]
         return max(1.0, scale * sum(factors) / len(factors))
 

@@ -142,12 +142,12 @@ def test_the_usual_region_is_that_of_the_findings_at_their_side():
 
 
 def test_severity_scales_the_guidance_where_the_profile_says_so():
-    profile = replace(PROFILES["mini"], severity={"mild": 0.25, "severe": 2.0})
+    profile = replace(PROFILES["mini"], severity={"mild": 0.25, "severe": 2.0, "unsaid": 1.5})
     scales = {
         level: profile.guidance(Edit(("edema",), severity=level))
         for level in (None, "mild", "moderate", "severe")
     }
-    assert scales == {None: 4, "mild": 1, "moderate": 4, "severe": 8}
+    assert scales == {None: 6, "mild": 1, "moderate": 4, "severe": 8}
     # What is not guided stays so, and no factor turns guidance round.
     assert profile.guidance(Edit(("edema",), severity="severe", guidance_scale=0.5)) == 0.5
     assert profile.guidance(Edit(("edema",), severity="mild", guidance_scale=2)) == 1

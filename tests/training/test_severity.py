@@ -1,39 +1,47 @@
 import numpy as np
 import pytest
 
+from roentmod.domain import SEVERITIES, UNSAID
 from training.severity import FACTORS, chosen
 
+WANTED = {"mild": 2.0, "moderate": 4.0, "severe": 8.0, UNSAID: 4.0}
 
-def tables(mild, moderate, severe=9.0, noise=0.0):
-    """Net changes of twelve baselines whose editor does `mild` and `moderate` at each factor."""
+
+def tables(effects, noise=0.0):
+    """Net changes of twelve baselines, by severity and factor, of an editor that does `effects`."""
     rng = np.random.default_rng(0)
-    made = {("mild", f): np.full(12, mild(f)) for f in FACTORS}
-    made |= {("moderate", f): np.full(12, moderate(f)) for f in FACTORS}
-    made["severe", 1.0] = np.full(12, severe)
-    return {key: value + noise * rng.normal(size=12) for key, value in made.items()}
+    made = {}
+    for level in (UNSAID, *SEVERITIES):
+        for factor in FACTORS:
+            made[level, factor] = effects[level] * factor + noise * rng.normal(size=12)
+    return made
 
 
-@pytest.mark.parametrize(("bend", "expected"), [(1.0, (0.35, 0.6)), (3.0, (0.75, 0.75))])
-def test_where_all_agree_factors_are_those_of_thirds(bend, expected):
-    """The effect is guidance to the power of `bend`: a third of it lies at 3 ** (-1 / bend)."""
-    factors = chosen(tables(lambda f: 8 * f**bend, lambda f: 9 * f**bend - 0.01))
-    assert (factors["mild"], factors["moderate"]) == expected
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+def test_a_weak_editor_is_guided_more_until_it_does_what_the_painter_does(strength):
+    effects = {level: strength * value for level, value in WANTED.items()}
+    nearest = min(FACTORS, key=lambda f: abs(np.log(f * strength)))
+    assert chosen(tables(effects), WANTED) == dict.fromkeys((UNSAID, *SEVERITIES), nearest)
 
 
-def test_factors_keep_apart_what_noise_would_mix():
-    """Two thirds are too near to a severe edit that is hardly stronger, so moderate goes lower."""
-    calm, noisy = (
-        chosen(tables(lambda f: 9 * f, lambda f: 9 * f, noise=noise)) for noise in (0.0, 2.5)
-    )
-    assert calm["moderate"] == 0.6
-    assert noisy["moderate"] <= 0.6
-    assert noisy["mild"] < noisy["moderate"]
+def test_words_that_say_nothing_are_kept_apart_by_guidance():
+    factors = chosen(tables(dict.fromkeys(WANTED, 4.0)), WANTED)
+    assert factors == {"mild": 0.5, "moderate": 1.0, "severe": 2.0, UNSAID: 1.0}
 
 
-def test_mild_is_not_bought_with_an_edit_that_does_nothing():
-    factors = chosen(tables(lambda f: 0.0 if f < 0.5 else 9 * f, lambda f: 9 * f, noise=1.0))
-    assert factors["mild"] >= 0.5
+def test_order_comes_before_what_the_painter_does():
+    """Where the painter hardly tells severities apart, noise would mix them."""
+    near = {"mild": 4.0, "moderate": 4.0, "severe": 4.0, UNSAID: 4.0}
+    calm, noisy = (chosen(tables(near, noise), near) for noise in (0.0, 1.5))
+    assert calm["severe"] == calm["mild"] or calm["severe"] <= 1.4
+    assert noisy["mild"] < noisy["moderate"] < noisy["severe"]
 
 
-def test_where_no_factor_shows_a_mild_edit_the_best_is_taken_all_the_same():
-    assert chosen(tables(lambda f: 0.1 * f, lambda f: 6 * f))["moderate"] == 1.0
+def test_a_milder_severity_never_has_the_greater_factor():
+    effects = {"mild": 1.0, "moderate": 8.0, "severe": 4.0, UNSAID: 4.0}
+    factors = chosen(tables(effects), WANTED)
+    assert factors["mild"] <= factors["moderate"] <= factors["severe"]
+
+
+def test_where_nothing_moves_the_judge_there_are_factors_all_the_same():
+    assert set(chosen(tables(dict.fromkeys(WANTED, 0.0)), WANTED)) == {UNSAID, *SEVERITIES}
