@@ -386,9 +386,10 @@ def proof(kind: str, folder: Path) -> dict[str, Any]:
         with said.open("w") as lines:
             process = subprocess.Popen(command, stdout=lines, stderr=lines)
             _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - started
         text = said.read_text()
-        if os.waitstatus_to_exitcode(status):
+        if process.returncode:
             raise SystemExit(f"The proof's edit failed: {text[-500:]}")
         (item,) = json.loads((out / "edits.json").read_text())["items"]
     expected = re.search(r"will take about ([\d.]+) (s|min|h)", text)

@@ -30,12 +30,24 @@ def test_a_perfect_model_has_no_loss(batches):
     schedule, batch = generator.scheduler(), batches.draw(3)
     _, _, answer = perfect(batch, schedule)
     losses = unet.loss_of(lambda *_: answer, batch, schedule)
-    assert [loss.item() for loss in losses] == pytest.approx([0, 0, 0], abs=1e-9)
+    assert [loss.item() for loss in losses] == pytest.approx([0, 0, 0, 0], abs=1e-9)
     worse = unet.loss_of(lambda *_: answer + 0.1, batch, schedule)
     assert worse.error.item() == pytest.approx(0.01, rel=1e-3)
     # An error that both prompts share moves neither.
     assert worse.apart.item() == pytest.approx(0, abs=1e-9)
     assert worse.there.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_texture_that_a_block_evens_out_is_no_error_of_blocks(batches):
+    schedule, batch = generator.scheduler(), batches.draw(3)
+    _, _, answer = perfect(batch, schedule)
+    texture = torch.ones_like(answer)
+    texture[..., ::2] = -1
+    texture[unet.PAIRS :] = 0
+    fine = unet.loss_of(lambda *_: answer + 0.1 * texture, batch, schedule)
+    coarse = unet.loss_of(lambda *_: answer + 0.1 * texture.abs(), batch, schedule)
+    assert fine.apart.item() == pytest.approx(coarse.apart.item(), rel=1e-4)
+    assert fine.blocks.item() < 1e-9 < 1e-4 < coarse.blocks.item()
 
 
 def test_an_error_weighs_more_where_the_pictures_differ():

@@ -22,8 +22,12 @@ def test_every_word_is_one_token_and_prompts_fit(tokenizer):
     said = [vocabulary.say(example, rng) for _ in range(200)]
     assert any("moderate perihilar left middle zone consolidation, lower lobe" in s for s in said)
     # By chance each is left out.
-    for word in ("middle zone", "lower lobe", "left"):
-        assert 0.5 < np.mean([word in s for s in said]) < 1
+    alone = vocabulary.Example(
+        ("Nodule",), "left", "moderate", 0, *((t[1],) for t in told.values())
+    )
+    shown = [vocabulary.say(alone, rng) for _ in range(200)]
+    for word in ("middle zone", "spiculated", "left"):
+        assert 0.8 < np.mean([word in s for s in shown]) < 1
     for words in said:
         assert len(tokenizer(words).input_ids) <= vocabulary.LENGTH
     for form in {form for shares in FORMS.values() for form in shares}:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from roentmod.plans.audit import Rules
 from roentmod.science import stats
@@ -136,10 +137,19 @@ def _rows(
             continue
         fall = before - mean
         both = two_way(fall, before[0] - own[:, 0], patients, rules.level)[:2]
-        ends = both if math.isfinite(both[0]) else _ends(fall, rules)
+        ends = both if math.isfinite(both[0]) else _of_patients(fall, patients, rules)
         part = fall[0] / before[0] if before[0] > 0 else math.nan
         rows.append([*row, fall[0], *ends, part])
     return rows
+
+
+def _of_patients(samples: Floats, patients: int, rules: Rules) -> tuple[float, float]:
+    """Return the interval of a fall of one seed: percentiles hold 92 % of truths, this holds 95."""
+    if patients < 2:
+        return math.nan, math.nan
+    t = float(special.stdtrit(patients - 1, (1 + rules.level) / 2))
+    half = t * float(np.nanstd(samples[1:], ddof=1))
+    return float(samples[0]) - half, float(samples[0]) + half
 
 
 def _ends(samples: Floats, rules: Rules) -> tuple[float, float]:
