@@ -42,23 +42,32 @@ CANDIDATES = (5, 10, 15, 20)
 MODULE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img.randn_tensor"
 
 
+def stock_pipeline(parts: Any, plan: sampling.Schedule) -> Any:
+    """Return diffusers' own image-to-image pipeline of the parts, with a plan's sampler.
+
+    The safety checker is left out, which blacks out radiographs.
+    """
+    pipe = StableDiffusionImg2ImgPipeline(
+        parts.vae,
+        parts.text_encoder,
+        parts.tokenizer,
+        parts.unet,
+        sampling.build(plan, parts.scheduler_config)[0],
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 class Stock:
     """The stock pipeline, one call a prompt, fed our noise so that pictures can be compared."""
 
     def __init__(self, parts: Any, picture: Radiograph) -> None:
         """Build the pipeline from the parts."""
         plan = sampling.make_schedule("ddim", RECIPE, 0.4)
-        self.pipe = StableDiffusionImg2ImgPipeline(
-            parts.vae,
-            parts.text_encoder,
-            parts.tokenizer,
-            parts.unet,
-            sampling.build(plan, parts.scheduler_config)[0],
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        self.pipe.set_progress_bar_config(disable=True)
+        self.pipe = stock_pipeline(parts, plan)
         self.picture = picture
         self.shape = (parts.unet.config.in_channels, *[parts.size // parts.downsampling] * 2)
 

@@ -39,13 +39,13 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
-    StableDiffusionImg2ImgPipeline,
     UNet2DConditionModel,
 )
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from bench.edit import stock_pipeline
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import Components, DiffusionEditor, sampling, transplant
 from roentmod.editors.engines import EngineName, make_engine
@@ -204,17 +204,7 @@ class Bench:
         """Return the same pictures by diffusers' pipeline, from our noise."""
         parts, films = self.parts, list(self.some(batch))
         plan = sampling.make_schedule("ddim", self.steps, self.edit.strength)
-        pipe = StableDiffusionImg2ImgPipeline(
-            parts.vae,
-            parts.text_encoder,
-            parts.tokenizer,
-            parts.unet,
-            sampling.build(plan, parts.scheduler_config)[0],
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipe.set_progress_bar_config(disable=True)
+        pipe = stock_pipeline(parts, plan)
         # Colours are averaged before they are cut off, as ours are.
         pipe.image_processor.postprocess = _grey
         prompts = [parts.profile.pair(self.edit, film.id)[0] for film in films]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import ViTForImageClassification
 
-from roentmod import classifiers, verbs
+from roentmod import classifiers
 from roentmod import domain as domains
 from roentmod.classifiers import fit_probe, load_embedder
 from roentmod.classifiers.huggingface import _check_folder
@@ -18,6 +18,7 @@ from roentmod.errors import RoentModError, StudyError, WeightsError
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.stages import stages_of
 from roentmod.plans.study import StudyPlan
+from roentmod.verbs import parts
 from tests.classifiers.conftest import LABELS, SIZE, net, truth, write_onnx, write_sidecar
 from tests.classifiers.test_huggingface import MANY, vit, write
 from tests.cli.running import run
@@ -152,11 +153,11 @@ def test_a_domain_packs_judge_is_onnx_or_bundled(form):
     pack = domains.BUNDLED["cxr"]
     foreign = replace(domains.load(pack), judge=form)
     with pytest.raises(WeightsError, match=rf"{NEEDED}.*may choose onnx:FILE or a bundled one"):
-        verbs._judge(foreign, {})
+        parts.judge_of(foreign, {})
     with pytest.raises(WeightsError, match="may choose onnx:FILE"):
-        verbs._lazy_judge(foreign, {})
-    assert verbs._judge(replace(foreign, judge="judge"), {}).name == "judge"
-    assert verbs._lazy_judge(replace(foreign, judge="onnx:eye.onnx"), {}) == "onnx:eye.onnx"
+        parts.lazy_judge(foreign, {})
+    assert parts.judge_of(replace(foreign, judge="judge"), {}).name == "judge"
+    assert parts.lazy_judge(replace(foreign, judge="onnx:eye.onnx"), {}) == "onnx:eye.onnx"
 
 
 STUDY = {

@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_written_is_found_first(verb, place, tmp_path, m
     def load(*_, **__):
         raise AssertionError("loaded")
 
-    for name in ("_editor", "load", "load_classifiers", "_judge"):
+    for name in ("editor_of", "load", "load_classifiers", "judge_of"):
         monkeypatch.setattr(verbs, name, load)
     done = run(verb, *options[verb], "--out", tmp_path / place, cache=tmp_path / "c")
     assert done.returncode == 2

@@ -6,10 +6,11 @@ import re
 import pandas as pd
 import pytest
 
-from roentmod import classifiers, verbs
+from roentmod import classifiers
 from roentmod.cli import auditing
 from roentmod.jobs.audit import AuditResult, ClassifierResult
 from roentmod.science import effects
+from roentmod.verbs import parts
 from tests.cli.running import run
 
 
@@ -71,7 +72,7 @@ class Reader:
     ],
 )
 def test_what_an_audit_needs_is_found_before_it_begins(patients, names, need, caplog):
-    verbs._say_needs(patients, 10, names, {"ours": Reader()})
+    parts.say_needs(patients, 10, names, {"ours": Reader()})
     assert len(caplog.messages) == (need is not None)
     assert need is None or re.search(need, caplog.text)
 

@@ -15,7 +15,7 @@ from roentmod.errors import DatasetError, EditError
 from roentmod.jobs.augment import load_cooccurrence, save_cooccurrence
 from roentmod.plans import EditPlan
 from roentmod.science.cooccurrence import CoOccurrence, from_labels, from_readings, linked
-from roentmod.verbs import _held
+from roentmod.verbs.parts import held_of
 
 P, N, Q, U = "positive", "negative", "uncertain", "unmentioned"
 SOURCE = "a table of this test"
@@ -385,16 +385,16 @@ def test_what_nih_links_is_what_a_radiologist_would():
 
 
 def test_what_is_held_is_said(caplog):
-    caplog.set_level("INFO", "roentmod.verbs")
+    caplog.set_level("INFO", "roentmod.verbs.parts")
     words = {"hold": ("linked", "mass"), "seed": 1}
     plan = EditPlan(add=("cardiomegaly", "pneumothorax + edema"), **words)
-    heart, both = plan.edits(_held)
+    heart, both = plan.edits(held_of)
     assert heart.hold == ("Edema", "Mass", "Pleural Effusion")
     assert "Emphysema" in both.hold
     assert not set(both.hold) & {"Pneumothorax", "Edema"}
     assert "cardiomegaly holds Pleural Effusion, Edema: linked in NIH ChestX-ray14" in caplog.text
     caplog.clear()
-    assert plan.but(add=("cardiomegaly",), hold=("mass",)).edits(_held)[0].hold == ("Mass",)
+    assert plan.but(add=("cardiomegaly",), hold=("mass",)).edits(held_of)[0].hold == ("Mass",)
     assert caplog.text == ""
     with pytest.raises(EditError, match="follows a finding"):
-        EditPlan(prompt="big heart", **words).edits(_held)
+        EditPlan(prompt="big heart", **words).edits(held_of)

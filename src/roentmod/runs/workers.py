@@ -73,14 +73,26 @@ class Team(Protocol):
         ...
 
 
-def read_workers(form: str | Workers) -> Workers:
+def read_workers(form: str | Workers, *, shards: bool = True) -> Workers:
     """Return the workers that a form such as "processes:4" names.
 
+    Args:
+        form: such a form, or what it names.
+        shards: whether the run has any; a run whose stages follow each other has none.
+
     Raises:
-        RunError: another form, or a shard that is not one of them.
+        RunError: another form, a shard that is not one of them, or one where there are none.
     """
-    if isinstance(form, Workers):
-        return form
+    found = form if isinstance(form, Workers) else _read(form)
+    if found.shard is not None and not shards:
+        raise RunError(
+            "Stages that follow each other have no shards; got "
+            f"{found.shard[0]}/{found.shard[1]}. Start it several times in one folder instead."
+        )
+    return found
+
+
+def _read(form: str) -> Workers:
     match = _FORM.fullmatch(form.strip())
     if match is None or not form.strip():
         raise RunError(

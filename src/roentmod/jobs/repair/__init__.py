@@ -147,12 +147,7 @@ def run(
         RunError: `folder` is a file, or holds no repair.
         RoentModError: whatever a stage raises.
     """
-    team = runs.read_workers(workers)
-    if team.shard is not None:
-        raise StudyError(
-            "A repair's stages follow each other, so that it has no shards; got "
-            f"{team.shard[0]}/{team.shard[1]}. Start it several times in one folder instead."
-        )
+    team = runs.read_workers(workers, shards=False)
     bench = bench_of(given, exported(given, folder), team)
     job: runs.Job[Any] = RepairJob(bench.spec, bench, stages, given=given)
     result: RepairResult = runs.run(job, folder, stages=stages)

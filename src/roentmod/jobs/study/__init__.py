@@ -201,12 +201,7 @@ def run(
         StudyError: the study has no such stage.
         RoentModError: whatever a stage raises.
     """
-    team = runs.read_workers(workers)
-    if team.shard is not None:
-        raise StudyError(
-            "A study's stages follow each other, so that it has no shards; got "
-            f"{team.shard[0]}/{team.shard[1]}. Start it several times in one folder instead."
-        )
+    team = runs.read_workers(workers, shards=False)
     job = StudyJob(spec, Bench(spec, workers=team, trust=trust), stages, until)
     return runs.run(job, folder, stages=stages)
 

@@ -16,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roentmod import domain as domains
 from roentmod import plans
-from roentmod.domain import Domain, finding
+from roentmod.domain import finding
 from roentmod.errors import AuditError, EditError, ReadersError, RetrainError, RunError
 from roentmod.plans.base import Plan, rule
 from roentmod.plans.editing import Files
@@ -42,6 +41,18 @@ from roentmod.plans.parts import (
     Validated,
 )
 from roentmod.store import check_writable
+from roentmod.verbs.parts import (
+    Names,
+    editor_of,
+    fitting,
+    held_of,
+    judge_of,
+    lazy_judge,
+    names_of,
+    pack_of,
+    rates_of,
+    say_needs,
+)
 
 if TYPE_CHECKING:
     from roentmod.datasets import Dataset
@@ -78,9 +89,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-Names = str | Sequence[str]
-# Stands for the findings that usually come along.
-LINKED = "linked"
 # Which file of a folder says which job left it.
 _RECORDS = {
     "audit.json": "audit",
@@ -216,10 +224,10 @@ def edit(
     """
     from roentmod.jobs import edit as job
 
-    pack, plan, files = _pack(options), part(plans.EditPlan, options), part(Files, options)
+    pack, plan, files = pack_of(options), part(plans.EditPlan, options), part(Files, options)
     if plan.region:
         pack.need_chest("--region")
-    edits = plan.edits(_held)
+    edits = plan.edits(held_of)
     for one in edits:
         pack.own(map(finding, (*one.findings, *one.hold)))
     paths = [images] if isinstance(images, str | Path) else images
@@ -227,11 +235,11 @@ def edit(
         [Path(path) for path in paths],
         edits,
         # Loaded once files and folder have been checked.
-        functools.partial(_editor, editor, options),
+        functools.partial(editor_of, editor, options),
         _output(Path(out), files),
         mask=files.mask,
         burned_in=files.part(BurnedIn),
-        judge=None if files.no_judge else judge or _lazy_judge(pack, options),
+        judge=None if files.no_judge else judge or lazy_judge(pack, options),
         workers=part(Running, options).workers,
         stages=progress,
     )
@@ -284,21 +292,21 @@ def audit(
     if second_judge is not None and readers is not None:
         raise AuditError("Leakage has one witness: a second judge or readers. Leave one out.")
     people = None if readers is None else seen_by(readers, answers=answers)
-    pack = _pack(options, data)
+    pack = pack_of(options, data)
     chosen = part(Audited, options)
     source = _source(data, chosen)
-    judge = judge or _judge(pack, options)
-    loaded = _editor(editor, options)
+    judge = judge or judge_of(pack, options)
+    loaded = editor_of(editor, options)
     words = [part(kind, options).model_dump() for kind in (Foreign, Trusting, OnDevice)]
     foreign = {k: v for one in words for k, v in one.items()}
     models = load_classifiers(classifiers, **foreign)
     other = {} if second_judge is None else {"second": second_judge}
-    names = _names(findings, pack) or _fitting(models, loaded, judge)
+    names = names_of(findings, pack) or fitting(models, loaded, judge)
     warnings = _warned(source, names)
     selection = datasets.baselines(source, count=chosen.baselines, split=chosen.split)
     exact = bool(getattr(loaded, "exact", False))
     rules = part(plans.Rules, {"exact": exact} | options)
-    _say_needs(len(selection.table), rules.fewest, names, models)
+    say_needs(len(selection.table), rules.fewest, names, models)
     return job.run(
         source,
         selection.table,
@@ -336,16 +344,16 @@ def validate(
     from roentmod.classifiers.extractors import load_extractor
     from roentmod.jobs import validate as job
 
-    pack = _pack(options, data)
+    pack = pack_of(options, data)
     pack.need_chest("A validation")
     chosen = part(Validated, options)
     source = _source(data, chosen)
-    loaded = _editor(editor, options)
-    judge = judge or _judge(pack, options)
-    names = _names(findings, pack) or _fitting({}, loaded, judge)
+    loaded = editor_of(editor, options)
+    judge = judge or judge_of(pack, options)
+    names = names_of(findings, pack) or fitting({}, loaded, judge)
     hold = options.pop("hold", None) or ()
     hold = (hold,) if isinstance(hold, str) else tuple(hold)
-    held = dict.fromkeys(one for name in names for one in _held(hold, (name,)))
+    held = dict.fromkeys(one for name in names for one in held_of(hold, (name,)))
     return job.run(
         source,
         job.choose(source, count=chosen.baselines or len(source), split=chosen.split),
@@ -379,8 +387,8 @@ def augment(
     from roentmod import datasets
     from roentmod.jobs import augment as job
 
-    pack, chosen = _pack(options, data), part(Selection, options)
-    plan = part(plans.AugmentPlan, options, findings=_names(findings, pack))
+    pack, chosen = pack_of(options, data), part(Selection, options)
+    plan = part(plans.AugmentPlan, options, findings=names_of(findings, pack))
     source = datasets.with_validation(_source(data, chosen))
     usual = "train" if "train" in set(source.table["split"]) else None
     split = chosen.split or usual
@@ -388,11 +396,11 @@ def augment(
     return job.run(
         source,
         job.hosts(source, plan, count=chosen.baselines, split=split),
-        _editor(editor, options),
+        editor_of(editor, options),
         plan,
         Path(out),
-        judge=judge or _judge(pack, options),
-        rates=_rates(options),
+        judge=judge or judge_of(pack, options),
+        rates=rates_of(options),
         pictures=storage.pictures,
         store=storage.store,
         workers=part(Running, options).workers,
@@ -420,8 +428,8 @@ def plant(
     from roentmod import datasets
     from roentmod.jobs import plant as job
 
-    pack, chosen = _pack(options, data), part(Hosts, options)
-    plan = part(plans.PlantPlan, options, findings=_names(findings, pack))
+    pack, chosen = pack_of(options, data), part(Hosts, options)
+    plan = part(plans.PlantPlan, options, findings=names_of(findings, pack))
     source = _source(data, chosen)
     hosts = [
         name
@@ -433,7 +441,7 @@ def plant(
     return job.run(
         source,
         hosts,
-        _editor(editor, options),
+        editor_of(editor, options),
         plan,
         Path(out),
         workers=part(Running, options).workers,
@@ -489,7 +497,7 @@ def retrain(
         Path(out),
         training_set=made,
         tests={name: test(value) for name, value in (tests or {}).items()},
-        rates=_rates(options),
+        rates=rates_of(options),
         warnings=warnings,
         device=part(OnDevice, options).device,
         tensorboard=tensorboard,
@@ -658,114 +666,3 @@ def load_classifiers(
             raise EditError("Audited classifiers need different names. Write NAME=FORM.")
         loaded[key] = model
     return loaded
-
-
-def _pack(options: Mapping[str, Any], data: Any = None) -> Domain:
-    """Return the domain pack that a verb works in, registered."""
-    pack = domains.register(domains.load(part(InDomain, options).domain))
-    if isinstance(data, str) and data.startswith("phantoms:"):
-        pack.need_chest("--data phantoms")
-    return pack
-
-
-def _is_data(form: str) -> bool:
-    """Return whether a file may choose a classifier: an ONNX file, or what the package brings."""
-    return (
-        form == "judge"
-        or form.startswith(("onnx:", "demo:"))
-        or (":" not in form and form.endswith(".onnx"))
-    )
-
-
-def _lazy_judge(pack: Domain, options: Mapping[str, Any]) -> Classifier | str | None:
-    """Return a pack's judge by its form, loaded where that has to be trusted; None without one."""
-    plain = pack.judge is None or _is_data(pack.judge)
-    return pack.judge if plain else _judge(pack, options)
-
-
-def _judge(pack: Domain, options: Mapping[str, Any]) -> Classifier:
-    """Return the judge that a pack names.
-
-    Raises:
-        EditError: it names none.
-        WeightsError: it names a program or a server, which a file may not choose.
-    """
-    from roentmod import classifiers
-    from roentmod.classifiers.programs import need_trust
-
-    if pack.judge is None:
-        raise EditError(
-            f"Edits are gated by a judge; the domain {pack.name} names none. Give its pack a "
-            "'judge', in a form of --classifier."
-        )
-    trust, form = part(Trusting, options).trust, pack.judge
-    if not _is_data(form):
-        why = f"a file chooses '{form[:80]}', and may choose onnx:FILE or a bundled one alone."
-        need_trust(f"The judge of domain {pack.name}", trust, why)
-    return classifiers.load(form, trust=trust)
-
-
-def _editor(editor: Any, options: Mapping[str, Any]) -> RadiographEditor:
-    """Return an editor, loaded as options say where it is a name."""
-    if not isinstance(editor, str | Path):
-        return editor  # type: ignore[no-any-return]
-    from roentmod.editors import Editor
-
-    choice = part(EditorChoice, options, editor=str(editor))
-    return Editor.load(editor, device=part(OnDevice, options).device, **choice.loading())
-
-
-def _rates(options: Mapping[str, Any]) -> Any:
-    from roentmod.jobs.augment import load_cooccurrence
-
-    place = part(Matrix, options).matrix
-    return load_cooccurrence(place) if place else None
-
-
-def _names(findings: Names | None, pack: Domain) -> tuple[str, ...]:
-    """Return canonical names of a pack's findings; none where none are given."""
-    listed = findings.split(",") if isinstance(findings, str) else findings or ()
-    return pack.own(map(finding, listed))
-
-
-def _fitting(models: Mapping[str, Any], editor: Any, judge: Any) -> tuple[str, ...]:
-    """Return the findings that every classifier reads, the judge reads and the editor adds."""
-    able = getattr(editor, "findings", None)
-    common = [f for f in judge.findings if able is None or f in able]
-    return tuple(f for f in common if all(f in model.findings for model in models.values()))
-
-
-def _say_needs(patients: int, fewest: int, names: Sequence[str], models: Mapping[str, Any]) -> None:
-    """Warn of what keeps an audit from a verdict."""
-    if patients < fewest:
-        log.warning(
-            "a pair of findings is judged from %d patients on (--fewest); got %d baselines: "
-            "nothing can be judged. Give more data, or more --baselines",
-            fewest,
-            patients,
-        )
-    for name, model in models.items():
-        if len(names) < 2 or not set(names) & set(model.findings):
-            log.warning(
-                "%s: a head's reaction to another finding is measured by that to its own, so two "
-                "findings at least are edited, one of which it reads; got %s: nothing can be "
-                "judged",
-                name,
-                ", ".join(names) or "none",
-            )
-
-
-def _held(hold: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the findings to hold, "linked" being those that NIH's labels link to `names`."""
-    if LINKED not in hold:
-        return hold
-    from roentmod.jobs.augment import load_cooccurrence
-    from roentmod.science.cooccurrence import linked
-
-    if not names:
-        raise EditError("--hold linked follows a finding that is edited; got none. Give --add.")
-    matrix = load_cooccurrence()
-    others = linked(matrix, names)
-    what = f"{' + '.join(names)} holds {', '.join(others) or 'nothing'}"
-    log.info("%s: linked in %s", what, matrix.source)
-    return (*(name for name in hold if name != LINKED), *others)
