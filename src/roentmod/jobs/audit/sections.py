@@ -326,10 +326,10 @@ class _Classifier:
     def _matrix(self) -> tuple[Block, ...]:
         if not self.rows:
             return (_say("untested"),)
-        off = "" if self.exact else "leakage taken off "
+        off = "" if self.exact else ", leakage taken off"
         caption = (
             "A row is what was added to the picture, a column what the classifier read. Percent "
-            f"and colour: effect as a share of the read finding's own effect, {off}(red raises, "
+            f"and colour: effect as a share of the read finding's own effect{off} (red raises, "
             "blue lowers). Below: net effect in logits. Framed: the finding read is the one "
             "edited. Hatched: no share, as the read finding has no own effect to compare with."
         )
