@@ -150,8 +150,9 @@ def _numbers(found: Found) -> list[str]:
         return []
     names = list(rows[0][1])
     return [
-        "Numbers of the arms ([retrain.md](retrain.md)), chosen on each study's validation before "
-        "its tests were read, where `bench/retrain_tuned.json` has them:",
+        "Numbers of the arms ([retrain.md](retrain.md)), chosen on the validation of the first "
+        "study before any test was read, where `bench/retrain_tuned.json` has them; what it said "
+        "of the arms decided which of them read real labels:",
         "",
         f"| study | {' | '.join(names)} |",
         "|---" * (1 + len(names)) + "|",
@@ -334,11 +335,17 @@ def _real(one: Mapping[str, Any]) -> Iterator[str]:
         else "internal is NIH in five folds by patient, where positives and negatives of a finding "
         "agree in source, view, sex and age band; logits are standardised within a fold"
     )
+    arms = (
+        "The arms are erm, plain counterfactuals, and those that validation in (a) found best: "
+        "what is asked of real labels is that they are not harmed."
+        if "numbers" in one
+        else "Half of a batch is counterfactuals, as in (a)."
+    )
     yield (
         f"NIH labels, few positives: {where}; external is Kermany (children, pneumonia or normal, "
         "aspect ratio squashed). Hannover has no picture without COVID-19, so no area can be had "
         "from it. Pairs are a guess from the labels; each difference is of one finding, on all "
-        "pictures. Half of a batch is counterfactuals, as in (a)."
+        f"pictures. {arms}"
     )
     yield ""
     for where in (where for where in ("internal", "external") if one[where]):

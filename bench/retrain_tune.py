@@ -1,11 +1,11 @@
 """Numbers of the arms chosen on validation, before any test is read.
 
-``python -m bench.retrain --data DIR --tune`` writes ``bench/retrain_tuned.json``: for each study
-the grid, what validation said of each value, and the choice, with which the study's plan is then
-written. Each value is tried with one arm and one seed, one number after the other. Where findings
-are planted, in validation as in training, what counts is the mean over pairs of the AUC of the read
-finding with its four groups weighing alike, as in the group-balanced validation of JTT and DFR;
-with real labels it is the mean over findings.
+``python -m bench.retrain --data DIR --tune`` writes ``bench/retrain_tuned.json``: the grid, what
+validation said of each value, the choice, and what it then said of each arm that is taught with
+counterfactuals. Each value is tried with one arm and one seed, one number after the other. Where
+findings are planted, in validation as in training, what counts is the mean over pairs of the AUC of
+the read finding with its four groups weighing alike, as in the group-balanced validation of JTT and
+DFR; with real labels it is the mean over findings.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from sklearn.metrics import roc_auc_score
 from roentmod.jobs import augment, retrain, study
 from roentmod.jobs.study import StudyPlan
 from roentmod.jobs.study.bench import Bench
+from roentmod.plans import RetrainPlan
+from roentmod.science.performance import Rules
 from roentmod.store import canonical_hash
 
 __all__ = ["GRID", "judged", "tuned"]
@@ -36,42 +38,56 @@ GRID: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 
 
-def tuned(spec: StudyPlan, folder: Path, *, pairs: bool, stages: Any = None) -> dict[str, Any]:
-    """Return what was chosen for a study: number to `chosen` and `tried`, value to AUC.
+def tuned(
+    spec: StudyPlan, folder: Path, *, pairs: bool, workers: str = "serial", stages: Any = None
+) -> dict[str, Any]:
+    """Return what was chosen on the validation of a study.
 
     Args:
         spec: the study; its pictures are planted and its training set is made in `folder`.
         folder: of the studies.
         pairs: whether groups of pairs are what counts, and not findings.
+        workers: as `study.run` takes them.
         stages: as `study.run` takes them.
+
+    Returns:
+        `numbers`, each with what was `chosen` and `tried`, value to AUC; and `arms`, each of those
+        that are taught with counterfactuals to its AUC with these numbers, the best first.
     """
-    made = study.run(spec, folder, stages=stages, until="augment")
+    made = study.run(spec, folder, workers=workers, stages=stages, until="augment")
     bench = Bench(spec, {one.name: one.folder for one in made.stages})
+    own = spec.pairs if pairs else ()
+
+    def tried(plan: RetrainPlan, *arms: Any) -> dict[str, float]:
+        place = bench.folders["augment"].with_name(f"tuning-{canonical_hash(plan.facts())[:16]}")
+        table = retrain.run(
+            bench.trained_on,
+            plan,
+            place,
+            training_set=augment.load(bench.folders["augment"]),
+            tests={},
+            rates=bench.rates,
+            arms=arms,
+            workers=workers,
+            stages=stages,
+        ).predictions
+        return {arm: judged(table[table["arm"] == arm], own) for arm in arms}
+
     choice: dict[str, Any] = {}
     plan = spec.retrain.but(seeds=spec.retrain.seeds[:1])
     for name, (arm, values) in GRID.items():
         if arm not in plan.arms:
             continue
-        tried = {}
-        for value in values:
-            own = plan.but(arms=tuple(dict.fromkeys(("erm", arm))), **{name: value})
-            place = bench.folders["augment"].with_name(f"tuning-{canonical_hash(own.facts())[:16]}")
-            result = retrain.run(
-                bench.trained_on,
-                own,
-                place,
-                training_set=augment.load(bench.folders["augment"]),
-                tests={},
-                rates=bench.rates,
-                arms=(arm,),
-                stages=stages,
-            )
-            table = result.predictions
-            tried[value] = judged(table[table["arm"] == arm], spec.pairs if pairs else ())
-        best = max(values, key=lambda value: tried[value])
-        choice[name] = {"chosen": best, "tried": {str(k): round(v, 4) for k, v in tried.items()}}
+        areas = {
+            value: tried(plan.but(arms=("erm", arm), **{name: value}), arm)[arm] for value in values
+        }
+        best = max(values, key=lambda value: areas[value])
+        choice[name] = {"chosen": best, "tried": {str(k): round(v, 4) for k, v in areas.items()}}
         plan = plan.but(**{name: best})
-    return choice
+    arms = [arm for arm in Rules().corrected if arm in plan.arms]
+    found = tried(plan.but(arms=("erm", *arms)), *arms)
+    ranked = sorted(arms, key=lambda arm: -found[arm])
+    return {"numbers": choice, "arms": {arm: round(found[arm], 4) for arm in ranked}}
 
 
 def judged(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> float:

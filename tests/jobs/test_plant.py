@@ -1,6 +1,7 @@
 """The planted data set: labels as drawn, pictures as labelled, links only where planted."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,21 @@ def test_pictures_show_what_the_table_says(source, made):
         assert row["Nodule"] == "unmentioned"
     assert (table["No Finding"] == "positive").any()
     assert len(datasets.baselines(planted)) == (table["No Finding"] == "positive").sum()
+
+
+def test_a_slow_editor_says_beforehand_how_long_planting_takes(source, tmp_path, caplog):
+    def edit(radiographs, edits, **_):
+        if radiographs:
+            raise KeyboardInterrupt
+        return []
+
+    editor = SimpleNamespace(
+        edit=edit, slow=True, forecast=lambda edits: 60.0 * len(edits), describe=dict
+    )
+    hosts = list(source.table["image_id"])
+    with caplog.at_level("INFO"), pytest.raises(KeyboardInterrupt):
+        planting.run(source, hosts, editor, PLAN, tmp_path)
+    assert f"about 16 min (radiographs: {len(hosts)}, edits: {len(hosts)}" in caplog.text
 
 
 @pytest.mark.slow

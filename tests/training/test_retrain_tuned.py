@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from bench import retrain, retrain_page, retrain_tune
 from roentmod.errors import StudyError
 from roentmod.jobs import study
+from roentmod.science.performance import Rules
 from tests.jobs.study.test_study import TINY
 
 
@@ -43,16 +44,24 @@ def test_groups_of_a_pair_weigh_alike():
 
 def test_a_study_takes_what_validation_chose(tmp_path, monkeypatch):
     monkeypatch.setattr(retrain, "TUNED", tmp_path / "tuned.json")
-    assert retrain.numbers_of("truth-first-mini") == {}
-    chosen = {"truth-first-mini": {"pair_weight": {"chosen": 3.0, "tried": {"3.0": 0.8}}}}
-    (tmp_path / "tuned.json").write_text(json.dumps(chosen))
     places = {"nih": tmp_path, "hannover": tmp_path, "kermany": tmp_path}
-    plans = [
-        retrain.truth(places, pairs, "mini", retrain.numbers_of(f"truth-{pairs}-mini"))
-        for pairs in ("first", "second")
-    ]
-    assert [plan.retrain.pair_weight for plan in plans] == [3.0, 1.0]
-    assert set(plans[0].retrain.arms) == set(retrain.retrain.ARMS)
+
+    def plans():
+        planted = [retrain.truth(places, pairs, "mini").retrain for pairs in retrain.PAIRS]
+        return *planted, retrain.real(tmp_path, places, 0).retrain
+
+    usual = plans()
+    assert {plan.pair_weight for plan in usual} == {1.0}
+    assert usual[2].arms == ("erm", *Rules().corrected)
+    numbers = {"pair_weight": {"chosen": 3.0, "tried": {"3.0": 0.8}}}
+    arms = {"teacher": 0.9, "pair": 0.8, "soft": 0.7, "isolated": 0.6, "staged": 0.5}
+    told = {"study": "truth-first-mini", "numbers": numbers, "arms": arms}
+    (tmp_path / "tuned.json").write_text(json.dumps(told))
+    first, second, real = plans()
+    assert {plan.pair_weight for plan in (first, second, real)} == {3.0}
+    assert set(first.arms) == set(second.arms) == set(retrain.retrain.ARMS)
+    # Plain counterfactuals are there for comparison, whatever validation says of them.
+    assert real.arms == ("erm", "isolated", "soft", "pair", "teacher")
 
 
 def test_the_page_says_with_which_numbers_arms_were_trained():
@@ -74,8 +83,11 @@ def test_tuning_trains_on_validation_alone(tmp_path, monkeypatch):
     training = TINY["retrain"] | {"arms": ["erm", "isolated", "pair"]}
     spec = study.StudyPlan.of(TINY | {"retrain": training})
     chosen = retrain_tune.tuned(spec, tmp_path, pairs=False)
-    assert list(chosen) == ["share", "pair_weight"]
-    for name, one in chosen.items():
+    assert list(chosen["numbers"]) == ["share", "pair_weight"]
+    assert set(chosen["arms"]) == {"isolated", "pair"}
+    areas = list(chosen["arms"].values())
+    assert areas == sorted(areas, reverse=True)
+    for name, one in chosen["numbers"].items():
         assert list(one["tried"]) == [str(value) for value in grid[name][1]]
         best = max(one["tried"].values())
         assert one["tried"][str(one["chosen"])] == best

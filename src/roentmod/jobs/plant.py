@@ -27,7 +27,14 @@ from roentmod.edits import Severity
 from roentmod.errors import DatasetError, RunError
 from roentmod.imaging.provenance import STATEMENT
 from roentmod.interfaces import Counterfactual, Progress, RadiographEditor, described
-from roentmod.jobs.batches import MARKS, EditingJob, Wanted, count_burned_in, noting
+from roentmod.jobs.batches import (
+    MARKS,
+    EditingJob,
+    Wanted,
+    count_burned_in,
+    noting,
+    say_time,
+)
 from roentmod.plans import PlantPlan
 from roentmod.radiograph import Radiograph
 from roentmod.runs import Done, Made, Part, Row, Stage, Task, Workers, read_record
@@ -115,6 +122,8 @@ def run(
         strange = hosts[int(np.argmax(rows < 0))] if len(hosts) else "none"
         raise DatasetError(f"Hosts are pictures of {data.name}; got {strange}. Choose them there.")
     editor.edit([], [plan.edit(name) for name in plan.findings])
+    # One picture per host, whatever it shows.
+    say_time(editor, [[plan.edit(plan.findings[0])]] * len(hosts))
     facts = data.table[list(_FACTS)].iloc[rows].assign(host=list(map(str, hosts)))
     facts["split"] = [
         str(split) or _split_of(str(patient), plan)

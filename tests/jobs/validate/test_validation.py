@@ -346,3 +346,15 @@ def test_a_validation_against_shams_opens_and_does_not_go_on(data, tmp_path):
     assert "than in its sham" in old.report().read_text()
     with pytest.raises(RunError, match=r"another control \(sham, not baseline\)"):
         run(data, tmp_path / "run", Stamp(), chosen=few, **quiet)
+
+
+def test_a_slow_editor_says_beforehand_how_long_a_validation_takes(data, tmp_path, caplog):
+    editor = Stamp(stop=2)
+    editor.slow, editor.forecast = True, lambda edits: 60.0 * len(edits)
+    few = choose(data, split="test").head(3)
+    with caplog.at_level("INFO"), pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "run", editor, chosen=few, worded=0, undone=1)
+    # Two findings and two other ways for each; six points of both for two; both undone for one.
+    edits = 3 * 4 + 2 * 12 + 2
+    said = [line for line in caplog.messages if line.startswith("editing will take about")]
+    assert len(said) == 1 and f"(radiographs: 6, edits: {edits}," in said[0]

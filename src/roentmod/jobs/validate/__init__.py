@@ -19,6 +19,7 @@ from roentmod.classifiers.extractors import Extractor, load_extractor
 from roentmod.datasets import Dataset
 from roentmod.errors import AuditError
 from roentmod.interfaces import Classifier, RadiographEditor
+from roentmod.jobs.batches import say_time
 from roentmod.jobs.validate.companions import choose, companions, in_order, library
 from roentmod.jobs.validate.job import Subject, ValidateJob
 from roentmod.jobs.validate.judgement import assess
@@ -81,6 +82,7 @@ def run(
     )
     # What the editor cannot do is said before anything is done.
     editor.edit([], plan.edits())
+    say_time(editor, job.work())
     return runs.run(job, folder, workers=workers, stages=stages)
 
 

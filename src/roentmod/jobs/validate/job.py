@@ -101,8 +101,22 @@ class ValidateJob(EditingJob[ValidationResult]):
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages that the plan asks for, each with a part per subject."""
+        for name, some in self._by_stage().items():
+            yield Stage.of(_TITLES[name], [_part(name, one) for one in some])
+
+    def work(self) -> list[Sequence[Edit]]:
+        """Return the edits of every part that has any; what is edited again is not among them."""
+        return [
+            self.edits[name]
+            for name, some in self._by_stage().items()
+            for _ in some
+            if self.edits.get(name)
+        ]
+
+    def _by_stage(self) -> dict[str, Sequence[Subject]]:
+        """Return who is looked at in each stage."""
         plan, absent = self.plan, self._absences()
-        subjects = {
+        return {
             "radiographs": self.subjects,
             "known": self.known,
             "edits": self.subjects,
@@ -110,8 +124,6 @@ class ValidateJob(EditingJob[ValidationResult]):
             "prompts": self.subjects[: plan.worded],
             "reversal": self.subjects[: plan.undone],
         }
-        for name, some in subjects.items():
-            yield Stage.of(_TITLES[name], [_part(name, one) for one in some])
 
     def _absences(self) -> dict[str, str]:
         """Return the sections that need no try, and why."""
