@@ -4,11 +4,13 @@ Half of a batch is about pairs: a normal radiograph and the same one painted. Wh
 somewhere between the two, also at the normal end, and two prompts are shown it with one noise and
 time step:
 
-- the empty prompt (or the one that names what is there) is to give back what was noised;
-- the finding's prompt is to move from there towards the painted picture, the normal prompt towards
-  the normal one, by REACH of the way, so that classifier-free guidance at 4, the scale edits are
-  made with, arrives within the few steps of an edit. So is the same finding's prompt in another
-  severity, towards that one's picture, which teaches what "mild" and "severe" mean.
+- the empty prompt (or the one that names what is there) is to give back what was noised, and so is
+  one that says that some other finding is not there;
+- the finding's prompt is to move from there towards the painted picture, that of its absence (or
+  the normal prompt) towards the normal one, by REACH of the way, so that classifier-free guidance
+  at 4, the scale edits are made with, arrives within the few steps of an edit. So is the same
+  finding's prompt in another severity, towards that one's picture, which teaches what "mild" and
+  "severe" mean.
 
 This teaches what image-to-image editing asks for, and what plain denoising does not: at the
 strengths that keep a patient, the noised picture still shows that the finding is absent, and a
@@ -52,6 +54,9 @@ BLOCK, BLOCK_WEIGHT = 4, 40.0
 PLACE_WEIGHT = 4.0
 # Pairs whose second prompt is the same finding in another severity, where there is such a picture.
 GRADED = 0.3
+# Of the others: those with a normal host that are led back to it, and of these, those whose prompt
+# names what is to go; of those left, those whose prompt says that another finding is not there.
+BACK, NAMED, UNMOVED = 0.55, 0.7, 0.3
 # Findings that are learned late are drawn more often.
 DRAWN = {
     "Nodule": 3.0,
@@ -148,6 +153,7 @@ class Batches:
             i for i, e in enumerate(self.examples) if e.host < 0 and not self.normal[i]
         ]
         self.painted = [i for i, e in enumerate(self.examples) if e.host >= 0]
+        self.names = sorted({name for i in self.painted for name in self.examples[i].findings})
         weights = [
             max(DRAWN.get(name, 1.0) for name in self.examples[i].findings) for i in self.painted
         ]
@@ -201,7 +207,7 @@ class Batches:
         share = (least + (1 - least) * mixed)[:, None, None, None]
         between = host + share * (done - host)
         towards = between + REACH * (done - between)
-        normal = rng.random(PAIRS) < 0.4
+        normal = rng.random(PAIRS) < BACK
         graded = rng.random(PAIRS) < GRADED
         said = [vocabulary.say(self.examples[i], rng) for i in picked]
         others, quiet = between.clone(), [""] * PAIRS
@@ -212,7 +218,12 @@ class Batches:
                 others[row] += REACH * (self.latents[second] - between[row])
             elif normal[row] and self.normal[self.examples[i].host]:
                 quiet[row] = vocabulary.say_normal(rng)
+                if rng.random() < NAMED:
+                    quiet[row] = vocabulary.say_absent(self.examples[i].findings, rng)
                 others[row] += REACH * (host[row] - between[row])
+            elif rng.random() < UNMOVED:
+                strange = [name for name in self.names if name not in self.examples[i].findings]
+                quiet[row] = vocabulary.say_absent([str(rng.choice(strange))], rng)
         return (between, towards, said), (between, others, quiet)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,8 @@ NORMAL = (
     "clear lungs, normal heart size",
     "no acute finding",
 )
+# What a removal says of a finding.
+ABSENT = "no {}"
 # How often what is known is said. Edits say all; what a user's own words leave open is left to the
 # noise.
 SAID = {"severity": 0.95, "side": 0.96, "place": 0.92, "form": 0.9}
@@ -86,10 +89,7 @@ def say(example: Example, rng: np.random.Generator) -> str:
 
 def _part(name: str, example: Example, place: str, form: str, rng: np.random.Generator) -> str:
     """Return the words of one finding: "moderate peripheral left upper zone nodule, smooth"."""
-    item = finding(name)
-    noun = (
-        item.phrase if rng.random() < 0.5 else str(rng.choice([item.name.lower(), *item.aliases]))
-    )
+    item, noun = finding(name), _noun(name, rng)
     severity, side, zone, shape = (rng.random() < chance for chance in SAID.values())
     level = str(rng.choice(SEVERITY[example.severity])) if severity and example.severity else ""
     words = str(rng.choice(SIDE[example.side])) if side and example.side and item.sided else ""
@@ -98,6 +98,12 @@ def _part(name: str, example: Example, place: str, form: str, rng: np.random.Gen
     front = (level, depth, "" if behind else words, where, noun, words if behind else "")
     said = " ".join(w for w in front if w)
     return f"{said}, {form}" if shape and form else said
+
+
+def _noun(name: str, rng: np.random.Generator) -> str:
+    item = finding(name)
+    other = str(rng.choice([item.name.lower(), *item.aliases]))
+    return item.phrase if rng.random() < 0.5 else other
 
 
 def _split(place: str) -> tuple[str, str]:
@@ -109,6 +115,11 @@ def _split(place: str) -> tuple[str, str]:
 def say_normal(rng: np.random.Generator) -> str:
     """Return one wording of a normal radiograph."""
     return str(rng.choice(NORMAL))
+
+
+def say_absent(findings: Sequence[str], rng: np.random.Generator) -> str:
+    """Return one wording of the absence of findings, which removals say."""
+    return " and ".join(ABSENT.format(_noun(name, rng)) for name in findings)
 
 
 def corpus() -> list[str]:

@@ -104,10 +104,18 @@ def cell_weights(targets: Targets, plan: RetrainPlan) -> Floats:
     return np.where(number > 0, total / np.maximum(number, 1), 1.0)
 
 
-def balance(targets: Targets) -> Floats:
-    """Return what a positive counts for each head, k: negatives a positive, 20 at most."""
-    positive, negative = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
-    return np.asarray(np.minimum(negative / np.maximum(positive, 1), _MOST_BALANCE))
+def balance(targets: Targets, counted: Floats) -> Floats:
+    """Return what a positive counts for each head, k: negatives per positive, 20 at most.
+
+    Args:
+        targets: n x k, NaN where unlabelled.
+        counted: what labels count already, by how often they are drawn and how their loss is
+            weighed, n x k or n x 1.
+    """
+    positive, negative = ((counted * (targets == label)).sum(axis=0) for label in (1, 0))
+    most = np.full(targets.shape[1], _MOST_BALANCE)
+    share = np.divide(negative, positive, out=most, where=positive > 0)
+    return np.asarray(np.minimum(share, _MOST_BALANCE))
 
 
 class Drawn(NamedTuple):

@@ -69,6 +69,15 @@ class Objective:
         """Return how often each row of the training split is drawn, n; None: all alike."""
         return None
 
+    def counted(self) -> Doubles:
+        """Return what each label of the training split counts, n x k or n x 1, of any scale.
+
+        It is how often it is drawn, and what its loss is multiplied by; class weights make up for
+        what is left of the classes' imbalance.
+        """
+        shares = self.shares()
+        return np.ones((len(self.targets), 1)) if shares is None else shares[:, None]
+
     def draw(self, step: int) -> Drawn:
         """Return the rows of a step."""
         return self.draws.batch(step)
@@ -125,6 +134,9 @@ class _Reweighting(Objective):
         super().__init__(task, plan, material)
         self._cells = cell_weights(self.targets, plan)
 
+    def counted(self) -> Doubles:
+        return self._cells
+
     def weights(self, drawn: Drawn, losses: Floats) -> Floats:
         return self._cells[drawn.real].astype(np.float32)
 
@@ -140,6 +152,10 @@ class _GroupDRO(Objective):
         self._groups = groups(self.targets, plan)
         counts = [np.array(group.counts()) for group in self._groups]
         self.group_weights = [(some > 0) / max(1, int((some > 0).sum())) for some in counts]
+
+    def counted(self) -> Doubles:
+        # Groups weigh alike at first, and then by their losses alone.
+        return cell_weights(self.targets, self.plan)
 
     def weights(self, drawn: Drawn, losses: Floats) -> Floats:
         total, number = np.zeros(losses.shape), np.zeros(losses.shape)

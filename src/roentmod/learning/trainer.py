@@ -122,8 +122,9 @@ class Course:
         self.task, self.plan = task, plan
         self.material, self.accelerator = material, accelerator
         self.objective = objective_of(task, plan, material)
-        device, targets = accelerator.device, material.train[0].targets
-        self.balance = torch.tensor(balance(targets), dtype=torch.float32, device=device)
+        device = accelerator.device
+        positives = balance(material.train[0].targets, self.objective.counted())
+        self.balance = torch.tensor(positives, dtype=torch.float32, device=device)
         self.plain = begun(plan, task.seed).to(device)
         self.plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Copied before Accelerate wraps what computes; the weights stay the same tensors.

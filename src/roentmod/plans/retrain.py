@@ -118,11 +118,11 @@ class RetrainPlan(Plan):
     """Everything a retraining depends on besides pictures, labels and the machine.
 
     Arms differ in what they draw and how they weigh it, as `ABOUT` says; network, first weights,
-    steps, schedule, class balance and augmentation are the same. Groups are the four of each pair
+    steps, schedule and augmentation are the same. Groups are the four of each pair
     (cause there or not, read there or not), or, without pairs, positives and negatives of each
     finding; with several pairs, a row counts by the mean over them. A batch has as many real
-    pictures in all arms but `staged`. Class weights are those of the real pictures, and apply to
-    them alone.
+    pictures in all arms but `staged`. Class weights even out what an arm's own draws and weights
+    leave of the classes' imbalance; they are of the real pictures, and apply to them alone.
 
     Pictures are brought to the side `through` first, so that sharpness does not tell sources apart.
     Absent, of what a source does not mention, fits reports, which pass over what is normal;

@@ -186,4 +186,19 @@ def test_balance_is_negatives_a_positive_up_to_twenty():
     rare = np.zeros((100, 2), dtype=np.float32)
     rare[0, 0], rare[:50, 1] = 1, np.nan
     rare[50:70, 1] = 1
-    assert balance(rare) == pytest.approx([20, 30 / 20])
+    assert balance(rare, np.ones((1, 1))) == pytest.approx([20, 30 / 20])
+
+
+def test_positives_count_once_where_groups_are_even_already():
+    plain = objective("erm")
+    positives = (CONFOUNDED == 1).sum(axis=0)
+    negatives = (CONFOUNDED == 0).sum(axis=0)
+    assert balance(CONFOUNDED, plain.counted()) == pytest.approx(negatives / positives)
+    for arm in ("oversampling", "balanced", "reweighting", "group_dro"):
+        # The pair's heads, of which each group is drawn or weighed alike.
+        own = balance(CONFOUNDED, objective(arm).counted())
+        assert own[:2] == pytest.approx([1, 1]), arm
+    rows = np.concatenate([real for real, _ in drawn("jtt", 3000, jtt_upweight=20)])
+    share = (CONFOUNDED[rows] == 0).sum(axis=0) / (CONFOUNDED[rows] == 1).sum(axis=0)
+    own = balance(CONFOUNDED, objective("jtt", jtt_upweight=20).counted())
+    assert own == pytest.approx(share, rel=0.05)

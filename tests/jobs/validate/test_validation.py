@@ -357,4 +357,5 @@ def test_a_slow_editor_says_beforehand_how_long_a_validation_takes(data, tmp_pat
     # Two findings and two other ways for each; six points of both for two; both undone for one.
     edits = 3 * 4 + 2 * 12 + 2
     said = [line for line in caplog.messages if line.startswith("editing will take about")]
-    assert len(said) == 1 and f"(radiographs: 6, edits: {edits}," in said[0]
+    assert len(said) == 1
+    assert f"(radiographs: 6, edits: {edits}," in said[0]

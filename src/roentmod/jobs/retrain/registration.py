@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import roentmod
 from roentmod.jobs.augment import AugmentResult
 from roentmod.learning.batches import balance, groups
@@ -49,7 +50,8 @@ def registered(
 ) -> dict[str, Any]:
     """Return what ``plan.json`` holds besides the provenance."""
     network = described(plan)
-    weights = balance(sets.train.targets).round(4).tolist()
+    # Of rows that are drawn as they come; arms that even classes out leave less to make up for.
+    weights = balance(sets.train.targets, np.ones((1, 1))).round(4).tolist()
     return {
         "plan": plan.facts() | ({"start": network["model"]} if plan.start else {}),
         "network": network,
