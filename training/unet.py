@@ -223,7 +223,8 @@ class Batches:
                 others[row] += REACH * (host[row] - between[row])
             elif rng.random() < UNMOVED:
                 strange = [name for name in self.names if name not in self.examples[i].findings]
-                quiet[row] = vocabulary.say_absent([str(rng.choice(strange))], rng)
+                if strange:
+                    quiet[row] = vocabulary.say_absent([str(rng.choice(strange))], rng)
         return (between, towards, said), (between, others, quiet)
 
 

@@ -97,6 +97,7 @@ _TABLES = {
         "severity": "a table",
         "unsaid": "a table",
         "usual": "a table",
+        "absent": "text",
         "removal": "a table",
     },
 }
@@ -325,17 +326,9 @@ def check_profile(name: str, profile: Mapping[str, Any], findings: Iterable[str]
             unknown finding or severity.
     """
     _check("profile", {"normal": "", **profile}, f"profile {name}")
-    template = profile.get("template", "{impression}")
-    try:
-        # Anything else than the bare word would reach into Python objects.
-        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
-    except ValueError:
-        parts = []
-    if not parts or set(parts) != {("impression", "", None)}:
-        raise InputError(
-            f"A template says where the findings go, as {{impression}}, and has no other braces; "
-            f"got '{template}' for {name}. Correct it."
-        )
+    _check_words(name, "A template", profile.get("template", "{impression}"), "impression")
+    if profile.get("absent"):
+        _check_words(name, "absent", profile["absent"], "finding")
     for word, (low, high) in _RANGES.items():
         if not low <= profile.get(word, low) <= high:
             raise InputError(
@@ -367,6 +360,19 @@ def _check_usual(name: str, usual: Mapping[str, Any], known: set[str]) -> None:
                 "usual of a profile gives findings of the pack forms, these places, and these "
                 f"numbers above 0; got {word} = {forms!r} for {name}. Correct it."
             )
+
+
+def _check_words(name: str, what: str, words: str, blank: str) -> None:
+    try:
+        # Anything else than the bare word would reach into Python objects.
+        parts = [part[1:] for part in string.Formatter().parse(words) if part[1] is not None]
+    except ValueError:
+        parts = []
+    if not parts or set(parts) != {(blank, "", None)}:
+        raise InputError(
+            f"{what} says where the findings go, as {{{blank}}}, and has no other braces; got "
+            f"'{words}' for {name}. Correct it."
+        )
 
 
 def _check_severity(name: str, profile: Mapping[str, Any], known: set[str]) -> None:

@@ -44,6 +44,8 @@ class Profile:
         usual: looks that the prompt names, by finding: {form: {place: weight}}, "" where a finding
             has none. What an edit leaves open is drawn by baseline and seed; findings without an
             entry are worded by severity and side alone.
+        absent: what a removal says, from ``{finding}``, of a generator that was taught it: removals
+            go there from the empty prompt. Empty: they go from the finding to the normal prompt.
         removal: how well removals work: `weights` (the hash of those measured) and `findings`, a
             row of figures for each (``bench/removal.py``); empty: nobody has measured it.
     """
@@ -60,6 +62,7 @@ class Profile:
     severity: Mapping[str, Any] = field(default_factory=dict)
     unsaid: Mapping[str, str] = field(default_factory=dict)
     usual: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    absent: str = ""
     removal: Mapping[str, Any] = field(default_factory=dict)
 
     def prompt(self, edit: Edit, baseline: str = "", spots: Spots | None = None) -> str:
@@ -87,7 +90,8 @@ class Profile:
         """Return the prompts to go towards and away from.
 
         Adding goes from the empty prompt towards the finding, as in the paper; removing goes from
-        the finding towards the normal prompt. The sham arm goes towards the normal prompt.
+        the finding towards the normal prompt, or, with `absent`, from the empty prompt towards
+        that, unless the edit has a prompt. The sham arm goes towards the normal prompt.
 
         Raises:
             EditError: as `prompt`.
@@ -96,18 +100,28 @@ class Profile:
         if edit.arm == "sham":
             return self.normal, ""
         if edit.action == "remove":
+            if self.says_absence(edit):
+                return self.template.format(impression=self._absence(edit)), ""
             return self.normal, self.prompt(edit)
         return self.prompt(edit, baseline, spots), ""
+
+    def says_absence(self, edit: Edit) -> bool:
+        """Return whether a removal goes towards the words of an absence."""
+        return bool(self.absent) and edit.action == "remove" and not edit.prompt
+
+    def _absence(self, edit: Edit) -> str:
+        return " and ".join(self.absent.format(finding=f.phrase) for f in edit.as_findings())
 
     def guidance(self, edit: Edit) -> float:
         """Return the guidance scale to use: the edit's, by the factor of its severity.
 
         Several findings have the mean of their factors. It stays where there is nothing to guide:
-        at 1 or less, or between two equal prompts.
+        at 1 or less, or between two equal prompts; and where an absence is said, which has no
+        severity.
         """
         scale = edit.guidance_scale
         towards, away = self.pair(edit)
-        if towards == away or scale <= 1:
+        if towards == away or scale <= 1 or self.says_absence(edit):
             return scale
         tables = [self.severity.get(name, self.severity) for name in edit.findings]
         severity = edit.severity or domain.UNSAID

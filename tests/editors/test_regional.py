@@ -1,5 +1,7 @@
 """Edits in a region and edits that hold linked findings, through the whole editor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,19 @@ def test_latents_outside_are_the_baselines_and_inside_see_them(parts):
     inside = regions.mask("left lower zone", BODY.anatomy)
     core = inside & (low.support)
     assert np.abs(plain.image.pixels[core] - low.image.pixels[core]).max() > 1e-3
+
+
+@pytest.mark.parametrize("film", [BLANK, BODY.radiograph], ids=["blank", "chest"])
+def test_a_mask_needs_no_outlines_of_a_generator_that_is_told_places(parts, film):
+    usual = {"Mass": {"smooth": {"perihilar left upper zone": 1.0}}}
+    told = replace(parts, profile=replace(parts.profile, usual=usual))
+    brush = np.zeros(film.stored.shape, bool)
+    brush[30:60, 60:80] = True
+    one = DiffusionEditor(told, anatomies={BODY.radiograph.id: BODY.anatomy})
+    edit = Edit(("mass",), **COMMON)
+    (done,) = one.edit([film], [edit], masks=[brush])
+    assert done.status == "ok"
+    assert not done.support[~brush].any()
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpmsolver++", "dpmsolver++-logsnr", "pndm"])

@@ -93,6 +93,7 @@ def test_a_missing_folder_is_one_clear_line(tmp_path):
         ({"steps": 0}, "steps of a profile is 1 to 1000; got 0"),
         ({"template": "{impression.__class__}"}, "no other braces"),
         ({"template": "{impression!r:>99999999}"}, "no other braces"),
+        ({"absent": "no finding"}, "absent says where .* as {finding}"),
         ({"severity": {"Mass": {"mild": -1}}}, "mild = -1 for Mass"),
         ({"unsaid": {"Mass": "huge"}}, "'huge'"),
         ({"unsaid": {"Atelectsis": "severe"}}, "got 'Atelectsis'"),

@@ -172,6 +172,18 @@ def test_removal_swaps_the_prompts_and_a_sham_is_normal():
     assert PROFILES["mini"].pair(edit.sham()) == ("", "")
 
 
+def test_a_generator_that_was_taught_absences_is_told_them():
+    profile = replace(PROFILES["mini"], absent="no {finding}", severity={"unsaid": 2.0})
+    edit = Edit(("effusion", "mass"), action="remove")
+    assert profile.pair(edit) == ("no pleural effusion and no lung mass", "")
+    # An absence has no severity, and a user's own words are gone away from as before.
+    assert profile.guidance(edit) == 4
+    own = replace(edit, prompt="fluid")
+    assert profile.pair(own) == ("", "fluid")
+    assert profile.guidance(own) == 8
+    assert profile.pair(replace(edit, action="add"))[0] == "pleural effusion and lung mass"
+
+
 @pytest.mark.parametrize(
     ("change", "control"),
     [

@@ -25,7 +25,7 @@ from roentmod.editors.speed import Speed, measure
 from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError, WeightsError
-from roentmod.imaging.segmentation import estimate, require
+from roentmod.imaging.segmentation import QUALITY_NEEDED, estimate, require
 from roentmod.interfaces import Counterfactual, Loaded, Progress, Status
 from roentmod.prompts import Spots
 from roentmod.radiograph import Radiograph
@@ -112,6 +112,11 @@ class _Row:
     def anchored(self) -> bool:
         """Whether the baseline is put back wherever guidance does not move it."""
         return self.edit.composite == "sham"
+
+    @property
+    def reverses(self) -> bool:
+        """Whether it goes away from its finding, and not towards the words of its absence."""
+        return self.edit.action == "remove" and self.prompts[1] != ""
 
     @property
     def path(self) -> _Key:
@@ -248,6 +253,7 @@ class DiffusionEditor(Loaded):
             "severity": dict(profile.severity),
             "unsaid": dict(profile.unsaid),
             **({"usual": dict(profile.usual)} if profile.usual else {}),
+            **({"absent": profile.absent} if profile.absent else {}),
             "num_inference_steps": profile.steps,
             "scheduler": profile.scheduler,
             "licence": profile.licence,
@@ -444,7 +450,11 @@ class DiffusionEditor(Loaded):
         if mask is None:
             return _Area()
         weights = compose.soften(mask, self.parts.size // self.parts.downsampling)
-        held = regions.spots(mask, anatomy) if anatomy and self.parts.profile.usual else None
+        held = None
+        if anatomy and self.parts.profile.usual:
+            # Where outlines cannot be trusted, no place is said.
+            sound = anatomy.quality >= QUALITY_NEEDED
+            held = regions.spots(mask, anatomy) if sound else frozenset()
         return _Area(mask, torch.from_numpy(weights)[None], quality, held)
 
     @cached_property
@@ -542,7 +552,7 @@ class DiffusionEditor(Loaded):
             own = torch.tensor([paths.index(row.path) for row in batch], device=device)
         if batch[0].held:
             held = torch.stack([torch.stack([self._text(p) for p in row.held]) for row in batch])
-            removes = torch.tensor([row.edit.action == "remove" for row in batch], device=device)
+            removes = torch.tensor([row.reverses for row in batch], device=device)
         return sampling.Guidance(
             towards=torch.stack([self._text(row.prompts[0]) for row in batch]),
             away=torch.stack([self._text(row.prompts[1]) for row in batch]),

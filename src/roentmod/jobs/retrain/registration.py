@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
 import roentmod
 from roentmod.jobs.augment import AugmentResult
 from roentmod.learning.batches import balance, groups
