@@ -34,7 +34,7 @@ from training import export as teacher_export
 # Sinusoids of the scale.
 WIDTH = 64
 # Guidance scales that are drawn, evenly in their logarithm: mild edits take 1, severe ones 4.
-SCALES = (1.0, 10.0)
+SCALES = (1.0, 12.0)
 # Rows of a sixth of the change weigh as much as they would by their error alone.
 LEAST_CHANGE = 1e-3
 # Effective steps of most edits, and how often they are drawn; the others are other strengths'.

@@ -55,7 +55,7 @@ def export(run: Path, target: Path) -> None:
     generator.scheduler().save_pretrained(target / "scheduler")
     shutil.copytree(run / "tokenizer", target / "tokenizer", dirs_exist_ok=True)
     profile: dict[str, Any] = {"name": "mini", "licence": "Apache-2.0; see the model card"}
-    profile["usual"] = usual(painted.rows_of(run))
+    profile |= {"usual": usual(painted.rows_of(run)), "absent": vocabulary.ABSENT}
     (target / "profile.json").write_text(json.dumps(profile, indent=2) + "\n")
 
 

@@ -38,7 +38,7 @@ NORMAL = (
     "no acute finding",
 )
 # What a removal says of a finding.
-ABSENT = "no {}"
+ABSENT = "no {finding}"
 # How often what is known is said. Edits say all; what a user's own words leave open is left to the
 # noise.
 SAID = {"severity": 0.95, "side": 0.96, "place": 0.92, "form": 0.9}
@@ -119,7 +119,7 @@ def say_normal(rng: np.random.Generator) -> str:
 
 def say_absent(findings: Sequence[str], rng: np.random.Generator) -> str:
     """Return one wording of the absence of findings, which removals say."""
-    return " and ".join(ABSENT.format(_noun(name, rng)) for name in findings)
+    return " and ".join(ABSENT.format(finding=_noun(name, rng)) for name in findings)
 
 
 def corpus() -> list[str]:
