@@ -10,6 +10,8 @@ from roentmod.science.performance import Rules, sure
 Found = Mapping[str, Mapping[str, Any]]
 _COMPARED = ("comparisons", "comparisons_by_test")
 _RULES = Rules()
+# Of what the painter's counterfactuals gain, what those of a generator should.
+_EDITORS_SHARE = 0.8
 _SCORES = ("shortcut_score", "shortcut_score_unseen")
 
 
@@ -434,6 +436,27 @@ def _told(row: Mapping[str, Any]) -> str:
     return f"{row['finding']} in {row['test']} ({100 * row['difference']:+.1f})"
 
 
+def _share(found: Found, arm: str, where: str) -> str:
+    """Say how much of the painter's mean gain `mini` brings on the same pairs."""
+    gains = {
+        corrector: [
+            row["difference"]
+            for name, row in _compared(found)
+            if name == f"truth-first-{corrector}"
+            and (row["arm"], row["reference"], row["where"]) == (arm, "erm", where)
+        ]
+        for corrector in ("mini", "painter")
+    }
+    means = {name: sum(own) / len(own) for name, own in gains.items() if own}
+    if len(means) < 2 or means["painter"] <= 0:
+        return ""
+    share = means["mini"] / means["painter"]
+    met = "" if share >= _EDITORS_SHARE else "; missed"
+    return (
+        f" `mini` gains {share:.0%} of that, mean over pairs (target: {_EDITORS_SHARE:.0%}{met})."
+    )
+
+
 def _upper(found: Found) -> Iterator[str]:
     """Say what the painter's counterfactuals reach: how much of a miss is the editor's."""
     for arm in _RULES.corrected:
@@ -449,6 +472,6 @@ def _upper(found: Found) -> Iterator[str]:
                 continue
             yield (
                 f"- {arm} with the painter's counterfactuals (first set), {where}: {len(won)} of "
-                f"{len(own)} pairs."
+                f"{len(own)} pairs.{_share(found, arm, where)}"
             )
     yield "- What `mini` misses beyond the painter is the editor's part."

@@ -50,6 +50,10 @@ def test_a_study_takes_what_validation_chose(tmp_path, monkeypatch):
         planted = [retrain.truth(places, pairs, "mini").retrain for pairs in retrain.PAIRS]
         return *planted, retrain.real(tmp_path, places, 0).retrain
 
+    whole = retrain.truth(places, "first", "mini")
+    assert (whole.editor.editor, whole.audit.unseen) == ("mini", "painter")
+    assert whole.augment.with_shams
+    assert retrain.truth(places, "first", "painter").audit.unseen == "mini"
     usual = plans()
     assert {plan.pair_weight for plan in usual} == {1.0}
     assert usual[2].arms == ("erm", *Rules().corrected)
