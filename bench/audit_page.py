@@ -1,6 +1,6 @@
 """The page of the proof: ``docs/audit.md`` from ``bench/audit_truth.json``.
 
-``python -m bench.audit_page`` writes it anew.
+``python -m bench.audit_page`` writes it again.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ bench.audit_page`.
    finding (its own logit rises by {gate:g} or more), or where half of the readers do. Effects in
    all pairs stand beside those in pairs that count.
 3. **Yardstick.** Off-target effects are measured as a share of what the head does when its own
-   finding is added. A head that is not sure to react to its own finding has no yardstick, and no
-   verdict.
+   finding is added. A head that is not sure to react to its own finding has no yardstick of its
+   own: measured by the edited finding's head, it can only be called a shortcut or *needs readers*;
+   otherwise it has no verdict.
 4. **Leakage.** What the judge also sees of the other finding in the same pictures is taken off a
    rise. A judge that chooses pictures overrates those that it chose, so what one of its logits is
    worth in the head's is measured in all pictures of a finding, seen or not; with several seeds,
@@ -58,7 +59,9 @@ bench.audit_page`.
    rejects both that it is above and that it is below. *Leakage*: within only once leakage is taken
    off. Everything else is *undecided*. Statistics are studentised, their distribution is the
    bootstrap-t over patients, and p-values are adjusted over all off-target pairs by step-down
-   max-T. A classifier is cleared only if no off-target pair is undecided.
+   max-T. A classifier is cleared only if every off-target pair is within margin, suppression or
+   leakage; too few patients, needs readers, or a head whose own finding is not among `--findings`
+   leave it *undecided*.
 6. **Score.** Of what moves a head, the largest share that another finding has: r / (1 + r), where r
    is the corrected share of the own effect. It is 0 where a head moves for its own finding alone,
    one half where it moves as much for the other, and never above 1, however small the own effect

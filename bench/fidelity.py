@@ -135,7 +135,7 @@ def _weak(figures: dict[str, dict[str, Any]]) -> list[str]:
                     f"- `{name}`: {word} costs {100 * (before - after):.0f} points of success."
                 )
         if one["minutes"] > 20:
-            lines.append(f"- `{name}`: {one['minutes']:.0f} minutes, wanted at most 20.")
+            lines.append(f"- `{name}`: {one['minutes']:.0f} minutes, target at most 20.")
     return lines or ["Nothing by the targets above."]
 
 

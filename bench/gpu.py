@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from bench import readme
 from bench.edit import stock_pipeline
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import Components, DiffusionEditor, sampling, transplant
@@ -54,7 +55,6 @@ from roentmod.radiograph import Radiograph
 from roentmod.store import write_json
 
 OUT, PAGE = Path("bench/gpu.json"), Path("docs/generators.md")
-_MARKS = "<!-- bench.gpu -->", "<!-- end -->"
 FINDING = "Pleural Effusion"
 STEPS = 75
 BATCHES = (1, 16)
@@ -485,10 +485,7 @@ def _run(kind: str, run: dict[str, Any]) -> str:
 
 def write_page(figures: dict[str, Any], page: Path = PAGE) -> None:
     """Put what the page says of the figures between its marks."""
-    before, rest = page.read_text(encoding="utf-8").split(f"{_MARKS[0]}\n")
-    _, after = rest.split(_MARKS[1])
-    text = f"{before}{_MARKS[0]}\n{lines(figures)}\n{_MARKS[1]}{after}"
-    page.write_text(text, encoding="utf-8")
+    readme.fill(page, "bench.gpu", lines(figures))
 
 
 def main() -> None:

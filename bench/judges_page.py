@@ -45,7 +45,7 @@ def _head(figures: Figures) -> list[str]:
     return [
         "# Two judges",
         "",
-        "Made by `python -m bench.real_judge` (`bench/real_judge.json`).",
+        "Made by `make judges DATA=DIR NIH=DIR MORE=DIR` (`bench/real_judge.json`).",
         "",
         "The bundled judge learned painted findings beside real ones, so that it may know what the "
         "painter draws rather than what disease looks like. Another (`training/real_judge.py`) "

@@ -232,10 +232,10 @@ def page(figures: dict[str, Any]) -> str:
     lines = [
         "# Do edits pass for real findings?",
         "",
-        "Made by `python -m bench.realism` (`bench/realism.json`): a classifier is taught, on the "
-        "bundled judge's embedding and on texture, to tell edits (severity and seed drawn) from "
-        "real positives of the same finding, source and view, at 224 px, in patients that it has "
-        "not seen. 0.5 is what cannot be told apart. *Hosts*: the same for the hosts before the "
+        "Made by `make realism DATA=DIR NIH=DIR` (`bench/realism.json`): a classifier is taught, "
+        "on the bundled judge's embedding and on texture, to tell edits (severity and seed drawn) "
+        "from real positives of the same finding, source and view, at 224 px, in patients that it "
+        "has not seen. 0.5 is what cannot be told apart. *Hosts*: the same for the hosts before the "
         "edit, whom real patients differ from in more than the finding: an edit cannot be much "
         "nearer than its host is, and one that is further away is known by what was drawn.",
         "",
@@ -265,7 +265,7 @@ def _passing(table: dict[str, Any], editor: str) -> str:
     low = [name for name, area in known.items() if area <= PASSES]
     return (
         f"- `{editor}`: at most {PASSES} for {len(low)} of the {len(known)} findings with {ENOUGH} "
-        f"pairs or more (wanted: five): {', '.join(low) or 'none'}."
+        f"pairs or more (target: five): {', '.join(low) or 'none'}."
     )
 
 

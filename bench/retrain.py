@@ -31,7 +31,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import retrain_page, retrain_tune, weights
+from bench import readme, retrain_page, retrain_tune, weights
 from roentmod import datasets
 from roentmod.errors import DatasetError
 from roentmod.jobs import retrain, study
@@ -381,6 +381,7 @@ def main() -> None:
         with atomic(PAGE) as part:
             part.write_text(retrain_page.page(found, decided), encoding="utf-8")
         weights.measured(JSON)
+        readme.write("bench.retrain")
 
 
 def tune(spec: StudyPlan, folder: Path, workers: str) -> None:

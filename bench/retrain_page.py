@@ -128,7 +128,7 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
     lines += ["### By place", "", *_by_place(found), ""]
     lines += ["### Audit, reverse shortcut, residual dependence", "", *_scores(found), ""]
     lines += ["## (b) Real labels", "", *_real(found["real"]), ""]
-    lines += ["## What was asked for, and what falls short", "", *_short(found, told), ""]
+    lines += ["## Targets, and what falls short", "", *_short(found, told), ""]
     return "\n".join(lines)
 
 
@@ -364,7 +364,7 @@ def _real(one: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each thing asked for, met or not."""
+    """Yield a line for each target, met or not."""
     for test, arms in told["primary"].items():
         there = [arm for arm in _RULES.corrected if arm in arms]
         real = test.startswith("real")
@@ -386,8 +386,8 @@ def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
             if falls:
                 met = all(fall >= _RULES.fall for _, fall in falls)
                 shown = ", ".join(f"{fall:.1%} ({name})" for name, fall in falls)
-                wanted = f"(asked for: {_RULES.fall:.0%}{'' if met else '; missed'})"
-                yield f"- {arm}: {words} falls by {shown} {wanted}."
+                target = f"(target: {_RULES.fall:.0%}{'' if met else '; missed'})"
+                yield f"- {arm}: {words} falls by {shown} {target}."
 
 
 def _required(test: str, arm: str, against: Mapping[str, Any], rival: str) -> str:
@@ -397,12 +397,12 @@ def _required(test: str, arm: str, against: Mapping[str, Any], rival: str) -> st
     if test.startswith("real"):
         state = _state(low is not None, low is not None and low > -_RULES.inferior)
         least = f"a lower limit above {-100 * _RULES.inferior:+.0f}"
-        return f"- {test}, {arm} against erm: {_gain(over)} points (asked for: {least}; {state})."
+        return f"- {test}, {arm} against erm: {_gain(over)} points (target: {least}; {state})."
     state = _state(low is not None, over.get("mean", 0) >= _RULES.gain and _above(over))
-    line = f"- {test}, {arm} against erm: {_gain(over)} points (asked for: +3, surely; {state})"
+    line = f"- {test}, {arm} against erm: {_gain(over)} points (target: +3, surely; {state})"
     best = against.get(rival, {})
     state = _state(best.get("ci_with_seeds", [None])[0] is not None, _above(best))
-    return f"{line}; against {rival}, the best rival: {_gain(best)} (asked for: above 0; {state})."
+    return f"{line}; against {rival}, the best rival: {_gain(best)} (target: above 0; {state})."
 
 
 def _above(one: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
-"""The weights that figures were measured with: recorded in each JSON, stated by each page.
+"""The weights and painter that figures were measured with: in each JSON, stated by each page.
 
 A bench ends with `measured`, which adds ``weights`` to its JSON and the head of its page. Where
-weights have been exchanged since, the page says so itself. ``python -m bench.weights`` writes the
+they have been exchanged since, the page says so itself. ``python -m bench.weights`` writes the
 heads of all pages again: to be run after new weights were bundled. `tests/test_figures.py` refuses
 a page that is silent.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import roentmod
+from roentmod.editors import Painter
 from roentmod.store import atomic, write_json
 
 __all__ = ["MEASURED", "Measured", "bundled", "head", "headed", "measured"]
@@ -26,12 +27,18 @@ _FILES = {
     "judge": "classifiers/bundled/judge.onnx",
     "anatomy": "imaging/anatomy.onnx",
 }
+# Where a JSON says in its own words which ones made it.
+_ELSEWHERE = {
+    "mini": ("weights", "editor.weights", "editors.mini.editor.weights"),
+    "judge": ("editors.mini.judge", "bundled_judge_reads.sha256"),
+    "painter": ("studies.truth-first-painter.editor.version",),
+}
 _MARK = "> Measured with "
 _HEAD = re.compile(rf"^{re.escape(_MARK)}.*\n\n", re.MULTILINE)
 
 
 class Measured(NamedTuple):
-    """A bench: its JSON, the page of it, and the weights that its figures are of."""
+    """A bench: its JSON, the page of it, and the weights (or painter) that its figures are of."""
 
     figures: Path
     page: Path
@@ -41,21 +48,24 @@ class Measured(NamedTuple):
 MEASURED = tuple(
     Measured(Path(f"bench/{figures}.json"), Path(f"docs/{page}.md"), weights)
     for figures, page, weights in (
-        ("audit_truth", "audit", ("mini", "judge", "anatomy")),
-        ("fidelity", "fidelity", ("mini", "judge", "anatomy")),
+        ("audit_truth", "audit", ("mini", "judge", "anatomy", "painter")),
+        ("fidelity", "fidelity", ("mini", "judge", "anatomy", "painter")),
         ("mini", "mini", ("mini", "judge", "anatomy")),
-        ("real_judge", "judges", ("mini", "judge", "anatomy")),
-        ("realism", "realism", ("mini", "judge", "anatomy")),
+        ("real_judge", "judges", ("mini", "judge", "anatomy", "painter")),
+        ("realism", "realism", ("mini", "judge", "anatomy", "painter")),
         ("removal", "removal", ("mini", "judge")),
-        ("retrain", "results", ("mini", "judge", "anatomy")),
+        ("retrain", "results", ("mini", "judge", "anatomy", "painter")),
     )
 )
 
 
 def bundled(names: Iterable[str]) -> dict[str, str]:
-    """Return the hash of each of the package's weights, by name; 16 hex digits."""
+    """Return the hashes of the package's weights by name, 16 hex digits; the painter's version."""
     hashes = {}
     for name in names:
+        if name == "painter":
+            hashes[name] = str(Painter().describe()["version"])
+            continue
         digest = hashlib.sha256()
         for path in sorted(_PACKAGE.glob(_FILES[name])):
             digest.update(path.read_bytes())
@@ -65,14 +75,25 @@ def bundled(names: Iterable[str]) -> dict[str, str]:
 
 def head(figures: dict[str, Any], weights: Iterable[str]) -> str:
     """Return what a page must say at its head; "" where its figures are of the bundled weights."""
-    known, now = figures.get("weights", {}), bundled(weights)
-    # A hash alone is that of the generator.
-    known = {"mini": known} if isinstance(known, str) else known
-    other = {name: known.get(name, "not recorded") for name in now if known.get(name) != now[name]}
+    now = bundled(weights)
+    known = {name: _recorded(figures, name) for name in now}
+    other = {name: known[name] or "not recorded" for name in now if known[name] != now[name]}
     if not other:
         return ""
     then = ", ".join(f"{name} {value}" for name, value in other.items())
     return f"{_MARK}earlier weights ({then}) than the bundled ones, whose figures may differ.\n\n"
+
+
+def _recorded(figures: dict[str, Any], name: str) -> str:
+    """Return what a JSON holds of one of the weights; "" where it holds nothing."""
+    for place in (f"weights.{name}", *_ELSEWHERE.get(name, ())):
+        found: Any = figures
+        for key in place.split("."):
+            found = found.get(key, {}) if isinstance(found, dict) else {}
+        # A hash alone is that of the generator; others are shortened as ours are.
+        if isinstance(found, str | int):
+            return str(found)[:16]
+    return ""
 
 
 def headed(text: str, figures: dict[str, Any], weights: Iterable[str]) -> str:

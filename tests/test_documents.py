@@ -23,6 +23,7 @@ PAGES = [
     *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "cli.md"),
     *sorted((ROOT / "examples").glob("*.yaml")),
 ]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
 SOURCE = Path(data_store.__file__).parent / "data" / "RG1_UNCI.dcm"
 DEMO = Path(roentmod.__file__).parent / "classifiers" / "demo" / "honest.onnx"
 STUDY = {
@@ -94,6 +95,18 @@ def test_make_knows_its_targets(arguments):
     assert set(arguments) <= set(targets)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_programs_named_in_passing_run_as_printed(page):
+    """``make TARGET`` is one of today; ``python -m MODULE`` names all options that are required."""
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= set(targets)
+    for module, rest in re.findall(r"`python -m\s+((?:bench|training)\.\w+)([^`]*)`", text):
+        source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+        needed = re.findall(r'add_argument\("(--[a-z-]+)"[^)]*required=True', source)
+        assert set(needed) <= set(rest.split()), module
+
+
 def test_the_search_finds_what_is_shown():
     """A document in another style would leave the tests above without work."""
     assert len(shown("roentmod ")) > 10
@@ -157,9 +170,27 @@ def test_python_names_what_exists(page):
                     assert hasattr(module, alias.name), alias.name
 
 
+def links(page):
+    return re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        for link in links(page):
             # Pages of the reference are made with the site.
             if not link.startswith("api/"):
                 assert os.path.exists(page.parent / link), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_links_of_the_site_stay_on_it(page):
+    """The site holds docs/ alone, and a link out of it ends its making."""
+    assert not [link for link in links(page) if ".." in Path(link).parts]
+
+
+def test_every_page_is_reached():
+    """The navigation of the site has all pages, and its start leads to each."""
+    own = {page.name for page in DOCS}
+    nav = re.findall(r": (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(nav) == sorted(own)
+    assert own - {"index.md"} <= set(links(ROOT / "docs" / "index.md"))

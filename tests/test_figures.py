@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import weights
+from bench import readme, weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,6 +32,39 @@ def test_every_json_that_a_page_names_is_watched():
     assert named - free <= watched
 
 
+@pytest.mark.parametrize("mark", readme.PARTS)
+def test_the_readme_says_what_the_figures_say(mark):
+    figures, text = readme.PARTS[mark]
+    shown = text(json.loads((ROOT / figures).read_text(encoding="utf-8")))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- {mark} -->\n{shown}\n<!-- end -->" in page, "run python -m bench.readme"
+
+
+def test_the_readme_counts_what_is_sure_by_seeds_and_q():
+    row = {"arm": "soft", "reference": "erm", "slice": "all", "difference": 0.05}
+    row |= {"seeds_low": 0.02, "seeds_high": 0.08, "q": 0.01}
+    rows = [row, row | {"q": 0.053}, row | {"seeds_low": -0.01}, row | {"arm": "oversampling"}]
+    known = {"mean": 0.05, "ci_with_seeds": [0.01, 0.09], "q": 0.01}
+    arms = {"soft": {"against": {"erm": known}}, "isolated": {"against": {"erm": known | {"q": 1}}}}
+    real = row | {"finding": "Mass", "test": "NIH", "difference": -0.2, "seeds_low": -0.3}
+    scores = {"erm": 10.0, "soft": 1.0, "oversampling": 9.0}
+    study = {"comparisons": rows, "shortcut_score": scores}
+    text = readme.retraining(
+        {
+            "primary": dict.fromkeys(("internal", "external", "real-NIH"), arms),
+            "studies": {
+                "truth-first-mini": study,
+                "truth-first-painter": study,
+                "real": {"comparisons_by_test": [real | {"seeds_high": -0.1}, real | {"q": 1}]},
+            },
+        }
+    ).replace("\n", " ")
+    assert "score by 90 % and" in text
+    assert "inside by +5.0 (surely for 1 of 2 arms) and outside" in text
+    assert "of 3 gains of single pairs 1 holds surely" in text
+    assert "surely worse: `soft`, Mass in NIH (-20.0); surely better: none" in text
+
+
 def test_other_weights_must_be_owned_up_to():
     own = weights.bundled(("mini", "judge"))
     text = "# Page\n\nFigures.\n"
@@ -42,6 +75,30 @@ def test_other_weights_must_be_owned_up_to():
     assert "mini not recorded, judge not recorded" in weights.headed(text, {}, own)
     # Headed again, it is not headed twice, and the head goes with its reason.
     assert weights.headed(other, {"weights": own}, own) == text
+
+
+def test_the_painters_version_is_watched_as_weights_are():
+    own = weights.bundled(("judge", "painter"))
+    old = str(int(own["painter"]) - 1)
+    assert weights.head({"weights": own}, own) == ""
+    assert f"(painter {old})" in weights.head({"weights": own | {"painter": old}}, own)
+    for name in ("audit", "judges", "realism", "fidelity", "results"):
+        (one,) = (one for one in weights.MEASURED if one.page.stem == name)
+        assert "painter" in one.weights
+
+
+@pytest.mark.parametrize(
+    ("figures", "name"),
+    [
+        ({"weights": "a" * 16}, "mini"),
+        ({"editor": {"weights": "a" * 16}}, "mini"),
+        ({"editors": {"mini": {"editor": {"weights": "a" * 16}}}}, "mini"),
+        ({"editors": {"mini": {"judge": "a" * 64}}}, "judge"),
+        ({"bundled_judge_reads": {"sha256": "a" * 64}}, "judge"),
+    ],
+)
+def test_weights_are_found_where_a_json_names_them(figures, name):
+    assert f"({name} {'a' * 16})" in weights.head(figures, (name,))
 
 
 def test_a_bench_records_what_it_measured(tmp_path, monkeypatch):

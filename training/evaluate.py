@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench import weights
+from bench import readme, weights
 from roentmod.classifiers.judge import SIDES, Judge
 from roentmod.domain import SEVERITIES
 from roentmod.editors import Editor, Painter
@@ -555,6 +555,7 @@ def main() -> None:
         write_page(figures, args.pictures)
         if args.out == MEASURED:
             weights.measured(args.out)
+            readme.write("bench.mini")
 
 
 def evaluate(evaluation: Evaluation, parts: Sequence[str], out: Path) -> dict[str, Any]:

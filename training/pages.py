@@ -8,7 +8,7 @@ import numpy as np
 
 
 def targets(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
-    """Return what was wanted: what, target, value, whether it is met."""
+    """Return the targets: what, target, value, whether it is met."""
     auroc, sides = figures["success_auroc"], figures["side_obeyed"]
     spearman, high = figures["severity_spearman"], sum(v >= 0.9 for v in auroc.values())
     least = [min(table, key=table.__getitem__) for table in (auroc, sides, spearman)]
@@ -83,7 +83,7 @@ def page(figures: dict[str, Any], folder: str) -> str:
 def _how(figures: dict[str, Any]) -> str:
     settings = figures["settings"]
     return (
-        f"Written by `python -m training.evaluate`. {figures['n_baselines']} baselines: adult, no "
+        f"Written by `make evaluate-mini DATA=DIR`. {figures['n_baselines']} baselines: adult, no "
         f"finding, {figures['split']} split, one per patient; none was seen in any training. "
         f"Settings are the defaults: strength {settings['strength']:g}, guidance "
         f"{settings['guidance_scale']:g}, composite `{settings['composite']}`. Success is the "
@@ -105,7 +105,7 @@ def _rows_of_targets(figures: dict[str, Any]) -> list[list[str]]:
 
 def _short(figures: dict[str, Any]) -> str:
     missed = [
-        f"- {w}: {value}, wanted {target}." for w, target, value, ok in targets(figures) if not ok
+        f"- {w}: {value}, target {target}." for w, target, value, ok in targets(figures) if not ok
     ]
     below = [f"{n} {v:.2f}" for n, v in figures["success_auroc"].items() if v < 0.9]
     if below:
@@ -198,7 +198,7 @@ def _leaks(figures: dict[str, Any]) -> str:
         [fact["edited"], fact["read"], f"{fact['fraction']:.2f}", fact["reason"] or "leakage"]
         for fact in above
     ]
-    heads = ("edited", "also changes", "fraction of the wanted change", "why")
+    heads = ("edited", "also changes", "fraction of the requested change", "why")
     whole = figures["leakage_fraction_with_explained"]
     exact, (low, high) = figures["painter"], figures["painter"]["ratio_ci"]
     means = (

@@ -9,10 +9,12 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
+import typer
 from PIL import Image
 
 import roentmod
 from roentmod import imaging
+from roentmod.cli import app
 from roentmod.datasets.phantom import phantom
 from roentmod.errors import EditError
 from tests.cli import help_page as cli_help
@@ -142,6 +144,19 @@ def test_one_prompt_for_several_edits_is_refused():
 def test_help_in_the_documentation_is_the_programs():
     page = Path(__file__).parents[2] / "docs" / "cli.md"
     assert page.read_text() == cli_help.text(), "run make docs"
+
+
+def test_what_a_command_always_refuses_is_not_offered():
+    commands = typer.main.get_command(app).commands
+    options = {
+        name: {word: p for p in one.params for word in p.opts} for name, one in commands.items()
+    }
+    with_shards = {name for name, own in options.items() if "--shard" in own}
+    assert with_shards == {"audit", "augment", "edit", "plant", "retrain", "validate"}
+    for name in ("study", "repair"):
+        assert "shard" not in options[name]["--workers"].help
+    # An audit takes the sham off itself.
+    assert "--composite <baseline|none> " in cli_help.text()
 
 
 def test_the_package_runs_as_a_module(monkeypatch, capsys):

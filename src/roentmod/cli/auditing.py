@@ -115,7 +115,7 @@ def validate(
     ] = "judge",
     **options: Any,
 ) -> None:
-    """Validate an editor: is it still this patient, and is the edit what was asked for?"""
+    """Validate an editor: is it still this patient, and is the edit what was requested?"""
     with progress() as stages:
         result = verbs.validate(data, out=out, extractor=extractor, progress=stages, **options)
     typer.echo(f"The report is {result.report()}")

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from roentmod.cli.console import app
 from roentmod.plans.base import marks, rule
 from roentmod.plans.options import fields_of
+from roentmod.plans.parts import Running
 
 __all__ = ["command"]
 
@@ -64,7 +65,7 @@ def command(
         if "trust" in fields:
             older = Annotated[bool, typer.Option("--allow-pickle", hidden=True)]
             more.append(_parameter(_OLDER, older, False))
-        if "workers" in fields:
+        if Running in cast(Any, verb).plans:
             help = "I/N: make the I-th of N shares only, I from 0; a plain run then finishes."
             option = Annotated[str | None, typer.Option("--shard", help=help)]
             more.append(_parameter(_SHARD, option, None))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
-from roentmod.edits import Composite, Edit, Severity
+from roentmod.edits import Edit, Severity
 from roentmod.errors import AuditError, RoentModError
 from roentmod.plans.base import Findings, Plan, Seeds, different, parameter
 from roentmod.plans.parts import Operating
@@ -37,7 +37,9 @@ class AuditPlan(Operating):
         (0,), "Counterfactuals per patient and finding, each with a sham.", form="count"
     )
     doses: Doses = parameter("none", "Dose-response over severity or strength, at the first seed.")
-    composite: Composite = parameter("baseline", "How the change returns to native resolution.")
+    composite: Literal["baseline", "none"] = parameter(
+        "baseline", "How the change returns to native resolution."
+    )
     removals: int = parameter(
         0, "Also remove each finding from so many radiographs that carry it.", ge=0
     )
@@ -46,16 +48,21 @@ class AuditPlan(Operating):
     )
     split: str | None = parameter(None, "Only this split of the data.")
 
+    @field_validator("composite", mode="before")
+    @classmethod
+    def _with_sham(cls, value: object) -> object:
+        if value == "sham":
+            raise AuditError(
+                "An audit takes the sham off itself; got composite 'sham'. Use 'baseline' or "
+                "'none'."
+            )
+        return value
+
     @model_validator(mode="after")
     def _fits(self) -> AuditPlan:
         different(self.findings, AuditError, "An audit adds")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise AuditError(f"Seeds must be one or more different numbers; got {self.seeds}.")
-        if self.composite == "sham":
-            raise AuditError(
-                "An audit takes the sham off itself; got composite 'sham'. Use 'baseline' or "
-                "'none'."
-            )
         return self
 
     def edits(self) -> list[Edit]:

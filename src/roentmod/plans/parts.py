@@ -37,6 +37,7 @@ __all__ = [
     "Pictures",
     "PlanterChoice",
     "Running",
+    "RunningStages",
     "Selection",
     "Storage",
     "Trusting",
@@ -239,4 +240,14 @@ class Running(Plan):
     error: ClassVar[type[RoentModError]] = RunError
     workers: str = parameter(
         "serial", "Who works: serial, processes:N, shard:I/N, or ray[:ADDRESS]."
+    )
+
+
+class RunningStages(Running):
+    """Who makes the parts of a run whose stages follow each other, which has no shards."""
+
+    workers: str = parameter(
+        "serial",
+        "Who works: serial, processes:N, or ray[:ADDRESS]; the command may be started several "
+        "times in one folder.",
     )

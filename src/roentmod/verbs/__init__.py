@@ -35,6 +35,7 @@ from roentmod.plans.parts import (
     Pictures,
     PlanterChoice,
     Running,
+    RunningStages,
     Selection,
     Storage,
     Trusting,
@@ -336,7 +337,7 @@ def validate(
     progress: Stages | None = None,
     **options: Any,
 ) -> ValidationResult:
-    """Validate an editor: is it still this patient, and is the edit what was asked for?
+    """Validate an editor: is it still this patient, and is the edit what was requested?
 
     Raises:
         AuditError: a plan that makes no sense, or the folder holds another validation.
@@ -506,7 +507,7 @@ def retrain(
     )
 
 
-@_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, Running)
+@_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, RunningStages)
 def repair(
     classifier: str | Path,
     data: str | Path,
@@ -532,7 +533,7 @@ def repair(
     return job.run(given, Path(out), workers=workers, stages=progress)
 
 
-@_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, Running)
+@_verb(plans.RepairPlan, plans.Rules, Audited, OnDevice, Trusting, RunningStages)
 def plan_repair(
     classifier: str | Path,
     data: str | Path,
@@ -580,7 +581,7 @@ def _to_repair(
     )
 
 
-@_verb(Trusting, Running)
+@_verb(Trusting, RunningStages)
 def study(
     plan: str | Path | Mapping[str, Any] | StudyPlan,
     *,

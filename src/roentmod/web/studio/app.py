@@ -250,9 +250,9 @@ def _runs(studio: Studio, guard: Any) -> list[Any]:
         """Show a case of an audit: `baseline`, `pair`."""
 
         def work() -> Json:
-            run = studio.runs(number)
+            run, shop = studio.runs(number), studio.workshop
             title, make = run.case(str(data.get("baseline")), str(data.get("pair")))
-            return studio.workshop.show(title, make, studio.workshop.editors[0]).facts()
+            return shop.show(title, make, run.fitting(shop.editors)).facts()
 
         return _said(work)
 

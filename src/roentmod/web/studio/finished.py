@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from roentmod import imaging, verbs
 from roentmod.datasets import Dataset
 from roentmod.edits import Edit
 from roentmod.errors import RunError
-from roentmod.interfaces import Counterfactual
+from roentmod.interfaces import Counterfactual, described
 from roentmod.plans import AuditPlan
 from roentmod.radiograph import Radiograph
 from roentmod.report import as_json
@@ -26,6 +26,8 @@ __all__ = ["Finished"]
 _ROWS, _PICTURES = 400, 5000
 _EFFECT = ("n", "effect", "low", "high", "n_all", "effect_all")
 _CELL = ("edited", "read", "on_target", *_EFFECT, "verdict", "reason")
+# What an editor says of the machine's part, which hardly changes its pictures.
+_MACHINE = frozenset({"engine", "deterministic", "batch_size", "precision", "licence"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +114,8 @@ class Finished:
     def case(self, baseline: str, pair: str) -> tuple[str, Callable[[Any], Counterfactual]]:
         """Return the title of an audit's pair, and what makes its pictures again with an editor.
 
+        What makes them refuses another editor than the audit's, by a `RunError`.
+
         Raises:
             RunError: no such pair, or the data are not at hand.
         """
@@ -123,10 +127,16 @@ class Finished:
             raise RunError("The audit has no such case. Load the page again.")
 
         def make(editor: Any) -> Counterfactual:
+            _same(self.result.provenance["editor"], described(editor))
             (made,) = editor.edit([data.radiograph(baseline)], [edit])
             return made  # type: ignore[no-any-return]
 
         return f"{baseline} {edit.label}", make
+
+    def fitting(self, editors: Sequence[str]) -> str:
+        """Return which editor makes cases again: the one of the audit's name, else the first."""
+        own = self.result.provenance["editor"]["name"] if self.kind == "audit" else ""
+        return own if own in editors else editors[0]
 
     @cached_property
     def _edits(self) -> dict[str, Edit]:
@@ -166,6 +176,17 @@ class Finished:
         if path is None or not path.resolve().is_relative_to(self.folder.resolve()):
             raise RunError("The run has no such picture. Load the page again.")
         return imaging.read(path)
+
+
+def _same(own: Mapping[str, Any], editor: Mapping[str, Any]) -> None:
+    """Refuse an editor that would not make an audit's pictures."""
+    names = (own.keys() | editor.keys()) - _MACHINE
+    differ = sorted(name for name in names if own.get(name) != editor.get(name))
+    if differ:
+        raise RunError(
+            f"Cases are made again by the audit's editor, {own['name']}; {editor['name']} differs "
+            f"in {', '.join(differ)}. Start the studio with that editor."
+        )
 
 
 def _arms(folder: Path, files: Mapping[str, Mapping[str, str]]) -> dict[str, Path]:
