@@ -430,8 +430,7 @@ def _compared(report: dict[str, Any]) -> str:
 def write(source: Path = JSON, target: Path = PAGE) -> None:
     """Write the page of `source`, and of the simulated verdicts, to `target`."""
     report, rows = (json.loads(p.read_text(encoding="utf-8")) for p in (source, VERDICTS))
-    one = next(one for one in weights.MEASURED if one.figures == JSON)
-    text = weights.headed(page(report, rows), report, one.weights)
+    text = weights.headed(page(report, rows), report, weights.of(JSON).weights)
     with atomic(target) as part:
         part.write_text(text, encoding="utf-8")
 

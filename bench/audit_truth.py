@@ -424,7 +424,7 @@ def main() -> None:
     started = time.monotonic()
     report = measured(proof, args.halves)
     report["seconds"] = round(time.monotonic() - started, 1)
-    report["weights"] = weights.bundled(("mini", "judge", "anatomy", "painter"))
+    report["weights"] = weights.bundled(weights.of(audit_page.JSON).weights)
     write_json(args.out, report)
     if args.out == audit_page.JSON:
         audit_page.write()

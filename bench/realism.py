@@ -49,7 +49,6 @@ from training import cohort, real_judge_pictures
 from training.judge_pictures import canonical
 
 JSON, PAGE = Path("bench/realism.json"), Path("docs/realism.md")
-OF = ("mini", "judge", "anatomy")
 # Text markers are no finding.
 FINDINGS = tuple(name for name in PAINTABLE if name != "Text Marker")
 # AUC up to which edits pass; fewer pairs are too few to say so (by chance they fall below 0.5).
@@ -235,8 +234,8 @@ def page(figures: dict[str, Any]) -> str:
         "Made by `make realism DATA=DIR NIH=DIR` (`bench/realism.json`): a classifier is taught, "
         "on the bundled judge's embedding and on texture, to tell edits (severity and seed drawn) "
         "from real positives of the same finding, source and view, at 224 px, in patients that it "
-        "has not seen. 0.5 is what cannot be told apart. *Hosts*: the same for the hosts before the "
-        "edit, whom real patients differ from in more than the finding: an edit cannot be much "
+        "has not seen. 0.5 is what cannot be told apart. *Hosts*: the same for the hosts before "
+        "the edit, whom real patients differ from in more than the finding: an edit cannot be much "
         "nearer than its host is, and one that is further away is known by what was drawn.",
         "",
         "| finding | "
@@ -306,7 +305,11 @@ def main() -> None:
     with (args.data / "index.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["set"] in SETS]
     pictures, judge = Pictures(args.data), Judge.load(args.judge)
-    of = {"weights": weights.bundled(OF), "judge": judge.describe()["sha256"], "pairs": args.pairs}
+    of = {
+        "weights": weights.bundled(weights.of(JSON).weights),
+        "judge": judge.describe()["sha256"],
+        "pairs": args.pairs,
+    }
     kept = json.loads(JSON.read_text(encoding="utf-8")) if JSON.exists() else {}
     # Figures of other weights are not gone on with.
     kept = kept if {key: kept.get(key) for key in of} == of else of

@@ -19,7 +19,7 @@ import roentmod
 from roentmod.editors import Painter
 from roentmod.store import atomic, write_json
 
-__all__ = ["MEASURED", "Measured", "bundled", "head", "headed", "measured"]
+__all__ = ["MEASURED", "Measured", "bundled", "head", "headed", "measured", "of"]
 
 _PACKAGE = Path(roentmod.__file__).parent
 _FILES = {
@@ -102,9 +102,14 @@ def headed(text: str, figures: dict[str, Any], weights: Iterable[str]) -> str:
     return f"{title}\n\n{head(figures, weights)}{rest}"
 
 
+def of(figures: Path) -> Measured:
+    """Return the bench of a JSON."""
+    return next(one for one in MEASURED if one.figures == figures)
+
+
 def measured(figures: Path) -> None:
     """Record the bundled weights in the JSON of a bench that has just run, and head its page."""
-    one = next(one for one in MEASURED if one.figures == figures)
+    one = of(figures)
     found = json.loads(one.figures.read_text(encoding="utf-8"))
     write_json(one.figures, found | {"weights": bundled(one.weights)})
     _write(one)

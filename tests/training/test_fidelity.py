@@ -8,7 +8,7 @@ from bench.fidelity import JSON, PAGE, failed, page
 
 def test_the_page_follows_from_the_figures():
     figures = json.loads(JSON.read_text(encoding="utf-8"))
-    own = weights.headed(page(figures), figures, ("mini", "judge", "anatomy"))
+    own = weights.headed(page(figures), figures, weights.of(JSON).weights)
     assert own == PAGE.read_text(encoding="utf-8")
 
 

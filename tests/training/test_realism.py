@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_page_follows_from_the_figures():
     figures = json.loads((ROOT / realism.JSON).read_text(encoding="utf-8"))
     page = (ROOT / realism.PAGE).read_text(encoding="utf-8")
-    assert weights.headed(realism.page(figures), figures, realism.OF) == page
+    assert weights.headed(realism.page(figures), figures, weights.of(realism.JSON).weights) == page
     for editor in figures["real_judge"]:
         assert f"| `{editor}` | Edema |" in page
 

@@ -25,8 +25,8 @@ def measured():
 
 def test_page_and_profile_follow_from_the_figures(measured):
     page = (ROOT / removal.PAGE).read_text(encoding="utf-8")
-    of = weights.bundled(("mini", "judge"))
-    assert weights.headed(removal.page(measured), measured, of) == page
+    own = weights.of(removal.JSON).weights
+    assert weights.headed(removal.page(measured), {"editors": measured}, own) == page
     profile = json.loads((BUNDLED["mini"] / "profile.json").read_text(encoding="utf-8"))
     assert profile["removal"] == removal.profile_table(measured["mini"])
     for row in measured["mini"]["findings"].values():
