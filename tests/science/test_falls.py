@@ -107,3 +107,24 @@ def test_intervals_of_falls_hold_the_truth():
         row = table.iloc[1]
         held += row["fall_low"] <= 0 <= row["fall_high"]
     assert 181 <= held <= 199
+
+
+def test_patients_are_those_of_both_effects_off_and_own():
+    table = nets(matrix(3.0, 1.0))
+    own = (table["edited_finding"] == B) & (table["read_finding"] == B)
+    counted = pairs_of(table[~own | table["patient_id"].isin(["p0", "p1"])])
+    models = {("before", 0): table, ("pair", 0): nets(matrix(2.0, 0.0))}
+    rows = falls(models, BLIND, counted, [(A, B)], RULES, "before")
+    assert list(rows["n"]) == [2, 2]
+    # The mean over pairs is of those that have a share: of no others' patients.
+    both = falls(models, BLIND, counted, [(A, B), (C, A)], RULES, "before")
+    assert list(both.loc[both["cause"] == "", "n"]) == [2, 2]
+
+
+def test_a_head_that_surely_reacts_to_its_own_finding_is_counted_by_seed():
+    before, still = nets(matrix(3.0, 1.0)), nets(matrix(0.0, -0.5))
+    noisy = nets(matrix(0.05, -0.5))
+    noisy["net"] += np.where(noisy["patient_id"].str[1:].astype(int) % 2, 1.0, -1.0)
+    models = {("before", 0): before, ("pair", 0): still, ("pair", 1): noisy, ("pair", 2): before}
+    rows = falls(models, BLIND, pairs_of(before), [(A, B)], RULES, "before")
+    assert list(rows["reacts"]) == [1, 1]

@@ -26,7 +26,7 @@ __all__ = ["FALLS", "falls"]
 Floats = NDArray[np.float64]
 Model = tuple[str, int]
 FALLS: tuple[str, ...] = ("cause", "read", "arm", "seeds", "n", "share", "low", "high")
-FALLS += ("fall", "fall_low", "fall_high", "part")
+FALLS += ("fall", "fall_low", "fall_high", "part", "reacts")
 
 
 def falls(
@@ -50,21 +50,23 @@ def falls(
         reference: the arm before.
 
     Returns:
-        one row per pair and arm (`FALLS`): means over seeds; n patients; the share's interval over
-        patients; the fall's over patients, and over seeds, too, where there are several; `part` is
-        the fall as a share of the reference's. `cause` and `read` are "" in rows of means.
+        one row per pair and arm (`FALLS`): means over seeds; n, the fewest patients behind any
+        effect, off or own; the share's interval over patients; the fall's over patients, and over
+        seeds, too, where there are several; `part` is the fall as a share of the reference's;
+        `reacts`, how many seeds' heads surely react to their own finding. `cause` and `read` are ""
+        in rows of means, whose `reacts` counts seeds in which all heads do.
     """
     models = list(nets)
-    shares, counts = _shares(nets, judge, counted, pairs, rules)
+    shares, reacts, counts = _shares(nets, judge, counted, pairs, rules)
     rows = [
         row
         for at, pair in enumerate(pairs)
-        for row in _rows(pair, models, shares[:, at], counts[at], rules, reference)
+        for row in _rows(pair, models, shares[:, at], reacts[:, at], counts[at], rules, reference)
     ]
     whole = np.isfinite(shares[:, :, 0]).all(axis=0)
     if len(pairs) > 1 and whole.any():
-        mean, most = shares[:, whole].mean(axis=1), max(counts)
-        rows += _rows(("", ""), models, mean, most, rules, reference)
+        mean, most = shares[:, whole].mean(axis=1), max(counts[whole])
+        rows += _rows(("", ""), models, mean, reacts[:, whole].all(1), most, rules, reference)
     return pd.DataFrame(rows, columns=list(FALLS))
 
 
@@ -74,8 +76,8 @@ def _shares(
     counted: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
     rules: Rules,
-) -> tuple[Floats, list[int]]:
-    """Return shares, models x pairs x (1 + resamples), and the patients behind each pair."""
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
+    """Return shares, models x pairs x (1 + resamples), sure own reactions, and patients by pair."""
     kept, columns, seen = among(judge, counted), [], []
     for cause, read in pairs:
         seen += [_mean(kept, cause, read), _mean(judge, read, read)]
@@ -97,8 +99,9 @@ def _shares(
     total = left + np.maximum(own, 0)
     # A head that nothing moves has no share of anything.
     shares = np.where(total > 0, stats.ratio(left, total), np.where(np.isnan(total), np.nan, 0.0))
-    patients = counts[len(seen) :].reshape(len(nets), len(pairs), 3)[:, :, 0].min(axis=0)
-    return shares, patients.tolist()
+    reacts = stats.percentile_interval(own[..., 1:], rules.level, axis=-1)[0] > 0
+    patients = counts[len(seen) :].reshape(len(nets), len(pairs), 3)[:, :, :2].min(axis=(0, 2))
+    return shares, reacts, patients
 
 
 def _leak(judged: Floats, rate: Floats) -> Floats:
@@ -120,26 +123,27 @@ def _rows(
     pair: tuple[str, str],
     models: Sequence[Model],
     shares: Floats,
+    reacts: NDArray[np.bool_],
     patients: int,
     rules: Rules,
     reference: str,
 ) -> list[list[object]]:
-    """Return the rows of one pair; shares are models x (1 + resamples)."""
+    """Return the rows of one pair; shares are models x (1 + resamples), reacts models."""
     arms = np.array([arm for arm, _ in models])
     before = shares[arms == reference].mean(axis=0)
     rows: list[list[object]] = []
     for arm in dict.fromkeys(arm for arm, _ in models):
-        own = shares[arms == arm]
+        own, sure = shares[arms == arm], int(reacts[arms == arm].sum())
         mean = own.mean(axis=0)
         row = [*pair, arm, len(own), patients, mean[0], *_ends(mean, rules)]
         if arm == reference:
-            rows.append([*row, *[math.nan] * 4])
+            rows.append([*row, *[math.nan] * 4, sure])
             continue
         fall = before - mean
         both = two_way(fall, before[0] - own[:, 0], patients, rules.level)[:2]
         ends = both if math.isfinite(both[0]) else _of_patients(fall, patients, rules)
         part = fall[0] / before[0] if before[0] > 0 else math.nan
-        rows.append([*row, fall[0], *ends, part])
+        rows.append([*row, fall[0], *ends, part, sure])
     return rows
 
 

@@ -266,10 +266,16 @@ def _left(shares: pd.DataFrame, editor: str, given: Given) -> list[str]:
     if len(few):
         names = ", ".join(f"{row.cause} → {row.read}" for row in few.itertuples())
         return [f"{editor} cannot judge {names}: too few patients whose edits are seen"]
-    still = parts[parts["called"] > len(plan.seeds) / 2]
+    seeds = len(plan.seeds)
+    # Of a head that reacts to nothing the share is 0, too.
     reasons = [
-        f"{editor} still finds {row.cause} → {row.read} in {row.called} of {len(plan.seeds)}"
-        for row in still.itertuples()
+        f"by {editor} the head for {row.read} surely reacts to {row.read} itself in {row.reacts} "
+        f"of {seeds} only"
+        for row in parts[parts["reacts"] <= seeds / 2].drop_duplicates("read").itertuples()
+    ]
+    reasons += [
+        f"{editor} still finds {row.cause} → {row.read} in {row.called} of {seeds}"
+        for row in parts[parts["called"] > seeds / 2].itertuples()
     ]
     # Of several pairs the row of means comes last.
     mean, was = own.iloc[-1], before.iloc[-1]
