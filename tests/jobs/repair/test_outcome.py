@@ -31,11 +31,16 @@ def shares(**changes):
     return pd.DataFrame(rows)
 
 
-def tables(difference=0.0, low=-0.02, high=0.02, q=0.5, reverse=(-0.1, 0.1)):
+def tables(difference=0.0, low=-0.02, high=0.02, q=0.5, reverse=(-0.1, 0.1), state="ok"):
     head = {"arm": "isolated", "reference": "before", "test": "test"}
     area = head | {"difference": difference, "seeds_low": low, "seeds_high": high, "q": q}
     back = head | {"measure": "reverse", "low": reverse[0], "seeds_low": reverse[0]}
-    return {"areas": pd.DataFrame([area]), "reversals": pd.DataFrame([back])}
+    own = head | {"finding": B, "state": state}
+    return {
+        "areas": pd.DataFrame([area]),
+        "comparisons": pd.DataFrame([own, own | {"finding": A, "state": "ok"}]),
+        "reversals": pd.DataFrame([back]),
+    }
 
 
 def test_a_fall_by_both_editors_without_loss_is_a_repair():
@@ -67,6 +72,7 @@ def test_what_one_editor_does_not_confirm_is_no_repair(changes, said):
         ({"difference": -0.004, "low": -0.006, "high": -0.002, "q": 0.01}, "surely falls, by 0.4"),
         ({"difference": -0.02, "low": -0.05, "high": 0.01}, "falls, by 2.0 points"),
         ({"reverse": (0.02, 0.1)}, "a reverse shortcut appears in test"),
+        ({"state": "too few"}, "no test has enough positives and negatives to see a loss of Card"),
     ],
 )
 def test_what_is_lost_is_a_cost(changes, said):
@@ -75,6 +81,17 @@ def test_what_is_lost_is_a_cost(changes, said):
     assert said in cost
     # A small fall that may be chance is none.
     assert _verdict(shares(), tables(-0.009, -0.02, 0.01), [], GIVEN)[0] == "repaired"
+
+
+def test_where_no_test_has_an_area_a_loss_is_not_ruled_out():
+    none = {name: table[:0] for name, table in tables().items()}
+    verdict, (cost,) = _verdict(shares(), none, [], GIVEN)
+    assert verdict == "repaired at a cost"
+    assert cost.startswith("no test has enough positives and negatives to see a loss")
+    # One test that can show it is enough.
+    one, other = tables(), tables(state="too few")
+    both = {name: pd.concat([other[name], one[name]]) for name in one}
+    assert _verdict(shares(), both, [], GIVEN) == ("repaired", [])
 
 
 def test_a_shortcut_of_most_seeds_that_was_not_there_is_new():

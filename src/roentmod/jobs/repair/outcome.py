@@ -253,7 +253,7 @@ def _verdict(
     if failed:
         return "not repaired", failed
     costs = [f"{e} finds a new shortcut: {edited} → {read}" for e, edited, read in new]
-    costs += _costs(tables, arm)
+    costs += _unread(tables, arm, shares) + _costs(tables, arm, given.rules.level)
     return ("repaired at a cost", costs) if costs else ("repaired", [])
 
 
@@ -287,21 +287,32 @@ def _left(shares: pd.DataFrame, editor: str, given: Given) -> list[str]:
     return reasons
 
 
-def _costs(tables: Mapping[str, pd.DataFrame], arm: str) -> list[str]:
+def _unread(tables: Mapping[str, pd.DataFrame], arm: str, shares: pd.DataFrame) -> list[str]:
+    """Return of which repaired heads no test could show a loss."""
+    areas = _against_before(tables["comparisons"], arm)
+    seen = set(areas.loc[areas["state"] == "ok", "finding"])
+    lacking = [name for name in dict.fromkeys(shares["read"]) if name and name not in seen]
+    few = "no test has enough positives and negatives to see a loss"
+    return [f"{few} of {', '.join(lacking)}"] if lacking else []
+
+
+def _against_before(table: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Return the contrasts of an arm with the given model."""
+    return table[(table["arm"] == arm) & (table["reference"] == BEFORE)]
+
+
+def _costs(tables: Mapping[str, pd.DataFrame], arm: str, level: float) -> list[str]:
     """Return what was lost: areas, or sensitivity where findings truly come together."""
-    areas, back = tables["areas"], tables["reversals"]
-    costs = []
-    for row in areas[(areas["arm"] == arm) & (areas["reference"] == BEFORE)].to_dict("records"):
-        falls_surely = sure(row, performance.Rules()) and row["difference"] < 0
+    costs, rules = [], performance.Rules(level=level)
+    for row in _against_before(tables["areas"], arm).to_dict("records"):
+        falls_surely = sure(row, rules) and row["difference"] < 0
         if falls_surely or row["difference"] <= -LOSS:
             word = "surely falls" if falls_surely else "falls"
             costs.append(
                 f"the mean AUC in {row['test']} {word}, by {-100 * row['difference']:.1f} points"
             )
-    own = back[
-        (back["arm"] == arm) & (back["reference"] == BEFORE) & (back["measure"] == "reverse")
-    ]
-    for row in own.to_dict("records"):
+    back = _against_before(tables["reversals"], arm)
+    for row in back[back["measure"] == "reverse"].to_dict("records"):
         low = row["seeds_low"] if pd.notna(row["seeds_low"]) else row["low"]
         if low > 0:
             costs.append(f"a reverse shortcut appears in {row['test']}")
