@@ -141,7 +141,8 @@ class Draws:
         seed: of the training.
         real: rows of the training split that may be drawn.
         extra: rows of the counterfactual set that may be drawn; empty for arms without.
-        real_count, extra_count: how many of each make a batch.
+        real_count, extra_count: how many of each make a batch; of `extra` one less, or two, where
+            a counterfactual would be cut off from its control.
         cumulative: chance of each of `real` and all before it; None where all are alike.
         control: row of the control that is drawn with each of `extra`; -1 where none is.
     """
@@ -169,8 +170,11 @@ class Draws:
         both = [self.extra] if self.control is None else [self.extra, self.control]
         rows = np.stack([one[places] for one in both], axis=1).ravel()
         source = np.repeat(self.extra[places], len(both))
-        there = np.flatnonzero(rows >= 0)[: self.extra_count]
-        return Drawn(real, rows[there], source[there])
+        there, count = np.flatnonzero(rows >= 0), self.extra_count
+        if count < len(there) and rows[there[count]] != source[there[count]]:
+            # The next one is the control of the last one.
+            count = count - 1 or 2
+        return Drawn(real, rows[there[:count]], source[there[:count]])
 
 
 def cumulated(weights: Floats) -> Floats:
