@@ -8,6 +8,7 @@ import pytest
 from roentmod import datasets, imaging
 from roentmod.datasets.phantom import phantom
 from tests.cli.running import process, run
+from tests.small import write_phantoms
 
 
 def augment(out, *more, cache, call=run):
@@ -48,6 +49,23 @@ def test_no_counterfactual_is_made_of_patients_dealt_to_validation(tmp_path):
     dealt = set(whole.loc[whole["split"] == "val", "patient_id"])
     assert dealt
     assert made == set(names) - dealt
+
+
+@pytest.mark.parametrize("verb", ["augment", "plant"])
+def test_what_cannot_be_read_is_told_and_exits_3_until_it_can(verb, tmp_path):
+    write_phantoms(tmp_path / "data", [""] * 4)
+    file = tmp_path / "data" / "2.png"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:200])
+    words = (verb, "--data", tmp_path / "data", "--findings", "Edema", "--out", tmp_path / "set")
+    words += ("--editor", "painter")
+    done = run(*words, cache=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "1 could not be read or made" in done.stderr
+    assert run(*words, cache=tmp_path).returncode == 3
+    file.write_bytes(whole)
+    done = run(*words, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

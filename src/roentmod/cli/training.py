@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from roentmod import verbs
-from roentmod.cli.console import UNJUDGED, progress
+from roentmod.cli.console import FAILED_ITEMS, UNJUDGED, progress
 from roentmod.cli.derived import command
 from roentmod.cli.options import Data, Out, test
 from roentmod.errors import StudyError
@@ -47,6 +47,14 @@ def _say_planned(planned: Iterable[Planned], out: Path) -> None:
     typer.echo(f"about {left:.0f} minutes are left; the folder is {out}")
 
 
+def _failed(failed: Mapping[str, int]) -> int:
+    """Say what could not be read or made, and return the exit code of that."""
+    for name, number in failed.items():
+        if number:
+            typer.echo(f"{name}: {number} could not be read or made", err=True)
+    return FAILED_ITEMS if any(failed.values()) else 0
+
+
 @command(verbs.augment)
 def augment(
     data: Data,
@@ -65,6 +73,7 @@ def augment(
         typer.echo(f"{one}: {making.export(out, cast('making.Form', one))}")
     typer.echo(result.counts().to_string())
     typer.echo(f"{len(result)} pictures with labels are in {out}")
+    raise typer.Exit(_failed({"counterfactuals": result.failed}))
 
 
 @command(verbs.plant)
@@ -77,6 +86,7 @@ def plant(data: Data, out: Out, **options: Any) -> None:
     names = result.record["plan"]["findings"]
     typer.echo(datasets.load(out).counts().loc[names].to_string())
     typer.echo(f"Synthetic pictures and labels: {result.index}")
+    raise typer.Exit(_failed({"hosts": result.failed}))
 
 
 @command(verbs.retrain)
@@ -106,6 +116,7 @@ def retrain(
             **options,
         )
     typer.echo(f"The report is {result.report()}")
+    raise typer.Exit(_failed(result.failed))
 
 
 @command(verbs.repair)
@@ -133,7 +144,8 @@ def repair(
         typer.echo(f"  {text}")
     typer.echo(f"{result.verdict}{': ' * bool(result.model)}{result.model or ''}")
     typer.echo(f"The report is {result.report()}")
-    raise typer.Exit(0 if result.judged or result.pairs else UNJUDGED)
+    code = _failed(result.study.failed)
+    raise typer.Exit(code if result.judged or result.pairs else UNJUDGED)
 
 
 @command(verbs.study)
@@ -163,3 +175,4 @@ def study(
     with progress() as stages:
         result = verbs.study(spec, out=out, progress=stages, **options)
     typer.echo(f"The report is {result.report()}")
+    raise typer.Exit(_failed(result.failed))

@@ -37,7 +37,7 @@ from roentmod.jobs.batches import (
 )
 from roentmod.plans import PlantPlan
 from roentmod.radiograph import Radiograph
-from roentmod.runs import Done, Made, Part, Row, Stage, Task, Workers, read_record
+from roentmod.runs import AGAIN, Done, Made, Part, Row, Stage, Task, Workers, read_record
 from roentmod.runs import run as carry_out
 from roentmod.store import atomic, canonical_hash
 
@@ -77,6 +77,11 @@ class PlantResult:
     def __repr__(self) -> str:
         """Return number and folder."""
         return f"<PlantResult: {self.record['pictures']} pictures in '{self.folder}'>"
+
+    @property
+    def failed(self) -> int:
+        """How many hosts were left out as they could not be read, or the editor failed."""
+        return sum(n for status, n in self.record["left_out"].items() if status in AGAIN)
 
     @property
     def index(self) -> Path:

@@ -15,6 +15,7 @@ from roentmod.errors import DatasetError, InputError
 from roentmod.jobs.augment.manifest import COLUMNS, MANIFEST, check, labelled, tabled
 from roentmod.jobs.augment.matrix import load_cooccurrence
 from roentmod.plans import Labelling
+from roentmod.runs import AGAIN
 from roentmod.science.cooccurrence import CoOccurrence
 
 __all__ = ["RECORD", "AugmentResult", "label_facts", "load", "relabel"]
@@ -54,6 +55,13 @@ class AugmentResult:
     def training(self) -> pd.DataFrame:
         """The rows that have a picture and labels."""
         return self.manifest[self.manifest["status"] == "ok"].reset_index(drop=True)
+
+    @property
+    def failed(self) -> int:
+        """How many edits were not made as something could not be read, or failed."""
+        return sum(
+            n for row in self.record["counts"].values() for s, n in row.items() if s in AGAIN
+        )
 
     def counts(self) -> pd.DataFrame:
         """Return counterfactuals by added finding (down) and status (across)."""

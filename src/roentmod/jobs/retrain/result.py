@@ -38,6 +38,11 @@ class RetrainResult:
         names = ", ".join(self.record.get("trainings", ()))
         return f"<RetrainResult: {names}, in '{self.folder}'>"
 
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many pictures of each set could not be read; only of sets with any."""
+        return {name: len(some) for name, some in self.record.get("unread", {}).items()}
+
     def model(self, arm: str, seed: int) -> Path:
         """Return the file of a trained classifier, for ``onnx:``."""
         return self.folder / "models" / f"{arm}-{seed}.onnx"

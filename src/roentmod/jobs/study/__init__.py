@@ -104,6 +104,11 @@ class StudyResult:
         """Return the figures of a stage; none of one that the study leaves out."""
         return next((dict(one.figures) for one in self.stages if one.name == stage), {})
 
+    @property
+    def failed(self) -> dict[str, int]:
+        """How much in each stage could not be read, or failed; only of stages with any."""
+        return {one.name: n for one in self.stages if (n := one.figures.get("failed", 0))}
+
     def place(self, stage: str) -> Path | None:
         """Return the folder of a stage; None of one that the study leaves out."""
         return next((one.folder for one in self.stages if one.name == stage), None)
