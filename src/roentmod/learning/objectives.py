@@ -263,15 +263,16 @@ class _WithControls(_Counterfactual):
 class _Teacher(_WithControls):
     """Of a counterfactual, what was added is there, and the rest is what erm says of its control.
 
-    A control has the labels of its counterfactual, but for what was added, which is absent.
+    A control has the labels of its counterfactual, but for what was added: that is absent, where it
+    is known of the host.
     """
 
     def labels(self, drawn: Drawn) -> Floats:
         assert self.material.erm is not None
-        made, control = self._counterfactuals(), drawn.extra != drawn.source
+        made = self._counterfactuals()
         added, logits = made.added[drawn.source], self.material.erm[made.control[drawn.source]]
         chance = 1 / (1 + np.exp(-logits.astype(np.float64)))
-        soft = np.where(added, ~control[:, None], chance).astype(np.float32)
+        soft = np.where(added, self.made[drawn.extra], chance).astype(np.float32)
         return np.concatenate([self.targets[drawn.real], soft])
 
 
@@ -280,10 +281,6 @@ class _Pair(_WithControls):
 
     together = True
     margin: float | None = None
-
-    def __init__(self, task: Task, plan: RetrainPlan, material: Material) -> None:
-        super().__init__(task, plan, material)
-        self.draws = replace(self.draws, extra_count=2 * max(1, plan.extra // 2))
 
     def labels(self, drawn: Drawn) -> Floats:
         none = np.full((len(drawn.extra), self.targets.shape[1]), np.nan, dtype=np.float32)

@@ -217,6 +217,12 @@ class StudyPlan(Plan):
         alone = self.audit and self.audit.paired and self.audit.source
         if not self.tests and not alone:
             raise StudyError("A study has one test at least; got none. Name it under tests.")
+        same = [one for one in self.tests.values() if one.source == self.train.source]
+        if any(one.keep_ids != self.train.keep_ids for one in same):
+            raise StudyError(
+                "Patients of the training are told apart from those of a test by their ids; got "
+                f"keep_ids for {self.train.source} in one place, and not in another. Say the same."
+            )
         return self
 
     @classmethod

@@ -8,9 +8,10 @@ import pytest
 from roentmod import datasets
 from roentmod.errors import DatasetError
 from roentmod.jobs import augment
+from roentmod.jobs.retrain.counterfactuals import counterfactuals as counterfactual_samples
 from roentmod.plans import AugmentPlan, Labelling
 from tests.jobs.augment.parts import FINDINGS, Dabber
-from tests.jobs.retrain.parts import shown_in, write_data
+from tests.jobs.retrain.parts import shown_in, tiny, write_data
 
 PLAN = {"findings": FINDINGS, "ratio": 2, "gate_logit": None, "with_shams": True}
 
@@ -112,6 +113,18 @@ def test_policies_are_of_what_is_not_known(made):
             elif number_of(row) < 23:
                 assert row[name] == float(name in shown)
     assert any(not row["host_labels"] for row in edited(made))
+
+
+def test_a_teacher_takes_as_absent_only_what_a_host_is_known_to_be_without(made, data):
+    samples, facts = counterfactual_samples(made, tiny(arms=("erm", "teacher")), None, data)
+    labels = facts.targets["teacher"]
+    rows = np.flatnonzero(facts.control >= 0)
+    for number, row in zip(samples.table["image_id"].iloc[facts.control[rows]], rows, strict=True):
+        own = labels[facts.control[row]][facts.added[row]]
+        host = int(str(number).removesuffix(".png").partition("-")[0].removesuffix(".png"))
+        known = host < 23 or FINDINGS[int(np.argmax(facts.added[row]))] == "Edema"
+        assert own == pytest.approx([0.0 if known else np.nan], nan_ok=True)
+    assert np.isnan(labels[facts.control[rows]][facts.added[rows]]).any()
 
 
 def test_without_the_option_films_with_findings_are_refused(data, tmp_path):

@@ -6,12 +6,18 @@ import pytest
 
 from roentmod import datasets
 from roentmod.errors import DatasetError, RetrainError
+from roentmod.jobs import retrain
 from roentmod.jobs.augment import load_cooccurrence
 from roentmod.jobs.retrain import ARMS
-from roentmod.jobs.retrain.counterfactuals import check_counterfactuals, counterfactuals
+from roentmod.jobs.retrain.counterfactuals import (
+    check_counterfactuals,
+    check_hosts,
+    counterfactuals,
+)
 from roentmod.learning.material import CONTROL
 from roentmod.learning.samples import check_labels, check_patients, labelled
 from roentmod.plans.retrain import COUNTERFACTUAL_ARMS
+from roentmod.store import pseudonym
 from tests.jobs.augment.parts import FINDINGS
 from tests.jobs.retrain.parts import shown_in, tiny
 
@@ -76,6 +82,23 @@ def test_counterfactuals_of_a_tested_patient_are_refused(data, made):
         check_counterfactuals(replace(made, table=table), [val])
     table.loc[table.index[4], "status"] = "not_seen"
     check_counterfactuals(replace(made, table=table), [val])
+
+
+def test_counterfactuals_whose_ids_are_of_another_kind_are_refused(data, made, tmp_path):
+    plan, hidden = tiny(arms=("erm", "isolated")), datasets.pseudonymous(data)
+    said = "patients of the set .* knows none.* --keep-ids to both commands or to neither"
+    with pytest.raises(RetrainError, match=said) as caught:
+        retrain.run(hidden, plan, tmp_path, training_set=made, tests={})
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+    table = made.manifest.assign(
+        patient_id=[pseudonym(n, "p") for n in made.manifest["patient_id"]]
+    )
+    with pytest.raises(RetrainError, match="knows none"):
+        check_hosts(replace(made, table=table), data)
+    # One known patient is enough: the others may lack labels.
+    table.loc[0, "patient_id"] = made.manifest["patient_id"].iloc[0]
+    check_hosts(replace(made, table=table), data)
 
 
 def test_labels_by_arm(data, made):

@@ -19,7 +19,11 @@ from roentmod import runs
 from roentmod.datasets import Dataset, with_validation
 from roentmod.errors import RetrainError
 from roentmod.jobs.augment import AugmentResult, load_cooccurrence
-from roentmod.jobs.retrain.counterfactuals import check_counterfactuals, counterfactuals
+from roentmod.jobs.retrain.counterfactuals import (
+    check_counterfactuals,
+    check_hosts,
+    counterfactuals,
+)
 from roentmod.jobs.retrain.job import RetrainJob
 from roentmod.jobs.retrain.registration import Sets, registered
 from roentmod.jobs.retrain.result import RetrainResult, load
@@ -143,6 +147,7 @@ def _sets(
             f"{', '.join(wanting)} learn from counterfactuals; got none. Give a training set of "
             "roentmod augment, or leave these arms out."
         )
+    check_hosts(made, data)
     check_counterfactuals(made, [val, *own.values()])
     extra, facts = counterfactuals(made, plan, rates, data)
     return Sets(training, val, own, places, extra, facts)

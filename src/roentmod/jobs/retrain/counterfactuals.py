@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from roentmod.radiograph import Radiograph
 from roentmod.runs.record import EARLIER
 from roentmod.science.cooccurrence import CoOccurrence
 
-__all__ = ["check_counterfactuals", "counterfactuals"]
+__all__ = ["check_counterfactuals", "check_hosts", "counterfactuals"]
 
 # Of the others, what was not added has no label in the set.
 _POLICIES: dict[str, Policy] = {"isolated": "isolated", "soft": "soft", "staged": "isolated"}
@@ -33,7 +34,8 @@ def counterfactuals(
 ) -> tuple[Samples, Counterfactuals]:
     """Return the pictures of a counterfactual training set, and what is known of them.
 
-    The arms that have no labels for what was not added have none for controls. Where an arm needs
+    The arms that have no labels for what was not added have none for controls, but for `teacher`,
+    to whom is absent what a host is known to be without. Where an arm needs
     controls that are baselines, and the set lacks some, the data have them: they come after the
     set's rows, without labels. The labels of the samples themselves are those of the first arm.
 
@@ -69,6 +71,9 @@ def counterfactuals(
         targets[arm] = np.concatenate([values, without])
     places = dict(zip(rows["image_id"], rows["path"], strict=True))
     every = pd.concat([rows, more], ignore_index=True) if len(more) else rows
+    if "teacher" in targets:
+        control = (every["arm"] != "counterfactual").to_numpy()
+        targets["teacher"][control] = _without(every[control], plan)
     samples = Samples(
         "counterfactuals",
         every[FACTS],
@@ -109,6 +114,15 @@ def _added(rows: pd.DataFrame, plan: RetrainPlan) -> NDArray[np.bool_]:
     return np.array([[head in own for head in plan.findings] for own in parts], dtype=np.bool_)
 
 
+def _without(rows: pd.DataFrame, plan: RetrainPlan) -> Floats:
+    """Return 0 for heads that the hosts of some rows are known to be without, else NaN, n x k."""
+    texts = rows.reindex(columns=["host_labels"], fill_value="")["host_labels"]
+    # Hosts without finding say nothing.
+    hosts = [json.loads(text) if text else dict.fromkeys(plan.findings, 0) for text in texts]
+    known = [[0 if host.get(head) == 0 else np.nan for head in plan.findings] for host in hosts]
+    return np.array(known, dtype=np.float32).reshape(len(rows), len(plan.findings))
+
+
 def _control_rows(rows: pd.DataFrame, control: str) -> NDArray[np.int64]:
     """Return the row of each counterfactual's control, m, as `Counterfactuals` has it."""
     kinds = rows["arm"].to_numpy()
@@ -122,6 +136,21 @@ def _read(folder: Path, places: Mapping[str, str], data: Dataset, image_id: str)
     if image_id not in places:
         return data.radiograph(image_id)
     return imaging.read(folder / places[image_id])
+
+
+def check_hosts(made: AugmentResult, data: Dataset) -> None:
+    """Refuse counterfactuals of patients whom the data do not know, so that none could be barred.
+
+    Raises:
+        RetrainError: the data know none of the set's patients.
+    """
+    patients = made.manifest["patient_id"].astype(str).unique()
+    if len(patients) and not set(patients) & set(data.table["patient_id"].astype(str)):
+        raise RetrainError(
+            "Counterfactuals are of the training's patients, and of nobody who is tested; of the "
+            f"{len(patients):,} patients of the set ({patients[0]}, ...) {data.name} knows none. "
+            "Give the data that the set was made of, and --keep-ids to both commands or to neither."
+        )
 
 
 def check_counterfactuals(made: AugmentResult, others: Iterable[Samples]) -> None:
