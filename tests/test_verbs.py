@@ -131,7 +131,8 @@ def test_an_audit_and_a_study_say_which_facts_predict_labels(confounded, caplog)
     assert caplog.text.count(said) == 1
     caplog.clear()
     source = Source(source=str(confounded))
-    bench = Bench(SimpleNamespace(findings=("Edema",), train=source))
+    rule = SimpleNamespace(unmentioned="unknown")
+    bench = Bench(SimpleNamespace(findings=("Edema",), train=source, retrain=rule))
     assert [text.startswith(said) for text in bench.warnings(source)] == [True]
     assert caplog.text.count(said) == 1
 
@@ -147,3 +148,24 @@ def test_audits_and_retrainings_keep_which_facts_predict_labels(confounded, monk
     assert len(kept) == 2
     for (text,) in kept:
         assert text.startswith("facts that predict labels: 1 (site -> Edema AUC 1.00)")
+
+
+def test_a_retraining_says_what_predicts_labels_of_tests_and_by_its_own_rule(
+    confounded, tmp_path_factory, monkeypatch, caplog
+):
+    kept = []
+    monkeypatch.setattr(
+        "roentmod.jobs.retrain.run", lambda *_, warnings, **__: kept.extend(warnings)
+    )
+    other = tmp_path_factory.mktemp("other")
+    for file in confounded.iterdir():
+        text = file.read_text()
+        (other / file.name).write_text(text.replace("No Finding", "Mass"))
+    options = {"findings": ["Edema"], "out": other / "out"}
+    tests = {"far": str(other), "own": (str(confounded), None, "internal")}
+    rm.retrain(str(confounded), tests=tests, **options)
+    assert len(kept) == 1
+    rm.retrain(str(confounded), tests=tests, unmentioned="absent", **options)
+    said = "far: facts that predict labels: 1 (site -> Edema AUC 1.00)"
+    assert [text.startswith(said) for text in kept] == [False, False, True]
+    assert caplog.text.count(said) == 1

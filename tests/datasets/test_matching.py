@@ -135,6 +135,21 @@ def test_facts_that_predict_are_found_and_matching_takes_that_away(tmp_path):
     assert (datasets.predictors(dataclasses.replace(loaded, table=matched))["auc"] < 0.6).all()
 
 
+def test_what_is_not_mentioned_is_a_negative_where_it_counts_as_absent(tmp_path):
+    wards = [("a", "Edema"), ("b", "Mass")]
+    rows = [[f"{i}.png", f"p{i}", *wards[i % 2][:1], "PA", "F", 50, wards[i % 2][1]]
+            for i in range(60)]  # fmt: skip
+    loaded = folder(tmp_path, rows)
+    assert datasets.predictors(loaded, ["Edema"]).empty
+    found = datasets.predictors(loaded, ["Edema"], unmentioned="absent")
+    assert found[["fact", "auc", "positives", "negatives"]].to_numpy().tolist() == [
+        ["site", 1.0, 30, 30]
+    ]
+    # Spelled in any way, as everywhere.
+    split = dataclasses.replace(loaded, table=loaded.table.assign(split="test"))
+    assert len(datasets.predictors(split, ["Edema"], split="Testing", unmentioned="absent")) == 1
+
+
 def test_facts_that_say_nothing_are_seldom_reported(tmp_path):
     found = [
         datasets.predictors(mixed(tmp_path, seed, 200, informative=False)) for seed in range(8)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from roentmod.datasets.fields import split_name
 from roentmod.datasets.files import shape
 from roentmod.datasets.labels import NAMES, Texts
 from roentmod.datasets.select import Mask, Selection, choose, positives, shares
@@ -110,6 +112,7 @@ def predictors(
     *,
     split: str | None = None,
     most: int = 2000,
+    unmentioned: Literal["unknown", "absent"] = "unknown",
 ) -> pd.DataFrame:
     """Return how well site, view or picture size alone predict each label.
 
@@ -121,13 +124,15 @@ def predictors(
         names: findings; None for all.
         split: only of this split.
         most: pictures whose size is looked up, drawn by a hash; 0 leaves size out.
+        unmentioned: state of an unmentioned finding, as of a retraining.
 
     Returns:
         One row per finding (with 20 or more positives and negatives) and fact that varies:
         `finding`, `fact` ("site", "view", "size"), `auc` in [0, 1], `positives`, `negatives`; the
         best predictor first.
     """
-    table = dataset.table if split is None else dataset.table[dataset.table["split"] == split]
+    table = dataset.table
+    table = table if split is None else table[table["split"] == split_name(split)]
     table = table[table["unfit"] == ""]
     folds = (shares(table["patient_id"].to_numpy(dtype=object)) * _FOLDS).astype(int)
     facts = {name: table[name].to_numpy(dtype=object) for name in ("site", "view")}
@@ -137,6 +142,7 @@ def predictors(
         wanted = finding(name).name
         there = (table[wanted] == "positive").to_numpy()
         known = there | _absent(table, wanted)
+        known |= (table[wanted] == "unmentioned").to_numpy() & (unmentioned == "absent")
         for fact, values in facts.items():
             some = known & (values != "")
             counts = int(there[some].sum()), int((some & ~there).sum())

@@ -192,18 +192,27 @@ def preflight(
     return job.run(load(data, images=images), sample=sample)
 
 
-def _warned(source: Dataset, names: Sequence[str] | None = None) -> list[str]:
+def _warned(
+    source: Dataset, names: Sequence[str] | None = None, *, test: str = "", **rules: Any
+) -> list[str]:
     """Say what is wrong with a data set, and which facts predict its labels, a line each.
+
+    Args:
+        source: the data set.
+        names: of which findings.
+        test: begins each line of a test.
+        rules: of `datasets.predictors`.
 
     Returns:
         The lines of what predicts labels.
     """
     from roentmod import datasets
 
-    telling = datasets.telling(datasets.predictors(source, names))
+    telling = datasets.telling(datasets.predictors(source, names, **rules))
+    begins = f"{test}: " if test else ""
     for problem in (*source.problems, *telling):
-        log.warning("%s", problem)
-    return [str(problem) for problem in telling]
+        log.warning("%s%s", begins, problem)
+    return [f"{begins}{problem}" for problem in telling]
 
 
 @_verb(plans.EditPlan, Files, EditorChoice, OnDevice, InDomain, Running)
@@ -482,22 +491,24 @@ def retrain(
     starts.check(plan, trust)
     chosen = part(Pictures, options)
     source = _source(data, chosen)
-    warnings = _warned(source, plan.findings)
+    warnings = _warned(source, plan.findings, unmentioned=plan.unmentioned)
     made = sets.load(Path(training_set)) if isinstance(training_set, str | Path) else training_set
 
-    def test(value: Any) -> tuple[Dataset, str | None, str]:
+    def test(name: str, value: Any) -> tuple[Dataset, str | None, str]:
         place, split, where = value if isinstance(value, tuple) else (value, None, "external")
         # The training's data are not read twice.
         if place == data:
             return source, split, where
-        return _source(place, chosen.but(images=None)), split, where
+        own, rules = _source(place, chosen.but(images=None)), {"unmentioned": plan.unmentioned}
+        warnings.extend(_warned(own, plan.findings, test=name, split=split, **rules))
+        return own, split, where
 
     return job.run(
         source,
         plan,
         Path(out),
         training_set=made,
-        tests={name: test(value) for name, value in (tests or {}).items()},
+        tests={name: test(name, value) for name, value in (tests or {}).items()},
         rates=rates_of(options),
         warnings=warnings,
         device=part(OnDevice, options).device,
