@@ -26,7 +26,17 @@ from roentmod.learning.networks import Prepared, build, check_trust, factory_of
 from roentmod.plans.retrain import RetrainPlan
 from roentmod.store import file_sha256
 
-__all__ = ["FORMS", "Start", "begun", "check", "described", "last_layer", "opened", "size_of"]
+__all__ = [
+    "FORMS",
+    "Start",
+    "begun",
+    "check",
+    "check_size",
+    "described",
+    "last_layer",
+    "opened",
+    "size_of",
+]
 
 FORMS = (
     "a .pt file of roentmod retrain with its card",
@@ -128,12 +138,21 @@ def size_of(spec: str, model: str | None = None, *, trust: bool = False) -> int 
 def _fitting(plan: RetrainPlan, *, trust: bool = True) -> Start:
     """Return the network that a plan starts from; it was trusted where the run began."""
     start = opened(str(plan.start), plan.model, trust=trust)
-    if start.size not in (None, plan.size):
+    check_size(start, plan.size)
+    return start
+
+
+def check_size(start: Start, size: int) -> None:
+    """Refuse pictures of another size than a network takes.
+
+    Raises:
+        RetrainError: it states another.
+    """
+    if start.size not in (None, size):
         raise RetrainError(
             f"A network takes pictures of its size; {start.name} takes {start.size} px, and size "
-            f"is {plan.size}. Give --size {start.size}, or leave it out."
+            f"is {size}. Give --size {start.size}, or leave it out."
         )
-    return start
 
 
 def opened(spec: str, model: str = _BUNDLED[0], *, trust: bool = False) -> Start:

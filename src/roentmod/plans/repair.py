@@ -64,6 +64,7 @@ class RepairPlan(RetrainPlan):
         return next(arm for arm in self.arms if arm != BASE)
 
     def training(self) -> dict[str, Any]:
-        """Return what a retraining takes of it, but findings and pairs."""
-        names = RetrainPlan.model_fields.keys() - {"findings", "pairs"}
+        """Return what a retraining takes of it, but findings and pairs, and sides that follow."""
+        follows = {"size", "through"} - self.model_fields_set
+        names = RetrainPlan.model_fields.keys() - {"findings", "pairs"} - follows
         return {name: getattr(self, name) for name in names}

@@ -91,6 +91,8 @@ ABOUT: dict[Arm, str] = {
     "all else the target is what the erm of the same seed says of the control (distillation: "
     "Hinton et al., 2015).",
 }
+# Side that pictures are brought through, unless theirs is more.
+_THROUGH = 224
 # Tests name files; the other sets of a run have names already.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TAKEN = ("train", "val", "counterfactuals")
@@ -124,7 +126,8 @@ class RetrainPlan(Plan):
     pictures in all arms but `staged`. Class weights even out what an arm's own draws and weights
     leave of the classes' imbalance; they are of the real pictures, and apply to them alone.
 
-    Pictures are brought to the side `through` first, so that sharpness does not tell sources apart.
+    Pictures are brought to the side `through` first, so that sharpness does not tell sources apart;
+    it is their size where that is more, as a classifier that is used has sharp pictures.
     Absent, of what a source does not mention, fits reports, which pass over what is normal;
     uncertain is unknown. The learning rate rises linearly for the warm-up, then falls as half a
     cosine; weights decay as in AdamW (Loshchilov and Hutter, ICLR 2019).
@@ -164,7 +167,12 @@ class RetrainPlan(Plan):
         le=1024,
     )
     through: int | None = parameter(
-        224, "Side, px, that every picture is brought to before its size.", ge=16, le=4096
+        _THROUGH,
+        "Side, px, that every picture is brought to before its size; default: 224, or its size "
+        "where that is more.",
+        optional=True,
+        ge=16,
+        le=4096,
     )
     unmentioned: Literal["unknown", "absent"] = parameter(
         "unknown", "State of an unmentioned finding."
@@ -211,6 +219,15 @@ class RetrainPlan(Plan):
     augmentation: bool = parameter(
         True, "Vary place, exposure and grain of training pictures; they are never mirrored."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sharp(cls, values: Any) -> Any:
+        """Bring pictures through no smaller side than their own, unless one is given."""
+        size = values.get("size") if isinstance(values, Mapping) else None
+        if isinstance(size, int) and size > _THROUGH and "through" not in values:
+            return {**values, "through": size}
+        return values
 
     @model_validator(mode="after")
     def _fits(self) -> RetrainPlan:

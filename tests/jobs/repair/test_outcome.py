@@ -54,7 +54,10 @@ def test_a_fall_by_both_editors_without_loss_is_a_repair():
         ({"part": 0.4, "share": 0.3}, "by mini the share falls from 0.50 to 0.30"),
         ({"part": math.nan}, "by mini the share falls"),
         ({"called": 2}, "mini still finds Edema → Cardiomegaly in 2 of 3"),
-        ({"reacts": 1}, "by mini the head for Cardiomegaly surely reacts to Cardiomegaly itself in 1"),
+        (
+            {"reacts": 1},
+            "by mini the head for Cardiomegaly surely reacts to Cardiomegaly itself in 1",
+        ),
         ({"n": 19}, "mini cannot judge Edema → Cardiomegaly: too few"),
         ({"share": math.nan}, "mini cannot judge"),
     ],

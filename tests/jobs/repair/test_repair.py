@@ -7,8 +7,11 @@ import torch
 
 import roentmod as rm
 from roentmod.editors import Editor, Painter
-from roentmod.errors import RetrainError, RoentModError
-from roentmod.jobs.repair import RepairPlan
+from roentmod.errors import RetrainError, RoentModError, StudyError
+from roentmod.jobs.repair import Given, RepairPlan
+from roentmod.jobs.repair.given import bench_of
+from roentmod.plans.parts import Audited
+from roentmod.runs import Workers
 from tests.runs.kill import check_survives_kills
 from tests.small import write_phantoms
 
@@ -35,6 +38,11 @@ def shortcut():
 
 def blind():
     return made((), ())
+
+def large():
+    net = shortcut()
+    net.card = {"labels": net.pathologies, "size": 256}
+    return net
 """
 SMALL = {"findings": "Cardiomegaly,Pleural Effusion", "size": 32, "through": 64, "steps": 2}
 SMALL |= {"batch": 8, "seeds": 1, "evaluate_every": 1, "trust": True}
@@ -169,6 +177,58 @@ def test_what_cannot_be_repaired_is_told_in_a_line(given, tmp_path, model, chang
         rm.repair(model.format(given / "net.py"), given / "data", out=tmp_path / "out", **options)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "out").glob("*audit*"))
+
+
+def bench(given, name="shortcut", plan=None, **changes):
+    """A repair's study, the model's file never looked at."""
+    spec, plan = f"python:{given / 'net.py'}:{name}", plan or RepairPlan(unseen="other")
+    whole = Given(spec, str(given / "data"), plan, trust=True, **changes)
+    return bench_of(whole, given / "given.onnx", Workers())
+
+
+@pytest.mark.parametrize(
+    ("split", "table"),
+    [(None, "test"), ("testing", "test"), (" Test", "test"), ("validation", "val")],
+)
+def test_audits_edit_the_split_that_is_named_however_it_is_spelled(given, split, table):
+    made = bench(given, chosen=Audited(split=split))
+    data, chosen = made.baselines(100)
+    known = data.table.set_index("image_id")["split"]
+    assert set(known[chosen["baseline_id"]]) == {table}
+    assert made.spec.audit.source.split == table
+
+
+@pytest.mark.parametrize("split", ["train", "Training", "tset"])
+def test_audits_edit_no_split_that_is_trained_on_or_not_there(given, tmp_path, split):
+    name = "train" if split == "Training" else split
+    with pytest.raises(StudyError, match=f"are test, train, val, got '{name}'"):
+        repaired(given, tmp_path / "out", split=split)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "sides"),
+    [
+        ("shortcut", {}, (224, 224)),
+        ("shortcut", {"size": 300}, (300, 300)),
+        ("large", {}, (256, 256)),
+        ("large", {"size": 256, "through": 224}, (256, 224)),
+    ],
+)
+def test_pictures_have_the_models_size_and_are_as_sharp_as_audits(given, name, words, sides):
+    made = bench(given, name, RepairPlan(unseen="other", **words))
+    assert (made.spec.retrain.size, made.spec.retrain.through) == sides
+
+
+def test_another_size_than_the_models_is_refused_before_anything_is_written(given, tmp_path):
+    with pytest.raises(RetrainError, match=r"takes 256 px, and size is 32\. Give --size 256"):
+        repaired(given, tmp_path / "out", "large")
+    assert not (tmp_path / "out").exists()
+    # So is a folder that holds something else.
+    (tmp_path / "repair.json").write_text('{"kind": "study"}')
+    with pytest.raises(RoentModError, match="holds repairs with another kind"):
+        repaired(given, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["repair.json"]
 
 
 def test_a_plan_says_what_it_repairs_with():

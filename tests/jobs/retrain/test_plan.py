@@ -73,6 +73,20 @@ def test_shares_of_steps_are_steps():
     assert RetrainPlan(findings=PAIR, steps=1).synthetic_steps == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "through"),
+    [
+        ({}, 224),
+        ({"size": 64}, 224),
+        ({"size": 512}, 512),
+        ({"size": 512, "through": 300}, 300),
+        ({"size": 512, "through": None}, None),
+    ],
+)
+def test_pictures_go_through_no_smaller_side_than_their_own_unless_one_is_given(given, through):
+    assert RetrainPlan(findings=PAIR, **given).through == through
+
+
 def test_an_unknown_finding_is_refused():
     with pytest.raises(UnknownFindingError):
         RetrainPlan(findings=("Blob",))

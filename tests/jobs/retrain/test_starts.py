@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import ResNetConfig, ResNetForImageClassification
 
+import roentmod as rm
 from roentmod.errors import ClassifierError, RetrainError, RoentModError, WeightsError
 from roentmod.jobs import retrain
 from roentmod.learning.export import export
@@ -16,6 +17,7 @@ from roentmod.learning.pictures import levels
 from roentmod.learning.starts import begun, check, described, opened
 from roentmod.store import file_sha256
 from tests.jobs.augment.parts import FINDINGS
+from tests.jobs.retrain import parts
 from tests.jobs.retrain.parts import tiny
 
 SIZE = 16
@@ -133,6 +135,31 @@ def test_a_retraining_says_what_the_network_said_before_and_leaves_other_layers_
     assert retrain.run(data, plan.but(start=str(copy)), tmp_path, tests=tests).record == (
         result.record
     )
+
+
+def test_a_large_network_is_trained_and_read_on_pictures_as_sharp_as_those_it_is_used_on(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parts, "SIDE", 300)
+    data = parts.write_data(tmp_path / "data", {"train": 8, "val": 8, "test": 2})
+    plan = tiny(size=256, through=256)
+    network = written(tmp_path / "own", plan)
+    result = rm.retrain(
+        tmp_path / "data", findings=FINDINGS, out=tmp_path / "out", start=str(tmp_path / "own"),
+        tests={"inside": (tmp_path / "data", "test", "internal")}, keep_ids=True,
+        arms="erm", seeds=1, steps=1, batch=2, evaluate_every=1,
+    )  # fmt: skip
+    assert (result.record["plan"]["size"], result.record["plan"]["through"]) == (256, 256)
+    before = result.predictions.query("arm == 'before' and test == 'inside'")
+    names = [str(name) for name in data.table["image_id"][data.table["split"] == "test"]]
+    shown, dull = (
+        torch.from_numpy(np.stack([levels(data.radiograph(n), 256, side) for n in names])) / 255
+        for side in (None, 224)
+    )
+    own = before.pivot(index="image_id", columns="finding", values="logit")
+    own = own.loc[names, list(FINDINGS)]
+    np.testing.assert_allclose(own, answers(network, shown[:, None].float()), atol=1e-5)
+    assert np.abs(own - answers(network, dull[:, None].float())).to_numpy().max() > 1e-4
 
 
 def test_new_heads_say_nothing_before(data, tests, own, tmp_path):

@@ -12,7 +12,7 @@ from roentmod.jobs import retrain, study
 from roentmod.jobs.augment import load_cooccurrence, save_cooccurrence
 from roentmod.jobs.study import StudyPlan
 from roentmod.jobs.study.bench import Bench
-from roentmod.jobs.study.stages import _hosts, stages_of
+from roentmod.jobs.study.stages import _hosts, _predicted, stages_of
 from roentmod.radiograph import Radiograph
 from roentmod.store import write_json
 from tests.jobs.augment.parts import FINDINGS
@@ -205,6 +205,10 @@ def test_a_dry_run_writes_nothing(tmp_path):
         ({"validate": {"options": {"swept": -1}}}, "swept must be 0 or more; got -1"),
         ({"plant": {"prevalence": 0}}, "prevalence must be .*; got 0"),
         ({"augment": {"ratio": 3}}, r"must be in \(0, 2\].* got 3"),
+        (
+            {"tests": {"own": {"source": "phantoms:28:200", "keep_ids": True}}},
+            "got keep_ids for phantoms:28:200 in one place",
+        ),
         ({"audit": {"margin": -1}}, "margin must be .*; got -1"),
         ({"editor": {"name": "mini", "device": "cuda"}}, "editor takes .* got 'device'"),
     ],
@@ -322,6 +326,41 @@ def test_a_source_without_hosts_is_told_before_anything_is_planted():
     tests = {"same": TINY["train"] | {"view": "PA"}}
     with pytest.raises(StudyError, match="'same' has none"):
         stages_of(Bench(StudyPlan.of(TINY | {"tests": tests})))
+
+
+def test_audits_edit_a_split_that_is_there_and_not_trained_on(tmp_path):
+    data = write_data(tmp_path / "data", {"train": 24, "val": 12, "test": 16})
+    source = {"source": str(data.root), "keep_ids": True}
+    known = data.table.set_index("image_id")["split"]
+
+    def bench(split, **audit):
+        audited = TINY["audit"] | {"source": source | {"split": split}} | audit
+        changes = {"train": source, "plant": None, "audit": audited}
+        return Bench(StudyPlan.of(TINY | changes | {"tests": {"far": {"source": "phantoms:4"}}}))
+
+    for split, table in (("Testing", "test"), ("validation", "val")):
+        assert set(known[bench(split).baselines(20)[1]["baseline_id"]]) == {table}
+    assert bench(None, split="testing").audited_split == "test"
+    for split in ("training", "tset", None):
+        with pytest.raises(
+            StudyError, match=r"not trained on; the splits of .* are test, train, v"
+        ):
+            stages_of(bench(split))
+    # Before findings are planted nothing may be split yet.
+    unsplit = Bench(StudyPlan.of(TINY | {"audit": TINY["audit"] | {"source": None}}))
+    assert unsplit.audited_on.split == "test"
+    assert unsplit.audited_split is None
+
+
+def test_a_retraining_keeps_what_predicts_labels_of_tests_that_are_not_planted(tmp_path):
+    rows = [f"{n}.png,{'Cardiomegaly,a' if n % 2 else 'No Finding,b'},p{n}" for n in range(60)]
+    (tmp_path / "index.csv").write_text("\n".join(["path,labels,site,patient_id", *rows]))
+    for n in range(60):
+        (tmp_path / f"{n}.png").write_text(str(n))
+    far = {"source": str(tmp_path)}
+    tests = TINY["tests"] | {"far": far, "planted": far | {"plant": True}}
+    (text,) = _predicted(Bench(StudyPlan.of(TINY | {"tests": tests})))
+    assert text.startswith("far: facts that predict labels: 1 (site -> Cardiomegaly AUC 1.00)")
 
 
 def test_every_host_is_of_a_view_that_the_package_takes(tmp_path):

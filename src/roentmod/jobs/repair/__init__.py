@@ -26,9 +26,11 @@ from roentmod.jobs.repair.outcome import Found, found_in, outcome
 from roentmod.jobs.study import Finished, Planned, StudyJob, StudyResult
 from roentmod.jobs.study.bench import Bench
 from roentmod.jobs.study.stages import BEFORE_UNSEEN, stages_of
+from roentmod.learning.devices import check_device
 from roentmod.plans.repair import RepairPlan
 from roentmod.plans.study import StudyPlan
 from roentmod.runs import Stages, Workers
+from roentmod.runs.record import check_folder
 
 __all__ = ["Given", "RepairJob", "RepairPlan", "RepairResult", "Tests", "load", "plan", "run"]
 
@@ -111,7 +113,9 @@ def plan(given: Given, folder: Path) -> list[Planned]:
         RoentModError: model, data or an editor cannot be used.
     """
     with TemporaryDirectory() as place:
-        bench = bench_of(given, exported(given, Path(place)), Workers())
+        model = exported(given, Path(place))
+        bench = bench_of(given, model.graph, Workers())
+        model.write()
         pairs = given.plan.pairs or _known(bench, folder)
         if pairs is not None:
             bench.spec = _about(bench.spec, pairs)
@@ -147,8 +151,12 @@ def run(
         RunError: `folder` is a file, or holds no repair.
         RoentModError: whatever a stage raises.
     """
-    team = runs.read_workers(workers, shards=False)
-    bench = bench_of(given, exported(given, folder), team)
+    team, model = runs.read_workers(workers, shards=False), exported(given, folder)
+    bench = bench_of(given, model.graph, team)
+    # What is refused, is refused before anything is written.
+    check_device(given.device, given.plan.precision)
+    check_folder(folder / _RECORD, {"kind": RepairJob.kind}, RepairJob.article, RepairJob.free)
+    model.write()
     job: runs.Job[Any] = RepairJob(bench.spec, bench, stages, given=given)
     result: RepairResult = runs.run(job, folder, stages=stages)
     return result

@@ -23,7 +23,7 @@ from roentmod.plans.study import StudyPlan
 from roentmod.runs import Workers
 from roentmod.store import atomic
 
-__all__ = ["GIVEN", "Given", "Tests", "bench_of", "exported"]
+__all__ = ["GIVEN", "Exported", "Given", "Tests", "bench_of", "exported"]
 
 # The model as it was, among the classifiers that are audited.
 GIVEN = "given"
@@ -61,18 +61,42 @@ class Given:
         Raises:
             RoentModError: it cannot be started from, or reads too few findings.
         """
-        start = starts.opened(self.model, self.plan.model, trust=self.trust)
+        start, size = starts.opened(self.model, self.plan.model, trust=self.trust), self.plan.size
         if len(start.findings) < 2:
             raise RetrainError(
                 "A shortcut is from one finding to another's head: a model to repair names two "
                 f"heads at least; {start.name} names {', '.join(start.findings) or 'none'}. Name "
                 "its heads (docs/repair.md)."
             )
-        return start, start.size or self.plan.size
+        if "size" in self.plan.model_fields_set:
+            starts.check_size(start, size)
+        return start, start.size or size
 
 
-def exported(given: Given, folder: Path) -> Path:
-    """Write the model as a classifier for audits into a folder of its own, and return its file."""
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """The model as a classifier for audits.
+
+    Attributes:
+        graph: where its file is, once it is written.
+        files: content by name, of the graph and what lies beside it.
+    """
+
+    graph: Path
+    files: Mapping[str, bytes]
+
+    def write(self) -> None:
+        """Write what is not there yet."""
+        if not self.graph.is_file():
+            self.graph.parent.mkdir(parents=True, exist_ok=True)
+            # A graph that is there has its card beside it.
+            for name in sorted(self.files, reverse=True):
+                with atomic(self.graph.parent / name) as part:
+                    part.write_bytes(self.files[name])
+
+
+def exported(given: Given, folder: Path) -> Exported:
+    """Return the model as a classifier, with a place in `folder`; nothing is written yet."""
     start, size = given.opened()
     plan = RetrainPlan(
         findings=start.findings, start=given.model, size=size, model=given.plan.model
@@ -80,14 +104,7 @@ def exported(given: Given, folder: Path) -> Path:
     files = export(starts.begun(plan, 0), GIVEN, plan)
     graph = f"{GIVEN}.onnx"
     digest = hashlib.sha256(files[graph]).hexdigest()
-    place = folder.absolute() / f"{GIVEN}-{digest[:10]}"
-    if not (place / graph).is_file():
-        place.mkdir(parents=True, exist_ok=True)
-        # A graph that is there has its card beside it.
-        for name in sorted(files, reverse=True):
-            with atomic(place / name) as part:
-                part.write_bytes(files[name])
-    return place / graph
+    return Exported(folder.absolute() / f"{GIVEN}-{digest[:10]}" / graph, files)
 
 
 def bench_of(given: Given, model: Path, workers: Workers) -> Bench:
@@ -95,7 +112,7 @@ def bench_of(given: Given, model: Path, workers: Workers) -> Bench:
 
     Args:
         given: what the repair is given.
-        model: of `exported`.
+        model: the graph of `exported`; it need not be written yet.
         workers: who makes the parts of each stage.
 
     Raises:
@@ -112,9 +129,10 @@ def bench_of(given: Given, model: Path, workers: Workers) -> Bench:
     bench = Bench(_spec(given, model, named, size), workers=workers, trust=given.trust)
     heads = _labelled(bench, named)
     bench.spec = _spec(given, model, heads, size, splits=_splits(bench))
-    edited = _edited(bench, given.plan)
-    assert bench.spec.audit is not None
-    bench.spec = bench.spec.but(audit=bench.spec.audit.but(findings=edited))
+    audit, edited = bench.spec.audit, _edited(bench, given.plan)
+    assert audit is not None
+    source = bench.audited_on.but(split=bench.audited_split)
+    bench.spec = bench.spec.but(audit=audit.but(findings=edited, source=source))
     return bench
 
 

@@ -12,7 +12,9 @@ import pandas as pd
 
 from roentmod import classifiers, datasets
 from roentmod.datasets import Dataset
+from roentmod.datasets.fields import split_name
 from roentmod.editors import Editor
+from roentmod.errors import StudyError
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs import augment
 from roentmod.plans import EditorChoice
@@ -21,7 +23,7 @@ from roentmod.plans.study import Source, StudyPlan
 from roentmod.runs import Workers
 from roentmod.science.cooccurrence import CoOccurrence
 
-__all__ = ["Bench"]
+__all__ = ["Bench", "split_of"]
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +50,9 @@ class Bench:
             data = datasets.screening(data, source)
             data = data if source.keep_ids else datasets.pseudonymous(data)
             own = key == _read(self.spec.train)
-            names = self.spec.findings
-            telling = datasets.telling(datasets.predictors(data, names))
+            rule = self.spec.retrain.unmentioned
+            known = datasets.predictors(data, self.spec.findings, unmentioned=rule)
+            telling = datasets.telling(known)
             for problem in telling:
                 log.warning("%s: %s", data.name, problem)
             self._warnings[key] = [str(problem) for problem in telling]
@@ -99,11 +102,34 @@ class Bench:
         inside = [s for s in self.spec.tests.values() if s.where == "internal"]
         return options or (inside or list(self.spec.tests.values()))[0]
 
+    @property
+    def audited_split(self) -> str | None:
+        """The split of `audited_on` that is edited; None where nothing is split before planting.
+
+        Raises:
+            StudyError: there is no such split, or what audits would edit is trained on.
+        """
+        source, audit = self.audited_on, self.spec.audit
+        data = self.data(source)
+        split = split_of(source) or (split_name(audit.split) if audit and audit.split else None)
+        known = sorted(set(data.table["split"]) - {""})
+        if not known:
+            return None
+        train = self.spec.train
+        own = split_of(train) if self.spec.plant else None
+        same = (source.source, source.images) == (train.source, train.images)
+        learned = audit is not None and same and split in (None, own or "train")
+        if learned or (split is not None and split not in known):
+            raise StudyError(
+                f"Audits edit a split that is not trained on; the splits of {data.name} are "
+                f"{', '.join(known)}, got '{split or 'all'}'. Choose one of the others."
+            )
+        return split
+
     def baselines(self, count: int) -> tuple[Dataset, pd.DataFrame]:
         """Return radiographs without finding to audit with; nothing was ever planted in them."""
-        source = self.audited_on
+        source, split = self.audited_on, self.audited_split
         data = self.data(source)
-        split = source.split if source.split in set(data.table["split"]) else None
         return data, datasets.baselines(data, count=count, split=split, view=source.view).table
 
     @cached_property
@@ -148,6 +174,11 @@ class Bench:
         words: dict[str, Any] = {"device": self.spec.device, "trust": self.trust}
         words |= audit.part(Foreign).model_dump()
         return {name: classifiers.load(form, **words) for name, form in audit.classifiers.items()}
+
+
+def split_of(source: Source) -> str | None:
+    """Return the split of a source as tables spell it; None for all."""
+    return None if source.split is None else split_name(source.split)
 
 
 def _read(source: Source) -> tuple[Any, ...]:

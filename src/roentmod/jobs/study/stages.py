@@ -21,12 +21,12 @@ from roentmod.jobs import audit, augment, retrain
 from roentmod.jobs import plant as planting
 from roentmod.jobs import validate as validation
 from roentmod.jobs.augment import AugmentResult
-from roentmod.jobs.study.bench import Bench
+from roentmod.jobs.study.bench import Bench, split_of
 from roentmod.learning import starts
 from roentmod.plans import AuditPlan, AugmentPlan, PlantPlan, Rules, ValidatePlan
 from roentmod.plans.parts import Composed
 from roentmod.plans.study import Source, StudyAudit
-from roentmod.runs import Stages
+from roentmod.runs import AGAIN, Stages
 from roentmod.science import performance as evaluation
 from roentmod.store import canonical_hash
 
@@ -213,7 +213,7 @@ def _data_key(bench: Bench) -> str:
 def _edited_key(bench: Bench) -> str:
     """Return a hash of what validation and audits edit, and how."""
     spec, source = bench.spec, bench.audited_on
-    radiographs = (source.split, source.view, _pictures(bench, source))
+    radiographs = (bench.audited_split, source.view, _pictures(bench, source))
     return _key(described(bench.editor), spec.settings, spec.findings, radiographs)
 
 
@@ -252,10 +252,10 @@ def _hosts(bench: Bench, source: Source) -> list[str]:
     data, own = bench.data(source), source is bench.spec.train
     splits = [s for s in sorted(set(data.table["split"])) if s] or [None]
     if not own:
-        splits = [source.split]
+        splits = [split_of(source)]
     chosen: list[str] = []
     for split in splits:
-        limit = source.count if split in (source.split, "train", None) else None
+        limit = source.count if split in (split_of(source), "train", None) else None
         chosen += _choice(data, source, split, limit, () if own else _patients(bench))
     return chosen
 
@@ -286,9 +286,9 @@ def _choice(
 def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     assert bench.spec.plant is not None
     plan = bench.spec.plant.part(PlantPlan)
-    counts = {}
+    counts, failed = {}, 0
     for name, source in bench.hosting.items():
-        planting.run(
+        made = planting.run(
             bench.data(source),
             _hosts(bench, source),
             bench.planter,
@@ -297,17 +297,20 @@ def _plant(bench: Bench, folder: Path, shown: Stages) -> Outcome:
             workers=bench.workers,
             progress=shown(f"planting {name}"),
         )
-        counts[name] = len(datasets.load(folder / name))
-    return folder, {"pictures": counts}
+        counts[name], failed = len(datasets.load(folder / name)), failed + made.failed
+    return folder, {"pictures": counts} | _failed(failed)
+
+
+def _failed(number: int) -> dict[str, int]:
+    """Return the figure of what could not be read or made; none where there is nothing."""
+    return {"failed": number} if number else {}
 
 
 def _validate(bench: Bench, folder: Path, shown: Stages) -> Outcome:
     options = bench.spec.validation
     assert options is not None
     plan = options.part(ValidatePlan)
-    data, _ = bench.baselines(options.baselines)
-    source = bench.audited_on
-    split = source.split if source.split in set(data.table["split"]) else None
+    data, split = bench.data(bench.audited_on), bench.audited_split
     result = validation.run(
         data,
         validation.choose(data, count=options.baselines, split=split),
@@ -319,7 +322,7 @@ def _validate(bench: Bench, folder: Path, shown: Stages) -> Outcome:
         workers=bench.workers,
         stages=shown,
     )
-    return result, result.figures()
+    return result, result.figures() | _failed(int(result.counts["missing"]))
 
 
 def _audit_before(bench: Bench, folder: Path, shown: Stages) -> Outcome:
@@ -358,8 +361,10 @@ def _audit(
 ) -> Outcome:
     options = bench.spec.audit
     assert options is not None
-    plan = options.part(AuditPlan)
-    data, chosen = bench.baselines(options.baselines)
+    plan, (data, chosen) = options.part(AuditPlan), bench.baselines(options.baselines)
+    if plan.split is None and (plan.removals or plan.stress):
+        # Radiographs that carry findings are drawn where those without are.
+        plan = plan.but(split=bench.audited_split)
     exact = bool(getattr(editor, "exact", False))
     result = audit.run(
         data,
@@ -385,7 +390,7 @@ def _audit(
     return result, {
         "classifiers": verdicts,
         "warnings": result.provenance.get("warnings", []),
-    }
+    } | _failed(int(result.items["status"].isin(AGAIN).sum()))
 
 
 def _editable(bench: Bench, making: AugmentPlan) -> int:
@@ -416,12 +421,24 @@ def _augment(bench: Bench, folder: Path, shown: Stages) -> Outcome:
         workers=bench.workers,
         progress=shown("editing"),
     )
-    return result, {"counts": result.record["counts"], "pictures": len(result.training)}
+    figures = {"counts": result.record["counts"], "pictures": len(result.training)}
+    return result, figures | _failed(result.failed)
 
 
 def _training_set(bench: Bench) -> AugmentResult | None:
     needed = bench.spec.retrain.needs_training_set
     return augment.load(bench.folders["augment"]) if needed else None
+
+
+def _predicted(bench: Bench) -> list[str]:
+    """Return which facts predict labels that are not planted, which are drawn at random."""
+    spec = bench.spec
+    warnings = [] if spec.plant else list(bench.warnings(spec.train))
+    for name, source in spec.tests.items():
+        own = bench.data(source) is bench.data(spec.train)
+        if not own and not bench.planted_name(name, source):
+            warnings += [f"{name}: {text}" for text in bench.warnings(source)]
+    return warnings
 
 
 def _retrain(bench: Bench, folder: Path, shown: Stages) -> Outcome:
@@ -433,12 +450,12 @@ def _retrain(bench: Bench, folder: Path, shown: Stages) -> Outcome:
         training_set=_training_set(bench),
         tests=bench.tested_on(),
         rates=bench.rates,
-        # Planted labels are drawn at random.
-        warnings=() if spec.plant else bench.warnings(spec.train),
+        warnings=_predicted(bench),
         device=spec.device,
         workers=bench.workers,
         stages=shown,
     )
     compared = evaluation.comparisons(evaluation.panels(result.predictions))
     rows = json.loads(compared.to_json(orient="records"))
-    return result, {"comparisons": rows, "warnings": result.record.get("warnings", [])}
+    figures = {"comparisons": rows, "warnings": result.record.get("warnings", [])}
+    return result, figures | _failed(sum(result.failed.values()))
