@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from roentmod.jobs.repair.given import Given
-from roentmod.jobs.repair.outcome import _new, _verdict, editors_of, found_in
+from roentmod.jobs.repair.outcome import _best, _new, _verdict, editors_of, found_in
 from roentmod.plans.repair import RepairPlan
 
 A, B = "Edema", "Cardiomegaly"
@@ -127,6 +127,21 @@ def test_what_either_audit_calls_a_shortcut_is_found_what_both_call_first():
     none = {"audit before": audited(judged=False), "audit before unseen": audited(judged=False)}
     assert found_in(none, "given").obstacle == "few"
     assert not found_in(none, "given").judged
+
+
+def test_the_file_to_use_has_the_fewest_shortcuts_then_the_best_validation():
+    def best(left, areas=(0.9, 0.8, 0.7)):
+        audits = [
+            SimpleNamespace(name=f"isolated-{seed}", shortcuts=lambda n=number: [(A, B)] * n)
+            for each in left
+            for seed, number in enumerate(each)
+        ]
+        trainings = {f"isolated-{s}": {"val_auc": area} for s, area in enumerate(areas)}
+        return _best(audits, {"trainings": trainings}, GIVEN.plan)
+
+    assert best([(0, 0, 0), (0, 0, 0)]) == 0
+    assert best([(0, 1, 0), (1, 0, 0)]) == 2
+    assert best([(1, 0, 0), (1, 1, 1)], (0.9, 0.7, 0.8)) == 2
 
 
 def test_editors_are_named_without_their_folders():

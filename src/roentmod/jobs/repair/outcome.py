@@ -15,6 +15,7 @@ from roentmod.jobs import audit, retrain
 from roentmod.jobs.audit import AuditResult
 from roentmod.jobs.audit.judgement import RECORD
 from roentmod.jobs.audit.predictions import Numbers, nets_of
+from roentmod.jobs.audit.result import ClassifierResult
 from roentmod.jobs.repair.given import GIVEN, Given
 from roentmod.jobs.study import StudyResult
 from roentmod.jobs.study.stages import BEFORE_UNSEEN, UNSEEN
@@ -143,7 +144,8 @@ def _reached(whole: StudyResult, given: Given, pairs: Pairs) -> dict[str, Any]:
     tables = _read(tested, pairs, plan.arm, given.rules.level)
     new = _new(called, pairs, plan.arm, len(plan.seeds))
     verdict, reasons = _verdict(shares, tables, new, given)
-    best = max(plan.seeds, key=lambda seed: _area(trained.record, plan.arm, seed))
+    audits = [one for stage in _AFTER for one in audit.load(places[stage])]
+    best = _best(audits, trained.record, plan)
     model = trained.model(plan.arm, best)
     good = verdict != "not repaired"
     return tables | {
@@ -167,8 +169,13 @@ def _lost(folder: Path, kept: Iterable[str]) -> list[str]:
     return [str(name) for name in one.heads["finding"] if name and name not in set(kept)]
 
 
-def _area(record: Mapping[str, Any], arm: str, seed: int) -> float:
-    return float(record["trainings"][f"{arm}-{seed}"]["val_auc"])
+def _best(audits: Iterable[ClassifierResult], record: Mapping[str, Any], plan: RepairPlan) -> int:
+    """Return the seed with the fewest shortcuts left, of several the one that reads val best."""
+    left = Counter(one.name for one in audits for _ in one.shortcuts())
+    areas = {
+        seed: float(record["trainings"][f"{plan.arm}-{seed}"]["val_auc"]) for seed in plan.seeds
+    }
+    return min(plan.seeds, key=lambda seed: (left[f"{plan.arm}-{seed}"], -areas[seed]))
 
 
 def _model(name: str) -> tuple[str, int]:

@@ -104,7 +104,7 @@ class Bench:
 
     @property
     def audited_split(self) -> str | None:
-        """The split of `audited_on` that is edited; None where nothing is split before planting.
+        """The split of `audited_on` that is edited, where any is; None: all, not split yet.
 
         Raises:
             StudyError: there is no such split, or what audits would edit is trained on.
@@ -113,7 +113,7 @@ class Bench:
         data = self.data(source)
         split = split_of(source) or (split_name(audit.split) if audit and audit.split else None)
         known = sorted(set(data.table["split"]) - {""})
-        if not known:
+        if not known or not (audit or self.spec.validation):
             return None
         train = self.spec.train
         own = split_of(train) if self.spec.plant else None
