@@ -66,7 +66,8 @@ def falls(
     whole = np.isfinite(shares[:, :, 0]).all(axis=0)
     if len(pairs) > 1 and whole.any():
         mean, most = shares[:, whole].mean(axis=1), max(counts[whole])
-        rows += _rows(("", ""), models, mean, reacts[:, whole].all(1), most, rules, reference)
+        sure = np.asarray(reacts[:, whole].all(axis=1))
+        rows += _rows(("", ""), models, mean, sure, most, rules, reference)
     return pd.DataFrame(rows, columns=list(FALLS))
 
 

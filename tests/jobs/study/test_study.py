@@ -333,14 +333,14 @@ def test_audits_edit_a_split_that_is_there_and_not_trained_on(tmp_path):
     source = {"source": str(data.root), "keep_ids": True}
     known = data.table.set_index("image_id")["split"]
 
-    def bench(split, **audit):
-        audited = TINY["audit"] | {"source": source | {"split": split}} | audit
+    def bench(split, audit=None):
+        audited = TINY["audit"] | {"source": source | {"split": split}, "split": audit}
         changes = {"train": source, "plant": None, "audit": audited}
         return Bench(StudyPlan.of(TINY | changes | {"tests": {"far": {"source": "phantoms:4"}}}))
 
     for split, table in (("Testing", "test"), ("validation", "val")):
         assert set(known[bench(split).baselines(20)[1]["baseline_id"]]) == {table}
-    assert bench(None, split="testing").audited_split == "test"
+    assert bench(None, "testing").audited_split == "test"
     for split in ("training", "tset", None):
         with pytest.raises(
             StudyError, match=r"not trained on; the splits of .* are test, train, v"
