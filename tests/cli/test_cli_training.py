@@ -1,6 +1,7 @@
 """`roentmod plant`, `retrain` and `study` as a user meets them, from planting to page."""
 
 import json
+import shutil
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_retraining_from_planting_to_page(planted, tmp_path):
         "erm-0.onnx",
         "reweighting-0.onnx",
     }
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_exits_3_until_it_can(planted, tmp_path):
+    data = shutil.copytree(planted, tmp_path / "data")
+    table = datasets.load(data).table
+    name = table.loc[table["split"] == "train", "image_id"].iloc[0]
+    file = next(path for path in data.rglob("*.png") if path.stem == name)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:200])
+    words = (data, tmp_path / "out", "--arms", "erm")
+    done = retrain(*words, cache=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "train: 1 could not be read or made" in done.stderr
+    file.write_bytes(whole)
+    assert retrain(*words, cache=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(

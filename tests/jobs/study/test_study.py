@@ -363,6 +363,15 @@ def test_a_retraining_keeps_what_predicts_labels_of_tests_that_are_not_planted(t
     assert text.startswith("far: facts that predict labels: 1 (site -> Cardiomegaly AUC 1.00)")
 
 
+def test_a_study_says_in_which_stages_something_could_not_be_read(tmp_path):
+    figures = ({"pictures": 2}, {"failed": 3}, {})
+    stages = [
+        study.Finished(name, tmp_path, 1.0, own) for name, own in zip(ORDER, figures, strict=False)
+    ]
+    result = study.StudyResult(StudyPlan.of(TINY), tmp_path, tuple(stages))
+    assert result.failed == {"audit before": 3}
+
+
 def test_every_host_is_of_a_view_that_the_package_takes(tmp_path):
     views = ("PA", "AP", "frontal", "L", "oblique", "?", "PA")
     lines = ["path,labels,view,patient_id,unfit"]
