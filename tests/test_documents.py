@@ -14,6 +14,7 @@ import yaml
 
 import roentmod
 from roentmod.cli import app
+from roentmod.plans import RetrainPlan
 from tests.small import write_phantoms
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +106,15 @@ def test_programs_named_in_passing_run_as_printed(page):
         source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
         needed = re.findall(r'add_argument\("(--[a-z-]+)"[^)]*required=True', source)
         assert set(needed) <= set(rest.split()), module
+
+
+def test_arms_named_in_passing_can_be_trained():
+    named = [
+        arms for page in PAGES for arms in re.findall(r"`--arms ([a-z_,]+)`", page.read_text())
+    ]
+    assert "erm,jtt" in named
+    for arms in named:
+        assert RetrainPlan(findings=("Edema", "Mass"), arms=arms).arms
 
 
 def test_the_search_finds_what_is_shown():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import readme, weights
+from bench import audit_page, judges_page, readme, weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,6 +19,31 @@ def test_a_page_says_whether_its_figures_are_of_the_bundled_weights(one):
     assert page == wanted, (
         f"run python -m bench.weights; {one.page} needs the head of {wanted[:400]}"
     )
+
+
+def audit(figures):
+    rows = json.loads((ROOT / audit_page.VERDICTS).read_text(encoding="utf-8"))
+    return audit_page.page(figures, rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "page"), [("audit_truth", audit), ("real_judge", judges_page.page)]
+)
+def test_a_page_follows_from_its_figures(name, page):
+    one = weights.of(Path(f"bench/{name}.json"))
+    figures = json.loads((ROOT / one.figures).read_text(encoding="utf-8"))
+    own = weights.headed(page(figures), figures, one.weights)
+    assert own == (ROOT / one.page).read_text(encoding="utf-8")
+
+
+def test_what_security_says_of_hostile_files_was_measured():
+    doors = json.loads((ROOT / "bench/fuzz.json").read_text(encoding="utf-8"))["door"]
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    pictures = doors["pictures"]["tried"]
+    others = sum(one["tried"] for one in doors.values()) - pictures
+    assert f"{pictures:,} pictures and {others:,} other documents" in page
+    assert not any(one["hangs"] for one in doors.values())
+    assert max(one["peak_mb"] for one in doors.values()) < 1000
 
 
 def test_every_json_that_a_page_names_is_watched():
