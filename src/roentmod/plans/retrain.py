@@ -91,7 +91,7 @@ ABOUT: dict[Arm, str] = {
     "all else the target is what the erm of the same seed says of the control (distillation: "
     "Hinton et al., 2015).",
 }
-# Side that pictures are brought through, unless theirs is more.
+# The usual side that pictures are brought through.
 _THROUGH = 224
 # Tests name files; the other sets of a run have names already.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -127,7 +127,7 @@ class RetrainPlan(Plan):
     leave of the classes' imbalance; they are of the real pictures, and apply to them alone.
 
     Pictures are brought to the side `through` first, so that sharpness does not tell sources apart;
-    it is their size where that is more, as a classifier that is used has sharp pictures.
+    those of a network that has learned larger ones already to its size: it is used on sharp ones.
     Absent, of what a source does not mention, fits reports, which pass over what is normal;
     uncertain is unknown. The learning rate rises linearly for the warm-up, then falls as half a
     cosine; weights decay as in AdamW (Loshchilov and Hutter, ICLR 2019).
@@ -168,8 +168,8 @@ class RetrainPlan(Plan):
     )
     through: int | None = parameter(
         _THROUGH,
-        "Side, px, that every picture is brought to before its size; default: 224, or its size "
-        "where that is more.",
+        "Side, px, that every picture is brought to before its size; default: 224, or the size of "
+        "the network of --from where that is more.",
         optional=True,
         ge=16,
         le=4096,
@@ -223,11 +223,12 @@ class RetrainPlan(Plan):
     @model_validator(mode="before")
     @classmethod
     def _sharp(cls, values: Any) -> Any:
-        """Bring pictures through no smaller side than their own, unless one is given."""
-        size = values.get("size") if isinstance(values, Mapping) else None
-        if isinstance(size, int) and size > _THROUGH and "through" not in values:
-            return {**values, "through": size}
-        return values
+        """Leave pictures as sharp as a network has learned them, unless a side is given."""
+        if not isinstance(values, Mapping) or values.get("start") is None or "through" in values:
+            return values
+        size = values.get("size")
+        sharper = isinstance(size, int) and size > _THROUGH
+        return {**values, "through": size} if sharper else values
 
     @model_validator(mode="after")
     def _fits(self) -> RetrainPlan:

@@ -77,13 +77,14 @@ def test_shares_of_steps_are_steps():
     ("given", "through"),
     [
         ({}, 224),
-        ({"size": 64}, 224),
-        ({"size": 512}, 512),
-        ({"size": 512, "through": 300}, 300),
-        ({"size": 512, "through": None}, None),
+        ({"size": 512}, 224),
+        ({"size": 64, "start": "net.pt"}, 224),
+        ({"size": 512, "start": "net.pt"}, 512),
+        ({"size": 512, "start": "net.pt", "through": 300}, 300),
+        ({"size": 512, "start": "net.pt", "through": None}, None),
     ],
 )
-def test_pictures_go_through_no_smaller_side_than_their_own_unless_one_is_given(given, through):
+def test_a_network_that_has_learned_takes_pictures_as_sharp_as_its_size(given, through):
     assert RetrainPlan(findings=PAIR, **given).through == through
 
 
