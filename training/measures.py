@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
-from roentmod.science.stats import draws, interval, ratio
+from roentmod.science.stats import clustered_auc_interval, weighted_auc
 
 Floats = NDArray[np.floating]
 _SMALL = 64
@@ -17,22 +17,11 @@ _SMALL = 64
 def auroc_interval(
     positive: Floats, negative: Floats, *, seed: int = 0, rounds: int = 1000
 ) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the AUROC for paired arms.
-
-    Baselines (patients) are drawn, both arms of each together. A pair of one baseline's two arms
-    keeps the weight that it has in the AUROC: drawing with replacement would pair each baseline
-    with itself twice as often, and raise the whole interval.
-    """
-    n = len(positive)
-    above = np.sign(np.subtract.outer(positive, negative)) / 2 + 0.5
-    own = np.diag(above).copy()
-    np.fill_diagonal(above, 0)
-    weight = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=rounds)
-    pairs = n**2 - (weight**2).sum(1)
-    others = ratio(np.einsum("ri,ri->r", weight @ above, weight), pairs)
-    values = weight @ own / n**2 + (others * (n - 1) / n if n > 1 else 0)
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    """Return the 95 % interval of the AUROC of n paired arms, over their baselines (patients)."""
+    scores, n = np.concatenate([positive, negative]), len(positive)
+    return clustered_auc_interval(
+        scores, np.arange(2 * n) < n, np.tile(np.arange(n), 2), rounds, seed
+    )
 
 
 def spearman_within(values: Floats) -> float:
@@ -136,8 +125,7 @@ def matched_auc(
 ) -> tuple[float, float, float]:
     """Return the AUROC of pairs within a stratum alone, and its interval over patients.
 
-    A pair of a positive and a negative counts where both are of one stratum (source, view): what
-    differs between strata cannot tell them apart. NaN where there is no such pair.
+    See `weighted_auc`. NaN where there is no such pair.
 
     Args:
         values: n.
@@ -147,17 +135,8 @@ def matched_auc(
         rounds: resamples of the 95 % percentile interval; 0 leaves it NaN.
         seed: of the resamples.
     """
-    names, member = np.unique(np.asarray(patients, str), return_inverse=True)
-    drawn = [np.ones((1, len(values)))]
+    area = float(weighted_auc(values, positive, np.ones((len(values), 1)), strata)[0])
+    ends = (np.nan, np.nan)
     if rounds:
-        drawn.append(draws(rounds, len(names), seed)[:, member].astype(np.float64))
-    weight, above, pairs = np.concatenate(drawn), 0.0, 0.0
-    groups = np.asarray(strata, str)
-    for stratum in np.unique(groups):
-        own = groups == stratum
-        high, low = np.flatnonzero(own & positive), np.flatnonzero(own & ~positive)
-        apart = np.sign(values[high][:, None] - values[low][None]) / 2 + 0.5
-        above = above + np.einsum("ri,ij,rj->r", weight[:, high], apart, weight[:, low])
-        pairs = pairs + weight[:, high].sum(1) * weight[:, low].sum(1)
-    areas = ratio(above, pairs)
-    return (float(areas[0]), *interval(areas[1:])) if rounds else (float(areas[0]), np.nan, np.nan)
+        ends = clustered_auc_interval(values, positive, patients, rounds, seed, strata=strata)
+    return area, *ends

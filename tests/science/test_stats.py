@@ -296,20 +296,71 @@ def test_the_bootstrap_covers_what_it_should():
     assert 0.88 < hits / 400 < 0.98
 
 
-def test_clustered_areas_are_those_of_the_drawn_patients():
+def matched_pairs(scores, positive, strata, cluster):
+    """All pairs of a stratum: ranks of each, and the clusters of both sides."""
+    high, low = np.nonzero(positive[:, None] & ~positive[None] & (strata[:, None] == strata[None]))
+    above = (scores[high] > scores[low]) + 0.5 * (scores[high] == scores[low])
+    return above, cluster[high], cluster[low]
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_clustered_areas_are_those_of_the_drawn_patients(parts):
+    """A pair of two patients counts as often as both were drawn, one of a patient but once."""
     a, _, positive = cohort(60, ties=True)
-    cluster = np.random.default_rng(0).integers(100, 120, 60)
+    rng = np.random.default_rng(0)
+    cluster, strata = rng.integers(100, 120, 60), rng.integers(parts, size=60)
     names = np.unique(cluster)
+    above, first, second = matched_pairs(a, positive, strata, np.searchsorted(names, cluster))
     areas = []
     for weights in stats.draws(300, len(names), seed=4):
-        rows = np.concatenate(
-            [np.tile(np.flatnonzero(cluster == c), w) for c, w in zip(names, weights, strict=True)]
-        )
-        areas.append(roc_auc_score(positive[rows], a[rows]))
+        same = (1 - 1 / len(names)) * weights[first]
+        times = np.where(first == second, same, weights[first] * weights[second])
+        areas.append((times * above).sum() / times.sum())
     expected = tuple(np.quantile(areas, [0.05, 0.95]))
     for labels in (cluster, cluster.astype(str)):
-        own = stats.clustered_auc_interval(a, positive, labels, 300, 4, 0.9)
+        own = stats.clustered_auc_interval(a, positive, labels, 300, 4, 0.9, strata)
         assert own == pytest.approx(expected, abs=1e-12)
+    if parts == 1:
+        assert own == stats.clustered_auc_interval(a, positive, labels, 300, 4, 0.9)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_areas_within_strata_are_of_pairs_of_one_stratum(parts):
+    a, _, positive = cohort(50, ties=True)
+    rng = np.random.default_rng(1)
+    strata, weights = rng.integers(parts, size=50), rng.integers(3, size=(50, 20))
+    above, first, second = matched_pairs(a, positive, strata, np.arange(50))
+    times = weights[first] * weights[second]
+    expected = above @ times / times.sum(axis=0)
+    found = stats.weighted_auc(a, positive, weights, strata.astype(str))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    # What tells strata apart alone tells nothing within them.
+    assert stats.weighted_auc(strata, positive, weights, strata) == pytest.approx(0.5)
+    with pytest.raises(AuditError, match="one stratum; got 3 for 50"):
+        stats.weighted_auc(a, positive, weights, strata[:3])
+
+
+@pytest.mark.parametrize("n", [10, 20])
+@pytest.mark.parametrize("strata", [False, True])
+def test_intervals_of_edits_beside_their_own_baselines_hold(n, strata):
+    """Patients differ far more than an edit changes: each is above itself, and that counts once."""
+    rng, hits, above = np.random.default_rng(n), 0, 0
+    places = np.tile(np.arange(n) % 2, 2) if strata else None
+    truth_of = truth.norm.cdf(0.2 / np.sqrt(8))
+    for _ in range(150):
+        before = rng.normal(0, 2, n)
+        scores = np.concatenate([before + 0.2 + rng.normal(0, 0.1, n), before])
+        positive = np.arange(2 * n) < n
+        low, high = stats.clustered_auc_interval(
+            scores, positive, np.tile(np.arange(n), 2), 300, 0, strata=places
+        )
+        own = np.ones((2 * n, 1))
+        above += low > float(stats.weighted_auc(scores, positive, own, places)[0])
+        # Of all pairs one in n is a patient's own, which nearly always rises.
+        share = (2 if strata else 1) / n
+        hits += low <= (1 - share) * truth_of + share * truth.norm.cdf(2.0) <= high
+    assert above == 0
+    assert hits / 150 > 0.85
 
 
 def test_clusters_widen_an_area_and_single_cases_agree_with_delong():

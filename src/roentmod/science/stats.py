@@ -289,10 +289,14 @@ def clustered_auc_interval(
     count: int,
     seed: int,
     level: float = 0.95,
+    strata: ArrayLike | None = None,
 ) -> tuple[float, float]:
     """Return the percentile interval of an area, resampling clusters (patients) of cases.
 
-    Resamples without a positive or without a negative are left out.
+    A positive and a negative of one cluster keep the weight that they have in the area: drawing
+    with replacement would pair a cluster with itself twice as often, and shift the whole interval
+    where both arms are of the same patients. Resamples without a positive or without a negative
+    are left out.
 
     Args:
         scores: n.
@@ -301,6 +305,7 @@ def clustered_auc_interval(
         count: resamples.
         seed: of the resamples.
         level: in (0, 1).
+        strata: n labels, of the area as in `weighted_auc`.
 
     Raises:
         AuditError: lengths differ, or a score is not finite.
@@ -311,12 +316,21 @@ def clustered_auc_interval(
         raise AuditError(f"A case has one cluster; got {member.size} for {chosen.size} cases.")
     if not 0 < chosen.sum() < chosen.size:
         return math.nan, math.nan
-    blocks = draw_blocks(count, len(names), seed, width=chosen.size)
-    areas = [weighted_auc(table[0], chosen, block.T[member]) for block in blocks]
+    parts = _parts(strata, chosen.size)
+    above, pairs = _own_pairs(table[0], chosen, member, parts, len(names))
+    areas = []
+    for block in draw_blocks(count, len(names), seed, width=chosen.size):
+        drawn = block.T.astype(np.float64)
+        # Two clusters are drawn together 1 - 1/n times on average, a cluster once.
+        times = (1 - 1 / len(names)) * drawn - drawn**2
+        ranked, of = _ranked(table[0], chosen, drawn[member], parts)
+        areas.append(ratio(ranked + above @ times, of + pairs @ times, least=_TIE))
     return interval(np.concatenate(areas), level)
 
 
-def weighted_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike) -> Floats:
+def weighted_auc(
+    scores: ArrayLike, positive: ArrayLike, weights: ArrayLike, strata: ArrayLike | None = None
+) -> Floats:
     """Return the area under the curve in each resample, count; NaN where a side is not drawn.
 
     Args:
@@ -324,6 +338,8 @@ def weighted_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike) -> 
         positive: n bool.
         weights: n x count, how often each case was drawn; a resample is a column, which makes
             this several times faster than rows would.
+        strata: n labels, such as sources. A positive and a negative count as a pair where both are
+            of one stratum: what differs between strata cannot tell them apart.
 
     Raises:
         AuditError: lengths differ, or a score is not finite.
@@ -334,14 +350,53 @@ def weighted_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike) -> 
         raise AuditError(
             f"Weights must be {chosen.size} x count, a row a case; got shape {drawn.shape}."
         )
-    high, low = drawn[chosen], table[0, ~chosen]
-    order = np.argsort(low, kind="stable")
-    mass = np.zeros((len(low) + 1, drawn.shape[1]))
-    np.cumsum(drawn[~chosen][order], axis=0, out=mass[1:])
-    below, upto = (np.searchsorted(low[order], table[0, chosen], side) for side in _SIDES)
-    ranked = np.einsum("ij,ij->j", high, mass[below] + mass[upto]) / 2
-    pairs = high.sum(axis=0) * mass[-1]
-    return ratio(ranked, pairs)
+    return ratio(*_ranked(table[0], chosen, drawn, _parts(strata, chosen.size)))
+
+
+def _parts(strata: ArrayLike | None, n: int) -> NDArray[np.intp]:
+    """Return the number of each case's stratum, n."""
+    if strata is None:
+        return np.zeros(n, np.intp)
+    parts = np.unique(np.asarray(strata, str).ravel(), return_inverse=True)[1]
+    if parts.size != n:
+        raise AuditError(f"A case has one stratum; got {parts.size} for {n} cases.")
+    return parts
+
+
+def _ranked(
+    scores: Floats, chosen: NDArray[np.bool_], drawn: Floats, parts: NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """Return pairs ranked rightly and all pairs, within strata, in each resample, count each."""
+    ranked, pairs = np.zeros((2, drawn.shape[1]))
+    for part in range(parts.max(initial=-1) + 1):
+        there, absent = (np.flatnonzero((parts == part) & one) for one in (chosen, ~chosen))
+        absent = absent[np.argsort(scores[absent], kind="stable")]
+        high, mass = drawn[there], np.zeros((len(absent) + 1, drawn.shape[1]))
+        np.cumsum(drawn[absent], axis=0, out=mass[1:])
+        below, upto = (np.searchsorted(scores[absent], scores[there], side) for side in _SIDES)
+        ranked += np.einsum("ij,ij->j", high, mass[below] + mass[upto]) / 2
+        pairs += high.sum(axis=0) * mass[-1]
+    return ranked, pairs
+
+
+def _own_pairs(
+    scores: Floats,
+    chosen: NDArray[np.bool_],
+    member: NDArray[np.intp],
+    parts: NDArray[np.intp],
+    count: int,
+) -> tuple[Floats, Floats]:
+    """Return pairs ranked rightly and all pairs of each cluster with itself, count each."""
+    above, pairs = np.zeros((2, count))
+    order = np.lexsort((parts, member))
+    starts = np.flatnonzero(np.diff(member[order]) | np.diff(parts[order])) + 1
+    for rows in np.split(order, starts):
+        own, there = scores[rows], chosen[rows]
+        if there.any() and not there.all():
+            apart = np.sign(np.subtract.outer(own[there], own[~there])) / 2 + 0.5
+            above[member[rows[0]]] += apart.sum()
+            pairs[member[rows[0]]] += apart.size
+    return above, pairs
 
 
 def sign_flip(values: ArrayLike, *, count: int = 9999, seed: int) -> float:
