@@ -28,7 +28,14 @@ from roentmod.classifiers.judge import SIDES
 from roentmod.domain import finding
 from roentmod.editors import Editor
 from roentmod.interfaces import described
-from roentmod.science.stats import auc, clustered_auc_interval, interval, resampled_means
+from roentmod.science.stats import (
+    auc,
+    clustered_auc_interval,
+    draws,
+    interval,
+    ratio,
+    resampled_means,
+)
 from roentmod.store import atomic, canonical_hash, write_json
 from training import cohort, measures
 from training.benchmark import Bench, choose
@@ -48,6 +55,7 @@ LEAST_APART = 0.1
 OPACITIES = ("Pneumonia", "Infiltration", "Consolidation", "Atelectasis")
 NIH_NAMES = {"Infiltrate": "Infiltration"}
 Array = NDArray[np.float32]
+Floats = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 
@@ -378,8 +386,15 @@ class Edits:
         stored = np.load(path)
         return cls(*(stored[key] for key in ("before", "after", "baseline", "name")))
 
-    def figures(self, judge: Judge, shifts: dict[str, float | None]) -> dict[str, Any]:
-        """Return, by finding, how far edits move a judge from their baselines, and real ones."""
+    def figures(self, judge: Judge, shifts: dict[str, Floats]) -> dict[str, Any]:
+        """Return, by finding, how far edits move a judge from their baselines, and real ones.
+
+        ``ratio`` is of the two shifts, None where the real one is not surely above 0.
+
+        Args:
+            judge: who reads them.
+            shifts: real ones (`real_shift`).
+        """
         found = {}
         for name in dict.fromkeys(self.name.tolist()):
             own = self.name == name
@@ -387,9 +402,12 @@ class Edits:
                 continue
             edited = logits_of(judge, self.after[own], [name])[:, 0]
             control = logits_of(judge, self.before, [name])[self.baseline[own], 0]
+            moved = (edited - control)[:, None]
+            drawn = np.append(moved.mean(), resampled_means(moved, ROUNDS, 0))
             found[name] = {
-                "edited_shift": _rounded((edited - control).mean()),
-                "real_shift": shifts.get(name),
+                **_shown("edited_shift", "edited_ci", drawn),
+                **_shown("real_shift", "real_ci", real := shifts.get(name, np.zeros(0))),
+                **_shown("ratio", "ratio_ci", _ratio(drawn, real)),
                 "auc": _rounded(auc(edited, control)),
                 "ci": [_rounded(v) for v in measures.auroc_interval(edited, control)],
                 "n": int(own.sum()),
@@ -397,17 +415,43 @@ class Edits:
         return found
 
 
-def real_shift(pictures: Pictures, logits: NDArray[np.float64]) -> dict[str, float | None]:
-    """Return how far real positives' logits are above No Finding of their source and view."""
+def _ratio(edited: Floats, real: Floats) -> Floats:
+    """Return the ratio of two shifts and its resamples; empty where the second may be 0."""
+    if not real.size or not interval(real[1:])[0] > 0:
+        return np.zeros(0)
+    # A resample that falls to 0 has no bound.
+    return np.where(real > 0, ratio(edited, real), np.copysign(np.inf, edited))
+
+
+def _shown(name: str, ends: str, samples: Floats) -> dict[str, Any]:
+    """Return a value and its interval of 1 + resamples; None of nothing."""
+    if not samples.size:
+        return {name: None, ends: []}
+    return {name: _rounded(samples[0]), ends: [_rounded(v) for v in interval(samples[1:])]}
+
+
+def real_shift(pictures: Pictures, logits: NDArray[np.float64]) -> dict[str, Floats]:
+    """Return how far real positives' logits are above No Finding of their source and view.
+
+    Returns:
+        by finding the shift and its resamples of patients, 1 + `ROUNDS`; empty where there is none.
+    """
     strata = np.char.add(pictures.column("set"), pictures.column("view"))
     clean, shifts = pictures.column("labels") == cohort.NO_FINDING, {}
+    names, member = np.unique(pictures.column("patient_id"), return_inverse=True)
+    often = np.ones((1 + ROUNDS, len(names)))
+    often[1:] = draws(ROUNDS, len(names), 0)
     for k, name in enumerate(FINDINGS):
-        there, apart = pictures.targets[:, k] == 1, []
-        for stratum in {*strata}:
+        there, total, mass = pictures.targets[:, k] == 1, np.zeros(1 + ROUNDS), np.zeros(1 + ROUNDS)
+        for stratum in {*strata[there]}:
             own = strata == stratum
-            if (own & clean).any():
-                apart += list(logits[own & there, k] - logits[own & clean, k].mean())
-        shifts[name] = _rounded(np.mean(apart)) if apart else None
+            high, low = (np.flatnonzero(own & one) for one in (there, clean))
+            times, against = often[:, member[high]], often[:, member[low]]
+            normal = ratio(against @ logits[low, k], against.sum(axis=1))
+            known = np.isfinite(normal)
+            total += np.where(known, times @ logits[high, k] - times.sum(axis=1) * normal, 0)
+            mass += times.sum(axis=1) * known
+        shifts[name] = ratio(total, mass) if mass[0] else np.zeros(0)
     return shifts
 
 

@@ -189,6 +189,57 @@ def test_people_take_the_place_of_the_judge():
     assert len(named) == len(seen)
 
 
+def beside_normals(cases, normals, base, rng):
+    """Half of `people`'s readers see a finding in normals, too, as often as `base`."""
+    table = people(cases, 0.24 + base)
+    table["seen"] = np.where(table["seen"] > 0, 0.8, 0.2)
+    rows = {name: rng.random(normals) < base for name in FINDINGS}
+    controls = pd.DataFrame(rows, dtype=float).assign(edited_finding="", seen=np.nan)
+    controls["patient_id"] = 1000 + np.arange(normals)
+    return pd.concat([table, controls], ignore_index=True)
+
+
+def test_what_readers_see_in_normals_is_taken_off_with_its_error():
+    """The gate is of the share who see the edit; few normals leave leakage uncertain."""
+    model = reader(np.random.default_rng(1), "model", 60, HONEST, noise=0.3)
+    widths = []
+    for normals in (10, 1000):
+        table = beside_normals(60, normals, 0.2, np.random.default_rng(0))
+        seen = effects.readings(table, model)
+        counted, gate = effects.gate(model, QUICK, judge=seen)
+        assert gate["passed"].tolist() == [48, 48]
+        cells = effects.cells(model, seen, QUICK, counted=counted, witness="readers")
+        off = cells[~cells["on_target"].astype(bool)]
+        widths.append((off["leak_high"] - off["leak_low"]).to_numpy())
+        itself = cells[cells["on_target"].astype(bool)]
+        assert (itself[["leak", "leak_low", "leak_high"]] == 0).all(axis=None)
+        assert set(cells["n_all"]) == {60}
+    # Of the last, whose rate of 0.2 is known.
+    np.testing.assert_allclose(off["leak"], 0.24 / (0.68 - 0.2), atol=0.04)
+    assert (widths[0] > 3 * widths[1]).all()
+
+
+def test_few_normals_clear_no_shortcut_at_the_margin():
+    """What a dozen normals happen to show is common to all cells of a head, and decides none."""
+    wrong, beyond, n, normals, cells = 0, 0, 80, 12, 4
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        off, yard, leak, seen, base = (np.full((n + normals, cells), np.nan) for _ in range(5))
+        # Of the share, which is at the margin, 0.15 is what the pictures show of the finding.
+        off[:n] = 4 * (0.2 + 0.15) + 0.8 * rng.normal(size=(n, cells))
+        yard[:n] = 4 + 0.8 * rng.normal(size=(n, cells))
+        leak[:n] = 0.3 + 0.65 * 0.15 + 0.2 * rng.normal(size=(n, cells))
+        seen[:n] = 0.95 + 0.1 * rng.normal(size=(n, cells))
+        base[n:] = 0.3 + 0.2 * rng.normal(size=(normals, 1))
+        rules = QUICK.but(margin=0.2, resamples=200, seed=seed, exact=False)
+        terms = margins.Terms(off, yard, leak, np.ones_like(off), yard, seen, base)
+        found = margins.shares(terms, rules)
+        wrong += (found.within_p <= 0.025).any()
+        beyond += (found.beyond_p <= 0.025).any()
+    assert wrong <= 6
+    assert beyond <= 6
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bench import real_judge, realism, weights
+from training import cohort
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,12 +23,66 @@ def test_the_page_follows_from_the_figures():
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.3, 0.7), (3.0, 0.95, 1.0)])
 def test_what_differs_is_told_apart(shift, low, high):
-    rng = np.random.default_rng(0)
-    real, drawn = rng.normal(size=(2, 40, 4)).astype(np.float32)
-    pairs = [({"patient_id": f"r{i}"}, {"patient_id": f"h{i}"}) for i in range(40)]
-    found = realism.apart((real, real), (drawn + shift, drawn), pairs)
+    real, drawn = np.random.default_rng(0).normal(size=(2, 40, 4)).astype(np.float32)
+    found = realism.apart((real, real), (drawn + shift, drawn))
     assert low <= found["auc"] <= high
     assert found["n"] == 40
+
+
+def test_what_cannot_be_told_apart_is_one_half_on_average():
+    noise = np.random.default_rng(0).normal(size=(60, 2, 40, 40)).astype(np.float32)
+    areas = [realism.apart((one,), (other,))["auc"] for one, other in noise]
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.03)
+
+
+def test_no_patient_is_in_two_pairs():
+    rows = [{"patient_id": str(i % 9), "set": "a", "view": "PA", "path": str(i)} for i in range(60)]
+    pairs = realism.partners(rows[:30], rows[30:], 0, 20)
+    patients = [row["patient_id"] for pair in pairs for row in pair]
+    assert len(patients) == len({*patients}) > 6
+
+
+def test_shifts_have_intervals_and_no_ratio_to_what_may_be_nothing(monkeypatch):
+    """Patients of both are resampled; a real shift near 0 is no divisor."""
+    rng, n = np.random.default_rng(0), 60
+    rows = [
+        {"set": "a", "view": "PA", "patient_id": str(i // 2), "labels": label}
+        for label in (cohort.NO_FINDING, "Edema")
+        for i in range(n)
+    ]
+    targets = np.zeros((2 * n, len(real_judge.FINDINGS)))
+    logits = rng.normal(size=targets.shape)
+    edema, fibrosis = (real_judge.FINDINGS.index(name) for name in ("Edema", "Fibrosis"))
+    targets[n:, [edema, fibrosis]] = 1
+    logits[n:, edema] += 2
+    shifts = real_judge.real_shift(real_judge.Pictures(rows, np.zeros(0), targets), logits)
+    low, high = np.quantile(shifts["Edema"][1:], [0.025, 0.975])
+    assert low < shifts["Edema"][0] == pytest.approx(2, abs=0.5) < high
+    assert 0.2 < high - low < 1.5
+    assert shifts["Hernia"].size == 0
+    moved = np.tile([1.0, 1.2, 0.8], 8)
+    before = np.zeros((24, 1, 1))
+    edits = real_judge.Edits(
+        before, np.tile(moved[:, None, None], (2, 1, 1)), np.tile(np.arange(24), 2),
+        np.repeat(["Edema", "Fibrosis"], 24),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        real_judge, "logits_of", lambda _, pixels, names: pixels.reshape(len(pixels), -1)[:, :1]
+    )
+    found = edits.figures(SimpleNamespace(findings=("Edema", "Fibrosis")), shifts)
+    assert found["Edema"]["ratio"] == pytest.approx(1 / shifts["Edema"][0], abs=1e-3)
+    assert 1 / high - 0.05 < found["Edema"]["ratio_ci"][0] < found["Edema"]["ratio"]
+    assert found["Fibrosis"]["ratio"] is None
+    assert found["Fibrosis"]["real_ci"][0] < 0 < found["Fibrosis"]["real_ci"][1]
+
+
+@pytest.mark.parametrize(
+    ("reads", "ratio", "area", "state"),
+    [(0.79, 0.9, 0.9, "-"), (0.8, 0.5, 0.8, "reached"), (0.9, 0.49, 0.9, "missed"),
+     (0.9, 0.9, 0.79, "missed"), (0.9, None, 0.9, "missed"), (None, 0.9, 0.9, "-")],
+)  # fmt: skip
+def test_the_target_is_of_findings_that_the_judge_reads(reads, ratio, area, state):
+    assert realism.target({"reads": reads, "ratio": ratio, "auc": area}) == state
 
 
 def test_edits_of_other_weights_are_made_again(tmp_path, monkeypatch):

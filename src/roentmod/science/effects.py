@@ -118,6 +118,9 @@ def readings(table: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
             of readers who see the edited finding in it, or their mean certainty, less the same in
             its control. Further columns, named by findings, in [-1, 1]: the change of the share
             who see that finding; NaN where nobody was asked. Other columns are left alone.
+            Where controls are other patients' radiographs, shares are those in the picture itself,
+            and each such radiograph is a row whose `edited_finding` is "", with its patient_id and
+            the shares who see each finding: `cells` takes their mean off, with its error.
         nets: net effects of a classifier, which say what the pairs are.
 
     Raises:
@@ -133,7 +136,9 @@ def readings(table: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
             f"{', '.join(map(str, table.columns))}."
         )
     names = sorted(set(table.columns) & set(nets["read_finding"].unique()))
-    values = table[["seen", *names]].astype(float)
+    control = table.get("edited_finding", pd.Series("-", table.index)).eq("")
+    controls, table = table[control].fillna({"seen": 0}), table[~control]
+    values = pd.concat([table, controls])[["seen", *names]].astype(float)
     if not values["seen"].between(0, 1).all() or (values[names].abs() > 1).any(axis=None):
         raise AuditError("Readings are shares: seen in [0, 1], changes of findings in [-1, 1].")
     joined = pairs.merge(table[keys].join(values).drop_duplicates(keys), on=keys)
@@ -143,6 +148,8 @@ def readings(table: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
     own = joined.assign(read_finding=joined["edited_finding"], net=joined["seen"] * sign)
     parts = [own, *(joined.assign(read_finding=name, net=joined[name]) for name in names)]
     parts = [parts[0], *(one[~_on_target(one)] for one in parts[1:])]
+    if len(controls):
+        parts += [controls.assign(action="add", read_finding=n, net=controls[n]) for n in names]
     rows = pd.concat(parts, ignore_index=True).dropna(subset=["net"])
     return rows[[*pairs.columns, "read_finding", "net"]].assign(classifier=READERS)
 
@@ -198,7 +205,8 @@ def cells(
 
     Args:
         nets: net effects of one classifier; removals are read with their sign turned.
-        judge: net effects of whoever measures leakage, of the same pairs.
+        judge: net effects of whoever measures leakage, of the same pairs. Rows whose
+            edited_finding is "" are unedited radiographs of other patients (`readings`).
         rules: margin, level and the rest.
         counted: baseline_id and pair_id of the pairs that a gate let pass; None: all. `n_all`,
             `effect_all` and its interval are of all pairs, everything else of these.
@@ -222,7 +230,8 @@ def cells(
     )
     if nets.empty:
         return lost
-    patients = sorted(nets["patient_id"].unique())
+    controls = judge.loc[judge["edited_finding"].eq(""), "patient_id"] if len(judge) else ()
+    patients = sorted({*nets["patient_id"].unique(), *controls})
     keys, every = _by_patient(nets, patients, "net")
     kept = nets if counted is None else among(nets, counted)
     values, chances = (_placed(kept, patients, keys, one) for one in ("net", "net_p"))
@@ -306,7 +315,8 @@ class _Boot:
 class _Seen:
     """What the judge sees, per patient and cell of the audited classifier (NaN: nothing).
 
-    `leak` is of the pairs that count, `weight` their number, `every` of all pairs.
+    `leak` is of the pairs that count, `weight` their number, `every` of all pairs; `base` of the
+    read finding in unedited radiographs of other patients, None where there are none.
     """
 
     def __init__(
@@ -320,9 +330,14 @@ class _Seen:
         crossed: bool,
     ) -> None:
         self.every = self.leak = np.full((len(patients), len(keys)), np.nan)
-        self.weight = np.ones_like(self.leak)
+        self.weight, self.base = np.ones_like(self.leak), None
         if judge.empty:
             return
+        controls = judge[judge["edited_finding"].eq("")]
+        if len(controls):
+            wide = controls.pivot_table(index="patient_id", columns="read_finding", values="net")
+            wide = wide.reindex(index=patients, columns=[read for _, read in keys])
+            self.base = wide.to_numpy(float)
         self.every = _placed(judge, patients, keys, "net")
         crossed = crossed and counted is not None
         kept = judge.assign(net=_elsewhere(judge)) if crossed else judge
@@ -334,7 +349,12 @@ class _Seen:
         self.weight = count if crossed else self.weight
         # A judge that is blind to a finding cannot say how much of it there is.
         own = [j for j, (edited, read) in enumerate(keys) if edited == read]
-        low, _ = _interval(self.every[:, own], rules)
+        tables = [self.every] if self.base is None else [self.every, self.base]
+        together = np.concatenate([table[:, own] for table in tables], axis=1)
+        samples = stats.resampled_means(together, rules.resamples, rules.seed)
+        if self.base is not None:
+            samples = samples[:, : len(own)] - samples[:, len(own) :]
+        low, _ = _percentiles(samples, rules)
         blind = {keys[j][1] for j, end in zip(own, low, strict=True) if not end > 0}
         self.leak[:, [read in blind for _, read in keys]] = np.nan
 
@@ -442,7 +462,8 @@ def _shares(
         read = [boot.place[key[1], key[1]] for key in keys]
         leak = seen.leak[:, at]
         # An edit of the finding itself leaks nothing of it.
-        leak = np.where([key[0] == key[1] for key in keys], 0.0, leak)
+        itself = [key[0] == key[1] for key in keys]
+        leak = np.where(itself, 0.0, leak)
         terms = margins.Terms(
             boot.values[:, at],
             boot.values[:, own],
@@ -450,6 +471,7 @@ def _shares(
             seen.weight[:, at],
             ungated.values[:, read],
             seen.every[:, read],
+            None if seen.base is None else np.where(itself, 0.0, seen.base[:, at]),
         )
         table = margins.shares(terms, rules)
         for j, key in enumerate(keys):

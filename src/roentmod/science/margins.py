@@ -39,6 +39,8 @@ class Terms(NamedTuple):
         seen: the judge's in the same: `rate` / `seen` turns the judge's logits into the head's. No
             pair is chosen here, as the choice by the judge would choose what it happens to
             overrate.
+        base: what the judge sees of the read finding in unedited radiographs of other patients,
+            whose mean is taken off `leak` and `seen`; None: each is less its own control already.
     """
 
     off: Floats
@@ -47,6 +49,7 @@ class Terms(NamedTuple):
     weight: Floats
     rate: Floats
     seen: Floats
+    base: Floats | None = None
 
 
 class Shares(NamedTuple):
@@ -147,6 +150,9 @@ def _leakage(terms: Terms) -> _Mean:
     a head that does not react to its finding does not react to what leaks of it either.
     """
     leak, rate, seen = _mean(terms.leak, terms.weight), _mean(terms.rate), _mean(terms.seen)
+    if terms.base is not None:
+        base = _mean(terms.base)
+        leak, seen = leak.less(base), seen.less(base)
     known = np.where(seen.mean > 0, seen.mean, np.nan)
     amount, each = np.maximum(0, leak.mean), np.maximum(0, rate.mean) / known
     values = (leak.values - leak.mean) * each

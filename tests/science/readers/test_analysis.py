@@ -105,12 +105,18 @@ def test_pairs_are_of_the_edited_picture(study):
 
 
 def test_sightings_serve_an_audit(study):
+    """Shares are those in the picture; normals stand beside them, to be taken off with their error."""
     table = sightings(study[0], study[1], RULES)
-    assert len(table) == 80
-    assert table["seen"].between(0, 1).all()
+    normal = table["edited_finding"] == ""
+    assert ((~normal).sum(), normal.sum()) == (80, (study[0]["kind"] == "real_normal").sum())
+    assert table.loc[~normal, "seen"].between(0, 1).all()
+    assert table.loc[normal, "seen"].isna().all()
+    assert set(table.loc[normal, "patient_id"]) == set(
+        study[0].loc[study[0]["kind"] == "real_normal", "patient"]
+    )
     means = table.groupby("edited_finding")["Cardiomegaly"].mean()
-    assert means["Edema"] > 0.4
-    assert abs(means["Consolidation"]) < 0.2
+    assert means["Edema"] - means[""] > 0.4
+    assert abs(means["Consolidation"] - means[""]) < 0.2
 
 
 def test_sightings_need_normals():

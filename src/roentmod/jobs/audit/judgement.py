@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from roentmod.documents import read_document
@@ -240,7 +241,11 @@ def _people(folder: Path, numbers: Numbers) -> pd.DataFrame | None:
         table = table.assign(baseline_id=places)[places >= 0]
     if "patient_id" in table:
         places = numbers.people.get_indexer(pd.Index(table["patient_id"].astype(str)))
-        table = table.assign(patient_id=places)[places >= 0]
+        # Unedited radiographs of a study are of other patients, whom the audit does not number.
+        control = table.get("edited_finding", pd.Series("-", table.index)).eq("").to_numpy()
+        others = -1 - pd.factorize(table["patient_id"])[0]
+        places = np.where(control & (places < 0), others, places)
+        table = table.assign(patient_id=places)[control | (places >= 0)]
     return table
 
 

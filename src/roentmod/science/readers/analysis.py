@@ -44,7 +44,7 @@ class Rules:
         present: answer from which a finding counts as seen, of 5.
         altered: answer from which a picture counts as altered, of 6.
         least: share of attention cases below which a reader is excluded.
-        resamples: of patients, for agreement and pairs.
+        resamples: of patients for agreement, of pairs for the strengths of `pairs`.
         seed: of the resamples.
     """
 
@@ -132,13 +132,13 @@ def analyse(truth: pd.DataFrame, answers: pd.DataFrame, rules: Rules) -> Analysi
 def sightings(truth: pd.DataFrame, answers: pd.DataFrame, rules: Rules) -> pd.DataFrame:
     """Return what readers saw in each edited case, for an audit's gate and leakage.
 
-    Readers who fail the attention rule are left out. Nobody was shown an edit's own control, so
-    what readers see in real normals is taken off: the mean share there who report the finding.
+    Readers who fail the attention rule are left out. Nobody was shown an edit's own control: what
+    readers see in real normals is, as `effects.readings` describes.
 
     Returns:
         One row per edited case: patient_id, edited_finding, `seen`, the share of readers who see
-        the edited finding less that in normals, at least 0; and one column per finding that was
-        asked: the change of the share who see it.
+        the edited finding; and one column per finding that was asked: the share who see it. Then
+        one row per real normal, whose edited_finding is "" and seen NaN.
 
     Raises:
         ReadersError: as `analyse`, or there is no real normal.
@@ -152,18 +152,18 @@ def sightings(truth: pd.DataFrame, answers: pd.DataFrame, rules: Rules) -> pd.Da
             "What readers see in edits is measured against real normals; the study has none. "
             "Design it with normals."
         )
-    edits = own.kinds("edit")
-    table = own.cases[edits][["patient", "finding"]].reset_index(drop=True)
+    table = own.cases[["patient", "finding"]].reset_index(drop=True)
     table.columns = pd.Index(["patient_id", "edited_finding"])
+    shares = pd.DataFrame({name: _mean(own.seen(name)) for name in rules.findings})
     seen = np.full(len(table), np.nan)
-    for name in rules.findings:
-        yes = own.seen(name)
-        change = _mean(yes[edits]) - np.nanmean(yes[normal])
-        table[name] = change
+    for name, share in shares.items():
         requested = (table["edited_finding"] == name).to_numpy()
-        seen[requested] = np.maximum(0, change[requested])
+        seen[requested] = share[requested]
     table.insert(2, "seen", seen)
-    return table.dropna(subset=["seen"]).reset_index(drop=True)
+    table.loc[normal, ["edited_finding", "seen"]] = "", np.nan
+    table = table.join(shares)
+    edits = table[own.kinds("edit")].dropna(subset=["seen"])
+    return pd.concat([edits, table[normal]], ignore_index=True)
 
 
 def _check(truth: pd.DataFrame, answers: pd.DataFrame) -> None:
