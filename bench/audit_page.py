@@ -70,7 +70,8 @@ bench.audit_page`.
 ## How often a verdict is wrong at the margin
 
 `--level` (0.95) bounds what an audit says in error: any pair called a shortcut that is none in at
-most half of the rest, 2.5 % of audits, however many pairs there are; the same of suppressions, and
+most half of the rest, 2.5 % of audits of one classifier, however many pairs there are (where
+several are audited, each has that chance); the same of suppressions, and
 of pairs cleared on either side. That holds for any mixture of true and false pairs and any
 dependence, as far as the bootstrap does; it is no false discovery rate, which would bound the share
 of false ones among those called. Simulated by `python -m bench.verdicts` (`bench/verdicts.json`):

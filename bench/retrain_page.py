@@ -297,8 +297,10 @@ def _mean_points(values: list[float] | None) -> str:
 
 def _scores(found: Found) -> Iterator[str]:
     yield (
-        "The score is the largest off-target effect of an audit, of the own effect, less leakage; "
-        "its fall is against erm of the same study. No arm was taught with the unseen "
+        "The score is the largest off-target share of an audit: with r an off-target effect over "
+        "the own effect, less leakage, it is r / (1 + r), from 0 to 1. Its fall is against erm of "
+        "the same study, where every audited seed of both has a score. No arm was taught with the "
+        "unseen "
         "editor's counterfactuals. The loss is sensitivity where the read finding "
         "comes without the cause, less sensitivity where both are there, at the operating point "
         "chosen on validation, internal. Above 0 it is a reverse shortcut: the model under-calls "
@@ -321,13 +323,23 @@ def _fallen(one: Mapping[str, Any], key: str, arm: str) -> str:
     score, fall = one.get(key, {}).get(arm), _falls(one, key).get(arm)
     if score is None:
         return "-"
-    return f"{score:.2f}" + ("" if fall is None or arm == "erm" else f" ({fall:.1%})")
+    return f"{score:.2f}" + ("" if fall is None or arm == "erm" else f" ({fall[0]:.1%})")
 
 
-def _falls(one: Mapping[str, Any], key: str) -> dict[str, float]:
-    """Return by how much each arm's score falls against the reference of its study."""
-    base = one.get(key, {}).get("erm")
-    return {arm: 1 - score / base for arm, score in one[key].items()} if base else {}
+def _falls(one: Mapping[str, Any], key: str) -> dict[str, tuple[float, float | None]]:
+    """Return how far each arm's score falls against erm of its study, and the low end of that.
+
+    Nothing of what was not measured: an audit of either that gives no score, or erm's near 0.
+    """
+    if key not in _SCORES:
+        base = one.get(key, {}).get(_RULES.reference)
+        return {arm: (1 - left / base, None) for arm, left in one[key].items()} if base else {}
+    rows = one.get("scores", [])
+    own = [
+        row for row in rows if (row.get("editor") == rows[0].get("editor")) == (key == _SCORES[0])
+    ]
+    known = (row for row in own if row["fall"] is not None)
+    return {row["arm"]: (row["fall"], row.get("fall_low")) for row in known}
 
 
 def _real(one: Mapping[str, Any]) -> Iterator[str]:
@@ -384,10 +396,16 @@ def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
                 if arm in (by := _falls(one, key))
             ]
             if falls:
-                met = all(fall >= _RULES.fall for _, fall in falls)
-                shown = ", ".join(f"{fall:.1%} ({name})" for name, fall in falls)
+                met = all(
+                    fall >= _RULES.fall and (low is None or low > 0) for _, (fall, low) in falls
+                )
+                shown = ", ".join(f"{fall:.1%}{_from(low)} ({name})" for name, (fall, low) in falls)
                 target = f"(target: {_RULES.fall:.0%}{'' if met else '; missed'})"
                 yield f"- {arm}: {words} falls by {shown} {target}."
+
+
+def _from(low: float | None) -> str:
+    return "" if low is None else f", at least {low:.1%}"
 
 
 def _required(test: str, arm: str, against: Mapping[str, Any], rival: str) -> str:

@@ -299,6 +299,28 @@ def test_score_of_a_head_that_hardly_knows_its_finding_stays_below_one():
     assert 0.8 < score.low <= score.value <= score.high <= 1
 
 
+def test_score_of_a_head_that_another_finding_alone_moves_is_one():
+    """Its share is of another head's effect: half of Edema's own is no third of what moves Mass."""
+    truth = {("Edema", "Edema"): 4.0, ("Edema", "Mass"): 2.0, ("Nodule", "Nodule"): 4.0}
+    cells = judged(truth).reset_index()
+    assert effects.score(cells).value == effects.score(cells).high == 1
+    # What its own finding may do besides is small beside it.
+    assert 0.9 < effects.score(cells).low < 1
+    unsure = judged(truth, noise=2.0).reset_index()
+    assert 0.5 < effects.score(unsure).low < effects.score(cells).low
+
+
+def test_cells_of_a_blind_head_that_are_no_shortcut_have_no_part_in_the_score():
+    truth = {("Edema", "Edema"): 4.0, ("Edema", "Mass"): 0.5, ("Nodule", "Nodule"): 4.0}
+    truth |= {("Nodule", "Edema"): 1.0}
+    cells = judged(truth).reset_index()
+    assert cells.set_index(["edited", "read"]).loc[("Edema", "Mass"), "corrected"] > 0.1
+    assert effects.score(cells).value == pytest.approx(0.2, abs=0.03)
+    blind = cells[cells["read"] == "Mass"]
+    assert set(blind["verdict"]) == {"on target", "no yardstick"}
+    assert effects.score(blind) is None
+
+
 def test_score_of_cells_of_earlier_versions_has_no_interval():
     old = pd.DataFrame({"on_target": [False], "verdict": ["shortcut"], "corrected": [3.0]})
     score = effects.score(old)

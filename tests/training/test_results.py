@@ -27,11 +27,30 @@ def test_scores_fall_against_erm_of_the_same_study(told):
     """The painter's arms are not divided by what another study's erm scored."""
     page = retrain_page.page(told["studies"], told["primary"])
     for name, one in told["studies"].items():
-        base = one["shortcut_score"].get("erm")
+        falls = {row["arm"]: row["fall"] for row in one["scores"]}
         for arm, score in one["shortcut_score"].items():
-            fall = "" if arm == "erm" else f" ({1 - score / base:.1%})"
+            fall = "" if arm == "erm" else f" ({falls[arm]:.1%})"
             own = f"| {name.removeprefix('truth-')} | {arm} | {score:.2f}{fall} |"
             assert own in page
+
+
+def test_no_fall_is_told_of_what_was_not_measured(told):
+    rows = [
+        {"arm": "erm", "editor": "", "score": 0.5, "fall": 0.0, "fall_low": 0.0},
+        {"arm": "soft", "editor": "", "score": 0.1, "fall": 0.8, "fall_low": -0.1},
+        {"arm": "pair", "editor": "", "score": 0.1, "fall": None, "fall_low": None},
+        {"arm": "soft", "editor": "painter", "score": 0.2, "fall": 0.6, "fall_low": 0.4},
+    ]
+    scores = {"erm": 0.5, "soft": 0.1, "pair": 0.1}
+    one = {"scores": rows, "shortcut_score": scores, "residual_dependence": {}}
+    assert retrain_page._fallen(one, "shortcut_score", "pair") == "0.10"
+    assert retrain_page._falls(one, "shortcut_score") == {"erm": (0.0, 0.0), "soft": (0.8, -0.1)}
+    assert retrain_page._falls(one, "shortcut_score_unseen") == {"soft": (0.6, 0.4)}
+    real = told["studies"]["real"]
+    lines = list(retrain_page._short({"truth-first-mini": one, "real": real}, {"primary": {}}))
+    (seen, unseen) = (line for line in lines if line.startswith("- soft: the audit's score"))
+    assert "by 80.0%, at least -10.0% (first-mini) (asked for: 50%; missed)" in seen
+    assert "by 60.0%, at least 40.0% (first-mini) (asked for: 50%)" in unseen
 
 
 def test_what_is_sure_counts_seeds_q_and_positives(told):

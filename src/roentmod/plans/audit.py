@@ -99,8 +99,8 @@ class Rules(Plan):
     )
     level: float = parameter(
         0.95,
-        "Of all intervals; half of the rest bounds the chance that an audit calls any pair a "
-        "shortcut that is none, however many pairs there are.",
+        "Of all intervals; half of the rest bounds the chance that an audit of one classifier "
+        "calls any pair a shortcut that is none, however many pairs there are.",
         ge=0.5,
         lt=1,
     )

@@ -556,16 +556,28 @@ def score(table: pd.DataFrame) -> Score | None:
 
     It is the largest r / (1 + r), where r is a cell's corrected ratio, 0 where that is negative:
     of what moves a head, the share that is the other finding and not its own. 0 is a head that
-    moves for its own finding alone, one half one that moves as much for the other, and 1 one that
-    moves for nothing else. r can be any size where an own effect is small; its share cannot.
+    moves for its own finding alone, one half one that moves as much for the other. It is 1 where a
+    shortcut moves a head that is not sure to react to its own finding; other cells of such a head
+    are left out, as r is of another head's effect there. r can be any size where an own effect is
+    small; its share cannot.
     Its interval covers the largest: the low end holds for all cells at once (the largest of many
-    is large by chance), the high end is the highest of any cell.
+    is large by chance), the high end is the highest of any cell. Of a head that may not react to
+    its own finding, the low end is beside the most that its own effect may be.
     """
-    off = table[~table["on_target"].astype(bool) & (table["verdict"] != "too few")]
-    off = off[off["corrected"].notna()]
+    table = table.reindex(columns=list(CELLS))
+    itself, tried = table["on_target"].astype(bool), table["verdict"] == "on target"
+    own = table[itself & tried & ~(table["low"].astype(float) > 0)].set_index("read")["high"]
+    off = table[~itself & (table["verdict"] != "too few") & table["corrected"].notna()]
+    blind = off["read"].isin(own.index)
+    only = off[blind & (off["verdict"] == "shortcut")]
+    if len(only):
+        moved = (only["least"] * only["effect"] / only["ratio"]).clip(lower=0)
+        most = moved + only["read"].map(own).clip(lower=0)
+        return Score(1.0, float((moved / most).max()), 1.0)
+    off = off[~blind]
     if off.empty:
         return None
-    ends = off.reindex(columns=["corrected", "least", "corrected_high"]).astype(float)
+    ends = off[["corrected", "least", "corrected_high"]].astype(float)
     kept = ends.clip(lower=0)
     # r / (1 + r), whose limit is 1.
     shares = (1 - 1 / (1 + kept)).max(axis=0)

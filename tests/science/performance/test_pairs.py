@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from roentmod.errors import DatasetError
@@ -214,18 +215,70 @@ def test_small_and_unknown_groups_are_left_out():
 # What was reached
 
 
+def scored(low=math.nan, high=math.nan, **arms):
+    rows = [(arm, seed, x) for arm, own in arms.items() for seed, x in enumerate(own)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "score"]).astype({"score": float})
+    return table.assign(low=table["score"] - low, high=table["score"] + high)
+
+
+def fell(scores):
+    """The row of soft, and what the check of its fall says."""
+    table = evaluation.score_falls(scores)
+    reverse = pd.DataFrame(columns=["arm", "reference", "measure"])
+    found = evaluation.checks(evaluation.primary([]), compared([]), reverse, table)
+    return one(table, arm="soft"), one(found, check="fall", arm="soft")
+
+
 def test_scores_fall_against_the_reference():
-    scores = pd.DataFrame(
-        {"arm": ["erm", "erm", "soft", "soft"], "seed": [0, 1, 0, 1], "score": [0.8, 0.4, 0.1, 0.2]}
-    )
-    found = evaluation.score_falls(scores)
-    row = one(found, arm="soft")
+    scores = scored(erm=[0.8, 0.7, 0.75], soft=[0.1, 0.2, 0.15])
+    row, check = fell(scores)
     assert (row["score"], row["lowest"], row["highest"]) == pytest.approx((0.15, 0.1, 0.2))
-    assert row["fall"] == pytest.approx(0.75)
-    assert one(found, arm="erm")["fall"] == 0
+    assert (row["seeds"], row["unscored"]) == (3, 0)
+    assert row["fall"] == check["value"] == pytest.approx(0.8)
+    # Fieller: the ratios at which a t test of soft - r x erm over seeds does not reject.
+    grid = np.linspace(0, 1, 20_001)
+    pairs = np.array([[0.1, 0.2, 0.15], [0.8, 0.7, 0.75]])
+    kept = grid[stats.ttest_1samp(pairs[0] - grid[:, None] * pairs[1], 0, axis=1).pvalue >= 0.05]
+    ends = (1 - kept[-1], 1 - kept[0])
+    assert (row["fall_low"], row["fall_high"]) == pytest.approx(ends, abs=1e-3)
+    assert (check["low"], check["state"]) == (row["fall_low"], "passed")
+    assert one(evaluation.score_falls(scores), arm="erm")["fall"] == 0
     assert math.isnan(evaluation.score_falls(scores[scores["arm"] == "soft"])["fall"].iloc[0])
     with pytest.raises(DatasetError, match="columns score"):
         evaluation.score_falls(scores.drop(columns="score"))
+
+
+@pytest.mark.parametrize("arm", ["erm", "soft"])
+def test_a_fall_is_of_all_audited_seeds(arm):
+    """Seeds whose audits give no score may be the worst: one seed that has one passes nothing."""
+    scores = {"erm": [0.5, 0.5, 0.5], "soft": [0.1, 0.1, 0.1]}
+    scores[arm] = [None, None, scores[arm][0]]
+    table = evaluation.score_falls(scored(**scores))
+    assert one(table, arm=arm)["unscored"] == 2
+    row, check = fell(scored(**scores))
+    assert math.isnan(row["fall"])
+    assert check["state"] == "not measured"
+    # An arm without any score is no row, and no fall.
+    scores[arm] = [None] * 3
+    assert arm not in set(evaluation.score_falls(scored(**scores))["arm"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "state", "low"),
+    [
+        (scored(erm=[0.5], soft=[0.1]), "not measured", math.nan),
+        (scored(0.05, 0.1, erm=[0.5], soft=[0.1]), "passed", 1 - 0.2 / 0.45),
+        (scored(0.05, 0.4, erm=[0.5], soft=[0.1]), "failed", 1 - 0.5 / 0.45),
+        (scored(0.05, 0.1, erm=[0.04], soft=[0.01]), "not measured", math.nan),
+        (scored(erm=[0.02, 0.0, 0.0], soft=[0.0, 0.0, 0.0]), "not measured", math.nan),
+        (scored(0.05, 0.1, erm=[0.9, 0.1], soft=[0.1, 0.1]), "passed", 1 - 0.2 / 0.45),
+    ],
+)
+def test_falls_from_what_may_be_nothing_are_not_measured(scores, state, low):
+    """One seed, or seeds far apart, have the ends that patients leave, where those are known."""
+    row, check = fell(scores)
+    assert check["state"] == state
+    assert row["fall_low"] == pytest.approx(low, nan_ok=True)
 
 
 def compared(values, where="external"):

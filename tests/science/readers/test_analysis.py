@@ -105,7 +105,7 @@ def test_pairs_are_of_the_edited_picture(study):
 
 
 def test_sightings_serve_an_audit(study):
-    """Shares are those in the picture; normals stand beside them, to be taken off with their error."""
+    """Shares are those in the picture; normals stand beside, to be taken off with their error."""
     table = sightings(study[0], study[1], RULES)
     normal = table["edited_finding"] == ""
     assert ((~normal).sum(), normal.sum()) == (80, (study[0]["kind"] == "real_normal").sum())

@@ -118,7 +118,7 @@ def shown(result: RetrainResult, evaluation: Evaluation) -> Page:
             ),
             Section(
                 "The audit, before and after",
-                (_say.table("scores", evaluation.scores, ends=_ends),),
+                (_say.table("scores", evaluation.scores, ends=_ends, fell=_fell),),
                 id="audit",
                 label="Audit",
             ),
@@ -445,6 +445,10 @@ def _difference(row: Row) -> Cell:
 
 def _ends(row: Row) -> Cell:
     return Cell(f"{percent(row['lowest'])}, {percent(row['highest'])}")
+
+
+def _fell(row: Row) -> Cell:
+    return Cell(percent(row["fall"]), interval(row["fall_low"], row["fall_high"], percent))
 
 
 def _gaps(evaluation: Evaluation) -> Table:

@@ -138,21 +138,22 @@ class StudyResult:
         return path
 
     def scores(self) -> pd.DataFrame:
-        """Return the shortcut score of every retrained classifier: arm, seed, score, editor.
+        """Return the shortcut score of every retrained classifier: arm, seed, score, editor, ends.
 
+        `low` and `high` are the score's interval over patients, NaN where the audit has none.
         `editor` is "" of the study's, which made counterfactuals that taught them, and the name of
         one that did not.
         """
         audit = self.spec.audit
         unseen, given = (audit.unseen, audit.classifiers) if audit else (None, {})
         rows = [
-            (*name.rsplit("-", 1), one["score"], editor)
+            (*name.rsplit("-", 1), one["score"], editor, *one.get("score_ends", (None, None)))
             for stage, editor in (("audit after", ""), (UNSEEN, unseen))
             for name, one in self.figures(stage).get("classifiers", {}).items()
             if name not in given
         ]
-        table = pd.DataFrame(rows, columns=["arm", "seed", "score", "editor"])
-        return table.astype({"seed": int, "score": float})
+        table = pd.DataFrame(rows, columns=["arm", "seed", "score", "editor", "low", "high"])
+        return table.astype({"seed": int} | dict.fromkeys(("score", "low", "high"), float))
 
 
 def plan(spec: StudyPlan, folder: Path, *, trust: bool = False) -> list[Planned]:

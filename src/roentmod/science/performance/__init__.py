@@ -121,7 +121,9 @@ class Evaluation:
         parts = {"": self.scores[first], "_unseen": self.scores[~first]}
         return {
             f"shortcut_score{mark}": {
-                str(row["arm"]): _number(row["score"]) for row in part.to_dict("records")
+                str(row["arm"]): _number(row["score"])
+                for row in part.to_dict("records")
+                if not row["unscored"]
             }
             for mark, part in parts.items()
             if len(part) or not mark

@@ -6,7 +6,9 @@ import math
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import special
 
 from roentmod.errors import DatasetError
 from roentmod.science.performance.panels import Rules
@@ -16,20 +18,29 @@ __all__ = ["checks", "score_falls"]
 
 _CHECKS = ["check", "arm", "test", "where", "subject", "value", "low", "high", "limit", "state"]
 _ENDS = ("difference", "seeds_low", "seeds_high")
-_FALLS = ["arm", "editor", "seeds", "score", "lowest", "highest", "fall"]
+_ENDS_OF = ["score", "low", "high"]
+_FALLS = ["arm", "editor", "seeds", "unscored", "score", "lowest", "highest"]
+_FALL = ["fall", "fall_low", "fall_high"]
+_FALLS += _FALL
 
 
 def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFrame:
     """Return each arm's shortcut score, the mean over seeds, and its fall against the reference.
 
     Args:
-        scores: one row per arm and seed, with `score` in [0, 1], of audits that are alike in all
-            else; where several editors made them, `editor`, within which arms are compared.
-        rules: the reference.
+        scores: one row per arm and audited seed, with `score` in [0, 1], NaN where an audit gives
+            none, of audits that are alike in all else; `low` and `high`, where there are, its
+            interval over patients; where several editors made them, `editor`, within which arms
+            are compared.
+        rules: the reference, and the level of intervals.
 
     Returns:
-        one row per editor and arm: seeds, score, the lowest and highest of its seeds, and ``fall``:
-        0.7 where the score is 30 % of the reference's, NaN where the reference has none above 0.
+        one row per editor and arm that has a score: ``seeds`` that were audited, ``unscored`` of
+        them without a score, score, the lowest and highest of its seeds, and ``fall``: 0.7 where
+        the score is 30 % of the reference's, of the seeds that both have. ``fall_low`` and
+        ``fall_high`` are Fieller's over seeds or, where those do not bound it, what the ends of the
+        scores allow. All three are NaN where a seed of either is unscored, or the reference's score
+        is not surely above 0.
 
     Raises:
         DatasetError: a column is missing.
@@ -38,16 +49,41 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
     missing = {"arm", "seed", "score"} - set(scores.columns)
     if missing:
         raise DatasetError(f"Scores need the columns {', '.join(sorted(missing))}; add them.")
-    known = scores[scores["score"].notna()].sort_values(["arm", "seed"])
-    known = known if "editor" in known else known.assign(editor="")
+    columns = ["arm", "seed", "score", "low", "high", "editor"]
+    table = scores.reindex(columns=columns).fillna({"editor": ""}).sort_values(["arm", "seed"])
     rows = []
-    for editor, part in known.groupby("editor", sort=False):
-        means = {str(arm): own["score"] for arm, own in part.groupby("arm", sort=False)}
-        base = float(means[rules.reference].mean()) if rules.reference in means else math.nan
-        for arm, own in means.items():
-            fall = 1 - own.mean() / base if base > 0 else math.nan
-            rows.append([arm, editor, len(own), own.mean(), own.min(), own.max(), fall])
+    for editor, part in table.groupby("editor", sort=False):
+        arms = {str(arm): own.set_index("seed") for arm, own in part.groupby("arm", sort=False)}
+        base = arms.get(rules.reference, part.iloc[:0].set_index("seed"))
+        for arm, own in arms.items():
+            score = own["score"].dropna()
+            if len(score):
+                counts = [len(own), len(own) - len(score)]
+                ends = [score.mean(), score.min(), score.max()]
+                rows.append([arm, editor, *counts, *ends, *_fall(own, base, rules.level)])
     return pd.DataFrame(rows, columns=_FALLS)
+
+
+def _fall(own: pd.DataFrame, base: pd.DataFrame, level: float) -> tuple[float, float, float]:
+    """Return the fall of a score and its interval; both are one row per seed."""
+    both = own[_ENDS_OF].join(base[_ENDS_OF], how="inner", rsuffix="_base").astype(float)
+    unscored = own["score"].isna().any() or base["score"].isna().any()
+    if unscored or both.empty or both["score_base"].mean() <= 0:
+        return (math.nan,) * 3
+    mean, count = both.mean(), len(both)
+    fall = 1 - float(mean["score"] / mean["score_base"])
+    if count > 1:
+        a, b = mean["score"], mean["score_base"]
+        t = float(special.stdtrit(count - 1, (1 + level) / 2)) ** 2
+        (aa, ab), (_, bb) = t * np.cov(both["score"], both["score_base"]) / count
+        first, second = b * b - bb, a * b - ab
+        if first > 0:
+            root = math.sqrt(max(second * second - first * (a * a - aa), 0.0))
+            return fall, 1 - (second + root) / first, 1 - (second - root) / first
+    if mean["low_base"] > 0:
+        ends = mean["high"] / mean["low_base"], mean["low"] / mean["high_base"]
+        return fall, 1 - float(ends[0]), 1 - float(ends[1])
+    return (math.nan,) * 3
 
 
 def checks(
@@ -66,7 +102,8 @@ def checks(
 
     Then part by part. ``gain``: a pair's area over all pictures of a test is `rules.gain` above the
     reference's at least, and surely above it. ``shares``: how many pairs of a test gain; all must
-    inside, `rules.external_share` outside. ``fall``: the audit's score falls by `rules.fall`.
+    inside, `rules.external_share` outside. ``fall``: the audit's score falls by `rules.fall`, and
+    surely falls.
     ``reverse``: where findings come together, an arm depends on the cause, in whichever direction,
     surely less than the first corrected one. Intervals are over patients and seeds; `sure` is as of
     contrasts.
@@ -148,11 +185,11 @@ def _falls(scores: pd.DataFrame, arms: list[str], rules: Rules) -> list[list[Any
     rows: list[list[Any]] = []
     for arm in arms:
         own = scores[scores["arm"] == arm].to_dict("records")
-        for row in own or [{"fall": math.nan}]:
-            fall, editor = float(row["fall"]), row.get("editor", "")
-            subject = f"audit by {editor}" if editor else "audit"
-            state = _state(fall >= rules.fall, not math.isnan(fall))
-            rows.append(["fall", arm, "", "", subject, fall, math.nan, math.nan, rules.fall, state])
+        for row in own or [dict.fromkeys(_FALL, math.nan)]:
+            fall, low, high = (float(row[name]) for name in _FALL)
+            subject = f"audit by {editor}" if (editor := row.get("editor")) else "audit"
+            state = _state(fall >= rules.fall and low > 0, math.isfinite(low))
+            rows.append(["fall", arm, "", "", subject, fall, low, high, rules.fall, state])
     return rows
 
 

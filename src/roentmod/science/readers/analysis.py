@@ -156,9 +156,9 @@ def sightings(truth: pd.DataFrame, answers: pd.DataFrame, rules: Rules) -> pd.Da
     table.columns = pd.Index(["patient_id", "edited_finding"])
     shares = pd.DataFrame({name: _mean(own.seen(name)) for name in rules.findings})
     seen = np.full(len(table), np.nan)
-    for name, share in shares.items():
+    for name in rules.findings:
         requested = (table["edited_finding"] == name).to_numpy()
-        seen[requested] = share[requested]
+        seen[requested] = shares.loc[requested, name]
     table.insert(2, "seen", seen)
     table.loc[normal, ["edited_finding", "seen"]] = "", np.nan
     table = table.join(shares)
