@@ -296,19 +296,24 @@ def _numbers(spec: StudyPlan) -> dict[str, Any]:
 def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the predictions of all folds as those of one model per arm and seed.
 
-    Logits are standardised for each model, test and finding, as folds' models differ in scale; what
-    several folds read is the mean of them.
+    What several folds read is the mean of them, of logits standardised for each model, test and
+    finding, as folds' models differ in scale; what one fold reads is compared within the fold and
+    source alone (`site`).
     """
     keys = ["arm", "seed", "test", "finding"]
     parts = []
-    for table in folds:
+    for number, table in enumerate(folds):
         scale = table.groupby(keys)["logit"]
         spread = scale.transform("std").fillna(0)
         shifted = (table["logit"] - scale.transform("mean")) / spread.where(spread > 0, 1)
-        parts.append(table.assign(logit=shifted))
+        parts.append(table.assign(logit=shifted, fold=str(number)))
     every = pd.concat(parts, ignore_index=True)
-    means = every.groupby([*keys, "image_id"])["logit"].transform("mean")
-    return every.assign(logit=means).drop_duplicates([*keys, "image_id"], ignore_index=True)
+    same = every.groupby([*keys, "image_id"])
+    site = every.get("site", pd.Series("", every.index)).fillna("").astype(str)
+    own = every["fold"] + " " + site
+    alone = same["fold"].transform("size") == 1
+    every = every.assign(logit=same["logit"].transform("mean"), site=own.where(alone, site))
+    return every.drop_duplicates([*keys, "image_id"], ignore_index=True).drop(columns="fold")
 
 
 def primary(results: dict[str, StudyResult]) -> dict[str, Any]:

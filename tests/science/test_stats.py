@@ -340,6 +340,28 @@ def test_areas_within_strata_are_of_pairs_of_one_stratum(parts):
         stats.weighted_auc(a, positive, weights, strata[:3])
 
 
+def test_delong_within_strata_is_delongs_in_one_and_covers_in_many():
+    a, b, positive = cohort(120, ties=True)
+    plain, one = stats.delong([a, b], positive), stats.delong([a, b], positive, np.full(120, "x"))
+    np.testing.assert_array_equal(plain.auc, one.auc)
+    np.testing.assert_array_equal(plain.covariance, one.covariance)
+    assert np.isnan(stats.delong(a, positive, positive).auc).all()
+    rng, values, errors = np.random.default_rng(0), [], []
+    for _ in range(400):
+        strata = rng.integers(6, size=90)
+        label = rng.random(90) < 0.2 + 0.1 * strata
+        scores = 3 * strata + label + rng.normal(size=(2, 90))
+        found = stats.delong(scores, label, strata)
+        own = np.ones((90, 1))
+        assert found.auc[0] == pytest.approx(stats.weighted_auc(scores[0], label, own, strata)[0])
+        values.append(found.auc)
+        errors.append(found.covariance)
+    assert np.mean(values, axis=0) == pytest.approx(truth.norm.cdf(1 / np.sqrt(2)), abs=0.01)
+    expected, estimated = np.cov(np.transpose(values)), np.mean(errors, axis=0)
+    assert np.diag(estimated) == pytest.approx(np.diag(expected), rel=0.3)
+    assert stats.delong_paired(*scores, label, strata=strata)[3] > 0
+
+
 @pytest.mark.parametrize("n", [10, 20])
 @pytest.mark.parametrize("strata", [False, True])
 def test_intervals_of_edits_beside_their_own_baselines_hold(n, strata):

@@ -63,3 +63,16 @@ def test_folds_are_one_model_per_arm_and_seed():
     both = retrain.crossed([one, one.assign(logit=-one["logit"])])
     assert len(both) == len(one)
     np.testing.assert_allclose(both["logit"], 0, atol=1e-9)
+
+
+def test_pictures_are_compared_within_their_fold_and_source():
+    options = {"arms": ("erm", "soft"), "n": 40}
+    one = fake.confounded(seed=0, tests={"val": "val", "nih": "internal"}, **options)
+    two = one.assign(site="b", image_id=one["image_id"] + "b")
+    shared = one.assign(test="kermany", where="external")
+    whole = retrain.crossed([pd.concat([t, shared]) for t in (one.assign(site="a"), two)])
+    sites = whole.groupby("test")["site"].unique().map(set)
+    assert sites["nih"] == sites["val"] == {"0 a", "1 b"}
+    assert sites["kermany"] == {""}
+    # Readings of earlier versions name no source.
+    assert set(retrain.crossed([one, two.drop(columns="site")])["site"]) == {"0 ", "1 "}

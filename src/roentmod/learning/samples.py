@@ -25,7 +25,7 @@ from roentmod.radiograph import Radiograph
 __all__ = ["Samples", "check_labels", "check_patients", "first_pictures", "labelled"]
 
 Floats = NDArray[np.float32]
-FACTS = ["image_id", "patient_id", "sex", "age", "view"]
+FACTS = ["image_id", "patient_id", "sex", "age", "view", "site"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Samples:
 
     Attributes:
         name: what files and messages call them: "train", "val", "counterfactuals", a test's name.
-        table: image_id, patient_id, sex, age, view, n rows.
+        table: image_id, patient_id, sex, age, view, site, n rows.
         targets: n x k float32 in [0, 1], NaN where unlabelled.
         findings: the k columns of `targets`.
         read: returns the radiograph of an image_id; raises InputError where it cannot be read.
@@ -51,7 +51,9 @@ class Samples:
 
     def counts(self) -> dict[str, Any]:
         """Return numbers of pictures, patients and labels, and a hash of it all, as JSON has it."""
-        facts = self.table.to_csv(index=False) + pd.DataFrame(self.targets).to_csv(index=False)
+        # Records of earlier versions name no site.
+        known = self.table.drop(columns="site", errors="ignore")
+        facts = known.to_csv(index=False) + pd.DataFrame(self.targets).to_csv(index=False)
         return {
             "pictures": len(self),
             "patients": int(self.table["patient_id"].nunique()),

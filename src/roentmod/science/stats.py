@@ -81,7 +81,7 @@ def auc(positive: ArrayLike, negative: ArrayLike) -> float:
     return float(structural_components(high[None], low[None])[0].mean())
 
 
-def delong(scores: ArrayLike, positive: ArrayLike) -> DeLong:
+def delong(scores: ArrayLike, positive: ArrayLike, strata: ArrayLike | None = None) -> DeLong:
     """Return k areas and their covariance by the fast algorithm of DeLong's method.
 
     Sun and Xu, IEEE Signal Processing Letters 21 (2014) 1389; DeLong et al., Biometrics 44 (1988)
@@ -90,16 +90,30 @@ def delong(scores: ArrayLike, positive: ArrayLike) -> DeLong:
     Args:
         scores: k x n, or n for one curve; any monotone scale.
         positive: n bool.
+        strata: n labels, of areas as in `weighted_auc`. A case's component is then what it adds to
+            the pairs ranked rightly less what its pairs add to their number; cases without a pair
+            are left out.
 
     Raises:
         AuditError: lengths differ, or a score is not finite.
     """
     table, chosen = _cases(np.atleast_2d(_finite(scores)), positive)
-    k, m = len(table), int(chosen.sum())
-    if not 0 < m < chosen.size:
+    k, parts = len(table), _parts(strata, chosen.size)
+    ranked, pairs = np.zeros(table.shape), np.zeros(chosen.size)
+    for part in range(parts.max(initial=-1) + 1):
+        there, absent = ((parts == part) & one for one in (chosen, ~chosen))
+        m, n = int(there.sum()), int(absent.sum())
+        if m and n:
+            first, second = structural_components(table[:, there], table[:, absent])
+            ranked[:, there], ranked[:, absent] = first * n, second * m
+            pairs[there], pairs[absent] = n, m
+    if not pairs.any():
         return DeLong(np.full(k, np.nan), np.full((k, k), np.nan))
-    first, second = structural_components(table[:, chosen], table[:, ~chosen])
-    return DeLong(first.mean(axis=1), _covariance(first) + _covariance(second))
+    total = pairs[chosen].sum()
+    area = ranked[:, chosen].sum(axis=1) / total
+    shares = (ranked - area[:, None] * pairs) / total
+    sides = (shares[:, one & (pairs > 0)] for one in (chosen, ~chosen))
+    return DeLong(area, np.sum([_covariance(x * x.shape[1]) for x in sides], axis=0))
 
 
 def delong_interval(
@@ -125,14 +139,19 @@ def delong_interval(
 
 
 def delong_paired(
-    scores_a: ArrayLike, scores_b: ArrayLike, positive: ArrayLike, *, level: float = 0.95
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    positive: ArrayLike,
+    *,
+    level: float = 0.95,
+    strata: ArrayLike | None = None,
 ) -> tuple[float, float, float, float]:
     """Return area of a minus area of b on the same cases, with low, high and two-sided p.
 
     Equal scores give p = 1. A difference without variance has NaN for interval and p.
     Arguments and errors as `delong`, with scores n each; `level` in (0, 1).
     """
-    result = delong(np.stack([_finite(scores_a), _finite(scores_b)]), positive)
+    result = delong(np.stack([_finite(scores_a), _finite(scores_b)]), positive, strata)
     contrast = np.array([1.0, -1.0])
     return _normal(contrast @ result.auc, contrast @ result.covariance @ contrast, level)
 
@@ -357,7 +376,7 @@ def _parts(strata: ArrayLike | None, n: int) -> NDArray[np.intp]:
     """Return the number of each case's stratum, n."""
     if strata is None:
         return np.zeros(n, np.intp)
-    parts = np.unique(np.asarray(strata, str).ravel(), return_inverse=True)[1]
+    parts = np.unique(np.asarray(strata).ravel(), return_inverse=True)[1]
     if parts.size != n:
         raise AuditError(f"A case has one stratum; got {parts.size} for {n} cases.")
     return parts

@@ -73,6 +73,101 @@ def test_the_outcome_is_the_mean_over_pairs_or_findings():
     assert macro["value"] == pytest.approx(np.mean(every))
 
 
+def within(table, finding, test="nih"):
+    """Areas of pairs of one site, by arm, as means over seeds: every pair is counted."""
+    own = table[(table["test"] == test) & (table["finding"] == finding)].dropna(subset=["label"])
+    found = {}
+    for (arm, _), some in own.groupby(["arm", "seed"]):
+        high, low = (some[some["label"] == label] for label in (1, 0))
+        pairs = high.merge(low, on="site")
+        gap = pairs["logit_x"] - pairs["logit_y"]
+        found.setdefault(arm, []).append((np.sign(gap) / 2 + 0.5).mean())
+    return {arm: np.mean(values) for arm, values in found.items()}
+
+
+def sited():
+    """Predictions of sites that differ in how often a finding is there, which one arm knows."""
+    table = fake.confounded(arms=("erm", "soft"), per_patient=2)
+    sick = table.groupby(["test", "image_id"])["label"].transform("sum") > 0
+    site = sick ^ table["image_id"].str[-1].isin(["1", "2"])
+    bright = 3.0 * (site & (table["arm"] == "erm"))
+    return table.assign(
+        site=site.map({True: "ward", False: "clinic"}), logit=table["logit"] + bright
+    )
+
+
+def test_areas_are_within_sites():
+    """A site alone tells a finding from none; it is of no help to the arm that knows it."""
+    table = sited()
+    panels = evaluation.panels(table, RULES)
+    found = evaluation.primary([(panels, [])], RULES)
+    every = [within(table, name) for name in fake.FINDINGS]
+    for arm in ("erm", "soft"):
+        row = one(found, arm=arm, reference="", test="nih")
+        assert row["value"] == pytest.approx(np.mean([areas[arm] for areas in every]))
+        assert row["value_low"] < row["value"] < row["value_high"]
+    gain = one(found, arm="soft", reference="erm", test="nih")
+    assert gain["difference"] == pytest.approx(np.mean([x["soft"] - x["erm"] for x in every]))
+    compared = evaluation.comparisons(panels, RULES)
+    row = one(compared, arm="soft", reference="erm", test="nih", finding=READ)
+    own = within(table, READ)
+    assert row["difference"] == pytest.approx(own["soft"] - own["erm"])
+    reached = evaluation.performance(panels, evaluation.operating_points(panels), RULES).mean
+    assert one(reached, arm="erm", test="nih", finding=READ)["auc"] == pytest.approx(own["erm"])
+    assert areas(table, "nih", READ)["erm"] > own["erm"] + 0.05
+
+
+def test_predictions_without_sites_are_one_stratum():
+    table = fake.confounded(arms=("erm", "soft"))
+    first, *others = (
+        evaluation.primary([(evaluation.panels(one, RULES), [])], RULES)
+        for one in (table, table.assign(site=None), table.assign(site="a"))
+    )
+    for other in others:
+        pd.testing.assert_frame_equal(first, other)
+
+
+def test_sites_with_one_class_count_for_nothing():
+    """All positives are of one site and nearly all negatives of the other: that is too few."""
+    table = fake.confounded(arms=("erm", "soft"))
+    own = table["finding"] == READ
+    label = table["image_id"].map(
+        table[own].drop_duplicates("image_id").set_index("image_id")["label"]
+    )
+    few = table["image_id"].str[-5:].astype(int) < 5
+    table = table.assign(site=np.where((label == 1) | few, "clinic", "screening"))
+    panels = evaluation.panels(table, RULES)
+    state = one(evaluation.comparisons(panels, RULES), test="nih", finding=READ)["state"]
+    assert state == "too few"
+    assert (
+        one(evaluation.primary([(panels, [])], RULES), arm="erm", test="nih", reference="")["parts"]
+        == 2
+    )
+
+
+def test_new_heads_of_the_network_that_was_started_from_are_left_out():
+    """A new head answers 0 to all: half of the pairs, which no training has to gain upon."""
+    table = fake.confounded(arms=("erm", "soft"))
+    start = table[table["arm"] == "erm"].assign(arm="before")
+    start.loc[start["finding"] == READ, "logit"] = 0.0
+    panels = evaluation.panels(pd.concat([table, start]), RULES)
+    kept = [name for name in fake.FINDINGS if name != READ]
+    rules = evaluation.Rules(resamples=200, reference="before")
+    found = evaluation.primary([(panels, [])], rules)
+    values = {arm: np.mean([areas(table, "nih", n)[arm] for n in kept]) for arm in ("erm", "soft")}
+    row = one(found, arm="before", reference="", test="nih")
+    assert (row["value"], row["parts"]) == (pytest.approx(values["erm"]), 2)
+    gain = one(found, arm="soft", reference="before", test="nih")
+    assert gain["difference"] == pytest.approx(values["soft"] - values["erm"])
+    assert one(found, arm="erm", reference="before", test="nih")["difference"] == pytest.approx(0)
+    # Among the arms that were trained, all findings count.
+    every = [areas(table, "nih", name)["soft"] for name in fake.FINDINGS]
+    row = one(found, arm="soft", reference="", test="nih")
+    assert (row["value"], row["parts"]) == (pytest.approx(np.mean(every)), 3)
+    only = evaluation.primary([(panels, [fake.PAIR])], rules)
+    assert np.isnan(one(only, arm="soft", reference="before", test="nih")["difference"])
+
+
 def test_findings_of_too_few_positives_are_left_out():
     table = fake.confounded(arms=("erm", "soft"))
     rare = (table["finding"] == READ) & (table["image_id"] > "nih-00010") & (table["test"] == "nih")

@@ -28,7 +28,7 @@ from roentmod.report.words import records
 from roentmod.science import effects, performance
 from roentmod.science.effects import JUDGE, among
 from roentmod.science.falls import falls
-from roentmod.science.performance import PREDICTIONS, sure
+from roentmod.science.performance import sure
 
 __all__ = ["FALL", "HELD_OUT", "LOSS", "Found", "editors_of", "found_in", "outcome"]
 
@@ -233,7 +233,7 @@ def _read(predictions: pd.DataFrame, pairs: Pairs, arm: str, level: float) -> di
     """Return how well networks read, before and after, and how far they depend on causes."""
     rules = performance.Rules(level=level, reference=BEFORE, corrected=(arm,), rivals=(BASE,))
     # The given model has no seeds: it is the same beside each.
-    own = performance.panels(predictions[list(PREDICTIONS)], rules)
+    own = performance.panels(predictions, rules)
     points = performance.operating_points(own)
     return {
         "areas": performance.primary([(own, ())], rules),

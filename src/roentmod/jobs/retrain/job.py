@@ -26,7 +26,7 @@ from roentmod.learning.training import checkpoint, metrics, train
 from roentmod.plans.retrain import BASE, BEFORE, LATER_ARMS, RetrainPlan
 from roentmod.plans.retrain import Task as Training
 from roentmod.runs import Done, Job, Made, Part, Stage, Task
-from roentmod.science.performance import PREDICTIONS
+from roentmod.science.performance import PREDICTIONS, STRATUM
 from roentmod.store import atomic, canonical_hash, write_json
 
 __all__ = ["RetrainJob"]
@@ -177,7 +177,8 @@ class RetrainJob(Job[RetrainResult]):
             network = self._network(training, trained.weights)
             tables = [*self._before(training, shown), self._read(network, shown, training.arm)]
             content = pd.concat(tables, ignore_index=True).assign(seed=training.seed)
-            made.files[_readings(training)] = content[list(PREDICTIONS)].to_parquet(index=False)
+            content = content[[*PREDICTIONS, STRATUM]]
+            made.files[_readings(training)] = content.to_parquet(index=False)
             made.files[metrics(training)] = trained.lines()
             if trained.early is not None:
                 made.files[_early(training.seed)] = _packed(trained.early)
@@ -236,7 +237,9 @@ class RetrainJob(Job[RetrainResult]):
             for task in self.plan.tasks
             if task.name in ready
         ]
-        table = pd.concat(tables or [pd.DataFrame(columns=list(PREDICTIONS))], ignore_index=True)
+        # Trainings of earlier versions named no sites.
+        tables = tables or [pd.DataFrame(columns=list(PREDICTIONS))]
+        table = pd.concat(tables, ignore_index=True, join="inner")
         if len(ready) < len(parts):
             return RetrainResult(done.folder, {"trainings": trainings}, table)
         with atomic(done.folder / TABLE) as partial:

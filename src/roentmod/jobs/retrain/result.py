@@ -24,9 +24,9 @@ class RetrainResult:
     Attributes:
         folder: the run directory.
         record: what ``retrain.json`` holds.
-        predictions: one row per reading, the columns of `performance.PREDICTIONS`: `test` is "val"
-            or a test's name, `where` "val", "internal" or "external", `label` 1, 0, or NaN where
-            unknown.
+        predictions: one row per reading, the columns of `performance.PREDICTIONS` and, but for
+            those of earlier versions, `site`: `test` is "val" or a test's name, `where` "val",
+            "internal" or "external", `label` 1, 0, or NaN where unknown.
     """
 
     folder: Path

@@ -2,7 +2,8 @@
 
 Everything starts from the predictions of all arms and seeds (`PREDICTIONS` names the columns).
 `panels` checks them once; the functions take panels and return tables; `evaluate` does it all.
-Thresholds and calibration are chosen on validation and used as they are elsewhere. Patients are
+Thresholds and calibration are chosen on validation and used as they are elsewhere. Areas are of
+pairs of one site, so that what differs between sites tells nothing (`STRATUM`). Patients are
 the unit of all resampling; intervals of differences are also given over patients and seeds.
 """
 
@@ -25,7 +26,14 @@ from roentmod.science.performance.pairs import (
     reverse_shortcut,
     stress_specificity,
 )
-from roentmod.science.performance.panels import ARMS, PREDICTIONS, Panel, Rules, panels
+from roentmod.science.performance.panels import (
+    ARMS,
+    PREDICTIONS,
+    STRATUM,
+    Panel,
+    Rules,
+    panels,
+)
 from roentmod.science.performance.performance import (
     MEASURES,
     Performance,
@@ -42,6 +50,7 @@ __all__ = [
     "MEASURES",
     "PREDICTIONS",
     "SLICES",
+    "STRATUM",
     "Evaluation",
     "Panel",
     "Performance",

@@ -71,7 +71,7 @@ def areas(
             positive, masks = _slices(panel, cause, read)
             for name in slices:
                 chosen = masks[name]
-                result = state(positive, chosen, rules)
+                result = state(panel, positive, chosen, rules)
                 if result == "one class":
                     continue
                 head = [panel.test, panel.where, cause, read, name, int(chosen.sum())]

@@ -20,7 +20,7 @@ from roentmod.errors import DatasetError, RetrainError
 from roentmod.science import stats
 from roentmod.science.performance.measures import two_way, weighted_mean
 
-__all__ = ["ARMS", "CONTRAST", "PREDICTIONS", "Panel", "Rules", "panels", "spread"]
+__all__ = ["ARMS", "CONTRAST", "PREDICTIONS", "STRATUM", "Panel", "Rules", "panels", "spread"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -28,7 +28,9 @@ Mask = NDArray[np.bool_]
 _RIVALS = ("oversampling", "reweighting", "balanced", "group_dro", "jtt", "dfr")
 _CORRECTED = ("isolated", "soft", "pair", "pair_hinge", "staged", "teacher")
 ARMS = ("erm", *_RIVALS, "synthetic", *_CORRECTED)
-_ABOUT = ["image_id", "patient_id", "sex", "age", "view"]
+# Where predictions name the site of pictures, areas are of pairs of one site.
+STRATUM = "site"
+_ABOUT = ["image_id", "patient_id", "sex", "age", "view", STRATUM]
 _ROW = ["arm", "seed", "test", "image_id", "finding"]
 PREDICTIONS: tuple[str, ...] = (
     "arm",
@@ -129,9 +131,10 @@ class Panel:
         findings: k.
         logits: m x n x k.
         labels: n x k; 0, 1 or NaN where unlabelled.
-        cases: n rows of image_id, patient_id, sex, age and view.
+        cases: n rows of image_id, patient_id, sex, age, view and site.
         drawn: patients x (1 + resamples), how often each is drawn; ones in column 0.
         member: n, each picture's row in `drawn`.
+        strata: n, the number of each picture's site.
         level: of the intervals.
     """
 
@@ -145,6 +148,7 @@ class Panel:
     cases: pd.DataFrame
     drawn: NDArray[np.int16]
     member: NDArray[np.intp]
+    strata: NDArray[np.intp]
     level: float
 
     def only(self, rows: Sequence[int]) -> Panel:
@@ -192,16 +196,18 @@ class Panel:
     def areas(self, finding: str, positive: Mask, chosen: Mask) -> Floats:
         """Return each model's area of one head among the chosen pictures, m x (1 + resamples).
 
+        Pairs of a positive and a negative are of one site, in each resample too.
+
         Args:
             finding: the head.
             positive: n; what counts as positive.
             chosen: n.
         """
         scores = self.logits[:, chosen, self.column(finding)]
-        own = positive[chosen]
+        own, strata = positive[chosen], self.strata[chosen]
 
         def statistic(weights: Floats) -> Floats:
-            return np.stack([stats.weighted_auc(one, own, weights) for one in scores])
+            return np.stack([stats.weighted_auc(one, own, weights, strata) for one in scores])
 
         return self.resampled(chosen, statistic)
 
@@ -289,7 +295,8 @@ def panels(predictions: pd.DataFrame, rules: Rules | None = None) -> tuple[Panel
 
     Args:
         predictions: one row per model, picture and finding, with the columns of `PREDICTIONS`;
-            label 0, 1 or NaN; sex and view "" and age NaN where unknown.
+            label 0, 1 or NaN; sex and view "" and age NaN where unknown. `STRATUM`, "" where
+            unknown, may be there or not: pictures without it are one stratum.
         rules: level, resamples and their seed.
 
     Raises:
@@ -300,8 +307,9 @@ def panels(predictions: pd.DataFrame, rules: Rules | None = None) -> tuple[Panel
     missing = [name for name in PREDICTIONS if name not in predictions.columns]
     if missing:
         raise DatasetError(f"Predictions need the columns {', '.join(missing)}; add them.")
-    texts = ("arm", "test", "where", "image_id", "patient_id", "finding", "sex", "view")
-    table = predictions[list(PREDICTIONS)].fillna({"sex": "", "view": ""})
+    texts = ("arm", "test", "where", "image_id", "patient_id", "finding", "sex", "view", STRATUM)
+    table = predictions.reindex(columns=[*PREDICTIONS, STRATUM])
+    table = table.fillna(dict.fromkeys(("sex", "view", STRATUM), ""))
     table = table.astype(dict.fromkeys(texts, "str") | {"seed": "int64"})
     table = table.astype(dict.fromkeys(("label", "logit", "age"), "float64"))
     _check_rows(table)
@@ -339,7 +347,7 @@ def _panel(table: pd.DataFrame, rules: Rules) -> Panel:
     if cases["image_id"].duplicated().any():
         twice = cases.loc[cases["image_id"].duplicated(), "image_id"].iloc[0]
         raise DatasetError(
-            f"A picture of a test has one patient, sex, age and view; {twice} in "
+            f"A picture of a test has one patient, sex, age, view and site; {twice} in "
             f"{test} has several. Give it one."
         )
     shape = len(models), len(cases), len(findings)
@@ -366,5 +374,6 @@ def _panel(table: pd.DataFrame, rules: Rules) -> Panel:
         cases=cases,
         drawn=np.concatenate([np.ones((len(people), 1), np.int16), drawn], axis=1),
         member=member,
+        strata=np.unique(cases[STRATUM].to_numpy(str), return_inverse=True)[1],
         level=rules.level,
     )

@@ -63,14 +63,19 @@ def tests(panels: Sequence[Panel]) -> list[Panel]:
     return [panel for panel in panels if panel.where != "val"]
 
 
-def state(positive: Mask, chosen: Mask, rules: Rules) -> str:
+def state(panel: Panel, positive: Mask, chosen: Mask, rules: Rules) -> str:
     """Return whether areas of the chosen pictures mean something.
 
     Returns:
-        "ok", "too few" with fewer than `rules.fewest` positives or negatives, or "one class".
+        "ok", "too few" with fewer than `rules.fewest` positives or negatives in sites that have
+        both, or "one class".
     """
-    high = int(positive[chosen].sum())
-    fewer = min(high, int(chosen.sum()) - high)
+    size = panel.strata.max(initial=-1) + 1
+    high, low = (
+        np.bincount(panel.strata[chosen & side], minlength=size) for side in (positive, ~positive)
+    )
+    both = (high > 0) & (low > 0)
+    fewer = min(int(high[both].sum()), int(low[both].sum()))
     return "one class" if fewer == 0 else "ok" if fewer >= rules.fewest else "too few"
 
 
@@ -117,6 +122,7 @@ def performance(
 ) -> Performance:
     """Return area, average precision, and what is reached at the operating points, by test.
 
+    Areas are within sites (`Panel.areas`), everything else is of all pictures.
     Sensitivity and specificity are at the validation thresholds. Brier score and expected
     calibration error (equal mass) are of the model's own probabilities, and with ``_platt`` of
     those calibrated on validation. Resampling adds to a calibration error what sampling has added
@@ -163,7 +169,7 @@ def _head(panel: Panel, finding: str, label: Floats, rules: Rules) -> dict[str, 
         "n": int(known.sum()),
         "patients": len(np.unique(panel.member[known])),
         "positives": int(positive.sum()),
-        "state": state(positive, known, rules),
+        "state": state(panel, positive, known, rules),
     }
 
 
@@ -183,16 +189,16 @@ def _measured(
         return np.stack([_of_one(s, positive, weights, model, rules) for s, model in pairs])
 
     chance = np.array([chance_error(expit(scores), rules.bins) for scores in logits])
-    return panel.resampled(known, statistic), chance
+    areas, others = panel.areas(finding, label == 1, known), panel.resampled(known, statistic)
+    return np.concatenate([areas[:, None], others], axis=1), chance
 
 
 def _of_one(scores: Floats, positive: Mask, weights: Floats, point: Any, rules: Rules) -> Floats:
-    """Return the measures of one model, measures x count."""
+    """Return the measures of one model but the area, measures x count."""
     threshold = float(point["threshold"])
     called = (scores >= threshold).astype(np.float64) if threshold == threshold else scores * np.nan
     own, set_right = expit(scores), expit(point["slope"] * scores + point["intercept"])
     result = [
-        stats.weighted_auc(scores, positive, weights),
         average_precision(scores, positive, weights),
         weighted_mean(called[positive], weights[positive]),
         weighted_mean(1 - called[~positive], weights[~positive]),
@@ -268,5 +274,7 @@ def _delong(panel: Panel, finding: str, arm: str, reference: str) -> tuple[float
     label = panel.label(finding)
     known = np.isfinite(label)
     scores = panel.by_arm(panel.logits[:, known, panel.column(finding)])
-    difference, _, _, p = stats.delong_paired(scores[arm], scores[reference], label[known] == 1)
+    difference, _, _, p = stats.delong_paired(
+        scores[arm], scores[reference], label[known] == 1, strata=panel.strata[known]
+    )
     return difference, p

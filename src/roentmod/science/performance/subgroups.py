@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roentmod.science.performance.panels import Panel, Rules
-from roentmod.science.performance.performance import tests
+from roentmod.science.performance.performance import state, tests
 
 __all__ = ["ATTRIBUTES", "Subgroups", "subgroups"]
 
@@ -68,9 +68,9 @@ def _split(
     result = {}
     for name in sorted(set(of) - {""}):
         chosen = (of == name) & np.isfinite(label)
-        high = int((label[chosen] == 1).sum())
-        if min(high, int(chosen.sum()) - high) >= rules.fewest:
+        if state(panel, label == 1, chosen, rules) == "ok":
             samples = panel.areas(finding, label == 1, chosen)
+            high = int((label[chosen] == 1).sum())
             result[name] = (int(chosen.sum()), high, panel.by_arm(samples))
     if len(result) < 2:
         return
