@@ -257,7 +257,8 @@ def figures(results: dict[str, StudyResult]) -> dict[str, Any]:
         told[name] = _figures(found, found.pair_comparisons, every, [result])
     folds = _folds(results)
     found = evaluation.evaluate(crossed([_own(one) for one in folds]), REAL_PAIRS)
-    return told | {"real": _figures(found, found.comparisons, found.comparisons, folds)}
+    real = _figures(found, found.comparisons, found.comparisons, folds)
+    return told | {"real": real | {"ranked": list(_tuned("arms"))}}
 
 
 def _truth(results: dict[str, StudyResult]) -> dict[str, StudyResult]:

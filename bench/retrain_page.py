@@ -119,7 +119,7 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
         *_numbers(found),
         "## Primary outcome",
         "",
-        *_primary(told["primary"]),
+        *_primary(told["primary"], found["real"]),
         "",
     ]
     for where in ("internal", "external"):
@@ -178,11 +178,23 @@ def _earlier(found: Found) -> list[str]:
     ]
 
 
-def _primary(told: Mapping[str, Any]) -> Iterator[str]:
+def _primary(told: Mapping[str, Any], real: Mapping[str, Any]) -> Iterator[str]:
+    within = (
+        ""
+        if real.get("recomputed")
+        else " within source (pairs of a positive and a negative of one source, read by one fold's "
+        "models)"
+    )
+    first = (
+        f" Of the real labels one arm decides: {real['ranked'][0]}, which validation in (a) ranked "
+        "first; what is said of the others there is not adjusted for their number."
+        if real.get("ranked")
+        else ""
+    )
     yield (
         "The mean AUC of the read findings over the six pairs of both sets (counterfactuals of "
-        "`mini`), and the macro AUC of the real labels. The best rival is the arm without "
-        f"counterfactuals ({', '.join(_RULES.rivals)}) that has the greatest mean in a test."
+        f"`mini`), and the macro AUC of the real labels{within}. The best rival is the arm without "
+        f"counterfactuals ({', '.join(_RULES.rivals)}) that has the greatest mean in a test.{first}"
     )
     yield ""
     rows = []
@@ -347,7 +359,7 @@ def _real(one: Mapping[str, Any]) -> Iterator[str]:
         "internal is the NIH test split, of all sources"
         if one.get("recomputed")
         else "internal is NIH in five folds by patient, where positives and negatives of a finding "
-        "agree in source, view, sex and age band; logits are standardised within a fold"
+        "agree in source, view, sex and age band; areas are of pairs of one fold and source"
     )
     arms = (
         "The arms are erm, plain counterfactuals, and those that validation in (a) found best: "
@@ -380,8 +392,11 @@ def _short(found: Found, told: Mapping[str, Any]) -> Iterator[str]:
     for test, arms in told["primary"].items():
         there = [arm for arm in _RULES.corrected if arm in arms]
         real = test.startswith("real")
-        for arm in there:
-            yield _required(test, arm, arms[arm]["against"], "" if real else _best(arms))
+        ranked = found["real"].get("ranked", ()) if real else ()
+        for arm in sorted(there, key=lambda arm: arm not in ranked[:1]):
+            mark = " (decides)" if arm in ranked[:1] else ""
+            line = _required(test, arm, arms[arm]["against"], "" if real else _best(arms))
+            yield line.replace(" against erm", f"{mark} against erm", 1)
     yield from _upper(found)
     yield from _real_short(found["real"])
     for key, words in (
