@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -161,19 +162,33 @@ def cells_of(result: AuditResult, panel: Panel = USUAL) -> pd.DataFrame:
 
 
 def _matched(wide: pd.DataFrame, rules: effects.Rules) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return plain differences as shares of own ones, and their tests at the margin, by cell."""
+    """Return plain differences as shares of own ones, and their tests at the margin, by cell.
+
+    As in an audit, a head that is not sure to react to its own finding has no yardstick: its share
+    is NaN, and no flag. Rows are baselines, the same in all columns.
+    """
     names = [name for name in wide.columns if name in set(wide.index.get_level_values(0))]
-    pairs = [(edited, read) for edited in names for read in names if edited != read]
-    off = np.stack([wide.loc[edited][read].to_numpy(float) for edited, read in pairs], axis=1)
-    own = np.stack([wide.loc[read][read].to_numpy(float) for _, read in pairs], axis=1)
-    nothing = np.zeros_like(off)
-    terms = margins.Terms(off, own, nothing, nothing + 1, own, own)
-    found = margins.shares(terms, rules)
-    alpha = (1 - rules.level) / 2
-    return {
-        pair: {"matched": found.ratio[j], "matched_flag": bool(found.beyond_p[j] <= alpha)}
-        for j, pair in enumerate(pairs)
+    own = pd.concat([wide.loc[name][name] for name in names], axis=1, keys=names)
+    drawn = stats.resampled_means(own.to_numpy(float), rules.resamples, rules.seed)
+    sure = dict(zip(names, stats.percentile_interval(drawn, rules.level)[0] > 0, strict=True))
+    found: dict[tuple[str, str], dict[str, Any]] = {
+        (edited, read): {"matched": math.nan, "matched_flag": False}
+        for edited in names
+        for read in names
+        if edited != read
     }
+    pairs = [pair for pair in found if sure[pair[1]]]
+    if pairs:
+        off = pd.concat([wide.loc[edited][read] for edited, read in pairs], axis=1)
+        off = off.reindex(own.index).to_numpy(float)
+        scale, nothing = own[[read for _, read in pairs]].to_numpy(float), np.zeros_like(off)
+        shares = margins.shares(
+            margins.Terms(off, scale, nothing, nothing + 1, scale, scale), rules
+        )
+        flags = shares.beyond_p <= (1 - rules.level) / 2
+        for pair, value, flag in zip(pairs, shares.ratio, flags, strict=True):
+            found[pair] = {"matched": float(value), "matched_flag": bool(flag)}
+    return found
 
 
 def interval_of(count: int, of: int) -> list[float]:

@@ -3,7 +3,7 @@
 ``python -m bench.verdicts`` writes ``bench/verdicts.json``, a list of rows: audits of six findings,
 30 off-target cells, all with a true share of exactly the margin, through `effects.cells`. A
 "shortcut" is then wrong, and so is "within margin". `false_shortcut` and `false_clear` are shares
-of audits with one wrong verdict at least.
+of audits with one wrong verdict at least; with an ending, of one of the other `SCENES`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import logging
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from roentmod.science import effects
-from roentmod.science.effects import JUDGE, Rules
+from roentmod.science.effects import Rules
 from roentmod.store import write_json
 
 JSON = Path("bench/verdicts.json")
@@ -29,7 +29,30 @@ PATIENTS = (10, 20, 50, 100, 200)
 SHAPES = ("normal", "skewed")
 RULES = Rules(resamples=500, flips=199, exact=True)
 OWN, SPREAD, SHARED = 4.0, 1.2, 0.3  # mean and deviation of effects, variance that cells share
-LEAK = 0.1  # of the own effect, where pictures leak
+WEAK = 3.0  # standard errors of a weak own effect; a usual one has 15 of them with 20 patients
+
+
+class Scene(NamedTuple):
+    """What audits differ in.
+
+    Attributes:
+        leak: what pictures show of the read finding, as a share of the own effect.
+        weak: whether own effects are hardly surely above 0, so that chance says which are judged.
+        seen: the judge's own effect; at 1.3, three in five pictures pass its gate.
+    """
+
+    leak: float = 0.0
+    weak: bool = False
+    seen: float = OWN
+
+
+SCENES = {
+    "": Scene(),
+    "_leaking": Scene(leak=0.1),
+    "_leaking_little": Scene(leak=0.03),
+    "_weak": Scene(weak=True),
+    "_gated": Scene(leak=0.1, seen=1.3),
+}
 log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
@@ -49,15 +72,15 @@ def noise(rng: np.random.Generator, shape: str, n: int, cells: int) -> Array:
     return own
 
 
-def nets(rng: np.random.Generator, shape: str, n: int, share: float, reader: str) -> pd.DataFrame:
-    """Return net effects whose off-target means are `share` of the own ones."""
+def nets(rng: np.random.Generator, shape: str, n: int, share: float, own: float) -> pd.DataFrame:
+    """Return net effects whose means are `own`, and off target `share` of that."""
     k = len(FINDINGS)
-    means = np.where(np.eye(k, dtype=bool), OWN, share * OWN).ravel()
+    means = np.where(np.eye(k, dtype=bool), own, share * own).ravel()
     values = means + SPREAD * noise(rng, shape, n, k * k)
     patient, cell = np.divmod(np.arange(n * k * k), k * k)
     edited, read = (pd.Categorical.from_codes(c, pd.Index(FINDINGS)) for c in (cell // k, cell % k))
     table = {
-        "classifier": reader,
+        "classifier": "model",
         "baseline_id": patient,
         "patient_id": patient,
         "pair_id": cell // k,
@@ -70,23 +93,28 @@ def nets(rng: np.random.Generator, shape: str, n: int, share: float, reader: str
     return pd.DataFrame(table)
 
 
-def audit(number: int, n: int, shape: str, leaking: bool) -> tuple[bool, bool]:
+def audit(number: int, n: int, shape: str, scene: str = "") -> tuple[bool, bool]:
     """Return whether one audit calls any cell a shortcut, and whether it clears any."""
-    rng = np.random.default_rng([number, n, SHAPES.index(shape), leaking])
-    leak = LEAK if leaking else 0.0
-    rules = RULES.but(seed=number, exact=not leaking, fewest=min(n, RULES.fewest))
-    model = nets(rng, shape, n, rules.margin + leak, "model")
-    cells = effects.cells(model, nets(rng, shape, n, leak, JUDGE), rules)
+    rng = np.random.default_rng([number, n, SHAPES.index(shape), list(SCENES).index(scene)])
+    leak, weak, seen = SCENES[scene]
+    gated = seen != OWN
+    fewest = min(n // 2 if gated else n, RULES.fewest)
+    rules = RULES.but(seed=number, exact=not leak, fewest=max(3, fewest))
+    own = WEAK * SPREAD / n**0.5 if weak else OWN
+    model = nets(rng, shape, n, rules.margin + leak, own)
+    judge = nets(rng, shape, n, leak, seen)
+    counted = effects.gate(model, rules, judge=judge)[0] if gated else None
+    cells = effects.cells(model, judge, rules, counted=counted)
     called = cells["verdict"]
     cleared = called.isin(["within margin", "leakage"])
     return bool((called == "shortcut").any()), bool(cleared.any())
 
 
 def row(n: int, shape: str, count: int, pool: ProcessPoolExecutor) -> dict[str, Any]:
-    """Return a row of the JSON: errors of pictures that show nothing else, and of leaking ones."""
+    """Return a row of the JSON: errors in each scene."""
     shown: dict[str, Any] = {"n": n, "shape": shape, "simulations": count}
-    for leaking, mark in ((False, ""), (True, "_leaking")):
-        one = partial(audit, n=n, shape=shape, leaking=leaking)
+    for mark in SCENES:
+        one = partial(audit, n=n, shape=shape, scene=mark)
         wrong = np.array(list(pool.map(one, range(count), chunksize=25)))
         shown[f"false_shortcut{mark}"], shown[f"false_clear{mark}"] = wrong.mean(axis=0).tolist()
     return shown

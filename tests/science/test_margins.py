@@ -78,8 +78,14 @@ def test_groups_of_patients_are_as_sure_as_patients():
 @pytest.mark.parametrize("shape", ["normal", "skewed"])
 def test_at_the_margin_few_audits_are_wrong(shape):
     """Thirty cells exactly at the margin, 20 patients: unadjusted, half of audits call some."""
-    wrong = np.mean([verdicts.audit(i, 20, shape, leaking=False) for i in range(40)], axis=0)
+    wrong = np.mean([verdicts.audit(i, 20, shape) for i in range(40)], axis=0)
     assert wrong.max() <= 0.125, wrong
+
+
+@pytest.mark.parametrize("scene", ["_leaking_little", "_weak", "_gated"])
+def test_weak_yardsticks_gates_and_small_leaks_make_no_more_audits_wrong(scene):
+    wrong = np.mean([verdicts.audit(i, 20, "normal", scene) for i in range(10)], axis=0)
+    assert wrong.max() <= 0.2, wrong
 
 
 def reader(rng, who, n, means, *, noise=0.56, shared=0.0, seeds=1):

@@ -13,6 +13,7 @@ from roentmod import classifiers
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import Painter
 from roentmod.edits import Edit
+from roentmod.science.effects import Rules
 from training import confounded
 from training.confounded import FINDINGS, SIZE, Hosts, Plant
 
@@ -179,3 +180,26 @@ def test_page_says_where_another_measure_is_better():
     assert "plain probability difference is better by detection AUROC" in said
     assert "relative change is as good by false alarms" in said
     assert "plain probability difference is better by false alarms" not in said
+
+
+def test_a_head_that_does_not_know_its_finding_has_no_matched_share():
+    """Its own effect is near 0: a share of it is huge, and by chance of either sign."""
+    rng = np.random.default_rng(0)
+    means = {("Edema", "Edema"): 0.4, ("Mass", "Edema"): 0.2, ("Edema", "Mass"): 0.3}
+    rows = [
+        (edited, f"b{i}", read, means.get((edited, read), 0.001) + 0.05 * rng.normal())
+        for edited in ("Edema", "Mass")
+        for i in range(30)
+        # Of one radiograph one finding could not be painted.
+        if (edited, i) != ("Mass", 3)
+        for read in ("Edema", "Mass")
+    ]
+    table = pd.DataFrame(rows, columns=["edited_finding", "baseline_id", "read_finding", "change"])
+    wide = table.pivot_table(
+        index=["edited_finding", "baseline_id"], columns="read_finding", values="change"
+    )
+    found = audit_truth._matched(wide, Rules(exact=True))
+    assert found["Mass", "Edema"]["matched"] == pytest.approx(0.5, abs=0.1)
+    assert found["Mass", "Edema"]["matched_flag"]
+    assert np.isnan(found["Edema", "Mass"]["matched"])
+    assert not found["Edema", "Mass"]["matched_flag"]
