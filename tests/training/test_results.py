@@ -43,6 +43,7 @@ def test_no_fall_is_told_of_what_was_not_measured(told):
     ]
     scores = {"erm": 0.5, "soft": 0.1, "pair": 0.1}
     one = {"scores": rows, "shortcut_score": scores, "residual_dependence": {}}
+    one |= {"comparisons": [], "comparisons_by_test": []}
     assert retrain_page._fallen(one, "shortcut_score", "pair") == "0.10"
     assert retrain_page._falls(one, "shortcut_score") == {"erm": (0.0, 0.0), "soft": (0.8, -0.1)}
     assert retrain_page._falls(one, "shortcut_score_unseen") == {"soft": (0.6, 0.4)}

@@ -308,7 +308,7 @@ def panels(predictions: pd.DataFrame, rules: Rules | None = None) -> tuple[Panel
     if missing:
         raise DatasetError(f"Predictions need the columns {', '.join(missing)}; add them.")
     texts = ("arm", "test", "where", "image_id", "patient_id", "finding", "sex", "view", STRATUM)
-    table = predictions.reindex(columns=[*PREDICTIONS, STRATUM])
+    table = predictions.reindex(columns=[*PREDICTIONS, STRATUM]).astype({STRATUM: object})
     table = table.fillna(dict.fromkeys(("sex", "view", STRATUM), ""))
     table = table.astype(dict.fromkeys(texts, "str") | {"seed": "int64"})
     table = table.astype(dict.fromkeys(("label", "logit", "age"), "float64"))
