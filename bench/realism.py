@@ -251,13 +251,22 @@ def page(figures: dict[str, Any]) -> str:
         "",
         "Made by `make realism DATA=DIR NIH=DIR` (`bench/realism.json`): a classifier is taught, "
         "on the bundled judge's embedding and on texture, to tell edits (severity and seed drawn) "
-        "from real positives of the same finding, source and view, at 224 px. Positives and hosts are "
-        f"of the splits {' and '.join(SPLITS)}, patients that neither `mini` nor a judge was "
+        "from real positives of the same finding, source and view, at 224 px. Positives and hosts "
+        f"are of the splits {' and '.join(SPLITS)}, patients that neither `mini` nor a judge was "
         "trained on; folds are of whole pairs. 0.5 is what cannot be told apart. *Hosts*: the same "
         "for the hosts before the edit, whom real patients differ from in more than the finding: "
         "an edit cannot be much nearer than its host is, and one that is further away is known by "
         "what was drawn.",
         "",
+    ]
+    lines += _table(figures, editors) if editors else ["No editor was measured so yet."]
+    if figures.get("real_judge"):
+        lines += ["", *_moved(figures["real_judge"])]
+    return "\n".join([*lines, ""])
+
+
+def _table(figures: dict[str, Any], editors: Sequence[str]) -> list[str]:
+    lines = [
         "| finding | "
         + " | ".join(f"`{e}`: AUC | n | texture alone" for e in editors)
         + " | hosts |",
@@ -268,10 +277,7 @@ def page(figures: dict[str, Any]) -> str:
         cells = [c for one in own for c in (_cells(one) if one else ["-"] * 3)]
         hosts = next(f"{one['hosts']:.2f}" for one in own if one)
         lines.append(f"| {name} | {' | '.join(cells)} | {hosts} |")
-    lines += ["", *(_passing(figures[e], e) for e in editors)]
-    if figures.get("real_judge"):
-        lines += ["", *_moved(figures["real_judge"])]
-    return "\n".join([*lines, ""])
+    return [*lines, "", *(_passing(figures[e], e) for e in editors)]
 
 
 def _cells(one: dict[str, Any]) -> list[str]:
@@ -298,9 +304,9 @@ def _moved(editors: dict[str, Any]) -> list[str]:
         "Mean change of its logit by default edits of test baselines; how far real positives of "
         "the test split are above No Finding of their source and view; the ratio of the two, where "
         "the real shift is surely above 0; AUROC of edits against their own baselines; how well "
-        "the judge reads real positives (AUROC within source and view). All with 95 % intervals "
-        f"over patients. The target, for findings that it reads with {READ:.2f} or more: a ratio "
-        f"of {SHARE} and an AUROC of {AUROC:.2f} at least.",
+        "the judge reads real positives (AUROC within source and view). In brackets are 95 % "
+        "intervals over patients; - is not known. The target, for findings that it reads with "
+        f"{READ:.2f} or more: a ratio of {SHARE} and an AUROC of {AUROC:.2f} at least.",
         "",
         "| editor | finding | edits | real | ratio | AUROC | n | read | target |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -308,11 +314,11 @@ def _moved(editors: dict[str, Any]) -> list[str]:
     for editor, table in editors.items():
         for name, one in table.items():
             cells = [
-                *(_around(one[f"{k}_shift"], one[f"{k}_ci"], "+.2f") for k in _MOVES),
-                _around(one["ratio"], one["ratio_ci"]),
+                *(_around(one[f"{k}_shift"], one.get(f"{k}_ci", ()), "+.2f") for k in _MOVES),
+                _around(one.get("ratio"), one.get("ratio_ci", ())),
                 _around(one["auc"], one["ci"]),
                 str(one["n"]),
-                _around(one["reads"]),
+                _around(one.get("reads")),
                 target(one),
             ]
             lines.append(f"| `{editor}` | {name} | {' | '.join(cells)} |")
@@ -327,9 +333,9 @@ def _around(value: float | None, ends: Sequence[float] = (), form: str = ".2f") 
 
 def target(one: dict[str, Any]) -> str:
     """Return "reached" or "missed"; "-" where the judge does not read the finding well enough."""
-    if one["reads"] is None or one["reads"] < READ:
+    if (one.get("reads") or 0) < READ:
         return "-"
-    reached = one["ratio"] is not None and one["ratio"] >= SHARE and one["auc"] >= AUROC
+    reached = (one["ratio"] or 0) >= SHARE and one["auc"] >= AUROC
     return "reached" if reached else "missed"
 
 
@@ -359,8 +365,12 @@ def main() -> None:
     with (args.data / "index.csv").open(newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["set"] in SETS and r["split"] in SPLITS]
     pictures, judge = Pictures(args.data), Judge.load(args.judge)
-    of = {"weights": weights.bundled(OF), "judge": judge.describe()["sha256"], "pairs": args.pairs}
-    of |= {"splits": list(SPLITS)}
+    of = {
+        "weights": weights.bundled(weights.of(JSON).weights),
+        "judge": judge.describe()["sha256"],
+        "pairs": args.pairs,
+        "splits": list(SPLITS),
+    }
     kept = json.loads(JSON.read_text(encoding="utf-8")) if JSON.exists() else {}
     # Figures of other weights are not gone on with.
     kept = kept if {key: kept.get(key) for key in of} == of else of

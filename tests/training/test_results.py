@@ -50,8 +50,8 @@ def test_no_fall_is_told_of_what_was_not_measured(told):
     real = told["studies"]["real"]
     lines = list(retrain_page._short({"truth-first-mini": one, "real": real}, {"primary": {}}))
     (seen, unseen) = (line for line in lines if line.startswith("- soft: the audit's score"))
-    assert "by 80.0%, at least -10.0% (first-mini) (asked for: 50%; missed)" in seen
-    assert "by 60.0%, at least 40.0% (first-mini) (asked for: 50%)" in unseen
+    assert "by 80.0%, at least -10.0% (first-mini) (target: 50%; missed)" in seen
+    assert "by 60.0%, at least 40.0% (first-mini) (target: 50%)" in unseen
 
 
 def test_what_is_sure_counts_seeds_q_and_positives(told):
