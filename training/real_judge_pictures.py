@@ -32,9 +32,6 @@ from training.judge_pictures import Row, canonical
 FINDINGS = (
     *(name for name in judge_pictures.FINDINGS if name != "Support Devices"),
     "Infiltration",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural Thickening",
 )
 SIDED = tuple(name for name in FINDINGS if name in judge_pictures.SIDED)
 # One hospital's bedside, children, and repeats of other pictures.

@@ -347,7 +347,7 @@ def test_delong_within_strata_is_delongs_in_one_and_covers_in_many():
     np.testing.assert_array_equal(plain.covariance, one.covariance)
     assert np.isnan(stats.delong(a, positive, positive).auc).all()
     rng, values, errors = np.random.default_rng(0), [], []
-    for _ in range(400):
+    for _ in range(150):
         strata = rng.integers(6, size=90)
         label = rng.random(90) < 0.2 + 0.1 * strata
         scores = 3 * strata + label + rng.normal(size=(2, 90))
@@ -356,9 +356,9 @@ def test_delong_within_strata_is_delongs_in_one_and_covers_in_many():
         assert found.auc[0] == pytest.approx(stats.weighted_auc(scores[0], label, own, strata)[0])
         values.append(found.auc)
         errors.append(found.covariance)
-    assert np.mean(values, axis=0) == pytest.approx(truth.norm.cdf(1 / np.sqrt(2)), abs=0.01)
+    assert np.mean(values, axis=0) == pytest.approx(truth.norm.cdf(1 / np.sqrt(2)), abs=0.015)
     expected, estimated = np.cov(np.transpose(values)), np.mean(errors, axis=0)
-    assert np.diag(estimated) == pytest.approx(np.diag(expected), rel=0.3)
+    assert np.diag(estimated) == pytest.approx(np.diag(expected), rel=0.4)
     assert stats.delong_paired(*scores, label, strata=strata)[3] > 0
 
 

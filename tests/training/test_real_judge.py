@@ -241,3 +241,9 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path):
         weights("halved.pt", lambda network: next(looks))
     halved = weights("halved.pt", lambda network: 0.0)
     assert all(torch.equal(whole[key], halved[key]) for key in whole)
+
+
+def test_no_finding_is_read_twice():
+    names = pictures.FINDINGS
+    assert len(names) == len({*names})
+    assert {"Infiltration", "Emphysema", "Fibrosis", "Pleural Thickening"} < {*names}

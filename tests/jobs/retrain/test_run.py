@@ -18,7 +18,7 @@ from roentmod.jobs import retrain
 from roentmod.jobs.retrain import ARMS
 from roentmod.learning.networks import build
 from roentmod.learning.pictures import levels
-from roentmod.science.performance import PREDICTIONS
+from roentmod.science.performance import PREDICTIONS, STRATUM
 from tests.jobs.augment.parts import FINDINGS
 from tests.jobs.retrain.parts import shown_in, tiny
 
@@ -35,7 +35,7 @@ KEPT = (".onnx", ".pt", ".npy", ".jsonl")
 @pytest.mark.slow
 def test_every_training_reads_every_picture_once(whole, data, elsewhere):
     table = whole.predictions
-    assert tuple(table.columns) == PREDICTIONS
+    assert tuple(table.columns) == (*PREDICTIONS, STRATUM)
     assert len(table) == 14 * (24 + 16 + 16) * 3
     assert not table.duplicated(["arm", "seed", "test", "image_id", "finding"]).any()
     assert list(dict.fromkeys(table["arm"])) == list(ARMS)
@@ -46,9 +46,8 @@ def test_every_training_reads_every_picture_once(whole, data, elsewhere):
     for row in table.sample(40, random_state=0).to_dict("records"):
         own = known[row["image_id"]]
         assert row["label"] == (own[row["finding"]] == "positive")
-        assert (row["patient_id"], row["age"], row["sex"], row["view"]) == tuple(
-            own[name] for name in ("patient_id", "age", "sex", "view")
-        )
+        facts = ("patient_id", "age", "sex", "view", STRATUM)
+        assert [row[name] for name in facts] == [own[name] for name in facts]
     assert np.isfinite(table["logit"]).all()
 
 

@@ -32,6 +32,9 @@ def test_labels_are_those_of_the_table(data):
     wanted = [[name in shown_in(number) for name in FINDINGS] for number in range(48)]
     assert np.array_equal(samples.targets, np.array(wanted, dtype=np.float32))
     assert samples.counts()["positive"] == dict(zip(FINDINGS, (28, 28, 20), strict=True))
+    # Records of versions that named no site stay those of the same samples.
+    earlier = replace(samples, table=samples.table.drop(columns="site"))
+    assert earlier.counts() == samples.counts()
 
 
 @pytest.mark.parametrize(("unmentioned", "expected"), [("unknown", np.nan), ("absent", 0.0)])
