@@ -225,7 +225,8 @@ def fell(scores):
     """The row of soft, and what the check of its fall says."""
     table = evaluation.score_falls(scores)
     reverse = pd.DataFrame(columns=["arm", "reference", "measure"])
-    found = evaluation.checks(evaluation.primary([]), compared([]), reverse, table)
+    pairs = compared([(0.05, 0.01, "ok")])
+    found = evaluation.checks(evaluation.primary([]), pairs, reverse, table)
     return one(table, arm="soft"), one(found, check="fall", arm="soft")
 
 
