@@ -336,7 +336,7 @@ class _Seen:
         controls = judge[judge["edited_finding"].eq("")]
         if len(controls):
             wide = controls.pivot_table(index="patient_id", columns="read_finding", values="net")
-            wide = wide.reindex(index=patients, columns=[read for _, read in keys])
+            wide = wide.reindex(index=list(patients), columns=[read for _, read in keys])
             self.base = wide.to_numpy(float)
         self.every = _placed(judge, patients, keys, "net")
         crossed = crossed and counted is not None

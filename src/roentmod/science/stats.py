@@ -36,6 +36,7 @@ __all__ = [
     "normal_quantile",
     "percentile_interval",
     "ratio",
+    "resampled_auc",
     "resampled_means",
     "sign_flip",
     "sign_flip_columns",
@@ -312,10 +313,7 @@ def clustered_auc_interval(
 ) -> tuple[float, float]:
     """Return the percentile interval of an area, resampling clusters (patients) of cases.
 
-    A positive and a negative of one cluster keep the weight that they have in the area: drawing
-    with replacement would pair a cluster with itself twice as often, and shift the whole interval
-    where both arms are of the same patients. Resamples without a positive or without a negative
-    are left out.
+    Resamples as `resampled_auc`; those without a positive or without a negative are left out.
 
     Args:
         scores: n.
@@ -329,22 +327,47 @@ def clustered_auc_interval(
     Raises:
         AuditError: lengths differ, or a score is not finite.
     """
-    table, chosen = _cases(_finite(scores).reshape(1, -1), positive)
+    chosen = np.asarray(positive, bool).ravel()
     names, member = np.unique(np.asarray(cluster, str), return_inverse=True)
     if member.size != chosen.size:
         raise AuditError(f"A case has one cluster; got {member.size} for {chosen.size} cases.")
     if not 0 < chosen.sum() < chosen.size:
         return math.nan, math.nan
-    parts = _parts(strata, chosen.size)
-    above, pairs = _own_pairs(table[0], chosen, member, parts, len(names))
-    areas = []
-    for block in draw_blocks(count, len(names), seed, width=chosen.size):
-        drawn = block.T.astype(np.float64)
-        # Two clusters are drawn together 1 - 1/n times on average, a cluster once.
-        times = (1 - 1 / len(names)) * drawn - drawn**2
-        ranked, of = _ranked(table[0], chosen, drawn[member], parts)
-        areas.append(ratio(ranked + above @ times, of + pairs @ times, least=_TIE))
+    blocks = draw_blocks(count, len(names), seed, width=chosen.size)
+    areas = [resampled_auc(scores, chosen, member, block.T, strata) for block in blocks]
     return interval(np.concatenate(areas), level)
+
+
+def resampled_auc(
+    scores: ArrayLike,
+    positive: ArrayLike,
+    member: NDArray[np.intp],
+    drawn: ArrayLike,
+    strata: ArrayLike | None = None,
+) -> Floats:
+    """Return the area under the curve in resamples of clusters, count; NaN where a side is none.
+
+    A positive and a negative of one cluster keep the weight that they have in the area: drawing
+    with replacement would pair a cluster with itself twice as often, and shift all resamples where
+    both arms are of the same patients.
+
+    Args:
+        scores: n.
+        positive: n bool.
+        member: n, each case's row in `drawn`.
+        drawn: clusters x count, how often each is drawn.
+        strata: n labels, of the area as in `weighted_auc`.
+
+    Raises:
+        AuditError: lengths differ, or a score is not finite.
+    """
+    table, chosen = _cases(_finite(scores).reshape(1, -1), positive)
+    weights, parts = np.asarray(drawn, np.float64), _parts(strata, chosen.size)
+    above, pairs = _own_pairs(table[0], chosen, member, parts, len(weights))
+    ranked, total = _ranked(table[0], chosen, weights[member], parts)
+    # Two clusters are drawn together 1 - 1/n times on average, a cluster once.
+    times = (1 - 1 / max(1, len(weights))) * weights - weights**2
+    return ratio(ranked + above @ times, total + pairs @ times, least=_TIE)
 
 
 def weighted_auc(
@@ -407,14 +430,15 @@ def _own_pairs(
 ) -> tuple[Floats, Floats]:
     """Return pairs ranked rightly and all pairs of each cluster with itself, count each."""
     above, pairs = np.zeros((2, count))
-    order = np.lexsort((parts, member))
-    starts = np.flatnonzero(np.diff(member[order]) | np.diff(parts[order])) + 1
-    for rows in np.split(order, starts):
+    group = np.unique(member * (parts.max(initial=0) + 1) + parts, return_inverse=True)[1]
+    sides = (np.bincount(group[one], minlength=len(group)) > 0 for one in (chosen, ~chosen))
+    both = np.flatnonzero(np.logical_and(*sides)[group])
+    order = both[np.argsort(group[both], kind="stable")]
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else ():
         own, there = scores[rows], chosen[rows]
-        if there.any() and not there.all():
-            apart = np.sign(np.subtract.outer(own[there], own[~there])) / 2 + 0.5
-            above[member[rows[0]]] += apart.sum()
-            pairs[member[rows[0]]] += apart.size
+        apart = np.sign(np.subtract.outer(own[there], own[~there])) / 2 + 0.5
+        above[member[rows[0]]] += apart.sum()
+        pairs[member[rows[0]]] += apart.size
     return above, pairs
 
 

@@ -50,7 +50,8 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
     if missing:
         raise DatasetError(f"Scores need the columns {', '.join(sorted(missing))}; add them.")
     columns = ["arm", "seed", "score", "low", "high", "editor"]
-    table = scores.reindex(columns=columns).fillna({"editor": ""}).sort_values(["arm", "seed"])
+    table = scores.reindex(columns=columns).astype({"editor": object})
+    table = table.fillna({"editor": ""}).sort_values(["arm", "seed"])
     rows = []
     for editor, part in table.groupby("editor", sort=False):
         arms = {str(arm): own.set_index("seed") for arm, own in part.groupby("arm", sort=False)}

@@ -204,12 +204,15 @@ class Panel:
             chosen: n.
         """
         scores = self.logits[:, chosen, self.column(finding)]
-        own, strata = positive[chosen], self.strata[chosen]
-
-        def statistic(weights: Floats) -> Floats:
-            return np.stack([stats.weighted_auc(one, own, weights, strata) for one in scores])
-
-        return self.resampled(chosen, statistic)
+        own, strata, rows = positive[chosen], self.strata[chosen], self.member[chosen]
+        once = np.ones((rows.size, 1))
+        parts = [np.stack([stats.weighted_auc(one, own, once, strata) for one in scores])]
+        step, count = max(1, _BLOCK // max(1, rows.size)), self.drawn.shape[1]
+        for start in range(1, count, step):
+            drawn = self.drawn[:, start : start + step]
+            areas = [stats.resampled_auc(one, own, rows, drawn, strata) for one in scores]
+            parts.append(np.stack(areas))
+        return np.concatenate(parts, axis=-1)
 
     def shares(self, hits: Floats, chosen: Mask) -> Floats:
         """Return the mean of hits among the chosen pictures, m x (1 + resamples).
