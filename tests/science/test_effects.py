@@ -7,6 +7,7 @@ import pytest
 from roentmod.errors import AuditError
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, Rules
+from roentmod.science.stress import stress
 
 FINDINGS = ("Edema", "Mass", "Nodule")
 QUICK = Rules(resamples=400, flips=999)
@@ -391,7 +392,7 @@ def test_stress_tells_clean_negatives_from_others():
             "logit": logit + rng.normal(0, 0.5, 90),
         }
     )
-    found = effects.stress(readings, states, FINDINGS, QUICK).set_index("against")
+    found = stress(readings, states, FINDINGS, QUICK).set_index("against")
     assert found.loc["clean", "auc"] > 0.99
     assert found.loc["clean", "n_positive"] == 30
     assert found.loc["Edema", "n_negative"] == 29

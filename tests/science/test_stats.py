@@ -234,7 +234,7 @@ def test_resampling_does_not_depend_on_the_size_of_its_blocks(monkeypatch):
     whole, means = stats.draws(70, 40, 6), stats.resampled_means(values, 70, 6)
     np.testing.assert_allclose(means, stats.bootstrap_means(values, whole), rtol=0, atol=1e-15)
     areas = stats.clustered_auc_interval(values[:, 0], values[:, 2] > 0, np.arange(40), 70, 6)
-    monkeypatch.setattr(stats, "_BLOCK", 130)
+    monkeypatch.setattr(stats.resampling, "_BLOCK", 130)
     assert max(map(len, stats.draw_blocks(70, 40, 6))) == 3
     np.testing.assert_array_equal(stats.draws(70, 40, 6), whole)
     np.testing.assert_allclose(stats.resampled_means(values, 70, 6), means, rtol=0, atol=1e-14)

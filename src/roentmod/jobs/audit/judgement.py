@@ -18,6 +18,7 @@ from roentmod.jobs.audit.predictions import Numbers, nets_of, read_table
 from roentmod.jobs.audit.result import UNKNOWN, AuditResult, ClassifierResult
 from roentmod.science import effects
 from roentmod.science.effects import JUDGE, SECOND, Rules, Witness, among
+from roentmod.science.stress import stress
 from roentmod.store import atomic, write_json
 
 __all__ = ["READINGS", "RECORD", "assess", "judged", "keep", "kept"]
@@ -99,7 +100,7 @@ def judged(
             gate=gate,
             examples=examples_of(folder, name),
             **_tables(table, matrix, seen, record, patients, rules, _read(described, still)),
-            stress=effects.stress(
+            stress=stress(
                 readings[~readings["read_finding"].isin(still)],
                 states,
                 [f for f in record["stress_findings"] if f not in still],
