@@ -67,7 +67,7 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
 
 def _fall(own: pd.DataFrame, base: pd.DataFrame, level: float) -> tuple[float, float, float]:
     """Return the fall of a score and its interval; both are one row per seed."""
-    both = own[_ENDS_OF].join(base[_ENDS_OF], how="inner", rsuffix="_base").astype(float)
+    both = own[_ENDS_OF].join(base[_ENDS_OF].add_suffix("_base"), how="inner").astype(float)
     unscored = own["score"].isna().any() or base["score"].isna().any()
     if unscored or both.empty or both["score_base"].mean() <= 0:
         return (math.nan,) * 3
