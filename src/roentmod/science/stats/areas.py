@@ -225,9 +225,11 @@ def resampled_auc(
     weights, parts = np.asarray(drawn, np.float64), _parts(strata, chosen.size)
     above, pairs = _own_pairs(table[0], chosen, member, parts, len(weights))
     ranked, total = _ranked(table[0], chosen, weights[member], parts)
-    # Two clusters are drawn together 1 - 1/n times on average, a cluster once.
-    times = (1 - 1 / max(1, len(weights))) * weights - weights**2
-    return ratio(ranked + above @ times, total + pairs @ times, least=_TIE)
+    if pairs.any():
+        # Two clusters are drawn together 1 - 1/n times on average, a cluster once.
+        times = (1 - 1 / len(weights)) * weights - weights**2
+        ranked, total = ranked + above @ times, total + pairs @ times
+    return ratio(ranked, total, least=_TIE)
 
 
 def weighted_auc(
