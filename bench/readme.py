@@ -92,13 +92,15 @@ def _falls(studies: Iterable[Mapping[str, Any]]) -> list[float]:
         1 - own[arm] / own[_RULES.reference]
         for own in scores
         for arm in _RULES.corrected
-        if arm in own
+        if own.get(arm) is not None and own.get(_RULES.reference)
     ]
 
 
 def _span(shares: Iterable[float], form: str) -> str:
-    """Return the least and the greatest of shares, in hundredths."""
+    """Return the least and the greatest of shares, in hundredths; "-" of none."""
     listed = sorted(shares)
+    if not listed:
+        return "-"
     low, high = (form.format(100 * share) for share in (listed[0], listed[-1]))
     return low if low == high else f"{low} to {high}"
 

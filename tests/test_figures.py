@@ -90,6 +90,12 @@ def test_the_readme_counts_what_is_sure_by_seeds_and_q():
     assert "surely worse: `soft`, Mass in NIH (-20.0); surely better: none" in text
 
 
+def test_the_readme_is_written_also_where_no_score_is_known():
+    assert readme._falls([{"shortcut_score": {"soft": 1.0}}]) == []
+    assert readme._falls([{"shortcut_score": {"erm": 4.0, "soft": 1.0, "pair": None}}]) == [0.75]
+    assert readme._span([], "{:.0f}") == "-"
+
+
 def test_other_weights_must_be_owned_up_to():
     own = weights.bundled(("mini", "judge"))
     text = "# Page\n\nFigures.\n"
