@@ -65,7 +65,8 @@ bench.audit_page`.
 6. **Score.** Of what moves a head, the largest share that another finding has: r / (1 + r), where r
    is the corrected share of the own effect. It is 0 where a head moves for its own finding alone,
    one half where it moves as much for the other, and never above 1, however small the own effect
-   is. The low end of its interval holds for all pairs at once.
+   is: it is 1 where a shortcut moves a head that is not sure to react to its own finding, whose
+   other pairs have no part in it. The low end of its interval holds for all pairs at once.
 
 ## How often a verdict is wrong at the margin
 
