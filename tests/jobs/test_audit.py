@@ -15,8 +15,9 @@ from roentmod.domain import FINDINGS
 from roentmod.editors import Editor, compose
 from roentmod.errors import AuditError, ClassifierError, EditError, RunError, UnreadableError
 from roentmod.jobs import audit
-from roentmod.jobs.audit import AuditPlan, Rules
+from roentmod.jobs.audit import AuditPlan, Rules, judgement
 from roentmod.jobs.audit.job import AuditJob, Case
+from roentmod.jobs.audit.predictions import Numbers
 from roentmod.jobs.audit.readers import Readers
 from tests.runs.kill import check_survives_kills, contents
 
@@ -487,6 +488,18 @@ def test_people_judge_in_place_of_the_judge(whole, chosen):
         assert set(audit.assess(whole.folder).classifiers[0].cells["n"]) == {2}
     finally:
         (whole.folder / "people.parquet").unlink()
+
+
+def test_normals_of_a_study_stay_beside_the_patients_of_an_audit(tmp_path):
+    """Edits of other audits are left out; normals are nobody's edits, and stay."""
+    baselines = pd.DataFrame({"baseline_id": ["b1", "b2"], "patient_id": ["p1", "p2"]})
+    rows = [("p1", "Edema", 1.0), ("else", "Edema", 1.0), ("n1", "", 0.0), ("p2", "", 0.0)]
+    table = pd.DataFrame(rows, columns=["patient_id", "edited_finding", "Edema"]).assign(seen=1.0)
+    table.to_parquet(tmp_path / judgement.READINGS)
+    found = judgement._people(tmp_path, Numbers.of(baselines))
+    assert found["edited_finding"].tolist() == ["Edema", "", ""]
+    assert found["patient_id"].iloc[[0, 2]].tolist() == [0, 1]
+    assert found["patient_id"].iloc[1] < 0
 
 
 def test_a_second_judge_measures_leakage_and_the_page_names_both(source, tmp_path):
