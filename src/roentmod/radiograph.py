@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from roentmod.errors import UnsuitableError
 
-__all__ = ["Frame", "GreyScale", "Mark", "Radiograph", "Square"]
+__all__ = ["Frame", "GreyScale", "Mark", "Radiograph", "Square", "View"]
+
+View = Literal["PA", "AP", ""]
 
 MIN_SIDE = 64
 MAX_SIDE = 16384
@@ -278,6 +280,7 @@ class Radiograph:
         own: upright levels on the file's own pixels, where those are not square; else None.
         burned_in: whether its header says that text is burned into it.
         marks: such text as was found, or covered, in it; None: nobody has looked.
+        view: "PA" or "AP", as its header or data set says; "" where neither does.
     """
 
     stored: NDArray[np.integer]
@@ -291,6 +294,7 @@ class Radiograph:
     own: NDArray[np.integer] | None = field(default=None, repr=False)
     burned_in: Literal["yes", "no", "unknown"] = "unknown"
     marks: tuple[Mark, ...] | None = field(default=None, repr=False)
+    view: View = ""
 
     def __post_init__(self) -> None:
         """Check shape and spacing, and lock the stored levels.

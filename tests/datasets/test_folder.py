@@ -27,6 +27,12 @@ def test_joined_labels(plain):
     assert kinds(loaded)["unknown labels"].examples == ("COVID-19 1",)
 
 
+def test_a_radiograph_knows_the_view_of_its_row(plain):
+    rows = [{"path": f"a{view}.png", "labels": "Mass", "view": view} for view in ("PA", "AP", "")]
+    loaded = datasets.load(plain(*rows))
+    assert [loaded.radiograph(name).view for name in loaded.table["image_id"]] == ["PA", "AP", ""]
+
+
 def test_what_one_site_looks_for_says_nothing_of_another(plain):
     loaded = datasets.load(
         plain(

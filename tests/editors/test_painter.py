@@ -1,5 +1,8 @@
 import json
+import shutil
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,17 @@ from skimage.metrics import structural_similarity
 
 from roentmod.anatomy import Anatomy
 from roentmod.datasets.phantom import phantom
-from roentmod.editors.painter import DOSE, FORMS, PAINTABLE, SIDED, Painter, paint, places
+from roentmod.editors import painter as painter_module
+from roentmod.editors.painter import (
+    DOSE,
+    FORMS,
+    PAINTABLE,
+    SIDED,
+    Painter,
+    form_of,
+    paint,
+    places,
+)
 from roentmod.editors.painter.devices import KINDS
 from roentmod.edits import Edit
 from roentmod.errors import EditError
@@ -239,6 +252,58 @@ def test_a_device_is_metal_of_its_kind(kind):
     assert made.severity["devices"] == kind
     assert (change_of(body, made) >= 0).all()
     assert 30 < made.mask.sum() < 0.12 * made.mask.size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_named_device_is_the_only_one_at_every_severity(kind):
+    body = BODIES[1]
+    for dose in DOSE.values():
+        made = painted(body, "Support Devices", None, dose, 2, kind)
+        assert made.severity["devices"] == made.severity["form"] == kind
+
+
+def test_without_a_kind_there_are_more_devices_with_dose_and_one_generator_at_most():
+    body = phantom(1, size=128)
+    for seed in range(12):
+        counts = []
+        for dose in DOSE.values():
+            names = painted(body, "Support Devices", None, dose, seed).severity["devices"]
+            counts.append(len(names.split(", ")))
+            assert not ("pacemaker" in names and "defibrillator" in names)
+        assert counts == [1, 2, 3]
+
+
+def test_forms_of_a_lying_patient_are_not_in_pictures_taken_from_behind():
+    for name, form in (("Pleural Effusion", "supine"), ("Pneumothorax", "deep sulcus")):
+        usual = FORMS[name][form]
+        for view, share in (("PA", 0.0), ("AP", usual / 0.4), ("", usual)):
+            drawn = [form_of(name, seed, view) for seed in range(1500)]
+            assert np.mean([one == form for one in drawn]) == pytest.approx(share, abs=0.04)
+    body = phantom(1, size=128)
+    for view in ("PA", "AP"):
+        picture = replace(body.radiograph, view=view)
+        painter = Painter({picture.id: body.anatomy})
+        edits = [Edit(("Pneumothorax",), seed=seed) for seed in range(16)]
+        made = painter.edit([picture], edits)
+        lying = [one.facts["severity"]["form"] == "deep sulcus" for one in made]
+        assert any(lying) == (view == "AP")
+    (asked,) = painter.edit([replace(picture, view="PA")], [replace(edits[0], form="deep sulcus")])
+    assert asked.facts["severity"]["form"] == "deep sulcus"
+
+
+def test_what_the_painter_says_of_itself_changes_with_its_looks(monkeypatch, tmp_path):
+    """Records of runs hold it: kept edits of another painter are not taken for this one's."""
+    before = Painter().describe()
+    assert before == Painter().describe()
+    folder = tmp_path / "painter"
+    shutil.copytree(Path(painter_module.__file__).parent, folder)
+    table = folder / "places.json"
+    table.write_text(table.read_text().replace("0.5", "0.6", 1))
+    monkeypatch.setattr(painter_module, "__file__", str(folder / "__init__.py"))
+    painter_module._looks.cache_clear()
+    other = Painter().describe()
+    painter_module._looks.cache_clear()
+    assert {name for name in before if before[name] != other[name]} == {"looks"}
 
 
 def test_a_dome_rises_with_loss_of_volume_and_sinks_with_emphysema():

@@ -323,6 +323,12 @@ def test_frontal_chests_are_accepted(save, tags):
     assert imaging.read(save(dataset(**tags))).stored.shape == (96, 80)
 
 
+def test_the_header_says_the_view(save):
+    views = {"AP": "AP", "PA": "PA", "LLD": "", None: ""}
+    read = [imaging.read(save(dataset(ViewPosition=view))).view for view in views]
+    assert read == list(views.values())
+
+
 def test_real_unsuitable_files():
     for name, words in (
         ("CT_small.dcm", "got CT"),

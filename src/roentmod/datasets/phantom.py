@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from roentmod.anatomy import Anatomy, Mask
-from roentmod.radiograph import Radiograph
+from roentmod.radiograph import Radiograph, View
 
 __all__ = ["Phantom", "phantom", "sex_and_view"]
 
@@ -145,7 +145,8 @@ def phantom(seed: int, *, size: int = 224) -> Phantom:
     shown = _film(grid, loss, anatomy, rng)
     picture = Radiograph.from_array(shown, source=f"phantom-{seed}")
     spacing = (grid.pixel, grid.pixel)
-    picture = replace(picture, spacing_mm=spacing, synthetic=True)
+    view: View = "AP" if body.ap else "PA"
+    picture = replace(picture, spacing_mm=spacing, synthetic=True, view=view)
     return Phantom(picture, anatomy, _facts(grid))
 
 

@@ -22,7 +22,7 @@ from roentmod.errors import DatasetError
 from roentmod.imaging import read
 from roentmod.imaging.marks import screened
 from roentmod.plans.parts import Ages, BurnedIn
-from roentmod.radiograph import Radiograph
+from roentmod.radiograph import Radiograph, View
 from roentmod.store import canonical_hash, pseudonym
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
 PHANTOMS = "phantoms"
 _SHOWN = 3
 _SCREENS = tuple(BurnedIn.model_fields)
+_VIEWS: dict[str, View] = {"PA": "PA", "AP": "AP"}
 _FACTS = (
     "image_id", "path", "patient_id", "view", "age", "sex", "split", "site", "unfit", "origin",
 )  # fmt: skip
@@ -186,7 +187,9 @@ class Dataset:
             return _drawn(image_id).radiograph
         path = str(self.table["path"].iloc[row])
         shown = image_id if self.hidden else None
-        return self._screened(read(path, name=shown, quiet=True))
+        found = self._screened(read(path, name=shown, quiet=True))
+        view = _VIEWS.get(str(self.table["view"].iloc[row]), "")
+        return replace(found, view=view) if view and not found.view else found
 
     def _screened(self, radiograph: Radiograph) -> Radiograph:
         refuse, mask = self.refuse_burned_in, self.mask_burned_in

@@ -34,13 +34,14 @@ from roentmod.imaging.position import (
     plane,
     spacing,
 )
-from roentmod.radiograph import Radiograph
+from roentmod.radiograph import Radiograph, View
 
 __all__ = ["missing_decoders", "read_dicom"]
 
 log = logging.getLogger(__name__)
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 _BURNED_IN: dict[str, Literal["yes", "no"]] = {"YES": "yes", "NO": "no"}
+_VIEWS: dict[str, View] = {"PA": "PA", "AP": "AP"}
 # Lossy compression may leave the range of levels by this part of it.
 _OVERSHOOT = 16
 _SIDEWAYS = ("LL", "RL", "LLO", "RLO")
@@ -125,6 +126,7 @@ def _read(stream: BinaryIO, name: str) -> Radiograph:
         source=name,
         synthetic=file.get("SyntheticData") == "YES",
         burned_in=_BURNED_IN.get(str(file.get("BurnedInAnnotation") or "").strip(), "unknown"),
+        view=_VIEWS.get(str(file.get("ViewPosition") or "").strip().upper(), ""),
         origin=file,
     )
 

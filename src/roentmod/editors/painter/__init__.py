@@ -13,6 +13,8 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,9 +28,10 @@ from roentmod.editors.painter import airspace, devices, focal, heart, places, pl
 from roentmod.editors.painter.canvas import Array, Canvas, Change, apply
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError
-from roentmod.imaging.segmentation import estimate, require
+from roentmod.imaging.segmentation import WEIGHTS, estimate, require
 from roentmod.interfaces import Counterfactual, Progress
-from roentmod.radiograph import Radiograph
+from roentmod.radiograph import Radiograph, View
+from roentmod.store import canonical_hash, file_sha256
 
 __all__ = [
     "DOSE",
@@ -81,8 +84,12 @@ FORMS: dict[str, dict[str, float]] = {
     "Cardiomegaly": {"left ventricular": 0.45, "globular": 0.35, "right-sided": 0.2},
     "Edema": {"interstitial": 0.5, "alveolar": 0.5},
     "Emphysema": {"diffuse": 0.75, "bullous": 0.25},
-    "Support Devices": dict.fromkeys(devices.KINDS, 1.0),
+    "Support Devices": devices.SHARES,
 }
+# Forms of a lying patient, of whom no PA picture is taken; and the share of AP pictures in NIH
+# ChestX-ray14, whose views are 67,310 PA and 44,810 AP.
+_LYING = ("supine", "deep sulcus")
+_AP_SHARE = 0.4
 PAINTABLE = (*SIDED, *_BILATERAL, *_WHOLE)
 
 
@@ -111,6 +118,7 @@ def paint(
     seed: int = 0,
     form: str | None = None,
     spacing_mm: float | None = None,
+    view: View = "",
 ) -> Painting:
     """Paint one finding.
 
@@ -121,8 +129,10 @@ def paint(
         side: the patient's side; None takes one by the seed. Ignored where a finding has none.
         dose: severity in (0, 1]; more is never less of it.
         seed: place, form, shape and texture. One seed is one lesion at every dose.
-        form: one of the finding's `FORMS`; None takes one by the seed.
+        form: one of the finding's `FORMS`; None takes one by seed and view, and as many devices as
+            the dose says.
         spacing_mm: pixel spacing; None assumes an adult's thoracic width of 280 mm.
+        view: "PA", "AP", or "" where it is not known.
 
     Raises:
         EditError: finding or form cannot be painted, the dose is out of range, or shapes differ.
@@ -141,7 +151,7 @@ def paint(
         raise EditError(f"Forms of {name} are {', '.join(known) or 'none'}; got '{form}'.")
     canvas = Canvas.of(pixels, anatomy, spacing_mm)
     if form is None:
-        form = form_of(name, seed)
+        form = "" if name == "Support Devices" else form_of(name, seed, view)
     change = _render(canvas, name, side, dose, seed, form)
     image = apply(pixels, canvas, change)
     facts: dict[str, Any] = {"dose": round(dose, 4), "millimetres_assumed": not canvas.mm_known}
@@ -150,12 +160,20 @@ def paint(
     return Painting(image, image != pixels, change.severity | facts)
 
 
-def form_of(name: str, seed: int) -> str:
-    """Return the form that a seed takes, by the shares of `FORMS`; "" where a finding has none."""
+def form_of(name: str, seed: int, view: View = "") -> str:
+    """Return the form that a seed takes, by the shares of `FORMS`; "" where a finding has none.
+
+    Forms of a lying patient are not those of a PA picture, and in AP pictures more frequent, so
+    that they have their share in both views together.
+    """
     shares = FORMS.get(name)
     if not shares:
         return ""
-    total = np.cumsum(list(shares.values()))
+    part = sum(share for form, share in shares.items() if form in _LYING)
+    lying = {"": 1.0, "PA": 0.0, "AP": 1 / _AP_SHARE}[view]
+    upright = (1 - lying * part) / (1 - part)
+    weights = [share * (lying if form in _LYING else upright) for form, share in shares.items()]
+    total = np.cumsum(weights)
     at = np.random.default_rng([*_key(name, seed), 3]).random() * total[-1]
     return list(shares)[int(np.searchsorted(total, at, side="right"))]
 
@@ -215,7 +233,7 @@ class Painter:
 
     def describe(self) -> dict[str, Any]:
         """Return what results depend on besides baseline and edit."""
-        return {"name": self.name, "doses": DOSE, "grid": 512, "version": 2}
+        return {"name": self.name, "doses": DOSE, "looks": _looks()}
 
     def edit(
         self,
@@ -295,6 +313,7 @@ class Painter:
                     seed=int.from_bytes(digest[:6], "little"),
                     form=edit.form if edit.form in FORMS.get(name, {}) else None,
                     spacing_mm=spacing,
+                    view=radiograph.view,
                 )
                 pixels, severity = made.image, severity | made.severity
         if region is not None:
@@ -312,6 +331,14 @@ class Painter:
         return Counterfactual(
             radiograph, edit, "ok", image, radiograph, difference, difference != 0, facts
         )
+
+
+@cache
+def _looks() -> str:
+    """Return a hash of what decides how findings look: code and tables, outlines; 16 hex digits."""
+    folder = Path(__file__).parent
+    own = sorted(p for p in folder.iterdir() if p.suffix in (".py", ".json"))
+    return canonical_hash([file_sha256(path) for path in (*own, WEIGHTS)])[:16]
 
 
 def _check(edit: Edit) -> None:

@@ -16,25 +16,24 @@ from roentmod.anatomy import LungSide
 from roentmod.editors.compose import resized
 from roentmod.editors.painter.canvas import Array, Canvas, Change, Rng, Stroke, curve, step
 
-__all__ = ["KINDS", "support_devices", "text_marker"]
+__all__ = ["KINDS", "SHARES", "support_devices", "text_marker"]
 
 Path = NDArray[np.float64]
 Kind = Callable[[Canvas, LungSide, Rng], Array]
 
 
 def support_devices(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change:
-    """One device, of the kind `form` where it names one, and more of them with dose."""
-    names = list(KINDS)
-    weights = np.array([_WEIGHTS.get(name, 1.0) for name in names])
-    order = [names[i] for i in rng.choice(len(names), len(names), False, weights / weights.sum())]
-    if form in KINDS:
-        order.remove(form)
-        order.insert(0, form)
-    if order[0] in _GENERATORS:
-        order = [n for n in order if n not in _GENERATORS or n == order[0]]
+    """One device, of the kind `form`; where none is named, as many kinds as the dose says.
+
+    More dose is denser metal in either case; a second kind appears at a third of its range, a
+    third one at two thirds.
+    """
+    names, shares = list(SHARES), np.array(list(SHARES.values()))
+    order = [names[i] for i in rng.choice(len(names), len(names), False, shares / shares.sum())]
+    first = next(name for name in order if name in _GENERATORS)
+    order = [name for name in order if name not in _GENERATORS or name == first]
+    shown = [form] if form else order[: 1 + int(dose * 3 - 1e-9)]
     total = np.zeros(canvas.shape, dtype=np.float32)
-    # The second appears at a third, the third at two thirds of the range.
-    shown = order[: 1 + int(dose * 3 - 1e-9)]
     for name in shown:
         own = np.random.default_rng(int(rng.integers(2**31)))
         total = np.maximum(total, KINDS[name](canvas, side, own))
@@ -248,8 +247,9 @@ KINDS: dict[str, Kind] = {
     "ecg leads": _ecg_leads,
     "clips": _clips,
 }
-# How often a kind is drawn first; those not named count 1.
-_WEIGHTS = {"central line": 1.6, "defibrillator": 0.5, "chest drain": 0.7, "clips": 0.7}
+# How often a kind is drawn, to one.
+_OTHERS = {"central line": 1.6, "defibrillator": 0.5, "chest drain": 0.7, "clips": 0.7}
+SHARES = dict.fromkeys(KINDS, 1.0) | _OTHERS
 # A patient has one of these.
 _GENERATORS = ("pacemaker", "defibrillator")
 
