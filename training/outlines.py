@@ -4,7 +4,8 @@ Thresholding is the simplest method, a teacher of the network, and what it has t
 ``python -m training.segmentation --measure --data DIR`` writes ``bench/anatomy.json``: how many
 held-out radiographs each method accepts, whether it finds the same outlines on a turned and shifted
 copy, its overlap with the outlines of unseen phantoms, and whether its cardiothoracic ratio and
-hearts agree with NIH's labels and experts' boxes.
+hearts agree with NIH's labels and experts' boxes; and its overlap with lungs and hearts that people
+drew (``--masks``: that alone), in pictures that evaluate and have trained nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from roentmod.anatomy import Anatomy, Mask, heart_between
 from roentmod.datasets.phantom import phantom
+from roentmod.editors.compose import resized
 from roentmod.imaging.segmentation import QUALITY_NEEDED, SIDE, _averaging, estimate_all
 from roentmod.radiograph import Square
-from roentmod.science.stats import auc
+from roentmod.science.stats import auc, interval, resampled_means
 from roentmod.store import write_json
 from training import cohort
 
@@ -259,6 +262,73 @@ def measure(data: Path, target: Path) -> None:
         }
     write_json(target, result)
     print(json.dumps(result, indent=1))
+
+
+# Bits of drawn masks.
+DRAWN = {"right_lung": 1, "left_lung": 2, "heart": 4}
+RESAMPLES = 2000
+
+
+def measure_masks(folder: Path, target: Path) -> None:
+    """Add to the figures how outlines agree with drawn ones, by set.
+
+    Args:
+        folder: pictures, masks and ``masks.csv``.
+        target: what `measure` wrote.
+    """
+    with (folder / "masks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    pictures = [cohort.unit(cohort.square(folder / row["path"])) for row in rows]
+    drawn = [_drawn(folder / row["mask"]) for row in rows]
+    sets = np.array([row["path"].split("/")[0] for row in rows])
+    result = json.loads(target.read_text())
+    for name, method in METHODS.items():
+        found = method(pictures)
+        result[name]["drawn_masks"] = {
+            each: _agreement(
+                [(d, f) for d, f, s in zip(drawn, found, sets, strict=True) if each in (s, "all")]
+            )
+            for each in ("all", *sorted(set(sets)))
+        }
+    write_json(target, result)
+    print(json.dumps({name: result[name]["drawn_masks"] for name in METHODS}, indent=1))
+
+
+def _drawn(path: Path) -> Anatomy:
+    """Return drawn outlines on the grid of `cohort.square`."""
+    with Image.open(path) as opened:
+        bits = np.asarray(opened)
+    side = Square(*bits.shape)
+    parts = (side.pad(((bits & bit) > 0).astype(np.float32)) for bit in DRAWN.values())
+    shape = (cohort.SIZE, cohort.SIZE)
+    return Anatomy(*(resized(part, shape) > 0.5 for part in parts))
+
+
+def _agreement(pairs: list[tuple[Anatomy, Anatomy | None]]) -> dict[str, Any]:
+    """Return means with 95 % intervals over patients, who have one picture each.
+
+    `ratio_error` is the estimated cardiothoracic ratio less that of the drawn masks.
+    """
+    both = [(drawn, found) for drawn, found in pairs if found is not None]
+    columns = {
+        "right_lung": [dice(d.right_lung, f.right_lung) for d, f in both],
+        "left_lung": [dice(d.left_lung, f.left_lung) for d, f in both],
+        "lungs": [dice(d.lungs, f.lungs) for d, f in both],
+        "heart": [dice(d.heart, f.heart) for d, f in both],
+        "ratio_error": [f.cardiothoracic_ratio - d.cardiothoracic_ratio for d, f in both],
+    }
+    columns["absolute_ratio_error"] = [abs(e) for e in columns["ratio_error"]]
+    table = np.array(list(columns.values())).T
+    means = resampled_means(table, RESAMPLES, 0)
+    figures = {
+        name: _summary(values)
+        | {
+            "mean": round(float(np.mean(values)), 4),
+            "ci": [round(x, 4) for x in interval(means[:, column])],
+        }
+        for column, (name, values) in enumerate(columns.items())
+    }
+    return {"n": len(pairs), "accepted": round(len(both) / len(pairs), 4), **figures}
 
 
 def _shares(rows: list[dict[str, str]], found: list[Anatomy | None]) -> dict[str, str]:

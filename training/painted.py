@@ -95,7 +95,7 @@ def _drawn(name: str, side: LungSide) -> NDArray[np.float64]:
     return np.array([(place.down, place.across, place.size_mm) for place in made])
 
 
-def seed_of(name: str, form: str, side: str | None, rng: np.random.Generator) -> int:
+def seed_of(name: str, side: str | None, rng: np.random.Generator) -> int:
     """Draw the painter's seed: a habit, or the lesion nearest to the middle of a usual place."""
     if name not in LESIONS:
         return int(rng.integers(HABITS.get(name, USUAL_HABITS)))
@@ -103,12 +103,11 @@ def seed_of(name: str, form: str, side: str | None, rng: np.random.Generator) ->
     down = (int(min(usual.down, 0.99) * len(LEVELS)) + 0.5) / len(LEVELS)
     across = (int(min(usual.across, 0.99) * len(DEPTHS)) + 0.5) / len(DEPTHS)
     if name == "Consolidation":
-        # Its lobe says how high it lies.
-        down = 0.45 if form == "upper lobe" else 0.72
+        # In the middle of its lobe.
+        down = 0.68
     known = _drawn(name, "left" if side == "left" else "right")
     apart = np.hypot(known[:, 0] - down, known[:, 1] - across)
-    if name == "Consolidation":
-        apart = apart + 0.3 * abs(np.log(known[:, 2] / np.median(known[:, 2])))
+    apart = apart + 0.3 * abs(np.log(known[:, 2] / np.median(known[:, 2])))
     return int(apart.argmin())
 
 
@@ -135,7 +134,7 @@ def carry_out(
     picture, said = cohort.unit(pixels), []
     for name, form in zip(wanted.findings, wanted.forms, strict=True):
         before, side = picture, wanted.side if name in SIDED else None
-        seed = seed_of(name, form, side, rng)
+        seed = seed_of(name, side, rng)
         amount = dose(wanted.severity, rng)
         picture = paint(
             picture, anatomy, name, side=side, dose=amount, seed=seed, form=form or None

@@ -2,7 +2,8 @@
 
 ``python -m training.places --data DIR --nih DIR`` reads the lesion boxes of NIH ChestX-ray14 and
 writes ``places.json`` into the painter's package. A box is placed in a lung by the average outline
-of the data set's own radiographs; nothing of any one picture is kept.
+of the data set's own radiographs; ratios of enlarged hearts are measured on its radiographs that
+are labelled so and may train. Nothing of any one picture is kept.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ BOXES = {
     "Pleural Effusion": ("Effusion",),
     "Pneumothorax": ("Pneumothorax",),
 }
+# Lesions of these have diameters, in mm: by the glossary's limit, and up to what is one lesion. A
+# box is drawn around the lesion, some millimetres wider; how many is a choice of ours.
+DIAMETERS = {"Nodule": (0.0, 30.0), "Mass": (30.0, 100.0)}
+AROUND_MM = 5.0
 SIDE = 1024
 LEVELS = np.linspace(0, 1, 41)
 Lungs = dict[str, NDArray[np.float64]]
@@ -85,7 +90,24 @@ def table(boxes: list[dict[str, str]], lungs: dict[str, Any]) -> dict[str, Any]:
             "across": np.round(np.quantile(across, LEVELS), 3).tolist(),
             "size_mm": np.round(np.quantile(size, LEVELS), 1).tolist(),
         }
+        if name in DIAMETERS:
+            low, high = DIAMETERS[name]
+            wide = size - AROUND_MM
+            wide = wide[(wide > low) & (wide <= high)]
+            result[name]["diameter_mm"] = np.round(np.quantile(wide, LEVELS), 1).tolist()
     return result
+
+
+def hearts(anatomies: list[Anatomy]) -> dict[str, Any]:
+    """Return number and quantiles of the cardiothoracic ratios of enlarged hearts."""
+    ratios = [anatomy.cardiothoracic_ratio for anatomy in anatomies]
+    return {"n": len(ratios), "ratio": np.round(np.quantile(ratios, LEVELS), 3).tolist()}
+
+
+def _outlined(data: Path, rows: list[dict[str, str]]) -> list[Anatomy]:
+    """Return the outlines of radiographs, without doubtful ones."""
+    pictures = np.stack([cohort.square(data / row["path"]) for row in rows])
+    return [a for a in estimate_all(cohort.unit(pictures)) if a.quality >= QUALITY_NEEDED]
 
 
 def main() -> None:
@@ -96,12 +118,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=300)
     args = parser.parse_args()
     with (args.data / "index.csv").open(newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["set"] in ("nih_starter", "nih_extra")]
-    pictures = np.stack([cohort.square(args.data / r["path"]) for r in rows[: args.limit]])
-    anatomies = [a for a in estimate_all(cohort.unit(pictures)) if a.quality >= QUALITY_NEEDED]
+        rows = list(csv.DictReader(file))
+    usual = [r for r in rows if r["set"] in ("nih_starter", "nih_extra")]
+    # Labels that a later reading contradicts say nothing.
+    sure = (r for r in rows if r["split"] == "train" and "conflict" not in r["tier"])
+    large = [r for r in sure if "Cardiomegaly" in r["labels"].split("|")]
+    anatomies, enlarged = (_outlined(args.data, some) for some in (usual[: args.limit], large))
     with gzip.open(args.nih / "BBox_List_2017.csv.gz", "rt", newline="") as file:
         boxes = list(csv.DictReader(file))
-    made = table(boxes, outline(anatomies))
+    made = table(boxes, outline(anatomies)) | {"Cardiomegaly": hearts(enlarged)}
     lines = [f'  "{name}": {json.dumps(row)}' for name, row in made.items()]
     TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -560,6 +560,9 @@ def export(out: Path, target: Path = WEIGHTS) -> None:
     print(f"{target}: {target.stat().st_size / 1e6:.2f} MB after {held['step']} steps")
 
 
+FIGURES = Path("bench/anatomy.json")
+
+
 def main() -> None:
     """Train, export or measure from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -568,14 +571,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--export", action="store_true")
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--data", type=Path, help="folder of cxr/ and nih/, to measure")
+    parser.add_argument("--masks", action="store_true", help="measure on drawn masks alone")
+    parser.add_argument("--data", type=Path, help="folder of cxr/, nih/ and more/, to measure")
     args = parser.parse_args()
     if args.export:
         export(args.out)
-    elif args.measure:
+    elif args.measure or args.masks:
         if args.data is None:
-            parser.error("--measure needs --data")
-        outlines.measure(args.data, Path("bench/anatomy.json"))
+            parser.error("--measure and --masks need --data")
+        if args.measure:
+            outlines.measure(args.data, FIGURES)
+        outlines.measure_masks(args.data / "more", FIGURES)
     else:
         train(args.cohort, args.out, args.minutes)
 

@@ -29,7 +29,13 @@ __all__ = [
 ]
 
 Status = Literal[
-    "ok", "unreadable", "black_image", "not_finite", "no_effective_steps", "poor_anatomy"
+    "ok",
+    "unreadable",
+    "black_image",
+    "not_finite",
+    "no_effective_steps",
+    "poor_anatomy",
+    "no_visible_change",
 ]
 Progress = Callable[[int, int], None]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
+from roentmod import regions
 from roentmod.anatomy import Anatomy
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import painter as painter_module
@@ -30,6 +31,7 @@ from roentmod.errors import EditError
 from roentmod.radiograph import GreyScale, Radiograph
 
 BODIES = [phantom(seed) for seed in range(3)]
+SMALL = phantom(1, size=128)
 cases = st.tuples(
     st.sampled_from(BODIES),
     st.sampled_from(PAINTABLE),
@@ -114,7 +116,7 @@ def test_cardiomegaly_reaches_the_ratio_it_states(body):
     assert stated >= 0.55
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("Nodule", 10, 28), ("Mass", 34, 74)])
+@pytest.mark.parametrize(("name", "low", "high"), [("Nodule", 6, 30), ("Mass", 30, 100)])
 def test_a_lesion_has_the_diameter_it_states(name, low, high):
     for seed in range(6):
         body = BODIES[seed % 3]
@@ -135,6 +137,48 @@ def test_a_lesion_has_the_diameter_it_states(name, low, high):
         measured = 2 * np.sqrt(half.sum() / np.pi) * spacing
         # Squeezed spheres, lobes and the lung's border take some of the area.
         assert 0.55 * stated < measured < 1.25 * stated
+
+
+SIZES = {
+    # The means of the three severities, which are those of real lesions and hearts.
+    "Nodule": ("diameter_mm", (14.5, 21, 27)),
+    "Mass": ("diameter_mm", (37, 47, 76)),
+    "Cardiomegaly": ("ratio", (0.55, 0.61, 0.69)),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_the_thirds_of_real_ones(name):
+    key, means = SIZES[name]
+    table = np.array(json.loads(places.TABLE.read_text())[name][key])
+    ranks = np.random.default_rng(2).random(400)
+    drawn = np.array([[places.graded(name, key, d, r) for d in DOSE.values()] for r in ranks])
+    assert (np.diff(drawn, axis=1) > 0).all()
+    assert drawn.mean(0) == pytest.approx(means, rel=0.06)
+    # All severities together are the real distribution.
+    real = np.interp(ranks, np.linspace(0, 1, 41), table)
+    assert stats.ks_2samp(drawn.ravel(), real).pvalue > 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"), [("Nodule", "_mm"), ("Cardiomegaly", "cardiothoracic_ratio")]
+)
+def test_seeds_differ_in_size_at_one_severity_and_grow_with_it(name, fact):
+    sizes = []
+    for seed in range(6):
+        facts = [painted(SMALL, name, "right", dose, seed).severity for dose in DOSE.values()]
+        sizes.append([next(v for k, v in one.items() if k.endswith(fact)) for one in facts])
+    assert (np.diff(sizes, axis=1) > 0).all()
+    assert len({moderate for _, moderate, _ in sizes}) > 3
+
+
+def test_fillings_of_a_lobe_do_not_lie_at_one_height():
+    downs = [places.draw("Consolidation", np.random.default_rng([3, s])).down for s in range(200)]
+    for low, high in ((0.08, 0.42), (0.55, 1.0)):
+        heights = [places.within("Consolidation", down, low, high) for down in downs]
+        assert min(heights) >= low
+        assert max(heights) <= high
+        assert max(np.histogram(heights, bins=20, range=(low, high))[0]) < 0.3 * len(heights)
 
 
 def test_fluid_lies_at_the_base_and_air_at_the_apex():
@@ -263,7 +307,7 @@ def test_a_named_device_is_the_only_one_at_every_severity(kind):
 
 
 def test_without_a_kind_there_are_more_devices_with_dose_and_one_generator_at_most():
-    body = phantom(1, size=128)
+    body = SMALL
     for seed in range(12):
         counts = []
         for dose in DOSE.values():
@@ -279,7 +323,7 @@ def test_forms_of_a_lying_patient_are_not_in_pictures_taken_from_behind():
         for view, share in (("PA", 0.0), ("AP", usual / 0.4), ("", usual)):
             drawn = [form_of(name, seed, view) for seed in range(1500)]
             assert np.mean([one == form for one in drawn]) == pytest.approx(share, abs=0.04)
-    body = phantom(1, size=128)
+    body = SMALL
     for view in ("PA", "AP"):
         picture = replace(body.radiograph, view=view)
         painter = Painter({picture.id: body.anatomy})
@@ -369,6 +413,21 @@ class TestEditor:
         assert result.support.any()
         assert not (result.support & ~region).any()
 
+    def test_a_region_that_holds_no_such_finding_is_a_status_without_a_claim(self):
+        body = SMALL
+        painter = Painter({body.radiograph.id: body.anatomy})
+        place = Edit(("Nodule",), region="left upper zone")
+        small = np.zeros(body.anatomy.shape, dtype=np.bool_)
+        small[60:64, 90:94] = True
+        (held,) = painter.edit([body.radiograph], [place])
+        (none,) = painter.edit([body.radiograph], [Edit(("Nodule",))], masks=[small])
+        left = body.anatomy.left_lung
+        (side,) = painter.edit([body.radiograph], [Edit(("Nodule",), side="right")], masks=[left])
+        assert held.status == "ok"
+        assert none.status == side.status == "no_visible_change"
+        assert none.image is None
+        assert "severity" not in none.facts
+
     def test_a_picture_without_lungs_is_a_status_and_spares_the_others(self):
         body = BODIES[0]
         blank = Radiograph.from_array(np.full((224, 224), 0.5, dtype=np.float32))
@@ -392,3 +451,72 @@ def test_an_edit_may_name_the_form():
     assert made.facts["severity"]["form"] == "pacemaker"
     with pytest.raises(EditError, match=r"Forms of Nodule are smooth, .*; got 'pacemaker'"):
         painter.edit([], [Edit(("nodule",), form="pacemaker")])
+
+
+REGIONS = ("left upper zone", "right lower zone", "around both lungs")
+# What never lies in a part of a chest, and what need not lie in it whole.
+NEVER = {
+    "left upper zone": ("Hernia", "Cardiomegaly", "Pleural Effusion", "Text Marker"),
+    "right lower zone": ("Text Marker",),
+}
+NOT_ALWAYS = ("Hernia", "Cardiomegaly", "Support Devices", "Text Marker")
+
+
+@pytest.mark.parametrize("words", REGIONS)
+@pytest.mark.parametrize("name", PAINTABLE)
+def test_in_a_region_a_finding_is_there_or_not_claimed(name, words):
+    """No change without a claim, no claim without a change, none outside; some seeds of most."""
+    body = SMALL
+    region = regions.mask(words, body.anatomy)
+    shown = 0
+    for seed in range(3):
+        made = paint(body.radiograph.pixels, body.anatomy, name, seed=seed, region=region)
+        claims = set(made.severity) - {"dose", "millimetres_assumed"}
+        assert bool(claims) == made.mask.any()
+        assert not (made.mask & ~region).any()
+        for side, other in (("left", "right"), ("right", "left")):
+            if words.startswith(side):
+                assert not any(f"_{other}_" in claim for claim in claims)
+        shown += made.mask.any()
+    never = name in NEVER.get(words, ())
+    assert shown == 0 if never else shown == 3 or name in NOT_ALWAYS
+
+
+@pytest.mark.parametrize("name", ["Nodule", "Mass"])
+@pytest.mark.parametrize("words", ["left upper zone", "right lower zone", "brush"])
+def test_a_lesion_in_a_region_is_whole(name, words):
+    """Truth: its change ends before the region does, wherever there is lung on both sides."""
+    body = SMALL
+    region = regions.mask(words if words != "brush" else "left lung", body.anatomy)
+    if words == "brush":
+        row, column = np.argwhere(region).mean(0)
+        down, across = np.ogrid[: region.shape[0], : region.shape[1]]
+        region = np.hypot(down - row, across - column) < 45 / body.radiograph.spacing_mm[0]
+    cut = ndimage.binary_dilation(body.anatomy.lungs & ~region, iterations=1) & region
+    places = set()
+    for seed in range(4):
+        made = paint(
+            body.radiograph.pixels,
+            body.anatomy,
+            name,
+            dose=0.3,
+            seed=seed,
+            region=region,
+            spacing_mm=body.radiograph.spacing_mm[0],
+        )
+        assert made.mask.any()
+        change = change_of(body, made)
+        assert change[cut].max(initial=0) < 0.1 * change.max()
+        places.add(tuple(np.argwhere(made.mask).mean(0).round()))
+    assert len(places) > 2
+
+
+def test_a_region_leaves_half_a_finding_no_straight_border():
+    """Across the lung an opacity that is cut off fades: no step is as high as its middle."""
+    body = phantom(2, size=256)
+    region = regions.mask("right lower zone", body.anatomy)
+    made = paint(body.radiograph.pixels, body.anatomy, "Edema", dose=1.0, seed=1, region=region)
+    change = change_of(body, made)
+    first = np.flatnonzero(region.any(1))[0]
+    inner = body.anatomy.right_lung & region
+    assert change[first : first + 2].max() < 0.5 * np.quantile(change[inner], 0.9)

@@ -62,7 +62,7 @@ def test_a_lesion_is_painted_where_it_is_said():
         seen.add(place)
     assert len(seen) > 1
     # One seed per place: the same place is the same lesion.
-    drawn = [painted.seed_of("Nodule", "smooth", "left", rng) for _ in range(60)]
+    drawn = [painted.seed_of("Nodule", "left", rng) for _ in range(60)]
     assert len(set(drawn)) <= 15
     seed = drawn[0]
     place = places.draw("Nodule", stream("Nodule", seed, "left"))

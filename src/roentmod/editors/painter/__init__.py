@@ -12,8 +12,9 @@ import logging
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +49,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 # Estimated outlines that are kept, in case a radiograph comes again.
 _KEPT = 16
-Rendering = Callable[[Canvas, LungSide, float, np.random.Generator, str], Change]
+Sides = tuple[LungSide, ...]
+Rendering = Callable[[Canvas, LungSide, float, np.random.Generator, str], Change | None]
 DOSE = {"mild": 0.3, "moderate": 0.6, "severe": 1.0}
 SIDED: dict[str, Rendering] = {
     "Pleural Effusion": pleura.effusion,
@@ -90,6 +92,11 @@ FORMS: dict[str, dict[str, float]] = {
 # ChestX-ray14, whose views are 67,310 PA and 44,810 AP.
 _LYING = ("supine", "deep sulcus")
 _AP_SHARE = 0.4
+# Least part of a finding's change that a region must hold: a lesion, or an object, is not cut. Of
+# others it is a part; or a smaller one, if their mean change in the region is such a part of the
+# whole change's.
+_LEAST = {"Nodule": 0.93, "Mass": 0.93, "Text Marker": 0.97, "Hernia": 0.8, "Support Devices": 0.4}
+_LEAST_PART, _LEAST_AT_ALL = 0.1, 0.02
 PAINTABLE = (*SIDED, *_BILATERAL, *_WHOLE)
 
 
@@ -119,6 +126,7 @@ def paint(
     form: str | None = None,
     spacing_mm: float | None = None,
     view: View = "",
+    region: Mask | None = None,
 ) -> Painting:
     """Paint one finding.
 
@@ -133,6 +141,9 @@ def paint(
             the dose says.
         spacing_mm: pixel spacing; None assumes an adult's thoracic width of 280 mm.
         view: "PA", "AP", or "" where it is not known.
+        region: where the picture may change, h x w; None: everywhere. The seed's place, and where
+            none is named side and form, are such that it holds the finding; if there are none, the
+            picture is as it was and no severity is stated.
 
     Raises:
         EditError: finding or form cannot be painted, the dose is out of range, or shapes differ.
@@ -149,15 +160,19 @@ def paint(
     known = FORMS.get(name, {})
     if form is not None and form not in known:
         raise EditError(f"Forms of {name} are {', '.join(known) or 'none'}; got '{form}'.")
-    canvas = Canvas.of(pixels, anatomy, spacing_mm)
-    if form is None:
-        form = "" if name == "Support Devices" else form_of(name, seed, view)
-    change = _render(canvas, name, side, dose, seed, form)
-    image = apply(pixels, canvas, change)
+    canvas = Canvas.of(pixels, anatomy, spacing_mm, region)
     facts: dict[str, Any] = {"dose": round(dose, 4), "millimetres_assumed": not canvas.mm_known}
-    if form:
-        facts["form"] = form
-    return Painting(image, image != pixels, change.severity | facts)
+    for chosen, on in product(
+        [form] if form else _forms(name, seed, view), _sides(canvas, name, side, seed)
+    ):
+        change = _render(canvas, name, on, dose, seed, chosen)
+        if change is not None:
+            image = apply(pixels, canvas, change)
+            if region is not None:
+                image = np.where(region, image, pixels)
+            facts |= {"form": chosen} if chosen else {}
+            return Painting(image, image != pixels, change.severity | facts)
+    return Painting(pixels, np.zeros(pixels.shape, dtype=np.bool_), facts)
 
 
 def form_of(name: str, seed: int, view: View = "") -> str:
@@ -166,16 +181,40 @@ def form_of(name: str, seed: int, view: View = "") -> str:
     Forms of a lying patient are not those of a PA picture, and in AP pictures more frequent, so
     that they have their share in both views together.
     """
-    shares = FORMS.get(name)
+    shares = _shares(name, view)
     if not shares:
         return ""
+    total = np.cumsum(list(shares.values()))
+    at = np.random.default_rng([*_key(name, seed), 3]).random() * total[-1]
+    return list(shares)[int(np.searchsorted(total, at, side="right"))]
+
+
+def _shares(name: str, view: View) -> dict[str, float]:
+    shares = FORMS.get(name, {})
     part = sum(share for form, share in shares.items() if form in _LYING)
     lying = {"": 1.0, "PA": 0.0, "AP": 1 / _AP_SHARE}[view]
     upright = (1 - lying * part) / (1 - part)
-    weights = [share * (lying if form in _LYING else upright) for form, share in shares.items()]
-    total = np.cumsum(weights)
-    at = np.random.default_rng([*_key(name, seed), 3]).random() * total[-1]
-    return list(shares)[int(np.searchsorted(total, at, side="right"))]
+    return {form: share * (lying if form in _LYING else upright) for form, share in shares.items()}
+
+
+def _forms(name: str, seed: int, view: View) -> list[str]:
+    """Return the form that a seed takes, and those that a region may need in its place."""
+    if name == "Support Devices":
+        return [""]
+    first, shares = form_of(name, seed, view), _shares(name, view)
+    usual = sorted(shares, key=lambda form: -shares[form])
+    return [first, *(form for form in usual if shares[form] and form != first)]
+
+
+def _sides(canvas: Canvas, name: str, side: str | None, seed: int) -> list[Sides]:
+    """Return the sides that are painted, and those that a region may need in their place."""
+    if name in _BILATERAL or (side == "both" and name not in _WHOLE):
+        return [("left", "right")]
+    share = places.right_share(name)
+    drawn = np.random.default_rng(_key(name, seed)).random()
+    first = side or ("right" if drawn < share else "left")
+    sides: list[Sides] = [("right",), ("left",)] if first == "right" else [("left",), ("right",)]
+    return sides if side is None and canvas.area is not None else sides[:1]
 
 
 def stream(name: str, seed: int, side: LungSide) -> np.random.Generator:
@@ -188,23 +227,38 @@ def _key(name: str, seed: int) -> list[int]:
 
 
 def _render(
-    canvas: Canvas, name: str, side: str | None, dose: float, seed: int, form: str
-) -> Change:
-    chosen: tuple[LungSide, ...] = ("left", "right")
-    if name not in _BILATERAL and side != "both":
-        share = places.right_share(name)
-        drawn = np.random.default_rng(_key(name, seed)).random()
-        pick = "right" if drawn < share else "left"
-        chosen = ("right",) if (side or pick) == "right" else ("left",)
-    if name in _WHOLE:
-        chosen = chosen[:1]
+    canvas: Canvas, name: str, sides: Sides, dose: float, seed: int, form: str
+) -> Change | None:
+    """Return the change on all sides where the canvas's area holds it, None where on none."""
     rendering = (SIDED | _BILATERAL | _WHOLE)[name]
     total: Change | None = None
-    for one in chosen:
-        part = rendering(canvas, one, dose, stream(name, seed, one), form)
-        total = part if total is None else total + part
-    assert total is not None
+    for side in sides:
+        part = rendering(canvas, side, dose, stream(name, seed, side), form)
+        if part is not None and canvas.area is not None:
+            part = _held(canvas, name, side, part)
+        if part is not None:
+            total = part if total is None else total + part
     return total
+
+
+def _held(canvas: Canvas, name: str, side: LungSide, change: Change) -> Change | None:
+    """Return what the area shows of a change; None where that is not the finding any more."""
+    assert canvas.area is not None
+    shown = change.within(canvas.rim if name in _LEAST else canvas.seen)
+    # What moves along is not the finding; a heart that grows says itself how far.
+    kept = {} if name == "Cardiomegaly" else {"shift": None}
+    both = (replace(one, **kept) for one in (change, shown))
+    free, held = (np.abs(apply(canvas.pixels, canvas, c) - canvas.pixels) for c in both)
+    if not free.any():
+        return None
+    part = float(held.sum() / free.sum())
+    room = int((canvas.area & canvas.anatomy.lung(side)).sum() or canvas.area.sum())
+    mean = float(held.sum() / room / free[free > 0].mean())
+    if name in _LEAST:
+        enough = part >= _LEAST[name]
+    else:
+        enough = part >= _LEAST_AT_ALL and max(part, mean) >= _LEAST_PART
+    return shown if enough else None
 
 
 class Painter:
@@ -314,10 +368,13 @@ class Painter:
                     form=edit.form if edit.form in FORMS.get(name, {}) else None,
                     spacing_mm=spacing,
                     view=radiograph.view,
+                    region=region,
                 )
+                if not made.mask.any():
+                    where = f" in {edit.region or 'the mask'}" if region is not None else ""
+                    log.warning("%s: there is no room for %s%s", radiograph.source, name, where)
+                    return Counterfactual(radiograph, edit, "no_visible_change")
                 pixels, severity = made.image, severity | made.severity
-        if region is not None:
-            pixels = np.where(region, pixels, radiograph.pixels)
         image = radiograph.with_pixels(pixels)
         difference = image.pixels - radiograph.pixels
         facts = {

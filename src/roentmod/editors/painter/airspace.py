@@ -13,12 +13,17 @@ from roentmod.anatomy import LungSide
 from roentmod.editors.compose import resized
 from roentmod.editors.painter import places
 from roentmod.editors.painter.canvas import Array, Canvas, Change, Rng, branches, curve, step
+from roentmod.editors.painter.places import Place
 
 __all__ = ["atelectasis", "consolidation", "edema", "emphysema", "fibrosis", "pneumonia"]
 
 Point = tuple[float, float]
+# How far the middle of an opacity is from the border of the area it is requested in, in mm.
+_INSIDE = 10.0
 # Height of the minor fissure, and of the hilum it points at, as a part of the lung's height.
 _FISSURE = 0.47
+# Heights in which the middle of a lobe's filling lies.
+_LOBES = {"upper lobe": (0.08, 0.42), "middle lobe": (0.55, 1.0), "lower lobe": (0.42, 1.0)}
 
 
 def consolidation(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change:
@@ -27,10 +32,13 @@ def consolidation(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: s
     Beside heart and diaphragm their borders are lost (silhouette sign); a lower lobe's also shows
     through the heart.
     """
-    place = places.draw("Consolidation", rng)
-    down = {"upper lobe": min(0.62 * place.down, 0.36), "middle lobe": max(place.down, 0.58)}
-    across = 0.6 * place.across if form == "middle lobe" else 0.1 + 0.8 * place.across
-    centre = canvas.at(side, down.get(form, max(place.down, 0.45)), across, 14)
+
+    def at(one: Place) -> Point:
+        across = 0.6 * one.across if form == "middle lobe" else 0.1 + 0.8 * one.across
+        return places.within("Consolidation", one.down, *_LOBES[form]), across
+
+    place = places.draw("Consolidation", rng, lambda one: canvas.holds(side, *at(one), _INSIDE))
+    centre = canvas.at(side, *at(place), 14, _INSIDE)
     size = float(np.clip(0.62 * place.size_mm, 50, 100))
     body = _segment(canvas, side, centre, (size, 0.72 + 0.55 * dose), rng, _ground(canvas, rng))
     body = body * _lobe(canvas, side, form, rng)
@@ -40,7 +48,7 @@ def consolidation(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: s
     whole = body * canvas.field(side, 2.5)
     fill = (0.36 + 0.44 * dose) * whole * texture * (1 - 0.34 * air)
     behind = canvas.soft(canvas.anatomy.heart, 1.0) * body * (form == "lower lobe")
-    area = float((whole > 0.4).sum()) * canvas.mm**2 / 100
+    area = float((whole * canvas.seen > 0.4).sum()) * canvas.mm**2 / 100
     return Change(
         fill,
         np.asarray((0.10 + 0.22 * dose) * behind * texture, dtype=np.float32),
@@ -109,14 +117,19 @@ def _lobe(canvas: Canvas, side: LungSide, form: str, rng: Rng) -> Array:
 def pneumonia(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change:
     """Patches that run together: few and lobular, or many, along thick-walled bronchi."""
     spread, ground = 0.5 if form == "patchy" else 0.16, _ground(canvas, rng)
-    first = places.draw("Pneumonia", rng)
+    highest = 0.36 if canvas.area is None else 0.0
+
+    def at(one: Place) -> Point:
+        return max(one.down, highest), 0.1 + 0.75 * one.across
+
+    first = places.draw("Pneumonia", rng, lambda one: canvas.holds(side, *at(one), _INSIDE))
     total = np.zeros(canvas.shape, dtype=np.float32)
     for number in range(7):
         size, strength = rng.uniform(30, 56), rng.uniform(0.5, 1.0)
         shift = rng.normal(0, spread, 2) * (number > 0)
-        down = float(np.clip(first.down + 0.6 * shift[0], 0.36, 1))
+        down = float(np.clip(first.down + 0.6 * shift[0], highest, 1))
         across = float(np.clip(0.1 + 0.75 * first.across + shift[1], 0, 0.95))
-        centre = canvas.at(side, down, across, 9)
+        centre = canvas.at(side, down, across, 9, _INSIDE)
         # Later patches come in as the dose rises.
         present = float(np.clip(0.7 + 6.5 * dose - number, 0, 1))
         own = np.random.default_rng(int(rng.integers(2**31)))
@@ -127,7 +140,7 @@ def pneumonia(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) 
     lines = _reticulum(canvas, rng, 4) * step(2 * canvas.blur(total, 6))
     fill = (0.28 + 0.38 * dose) * total * nodular + (0.03 + 0.05 * dose) * lines
     fill = np.clip(fill, 0, 0.95) * canvas.field(side)
-    share = float((fill[canvas.anatomy.lung(side)] > 0.12).mean())
+    share = float(((fill * canvas.seen)[canvas.anatomy.lung(side)] > 0.12).mean())
     return Change(fill, severity={f"pneumonia_{side}_lung_fraction": round(share, 4)})
 
 
@@ -157,7 +170,7 @@ def edema(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> C
     cloud = (0.10 + (0.58 if alveolar else 0.44) * dose) * haze * cloudy
     fill = cloud + 0.16 * dose * lower + (0.04 + 0.10 * dose) * lines * lower
     fill = 0.8 * np.tanh((fill + (0.05 + 0.09 * dose) * upwards) / 0.8) * canvas.field(side, 1.0)
-    share = float(fill[canvas.anatomy.lung(side)].mean())
+    share = float((fill * canvas.seen)[canvas.anatomy.lung(side)].mean())
     return Change(fill, severity={f"edema_{side}_mean_fill": round(share, 4)})
 
 
@@ -213,17 +226,27 @@ def atelectasis(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str
         dense * canvas.field(side, 1.5),
         (0.10 + 0.20 * dose) * wedge * heart,
         shift=_lifted(canvas, side, lift_mm / canvas.mm, -0.4 if upper else 0.2),
-        severity={f"atelectasis_{side}_diaphragm_raised_mm": round(lift_mm, 1)},
+        severity={
+            f"atelectasis_{side}_diaphragm_raised_mm": round(lift_mm * _dome_seen(canvas, side), 1)
+        },
     )
 
 
 def _plates(canvas: Canvas, side: LungSide, dose: float, rng: Rng) -> Array:
     """Return plate-like bands, thin, long and a little bent, h x w in about [0, 1]."""
-    outer = -1.0 if side == "right" else 1.0
+    outer, highest = -1.0 if side == "right" else 1.0, 0.45 if canvas.area is None else 0.0
+
+    def at(one: Place) -> Point:
+        return max(one.down, highest), 0.15 + 0.7 * one.across
+
     total = np.zeros(canvas.shape, dtype=np.float32)
     for number in range(4):
-        place = places.draw("Atelectasis", rng)
-        centre = canvas.at(side, max(place.down, 0.45), 0.15 + 0.7 * place.across, 8)
+        place = places.draw(
+            "Atelectasis",
+            rng,
+            lambda one: canvas.holds(side, *at(one), _INSIDE),
+        )
+        centre = canvas.at(side, *at(place), 8, _INSIDE)
         long, slope = rng.uniform(28, 80), rng.uniform(-0.12, 0.5) * outer
         thick, strength = rng.uniform(1.3, 3.4), rng.uniform(0.6, 1.1)
         bend = rng.uniform(-0.10, 0.10)
@@ -250,6 +273,12 @@ def _collapsed(canvas: Canvas, side: LungSide, dose: float, rng: Rng, *, upper: 
         inside = step(0.5 + (edge - across) / 0.05) * step((down - 0.42) / 0.12)
     texture = 1 - 0.08 * np.abs(canvas.fractal(rng, 6))
     return np.asarray(inside * texture, dtype=np.float32)
+
+
+def _dome_seen(canvas: Canvas, side: LungSide) -> float:
+    """Return how far the area shows a dome move, in [0, 1]."""
+    row, column = canvas.anatomy.dome(side)
+    return float(canvas.seen[int(row), int(column)])
 
 
 def _lifted(canvas: Canvas, side: LungSide, pixels: float, hilum: float) -> Array:
@@ -291,7 +320,11 @@ def emphysema(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) 
             (0.2 + 0.45 * dose) * lucent * (0.3 + across) + 0.7 * bullous * inside, 0, 0.9
         ),
         shift=sink,
-        severity={f"emphysema_{side}_diaphragm_lowered_mm": round(lowered * canvas.mm, 1)},
+        severity={
+            f"emphysema_{side}_diaphragm_lowered_mm": round(
+                lowered * canvas.mm * _dome_seen(canvas, side), 1
+            )
+        },
     )
 
 
@@ -316,7 +349,8 @@ def fibrosis(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -
     coarse = np.clip(0.5 + 0.5 * canvas.fractal(rng, 9), 0, 1)
     fill = (0.16 + 0.28 * dose) * net * where + (0.08 + 0.30 * dose) * where * coarse
     fill = np.clip(fill + (0.15 + 0.2 * dose) * scars, 0, 0.9) * canvas.field(side, 1.0)
-    share = float((where * canvas.anatomy.lung(side) > 0.3).sum() / canvas.anatomy.lung(side).sum())
+    lung = canvas.anatomy.lung(side)
+    share = float((where * lung * canvas.seen > 0.3).sum() / lung.sum())
     return Change(
         fill,
         shift=_lifted(canvas, side, (2 + 8 * dose) / canvas.mm, -0.6 if apical else 0.1),

@@ -47,6 +47,8 @@ GRID = 512
 ASSUMED_WIDTH_MM = 280.0
 # One level of an 8-bit picture: smaller changes would be lost in storage.
 LEAST = 1 / 255
+# Width, in mm, of the border of an area that lies across a lung.
+_SOFT = 14.0
 # How much of the markings goes with the air that is replaced.
 _DROWNED = 0.7
 # How much of the grain goes where all air is replaced.
@@ -83,6 +85,13 @@ class Change:
             if (array := getattr(self, name)) is not None:
                 object.__setattr__(self, name, np.asarray(array, dtype=np.float32))
 
+    def within(self, seen: Array) -> Change:
+        """Return the change as far as it is seen, `seen` in [0, 1], h x w."""
+        parts = (self.fill, self.density, self.calm, self.metal, self.shift)
+        fill, *rest = (None if part is None else part * seen for part in parts)
+        assert fill is not None
+        return Change(fill, *rest, cover=self.cover, severity=self.severity)
+
     def __add__(self, other: Change) -> Change:
         """Return both changes together; severities are kept under their own names."""
         return Change(
@@ -112,16 +121,20 @@ class Canvas:
         anatomy: outlines on the same grid.
         mm: millimetres per pixel of the grid.
         mm_known: False where `mm` was taken from an adult's usual thoracic width.
+        area: where a change may lie, h x w; None: everywhere.
     """
 
     pixels: Array
     anatomy: Anatomy
     mm: float
     mm_known: bool
+    area: Mask | None = None
 
     @classmethod
-    def of(cls, pixels: Array, anatomy: Anatomy, spacing_mm: float | None) -> Canvas:
-        """Bring a radiograph and its anatomy to the grid."""
+    def of(
+        cls, pixels: Array, anatomy: Anatomy, spacing_mm: float | None, area: Mask | None = None
+    ) -> Canvas:
+        """Bring a radiograph, its anatomy and the area of a change to the grid."""
         scale = GRID / max(pixels.shape)
         if scale < 1:
             shape = (round(pixels.shape[0] * scale), round(pixels.shape[1] * scale))
@@ -129,11 +142,12 @@ class Canvas:
             outlines = (anatomy.right_lung, anatomy.left_lung, anatomy.heart)
             right, left, heart = (resized(m.astype(np.float32), shape) > 0.5 for m in outlines)
             anatomy = Anatomy(right, left, heart, anatomy.quality, anatomy.doubts)
+            area = None if area is None else resized(area.astype(np.float32), shape) > 0.5
         else:
             scale, small = 1.0, pixels
         if spacing_mm is None:
-            return cls(small, anatomy, ASSUMED_WIDTH_MM / anatomy.thoracic_width, False)
-        return cls(small, anatomy, spacing_mm / scale, True)
+            return cls(small, anatomy, ASSUMED_WIDTH_MM / anatomy.thoracic_width, False, area)
+        return cls(small, anatomy, spacing_mm / scale, True, area)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -155,6 +169,42 @@ class Canvas:
     def columns(self) -> Array:
         """Column of every pixel, 1 x w."""
         return np.arange(self.shape[1], dtype=np.float32)[None, :]
+
+    @cached_property
+    def seen(self) -> Array:
+        """How far a change shows, in [0, 1], h x w: 0 outside the area, soft where it is cut off.
+
+        Across a lung the area's border is drawn as soft and uneven as that of an opacity.
+        """
+        if self.area is None:
+            return np.ones(self.shape, dtype=np.float32)
+        # Of a small area the middle shows the change whole.
+        soft = min(_SOFT, float(self._to_cut[self.area].max(initial=1.0)))
+        uneven = 0.2 * soft * self.noise(np.random.default_rng(0), 9)
+        return np.asarray(step((self._to_cut + uneven) / soft) * self.rim, dtype=np.float32)
+
+    @cached_property
+    def rim(self) -> Array:
+        """How far what lies in the area whole shows, in [0, 1], h x w: its border is no knife's."""
+        if self.area is None:
+            return np.ones(self.shape, dtype=np.float32)
+        inwards = ndimage.distance_transform_edt(self.area) * self.mm
+        return np.asarray(step(inwards), dtype=np.float32)
+
+    @cached_property
+    def _to_cut(self) -> Array:
+        """Distance to the lung outside of the area, in mm, h x w; 1e4 where there is none."""
+        if self.area is None or not (left_out := self.anatomy.lungs & ~self.area).any():
+            return np.full(self.shape, 1e4, dtype=np.float32)
+        return np.asarray(ndimage.distance_transform_edt(~left_out) * self.mm, dtype=np.float32)
+
+    def holds(self, side: LungSide, down: float, across: float, reach_mm: float) -> bool:
+        """Tell whether a place of a lung and what lies within `reach_mm` of it are in the area."""
+        if self.area is None:
+            return True
+        row, column = self._chart(side, down, across)
+        at = row, int(np.clip(round(column), 0, self.shape[1] - 1))
+        return bool(self.area[at] and self._to_cut[at] > reach_mm)
 
     @cached_property
     def value(self) -> Array:
@@ -322,24 +372,46 @@ class Canvas:
         upright = step((down - 0.4 * floor) / (0.6 * floor)) * step((end - down) / (end - floor))
         return np.asarray(sideways * upright, dtype=np.float32)
 
-    def at(
-        self, side: LungSide, down: float, across: float, margin_mm: float
-    ) -> tuple[float, float]:
-        """Return row and column of a place in a lung, at least `margin_mm` from its border.
-
-        Where the lung is too narrow for the margin, less of it is kept.
-        """
+    def _chart(self, side: LungSide, down: float, across: float) -> tuple[int, float]:
         first, last = self.anatomy.span(side)
-        depth = self.depth(side)
         row = int(np.clip(round(first + down * (last - first)), 0, self.shape[0] - 1))
         inner, outer = (float(border[row, 0]) for border in self._charts[side])
-        column = inner + across * (outer - inner)
-        keep = min(margin_mm / self.mm, 0.7 * float(depth.max()))
-        rows, columns = np.nonzero(depth > keep)
+        return row, inner + across * (outer - inner)
+
+    def at(
+        self, side: LungSide, down: float, across: float, margin_mm: float, reach_mm: float = 0
+    ) -> tuple[float, float]:
+        """Return row and column of the place nearest to one of a lung that is `lodging`.
+
+        A place outside the area says no more than its digits do: they choose one in it. Where the
+        area holds nothing of the lung, the place is as without an area.
+        """
+        row, column = self._chart(side, down, across)
+        rooms = (self.lodging(side, margin_mm, reach) for reach in (reach_mm, 0.0))
+        room = next((room for room in rooms if room.any()), None)
+        outside = room is not None and not self.holds(side, down, across, 0.0)
+        if room is None:
+            room = self._deep(self.depth(side), margin_mm)
+        rows, columns = np.nonzero(room)
         if not rows.size:
             return self.anatomy.hilum(side)
         nearest = int(np.argmin((rows - row) ** 2 + (columns - column) ** 2))
+        if outside:
+            nearest = int(1e4 * (down + across)) % rows.size
         return float(rows[nearest]), float(columns[nearest])
+
+    def lodging(self, side: LungSide, margin_mm: float, reach_mm: float) -> Mask:
+        """Return where the middle of what reaches `reach_mm` may lie in a lung, h x w.
+
+        It is at least `margin_mm` from the lung's border, or as far as there is room, and all of it
+        that lies in a lung is in the area.
+        """
+        depth = self.depth(side) if self.area is None else self.depth(side) * self.area
+        return self._deep(depth, margin_mm) & (self._to_cut > reach_mm)
+
+    def _deep(self, depth: Array, margin_mm: float) -> Mask:
+        deep: Mask = depth > min(margin_mm / self.mm, 0.7 * float(depth.max()))
+        return deep
 
     def soft(self, mask: Mask, reach: float = 1.5) -> Array:
         """Return `mask` with soft edges; `reach` in pixels of a 224 px picture."""

@@ -11,29 +11,47 @@ from scipy.special import expit
 from roentmod.anatomy import LungSide
 from roentmod.editors.painter import places
 from roentmod.editors.painter.canvas import Array, Canvas, Change, Rng, curve, step
+from roentmod.editors.painter.places import Place
 
 __all__ = ["hernia", "mass", "nodule"]
 
 Point = tuple[float, float]
+# How far a lesion reaches from its middle, as a part of its diameter, where its form adds to it.
+_REACH = {"spiculated": 0.85, "lobulated": 0.66}
 
 
-def nodule(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change:
-    """A round opacity of 10 to 28 mm (the glossary's limit is 30 mm)."""
-    return _lesion(canvas, side, 10 + 18 * dose, "Nodule", rng, form)
+def nodule(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change | None:
+    """A round opacity of up to 30 mm (the glossary's limit)."""
+    return _lesion(canvas, side, dose, "Nodule", rng, form)
 
 
-def mass(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change:
-    """An opacity of 34 to 74 mm."""
-    return _lesion(canvas, side, 34 + 40 * dose, "Mass", rng, form)
+def mass(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change | None:
+    """An opacity of more than 30 mm."""
+    return _lesion(canvas, side, dose, "Mass", rng, form)
 
 
 def _lesion(
-    canvas: Canvas, side: LungSide, diameter: float, name: str, rng: Rng, form: str
-) -> Change:
-    """Return a lesion of a form at a place where such lesions lie: a solid body's projection."""
-    place = places.draw(name, rng)
-    margin = 14 if name == "Mass" else 9
-    centre = canvas.at(side, place.down, 0.12 + 0.88 * place.across, margin)
+    canvas: Canvas, side: LungSide, dose: float, name: str, rng: Rng, form: str
+) -> Change | None:
+    """Return a lesion of a form at a place where such lesions lie: a solid body's projection.
+
+    In an area it is whole; None where that has no room for it.
+    """
+
+    def size(one: Place) -> float:
+        return places.graded(name, "diameter_mm", dose, one.rank)
+
+    def reach(one: Place) -> float:
+        return _REACH.get(form, 0.58) * size(one) + 2
+
+    def fits(one: Place) -> bool:
+        return canvas.holds(side, one.down, 0.12 + 0.88 * one.across, reach(one))
+
+    place, margin = places.draw(name, rng, fits), 14 if name == "Mass" else 9
+    if not canvas.lodging(side, margin, reach(place)).any():
+        return None
+    diameter = size(place)
+    centre = canvas.at(side, place.down, 0.12 + 0.88 * place.across, margin, reach(place))
     part, lobes = _distance(canvas, centre, diameter, rng, form)
     # The chord of a rounded body, and blur of about a millimetre.
     body = canvas.blur(np.clip(1 - part**2, 0, 1) ** 0.45, 0.6)

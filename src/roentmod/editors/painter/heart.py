@@ -8,12 +8,13 @@ from scipy import ndimage
 from scipy.special import expit
 
 from roentmod.anatomy import Anatomy, LungSide
+from roentmod.editors.painter import places
 from roentmod.editors.painter.canvas import Array, Canvas, Change, Rng, step
 
 __all__ = ["cardiomegaly"]
 
-# Cardiothoracic ratios at dose 0 and 1; 0.5 is the usual limit in a PA view (Danzer, 1919).
-_RATIO = (0.50, 0.70)
+# Least growth of the ratio at dose 0 and 1, where the patient's own is already large.
+_GROWTH = (0.02, 0.10)
 # Share of the growth to the patient's left, and the part of the heart's height at which the
 # widening begins and is complete, by form; the left ventricle widens low down.
 _FORMS = {
@@ -25,19 +26,22 @@ _FORMS = {
 _SPINE = 0.06
 
 
-def cardiomegaly(canvas: Canvas, _side: LungSide, dose: float, rng: Rng, form: str) -> Change:
+def cardiomegaly(
+    canvas: Canvas, _side: LungSide, dose: float, rng: Rng, form: str
+) -> Change | None:
     """Move the heart's border outwards until the cardiothoracic ratio is reached.
 
-    The ratio aimed at grows with dose from the greater of the patient's own and 0.50 to 0.70. The
-    heart is stretched between spine and border; the lung it covers, and its ribs, stay.
+    The ratio aimed at is one of real enlarged hearts, of the dose's third. The heart is stretched
+    between spine and border; the lung it covers, and its ribs, stay. None where the area leaves
+    less than half of the growth.
     """
     anatomy = canvas.anatomy
     own = anatomy.cardiothoracic_ratio
-    lowest = max(own + 0.02, _RATIO[0])
-    wanted = lowest + (max(_RATIO[1], lowest + 0.08) - lowest) * dose
     share, begin, complete = _FORMS[form]
-    grow = (wanted - own) * anatomy.thoracic_width
     to_left, bulge = rng.uniform(*share), 0.03 * canvas.noise(rng, 24)
+    least = own + _GROWTH[0] + (_GROWTH[1] - _GROWTH[0]) * dose
+    wanted = max(least, places.graded("Cardiomegaly", "ratio", dose, rng.random()))
+    grow = (wanted - own) * anatomy.thoracic_width
     source = _source(canvas, grow, to_left, (begin, complete), bulge)
     depth = ndimage.distance_transform_edt(anatomy.heart) - ndimage.distance_transform_edt(
         ~anatomy.heart
@@ -48,8 +52,20 @@ def cardiomegaly(canvas: Canvas, _side: LungSide, dose: float, rng: Rng, form: s
     fall = floor[None, :] - np.interp(source, np.arange(len(floor)), floor)
     near = step((canvas.rows - floor[None, :]) * canvas.mm / 60 + 1)
     rows = np.asarray(canvas.rows - near * fall, dtype=np.float32)
-    moved = ndimage.map_coordinates(smooth, [rows, source], order=1, mode="nearest")
-    reached = Anatomy(anatomy.right_lung, anatomy.left_lung, moved > 0).cardiothoracic_ratio
+
+    def taken(part: Array) -> Array:
+        places = [
+            canvas.rows + part * (rows - canvas.rows),
+            canvas.columns + part * (source - canvas.columns),
+        ]
+        result: Array = ndimage.map_coordinates(smooth, places, order=1, mode="nearest")
+        return result
+
+    moved = taken(np.ones_like(canvas.seen))
+    shown = moved if canvas.area is None else taken(canvas.seen)
+    reached = Anatomy(anatomy.right_lung, anatomy.left_lung, shown > 0).cardiothoracic_ratio
+    if canvas.area is not None and reached - own < 0.5 * (wanted - own):
+        return None
     inside = np.maximum(canvas.field("left", 2.0), canvas.field("right", 2.0))
     inside = np.maximum(inside, canvas.soft(anatomy.heart, 1.5))
     # The true border may lie some millimetres off the outline; what moved is blended into lung.

@@ -14,9 +14,18 @@ from roentmod.editors.painter.canvas import Array, Canvas, Change, Rng, logit, s
 
 __all__ = ["effusion", "pleural_thickening", "pneumothorax"]
 
+# Least part of an area, or of all gas, that is gas in the area.
+_LEAST_GAS = 0.2
 
-def effusion(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change:
-    """Pleural fluid, as free fluid with a meniscus, under the lung, loculated, or a supine veil."""
+
+def effusion(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change | None:
+    """Pleural fluid, as free fluid with a meniscus, under the lung, loculated, or a supine veil.
+
+    Free fluid gathers in the angle: without it an area holds none.
+    """
+    near = canvas.distance(*canvas.anatomy.angle(side)) < 15
+    if canvas.area is not None and form != "loculated" and not (canvas.area & near).any():
+        return None
     draws = rng.uniform(-1, 1, 6)
     wave = canvas.noise(rng, 30)
     shift = None
@@ -28,7 +37,7 @@ def effusion(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -
     fluid = np.clip(rendering(canvas, side, dose, draws, wave), 0, 1)
     field = np.maximum(canvas.field(side, 2.5), _recess(canvas, side))
     lung = canvas.anatomy.lung(side)
-    share = float((fluid * lung).sum() / lung.sum())
+    share = float((fluid * lung * canvas.seen).sum() / lung.sum())
     # Towards the base fluid and what lies below it are one density: the dome is lost.
     low = step((canvas.descent(side) - 0.35) / 0.4)
     wanted = canvas.solid + 0.25 * low * np.maximum(logit(canvas.liver) - canvas.solid, 0)
@@ -113,11 +122,12 @@ def _veil(
     return np.maximum(np.asarray(np.clip(veil + cap + 0.01 * wave, 0, 1), np.float32), blunt)
 
 
-def pneumothorax(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change:
+def pneumothorax(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change | None:
     """Air between lung and chest wall: a thin pleural line, and no vessels beyond it.
 
     Lying, air gathers below and in front: a deep lucent angle. At the largest doses it is under
-    tension: lung collapsed to its hilum, diaphragm down, mediastinum pushed away.
+    tension: lung collapsed to its hilum, diaphragm down, mediastinum pushed away. None where an
+    area holds but little gas.
     """
     anatomy, lung = canvas.anatomy, canvas.anatomy.lung(side)
     wide = abs(anatomy.outer(side) - anatomy.hilum(side)[1])
@@ -135,7 +145,12 @@ def pneumothorax(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: st
     line = line * step((anatomy.span(side)[1] - canvas.rows) * canvas.mm / 18)
     line = line * np.clip(0.75 + 0.3 * canvas.noise(rng, 16), 0.25, 1.1)
     collapsed = (1 - gas) * canvas.soft(lung, 0.8)
-    share = float(((edge < 0) & lung).sum() / lung.sum())
+    air = (edge < 0) & lung
+    share = float((air * canvas.seen).sum() / lung.sum())
+    if canvas.area is not None:
+        room = float((canvas.area & lung).sum() / lung.sum())
+        if share < _LEAST_GAS * min(room, float(air.mean() / lung.mean())):
+            return None
     tension = float(step((dose - 0.75) / 0.25)) * (form == "apical")
     return Change(
         np.maximum((0.02 + 0.20 * dose**2) * collapsed, (0.20 + 0.06 * dose) * line),
