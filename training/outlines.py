@@ -299,9 +299,12 @@ def _drawn(path: Path) -> Anatomy:
     with Image.open(path) as opened:
         bits = np.asarray(opened)
     side = Square(*bits.shape)
-    parts = (side.pad(((bits & bit) > 0).astype(np.float32)) for bit in DRAWN.values())
     shape = (cohort.SIZE, cohort.SIZE)
-    return Anatomy(*(resized(part, shape) > 0.5 for part in parts))
+    masks = {
+        name: resized(side.pad(((bits & bit) > 0).astype(np.float32)), shape) > 0.5
+        for name, bit in DRAWN.items()
+    }
+    return Anatomy(masks["right_lung"], masks["left_lung"], masks["heart"])
 
 
 def _agreement(pairs: list[tuple[Anatomy, Anatomy | None]]) -> dict[str, Any]:

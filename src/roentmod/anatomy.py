@@ -186,6 +186,10 @@ class Anatomy:
         rises = walked[2 * step : -step] - walked[3 * step :]
         steep = np.flatnonzero(rises > 1.5 * step)
         stop = 2 * step + int(steep[0]) + 1 if steep.size else len(columns)
+        # A large heart may hide all of the dome but its edge, and its border begin with a leap.
+        leaps = np.flatnonzero(walked[:-2] - walked[2:] > 1.5 * step)
+        leaps = leaps[leaps >= step // 3]
+        stop = min(stop, int(leaps[0]) + 1) if leaps.size else stop
         column = int(columns[:stop][np.argmin(walked[:stop])])
         return float(floor[column]), float(column)
 

@@ -85,6 +85,17 @@ def test_the_usual_place_holds_what_the_painter_paints(name):
             assert change[inside].sum() > least * change.sum()
 
 
+def test_a_large_hearts_border_is_not_taken_for_the_dome():
+    """A heart that hides the diaphragm but for its edge: the dome lies there, not on the heart."""
+    rows, columns = np.mgrid[:512, :512]
+    left = (rows > 60) & (rows < 345 - 0.3 * (380 - columns)) & (columns > 290) & (columns < 380)
+    left &= (columns > 365) | (rows < 285 - 1.2 * (365 - columns))
+    right = (rows > 60) & (rows < 320) & (columns > 130) & (columns < 220)
+    row, column = Anatomy(right, left, np.zeros_like(left)).dome("left")
+    assert column > 364
+    assert row > 330
+
+
 @pytest.mark.parametrize("body", BODIES)
 def test_the_middle(body):
     anatomy = body.anatomy

@@ -246,7 +246,7 @@ def _held(canvas: Canvas, name: str, side: LungSide, change: Change) -> Change |
     assert canvas.area is not None
     shown = change.within(canvas.rim if name in _LEAST else canvas.seen)
     # What moves along is not the finding; a heart that grows says itself how far.
-    kept = {} if name == "Cardiomegaly" else {"shift": None}
+    kept: dict[str, Any] = {} if name == "Cardiomegaly" else {"shift": None}
     both = (replace(one, **kept) for one in (change, shown))
     free, held = (np.abs(apply(canvas.pixels, canvas, c) - canvas.pixels) for c in both)
     if not free.any():
@@ -372,7 +372,8 @@ class Painter:
                 )
                 if not made.mask.any():
                     where = f" in {edit.region or 'the mask'}" if region is not None else ""
-                    log.warning("%s: there is no room for %s%s", radiograph.source, name, where)
+                    words = "%s: no room for %s%s; name a wider region ('around ...')"
+                    log.warning(words, radiograph.source, name, where)
                     return Counterfactual(radiograph, edit, "no_visible_change")
                 pixels, severity = made.image, severity | made.severity
         image = radiograph.with_pixels(pixels)

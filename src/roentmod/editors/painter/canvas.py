@@ -87,10 +87,10 @@ class Change:
 
     def within(self, seen: Array) -> Change:
         """Return the change as far as it is seen, `seen` in [0, 1], h x w."""
-        parts = (self.fill, self.density, self.calm, self.metal, self.shift)
-        fill, *rest = (None if part is None else part * seen for part in parts)
-        assert fill is not None
-        return Change(fill, *rest, cover=self.cover, severity=self.severity)
+        names = ("fill", "density", "calm", "metal", "shift")
+        parts: dict[str, Any] = {name: getattr(self, name) for name in names}
+        kept = {name: part * seen for name, part in parts.items() if part is not None}
+        return replace(self, **kept)
 
     def __add__(self, other: Change) -> Change:
         """Return both changes together; severities are kept under their own names."""

@@ -69,7 +69,7 @@ def cardiomegaly(
     inside = np.maximum(canvas.field("left", 2.0), canvas.field("right", 2.0))
     inside = np.maximum(inside, canvas.soft(anatomy.heart, 1.5))
     # The true border may lie some millimetres off the outline; what moved is blended into lung.
-    cover = expit((moved * canvas.mm + 9) / 1.6) * inside
+    cover = expit((shown * canvas.mm + 9) / 1.6) * inside
     columns = (source - canvas.columns) * (cover > 0.004)
     return Change(
         np.zeros(canvas.shape, dtype=np.float32),

@@ -16,26 +16,32 @@ __all__ = ["effusion", "pleural_thickening", "pneumothorax"]
 
 # Least part of an area, or of all gas, that is gas in the area.
 _LEAST_GAS = 0.2
+# Least part of the fluid that an area must hold.
+_FLUID = 0.8
 
 
 def effusion(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -> Change | None:
     """Pleural fluid, as free fluid with a meniscus, under the lung, loculated, or a supine veil.
 
-    Free fluid gathers in the angle: without it an area holds none.
+    In an area there is as much as that holds.
     """
-    near = canvas.distance(*canvas.anatomy.angle(side)) < 15
-    if canvas.area is not None and form != "loculated" and not (canvas.area & near).any():
-        return None
     draws = rng.uniform(-1, 1, 6)
     wave = canvas.noise(rng, 30)
+    rendering = {"loculated": _loculated, "supine": _veil}.get(form, _meniscus)
+    field = np.maximum(canvas.field(side, 2.5), _recess(canvas, side))
+    if canvas.area is not None:
+        # Cut off, fluid would have a border that fluid has not.
+        lower = (dose * part for part in (1, 0.75, 0.55, 0.4, 0.28, 0.2))
+        fluids = ((one, rendering(canvas, side, one, draws, wave) * field) for one in lower)
+        fits = (one for one, f in fluids if (f * canvas.area).sum() > _FLUID * f.sum() > 0)
+        if (dose := next(fits, 0.0)) == 0:
+            return None
     shift = None
     if form == "subpulmonic":
         # A false dome, whose top lies far out, and a shallow, blunt angle.
         raised = (4 + 24 * dose) / canvas.mm * canvas.lift(side, 0.62 + 0.06 * draws[0])
         shift, dose = np.stack([raised, np.zeros_like(raised)]), 0.06 + 0.1 * dose
-    rendering = {"loculated": _loculated, "supine": _veil}.get(form, _meniscus)
     fluid = np.clip(rendering(canvas, side, dose, draws, wave), 0, 1)
-    field = np.maximum(canvas.field(side, 2.5), _recess(canvas, side))
     lung = canvas.anatomy.lung(side)
     share = float((fluid * lung * canvas.seen).sum() / lung.sum())
     # Towards the base fluid and what lies below it are one density: the dome is lost.
