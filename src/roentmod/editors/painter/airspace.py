@@ -210,6 +210,7 @@ def atelectasis(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str
     """
     lift_mm = 4 + 20 * dose
     upper = form == "upper lobe"
+    lifted = canvas.room_for(_lifted(canvas, side, lift_mm / canvas.mm, -0.4 if upper else 0.2))
     plates = _plates(canvas, side, dose, rng)
     wedge = _collapsed(canvas, side, dose, rng, upper=upper)
     haze = canvas.blur(np.minimum(plates, 1), 7)
@@ -225,9 +226,9 @@ def atelectasis(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str
     return Change(
         dense * canvas.field(side, 1.5),
         (0.10 + 0.20 * dose) * wedge * heart,
-        shift=_lifted(canvas, side, lift_mm / canvas.mm, -0.4 if upper else 0.2),
+        shift=lifted,
         severity={
-            f"atelectasis_{side}_diaphragm_raised_mm": round(lift_mm * _dome_seen(canvas, side), 1)
+            f"atelectasis_{side}_diaphragm_raised_mm": round(lift_mm * (lifted is not None), 1)
         },
     )
 
@@ -275,12 +276,6 @@ def _collapsed(canvas: Canvas, side: LungSide, dose: float, rng: Rng, *, upper: 
     return np.asarray(inside * texture, dtype=np.float32)
 
 
-def _dome_seen(canvas: Canvas, side: LungSide) -> float:
-    """Return how far the area shows a dome move, in [0, 1]."""
-    row, column = canvas.anatomy.dome(side)
-    return float(canvas.seen[int(row), int(column)])
-
-
 def _lifted(canvas: Canvas, side: LungSide, pixels: float, hilum: float) -> Array:
     """Return the shift that raises a dome by `pixels` (or flattens it), and lowers the hilum.
 
@@ -312,7 +307,7 @@ def emphysema(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) 
     # A dome can be flattened, no more.
     high = max(0.0, canvas.anatomy.angle(side)[0] - canvas.anatomy.dome(side)[0])
     lowered = (0.15 + 0.5 * dose) * min(high, 26 / canvas.mm)
-    sink = _lifted(canvas, side, -lowered, 0.0)
+    sink = canvas.room_for(_lifted(canvas, side, -lowered, 0.0))
     return Change(
         0.12 * bullous * walls * canvas.field(side, 0.0),
         -(0.06 + 0.20 * dose) * lucent - 0.12 * bullous * inside * canvas.field(side, 0.0),
@@ -322,7 +317,7 @@ def emphysema(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) 
         shift=sink,
         severity={
             f"emphysema_{side}_diaphragm_lowered_mm": round(
-                lowered * canvas.mm * _dome_seen(canvas, side), 1
+                lowered * canvas.mm * (sink is not None), 1
             )
         },
     )
@@ -353,6 +348,8 @@ def fibrosis(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -
     share = float((where * lung * canvas.seen > 0.3).sum() / lung.sum())
     return Change(
         fill,
-        shift=_lifted(canvas, side, (2 + 8 * dose) / canvas.mm, -0.6 if apical else 0.1),
+        shift=canvas.room_for(
+            _lifted(canvas, side, (2 + 8 * dose) / canvas.mm, -0.6 if apical else 0.1)
+        ),
         severity={f"fibrosis_{side}_lung_fraction": round(share, 4)},
     )

@@ -47,6 +47,8 @@ GRID = 512
 ASSUMED_WIDTH_MM = 280.0
 # One level of an 8-bit picture: smaller changes would be lost in storage.
 LEAST = 1 / 255
+# Least part of what moves that an area must hold.
+_MOVED = 0.75
 # Width, in mm, of the border of an area that lies across a lung.
 _SOFT = 14.0
 # How much of the markings goes with the air that is replaced.
@@ -182,6 +184,13 @@ class Canvas:
         soft = min(_SOFT, float(self._to_cut[self.area].max(initial=1.0)))
         uneven = 0.2 * soft * self.noise(np.random.default_rng(0), 9)
         return np.asarray(step((self._to_cut + uneven) / soft) * self.rim, dtype=np.float32)
+
+    def room_for(self, shift: Array | None) -> Array | None:
+        """Return a shift, 2 x h x w, if the area holds most of what it moves; half would tear."""
+        if shift is None or self.area is None:
+            return shift
+        away = np.abs(shift).sum(0)
+        return shift if (away * self.seen).sum() > _MOVED * away.sum() else None
 
     @cached_property
     def rim(self) -> Array:

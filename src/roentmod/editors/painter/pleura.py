@@ -41,6 +41,8 @@ def effusion(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: str) -
         # A false dome, whose top lies far out, and a shallow, blunt angle.
         raised = (4 + 24 * dose) / canvas.mm * canvas.lift(side, 0.62 + 0.06 * draws[0])
         shift, dose = np.stack([raised, np.zeros_like(raised)]), 0.06 + 0.1 * dose
+        if canvas.room_for(shift) is None:
+            return None
     fluid = np.clip(rendering(canvas, side, dose, draws, wave), 0, 1)
     lung = canvas.anatomy.lung(side)
     share = float((fluid * lung * canvas.seen).sum() / lung.sum())
@@ -162,7 +164,7 @@ def pneumothorax(canvas: Canvas, side: LungSide, dose: float, rng: Rng, form: st
         np.maximum((0.02 + 0.20 * dose**2) * collapsed, (0.20 + 0.06 * dose) * line),
         -(0.05 + 0.08 * dose) * gas,
         calm=0.92 * gas,
-        shift=_pushed(canvas, side, tension, form),
+        shift=canvas.room_for(_pushed(canvas, side, tension, form)),
         severity={f"pneumothorax_{side}_lung_fraction": round(share, 4)},
     )
 
