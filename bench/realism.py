@@ -163,9 +163,8 @@ class Editors:
         seed = zlib.crc32(f"{name}/{row['path']}".encode())
         level: Any = np.random.default_rng(seed).choice(list(SHARES), p=list(SHARES.values()))
         if editor == Painter.name:
-            drawn = paint(
-                pictures.pixels(row), pictures.outline(row), name, dose=DOSE[str(level)], seed=seed
-            ).image
+            own: Any = {"dose": DOSE[str(level)], "seed": seed, "view": row["view"]}
+            drawn = paint(pictures.pixels(row), pictures.outline(row), name, **own).image
         else:
             host = Radiograph.from_array(pictures.pixels(row))
             edit = Edit((name,), severity=str(level), seed=seed)  # type: ignore[arg-type]
