@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 from bench import verdicts
 from roentmod.errors import AuditError
@@ -73,6 +74,49 @@ def test_groups_of_patients_are_as_sure_as_patients():
     found = margins.shares(terms(off, own), QUICK.but(exact=True))
     error = (off - found.ratio * own).std(axis=0) / np.sqrt(9000) / own.mean(axis=0)
     np.testing.assert_allclose(found.ratio_high - found.ratio, 1.96 * error, rtol=0.08)
+
+
+def test_detectable_of_one_cell_is_that_of_a_one_sided_t_test_at_the_margin():
+    # Quantiles of the normal distribution, so that the patients are no more skewed than it is.
+    spread = scipy_stats.norm.ppf((np.arange(60) + 0.5) / 60)[:, None]
+    off, own = 1.0 + 1.2 * spread, 4.0 + 1.5 * np.random.default_rng(6).permutation(spread)
+    found = margins.shares(terms(off, own), QUICK.but(exact=True, resamples=20_000))
+    deviation = (off - 0.2 * own).std(ddof=1)
+    beyond = TTestPower().solve_power(None, 60, 0.025, 0.8, alternative="larger") * deviation
+    assert found.detectable[0] - 0.2 * own.mean() == pytest.approx(beyond, rel=0.04)
+
+
+@pytest.mark.parametrize(("shape", "low", "high"), [("normal", 0.74, 0.86), ("skewed", 0.6, 0.8)])
+def test_what_is_detectable_is_called_in_80_of_100_audits(shape, low, high):
+    """One of six cells is shifted to what other patients like these say is detectable.
+
+    Of effects as skewed as an exponential, 40 patients say too little, and 7 of 10 are called.
+    """
+    rules, n = QUICK.but(exact=True, resamples=400), 40
+
+    def drawn(rng, shift=0.0):
+        own = 4.0 + verdicts.noise(rng, shape, n, 6)
+        off = 0.3 + 1.2 * verdicts.noise(rng, shape, n, 6)
+        return off + shift * (np.arange(6) == 0), own
+
+    shown = [
+        margins.shares(terms(*drawn(np.random.default_rng([1, k]))), rules).detectable[0]
+        for k in range(40)
+    ]
+    shift = float(np.mean(shown)) - 0.3
+    runs = [
+        margins.shares(terms(*drawn(np.random.default_rng([2, k]), shift)), rules).beyond_p[0]
+        for k in range(200)
+    ]
+    assert low <= (np.array(runs) <= 0.025).mean() <= high
+
+
+def test_nothing_is_detectable_where_the_resamples_cannot_reach_the_level():
+    rng = np.random.default_rng(7)
+    off, own = rng.normal(1.0, 1.2, (40, 1)), rng.normal(4.0, 1.5, (40, 1))
+    found = margins.shares(terms(off, own), QUICK.but(exact=True, resamples=200, level=0.995))
+    assert np.isnan(found.detectable[0])
+    assert found.beyond_p[0] > 0.0025
 
 
 @pytest.mark.parametrize("shape", ["normal", "skewed"])

@@ -51,8 +51,8 @@ JUDGE, SECOND, READERS = "judge", "second judge", "readers"
 CELLS: tuple[str, ...] = ("edited", "read", "on_target", "n", "effect", "low", "high")
 CELLS += ("effect_p", "low_p", "high_p", "n_all", "effect_all", "low_all", "high_all", "p", "q")
 _SHARES: tuple[str, ...] = ("margin", *margins.Shares._fields)
-_TESTED = ("least", "beyond_p", "below_p", "within_p")
-CELLS += (*_SHARES, "detectable", "verdict", "reason")
+_TESTED = ("least", "beyond_p", "below_p", "within_p", "detectable")
+CELLS += (*_SHARES, "verdict", "reason")
 _PAIR = ["classifier", "baseline_id", "patient_id", "pair_id", "action", "edited_finding"]
 _DOSE = ["severity", "strength", "seed", "read_finding"]
 PREDICTIONS: tuple[str, ...] = (*_PAIR[:4], "edit_id", "action", "arm", "edited_finding", *_DOSE)
@@ -251,7 +251,7 @@ def cells(
     for j, key in enumerate(keys):
         row = {"edited": key[0], "read": key[1], "on_target": bool(on_target[j]), "p": p[j]}
         row |= {"q": q[j]} | boot.plain(key) | likely.plain(key, "_p") | ungated.plain(key, "_all")
-        row |= {"n_all": int(ungated.counts[j])} | boot.detectable(key) | measured[key]
+        row |= {"n_all": int(ungated.counts[j])} | measured[key]
         row["verdict"], row["reason"] = _judged(
             row, rules, scaled=boot.yardstick(key[1]), witness=witness
         )
@@ -279,16 +279,6 @@ class _Boot:
         effect = {f"effect{mark}": self.means[j]}
         effect |= {f"low{mark}": self.low[j], f"high{mark}": self.high[j]}
         return effect if mark else {"n": int(self.counts[j])} | effect
-
-    def detectable(self, key: tuple[str, str]) -> dict[str, float]:
-        """Return the smallest effect of one cell that this many patients show with power 80 %."""
-        own = self.values[:, self.place[key]]
-        own = own[np.isfinite(own)]
-        if own.size < 3:
-            return {"detectable": np.nan}
-        alpha = 1 - self.rules.level
-        least = stats.smallest_detectable(float(own.std(ddof=1)), own.size, alpha=alpha)
-        return {"detectable": float(least)}
 
     def yardstick(self, finding: str) -> bool:
         """Tell whether a head reacts to edits of its own finding, surely and in enough patients."""

@@ -24,6 +24,7 @@ __all__ = ["Shares", "Terms", "shares"]
 
 Floats = NDArray[np.float64]
 _GROUPS = 2000  # patients beyond so many are resampled in so many groups
+_POWER = 0.8  # chance with which a detectable effect is called
 _FLOOR = 1e-4  # least variance of a resample, as a share of that of all patients
 
 
@@ -63,6 +64,10 @@ class Shares(NamedTuple):
         beyond_p: adjusted p that the corrected share is not above the margin.
         below_p: adjusted p that the ratio is not below minus the margin.
         within_p: adjusted p that the corrected share is not inside the margins.
+        detectable: smallest off-target effect in logits, after leakage is taken off, that the test
+            behind `beyond_p` calls with a chance of 80 % in as many patients: as the largest of
+            all cells. Of effects as skewed as an exponential it calls 70 %. NaN where so few
+            resamples cannot reach the level.
     """
 
     ratio: Floats
@@ -78,6 +83,7 @@ class Shares(NamedTuple):
     beyond_p: Floats
     below_p: Floats
     within_p: Floats
+    detectable: Floats
 
 
 class _Mean(NamedTuple):
@@ -110,7 +116,7 @@ def shares(terms: Terms, rules: Rules) -> Shares:
     contrasts = [
         one.less(own, sign * rules.margin) for one, sign in zip(at, (1, 1, -1), strict=True)
     ]
-    chance = _resampled([one.values for one in (*lines, *contrasts)], rules)
+    chance, errors = _resampled([one.values for one in (*lines, *contrasts)], rules)
     by_chance = [chance[:, k * m : (k + 1) * m] for k in range(6)]
     ends = [
         _fieller(one, own, some, tail)
@@ -122,6 +128,7 @@ def shares(terms: Terms, rules: Rules) -> Shares:
         stats.step_down(sign * _t(contrasts[k]), sign * by_chance[3 + k])
         for k, sign in ((0, 1), (1, -1), (2, 1), (2, -1))
     )
+    needed = _needed(by_chance[3], errors[:, 3 * m : 4 * m], _error(contrasts[0]), rules)
     # Leakage explains a rise, and no more of it than there is.
     corrected = ratio - np.clip(leak.mean / own.mean, 0, np.maximum(0, ratio))
     corrected = np.where(np.isfinite(leak.mean), corrected, np.nan)
@@ -131,6 +138,7 @@ def shares(terms: Terms, rules: Rules) -> Shares:
         *(ratio, raw_low, raw_high, leaking, *leak_ends),
         *(corrected, np.minimum(low, corrected), np.maximum(high, corrected)),
         *(np.minimum(least, low), beyond, below, np.maximum(upper, lower)),
+        np.where(np.isfinite(left.mean), rules.margin * own.mean + needed, np.nan),
     )
 
 
@@ -162,11 +170,15 @@ def _leakage(terms: Terms) -> _Mean:
 
 
 def _t(contrast: _Mean) -> Floats:
-    n = len(contrast.values)
-    error = np.sqrt(_variance(contrast.values) / n)
+    error = _error(contrast)
     # What does not vary is as sure as rounding lets it be.
     least = 1e-9 * np.abs(contrast.values).max(axis=0, initial=1e-300)
     return np.asarray(contrast.mean / np.maximum(error, least), np.float64)
+
+
+def _error(contrast: _Mean) -> Floats:
+    error: Floats = np.sqrt(_variance(contrast.values) / len(contrast.values))
+    return error
 
 
 def _variance(values: Floats, other: Floats | None = None) -> Floats:
@@ -175,8 +187,11 @@ def _variance(values: Floats, other: Floats | None = None) -> Floats:
     return np.asarray((centred * second).mean(axis=0), np.float64)
 
 
-def _resampled(tables: list[Floats], rules: Rules) -> Floats:
-    """Return studentised means of resamples of patients, centred: the statistic by chance."""
+def _resampled(tables: list[Floats], rules: Rules) -> tuple[Floats, Floats]:
+    """Return what chance makes of the statistic, and the standard errors it is studentised by.
+
+    Both are of resamples of patients, count x columns; means are centred.
+    """
     table = np.nan_to_num(_grouped(np.concatenate(tables, axis=1)))
     n, m = table.shape
     table -= table.mean(axis=0)
@@ -185,8 +200,24 @@ def _resampled(tables: list[Floats], rules: Rules) -> Floats:
     )
     mean, variance = drawn[:, :m], drawn[:, m:] - drawn[:, :m] ** 2
     least = np.maximum(variance, _FLOOR * (table**2).mean(axis=0))
-    t: Floats = np.nan_to_num(mean / np.sqrt(np.where(least > 0, least, np.inf) / n))
-    return t
+    errors = np.sqrt(least / n)
+    return np.nan_to_num(mean / np.where(errors > 0, errors, np.inf)), errors
+
+
+def _needed(chance: Floats, errors: Floats, error: Floats, rules: Rules) -> Floats:
+    """Return by how much a contrast must exceed 0 to be rejected with a chance of `_POWER`, m.
+
+    A resample's statistic, were the contrast d higher, is chance + d / error; it must exceed what
+    the largest of all cells exceeds by chance in alpha of the resamples. Standard errors are
+    smaller in resamples than in the patients, and there smaller than in truth: by as much.
+    """
+    allowed = int((1 - rules.level) / 2 * (len(chance) + 1)) - 1
+    if allowed < 0 or not chance.size:
+        return np.full(chance.shape[1], np.nan)
+    limit = np.sort(chance.max(axis=1))[-1 - allowed]
+    needed = np.quantile(errors * (limit - chance), _POWER, axis=0)
+    mean = errors.mean(axis=0)
+    return np.asarray(needed * error / np.where(mean > 0, mean, 1), np.float64)
 
 
 def _grouped(table: Floats) -> Floats:

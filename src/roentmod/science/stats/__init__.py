@@ -32,7 +32,6 @@ from roentmod.science.stats.testing import (
     interaction,
     sign_flip,
     sign_flip_columns,
-    smallest_detectable,
     step_down,
     trend,
 )
@@ -59,7 +58,6 @@ __all__ = [
     "resampled_means",
     "sign_flip",
     "sign_flip_columns",
-    "smallest_detectable",
     "step_down",
     "structural_components",
     "trend",

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import stats
 
 from roentmod.errors import AuditError
 from roentmod.science.stats.resampling import matrix
@@ -20,7 +18,6 @@ __all__ = [
     "interaction",
     "sign_flip",
     "sign_flip_columns",
-    "smallest_detectable",
     "step_down",
     "trend",
 ]
@@ -121,32 +118,6 @@ def step_down(observed: ArrayLike, chance: ArrayLike) -> Floats:
     return p
 
 
-def smallest_detectable(
-    deviation: ArrayLike, n: ArrayLike, *, alpha: float = 0.05, power: float = 0.8
-) -> Any:
-    """Return the smallest mean that a two-sided one-sample t test of n patients would detect.
-
-    Solved exactly in the noncentral t distribution.
-
-    Args:
-        deviation: standard deviation between patients, in any unit; the result has that unit.
-        n: patients; broadcast against `deviation`.
-        alpha: of the test.
-        power: probability of detection, in (alpha, 1).
-
-    Returns:
-        a float, or an array where an argument is one; NaN for n < 2.
-
-    Raises:
-        AuditError: alpha and power are not 0 < alpha < power < 1.
-    """
-    if not 0 < alpha < power < 1:
-        raise AuditError(f"Power needs 0 < alpha < power < 1; got {alpha:g} and {power:g}.")
-    units = np.vectorize(lambda m: _detectable_units(float(m), alpha, power), otypes=[float])(n)
-    result = np.asarray(deviation, np.float64) * units
-    return result if result.ndim else float(result)
-
-
 def interaction(values: ArrayLike, groups: ArrayLike, *, count: int = 9999, seed: int) -> float:
     """Return the p-value that group means differ, by permuting patients between groups.
 
@@ -244,20 +215,3 @@ def _welch(codes: NDArray[np.intp], scaled: Floats, sizes: NDArray[np.intp]) -> 
     weights = sizes / np.maximum(variances, 1e-9)
     grand = (weights * means).sum(axis=1) / weights.sum(axis=1)
     return np.asarray((weights * (means - grand[:, None]) ** 2).sum(axis=1), np.float64)
-
-
-@lru_cache(maxsize=4096)
-def _detectable_units(n: float, alpha: float, power: float) -> float:
-    """Return the detectable mean in standard deviations."""
-    if not n >= 2:
-        return math.nan
-    limit = float(stats.t.isf(alpha / 2, n - 1))
-
-    def short(shift: float) -> float:
-        # t^2 is noncentral F: both tails at once, where scipy's noncentral t gives NaN far out.
-        return 1 - float(special.ncfdtr(1, n - 1, shift**2, limit**2)) - power
-
-    high = limit
-    while short(high) < 0:
-        high *= 2
-    return float(optimize.brentq(short, 0, high, xtol=1e-12)) / math.sqrt(n)
