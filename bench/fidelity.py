@@ -68,8 +68,8 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         "",
         "Made by `python -m bench.fidelity --data DIR` (`bench/fidelity.json`) on the test split; "
         "what each figure means, and the limit of each check, stands in the report that `roentmod "
-        "validate` writes, and in `roentmod.science.fidelity`. Nearness to other patients is by "
-        "features of the judge, which are made to see findings: an exact edit fails that, too.",
+        "validate` writes, and in `roentmod.science.fidelity`. pFID ignores place: anatomy that "
+        "moved is no farther by it.",
         "",
         "| | " + " | ".join(figures) + " |",
         "|---|" + "---|" * len(figures),

@@ -38,6 +38,8 @@ def test_a_good_editor_keeps_its_patients(good):
     assert median["baseline-edit"] < median["same patient"] < median["different patient"]
     assert (good.pfid_tests["p"] < 0.05).all()
     assert not (states(good) == "failed").any()
+    # What an exact editor fails is no check.
+    assert "copies" not in set(good.checks["check"])
 
 
 @pytest.mark.slow
@@ -140,7 +142,7 @@ def test_held_and_regional_edits_are_reported_beside_the_plain_ones(data, tmp_pa
     assert list(result.leakage["way"]) == ["plain", "hold", "region"]
     assert result.figures()["success_hold"] == result.figures()["success_region"] == 1
     assert {"sweep", "wording", "reversal"} <= set(result.absent)
-    assert np.isnan(result.memorisation["copies"])
+    assert np.isnan(result.memorisation["towards"])
 
 
 @pytest.mark.slow

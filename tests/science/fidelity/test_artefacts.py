@@ -1,4 +1,4 @@
-"""Spectra of known noise, a detector on planted traces, and planted copies."""
+"""Spectra of known noise, a detector on planted traces, and planted moves."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from roentmod.errors import AuditError
-from roentmod.science.fidelity import detect, memorisation, nearest, radial_spectrum, traces
+from roentmod.science.fidelity import detect, nearest, radial_spectrum, towards, traces
 from roentmod.science.fidelity.artefacts import TRACES
 
 SIDE = 128
@@ -120,15 +120,12 @@ def test_too_few_patients_are_said():
         detect([noise(0)], [True, False], ["a"])
 
 
-def test_copies_of_known_pictures_are_found():
+def test_moves_towards_known_pictures_are_found():
     rng = np.random.default_rng(4)
     baselines, known = rng.normal(size=(10, 8)), rng.normal(size=(50, 8))
     own = np.arange(10)
-    copied, towards = memorisation(baselines + 1e-3, baselines, own, known)
-    assert not copied.any()
-    assert (np.abs(towards) < 0.01).all()
-    copied, _ = memorisation(known[:10] + 1e-3, baselines, own, known)
-    assert copied.all()
+    assert (np.abs(towards(baselines + 1e-3, baselines, own, known)) < 0.01).all()
     at, _ = nearest(baselines, known)
-    _, towards = memorisation((baselines + known[at]) / 2, baselines, own, known)
-    np.testing.assert_allclose(towards, 0.5)
+    np.testing.assert_allclose(towards(known[at], baselines, own, known), 1)
+    half = towards((baselines + known[at]) / 2, baselines, own, known)
+    np.testing.assert_allclose(half, 0.5)

@@ -69,7 +69,6 @@ LIMITS = (
     ("outside", 0.0, "most"),
     ("artefact_auc", 0.6, "most"),
     ("default_is_lowest", 0.0, "most"),
-    ("copies", 0.05, "most"),
     ("prompt_icc", 0.5, "most"),
     ("objects", 0.05, "most"),
 )
@@ -380,18 +379,15 @@ def _spectra(fine: pd.DataFrame, means: _Means) -> pd.DataFrame:
 
 
 def _memorisation(edits: pd.DataFrame, tables: Tables, means: _Means) -> dict[str, Any]:
-    names = ("copies", "copies_low", "copies_high", "towards", "towards_low", "towards_high")
+    names = ("towards", "towards_low", "towards_high")
     plain, known, gallery = _plain_of(edits), tables["known"], tables["vectors"]
     if plain.empty or known.empty or gallery.empty:
         return {"known": len(known), **dict.fromkeys(names, math.nan)}
     place = {name: number for number, name in enumerate(gallery["baseline_id"])}
     plain = plain[plain["baseline_id"].isin(place.keys())]
     own = [place[name] for name in plain["baseline_id"]]
-    copied, towards = fidelity.memorisation(
-        _vectors(plain), _vectors(gallery), own, _vectors(known)
-    )
-    flags = plain.assign(copies=copied.astype(float), towards=towards)
-    values = [*means.of(flags, "copies")[:3], *means.of(flags, "towards")[:3]]
+    moved = fidelity.towards(_vectors(plain), _vectors(gallery), own, _vectors(known))
+    values = means.of(plain.assign(towards=moved), "towards")[:3]
     return {"known": len(known), **dict(zip(names, values, strict=True))}
 
 
@@ -502,8 +498,6 @@ def _values(sections: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple
     if len(outside) and outside["l1_outside"].notna().any():
         values["outside"] = (float(outside["l1_outside"].max()), math.nan, math.nan)
     values |= _artefact_values(sections["artefacts"])
-    memory = sections["memorisation"]
-    values["copies"] = (memory["copies"], memory["copies_low"], memory["copies_high"])
     objects = _where(sections["objects"], "edited", "all")
     objects = objects[objects["what"] != "line in the change of the sham"]
     if len(objects):

@@ -42,7 +42,7 @@ class ValidationResult:
         reversal: edited, n, before, after, recovered, low, high, net_added, net_left.
         artefacts: composite, contrast, auc, low, high, patients.
         spectra: composite, arm, frequency, change, low, high: of log10 power against the baseline.
-        memorisation: known, copies, copies_low, copies_high, towards, towards_low, towards_high.
+        memorisation: known, towards, towards_low, towards_high.
         wording: edited, icc, low, high, patients, variance_wording, variance_seed, variance_rest,
             same_wordings, same_seeds, worst, best.
         wordings: edited, wording, prompt, edits, success, net.

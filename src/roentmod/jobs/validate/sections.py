@@ -62,7 +62,6 @@ CHECKS: dict[str, tuple[str, bool]] = {
     "outside": ("Largest mean change outside an edit's own support", False),
     "artefact_auc": ("AUC of telling shams from untouched pictures, default mode", False),
     "default_is_lowest": ("By how much another mode has a lower such AUC", False),
-    "copies": ("Edits nearer to another patient's picture than to their baseline", True),
     "prompt_icc": ("Variance within a patient that the wording makes (ICC)", False),
     "objects": ("Edits with a line, tube or text that was not requested, worst kind", True),
 }
@@ -317,17 +316,10 @@ def _way(row: Row) -> Cell:
 
 
 def _memorisation(figures: dict[str, Any]) -> Markup:
-    if not known(figures["copies"]):
+    if not known(figures["towards"]):
         return _say("unknown")
-    ends = {key: (figures[f"{key}_low"], figures[f"{key}_high"]) for key in ("copies", "towards")}
-    return _say(
-        "copies",
-        known=figures["known"],
-        copies=percent(figures["copies"]),
-        copied=interval(*ends["copies"], percent),
-        towards=percent(figures["towards"]),
-        moved=interval(*ends["towards"], percent),
-    )
+    ends = interval(figures["towards_low"], figures["towards_high"], percent)
+    return _say("towards", known=figures["known"], towards=percent(figures["towards"]), moved=ends)
 
 
 def _effect(result: ValidationResult) -> Section:

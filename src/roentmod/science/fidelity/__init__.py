@@ -1,8 +1,9 @@
 """Is an edited picture still this patient, and is the edit what was requested? Plain arithmetic.
 
 `frechet` compares the features of two pictures (pFID), `likeness` their pixels and outlines,
-`artefacts` what an editor leaves in any picture, `lines` looks for tubes that were not requested,
-`wording` divides variance between prompts and seeds, and `operating` chooses strength and guidance.
+`place` finds what moved, `artefacts` what an editor leaves in any picture, `lines` looks for tubes
+that were not requested, `wording` divides variance between prompts and seeds, and `operating`
+chooses strength and guidance.
 Arrays and tables in, arrays and tables out.
 """
 
@@ -11,8 +12,8 @@ from __future__ import annotations
 from roentmod.science.fidelity.artefacts import (
     Detected,
     detect,
-    memorisation,
     radial_spectrum,
+    towards,
     traces,
 )
 from roentmod.science.fidelity.frechet import (
@@ -41,6 +42,7 @@ from roentmod.science.fidelity.operating import (
     points,
     recommend,
 )
+from roentmod.science.fidelity.place import displaced
 from roentmod.science.fidelity.wording import agreement, intraclass
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "compare_groups",
     "detect",
     "dice",
+    "displaced",
     "drift",
     "gaussian",
     "inside_outside",
@@ -61,7 +64,6 @@ __all__ = [
     "leakage",
     "leakage_interval",
     "longest_line",
-    "memorisation",
     "nearest",
     "own_closer",
     "perceptual",
@@ -71,5 +73,6 @@ __all__ = [
     "recommend",
     "similarity",
     "summarise",
+    "towards",
     "traces",
 ]

@@ -18,7 +18,7 @@ from roentmod.errors import AuditError
 from roentmod.science import stats
 from roentmod.science.fidelity.likeness import nearest
 
-__all__ = ["TRACES", "Detected", "detect", "memorisation", "radial_spectrum", "traces"]
+__all__ = ["TRACES", "Detected", "detect", "radial_spectrum", "towards", "traces"]
 
 Floats = NDArray[np.float64]
 _BANDS = 8  # of a tile's spectrum, from `_FROM` to Nyquist's frequency
@@ -214,10 +214,11 @@ def detect(
     return Detected(area, low, high, patients, scores)
 
 
-def memorisation(
-    edited: ArrayLike, baselines: ArrayLike, own: ArrayLike, known: ArrayLike
-) -> tuple[NDArray[np.bool_], Floats]:
-    """Ask whether edits move from their baseline towards pictures of other patients.
+def towards(edited: ArrayLike, baselines: ArrayLike, own: ArrayLike, known: ArrayLike) -> Floats:
+    """Return how far edits move from their baseline towards pictures of other patients, n.
+
+    As a share of the distance to the picture that was nearest to the baseline: 1 would be that
+    picture, and below 0 is away from it.
 
     Args:
         edited: features of n edits, n x d.
@@ -226,18 +227,11 @@ def memorisation(
         known: features of pictures of other patients, such as those a generator was taught by,
             m x d.
 
-    Returns:
-        Whether each edit is nearer to one of the known pictures than to its own baseline, n; and
-        how far it moved towards the picture that was nearest to its baseline, as a share of that
-        distance, n: 1 would be that picture, and below 0 is away from it.
-
     Raises:
         AuditError: arrays do not fit.
     """
     after, before = np.asarray(edited, np.float64), np.asarray(baselines, np.float64)
     place, library = np.asarray(own, np.intp), np.asarray(known, np.float64)
-    _, away = nearest(after, library)
-    moved = np.linalg.norm(after - before[place], axis=1)
     at, first = nearest(before, library)
     now = np.linalg.norm(after - library[at[place]], axis=1)
-    return away < moved, (first[place] - now) / np.maximum(first[place], _TINY)
+    return np.asarray((first[place] - now) / np.maximum(first[place], _TINY), np.float64)
