@@ -513,7 +513,20 @@ def test_a_second_judge_measures_leakage_and_the_page_names_both(source, tmp_pat
     assert np.allclose(off["leak"], off["ratio"], atol=0.05)
     assert result.provenance["second"]["name"] == "Ruler"
     page = result.report().read_text()
-    assert "Second judge, of leakage" in page
+    assert "Second judge, whose leakage is taken off" in page
+    # Both judges stand beside each other: the painter's own sees nothing else in these pictures.
+    both = result.classifiers[0].judges
+    assert np.allclose(both["leak"], both["ratio"], atol=0.05)
+    assert (both["first_leak"] < 0.3 * both["leak"]).all()
+    assert {"verdict", "first_verdict", "corrected", "first_corrected"} <= set(both)
+    gate = result.classifiers[0].gate
+    assert gate["second_share"].notna().all()
+    assert "Leakage, judge" in page
+    assert "Share, second judge" in page
+    told = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert len(told["classifiers"][0]["judges"]) == len(both)
+    again = audit.load(tmp_path / "run").classifiers[0]
+    pd.testing.assert_frame_equal(again.judges, both)
     assert "The second judge&#39;s share" in page or "The second judge's share" in page
     with pytest.raises(AuditError, match="second judge reads findings that are edited"):
         audit.run(

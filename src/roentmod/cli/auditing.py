@@ -113,11 +113,16 @@ def validate(
     extractor: Annotated[
         str, typer.Option(help="Features of pFID: judge, inception, xrv or rad-dino[:SOURCE].")
     ] = "judge",
+    second_judge: Annotated[
+        str | None,
+        typer.Option(help="Reads success and leakage too, shown beside the judge's; a form."),
+    ] = None,
     **options: Any,
 ) -> None:
     """Validate an editor: is it still this patient, and is the edit what was requested?"""
     with progress() as stages:
-        result = verbs.validate(data, out=out, extractor=extractor, progress=stages, **options)
+        readers = {"extractor": extractor, "second_judge": second_judge}
+        result = verbs.validate(data, out=out, progress=stages, **readers, **options)
     typer.echo(f"The report is {result.report()}")
     raise typer.Exit(FAILED_ITEMS if result.counts["missing"] else 0)
 

@@ -343,10 +343,14 @@ def validate(
     editor: str | Path | RadiographEditor = "mini",
     extractor: str = "judge",
     judge: Classifier | None = None,
+    second_judge: str | Path | Classifier | None = None,
     progress: Stages | None = None,
     **options: Any,
 ) -> ValidationResult:
     """Validate an editor: is it still this patient, and is the edit what was requested?
+
+    `second_judge`, a classifier or a form of `roentmod.classifiers.load`, reads the same pictures
+    as the judge: success and leakage are shown by both.
 
     Raises:
         AuditError: a plan that makes no sense, or the folder holds another validation.
@@ -361,6 +365,8 @@ def validate(
     loaded = editor_of(editor, options)
     judge = judge or judge_of(pack, options)
     names = names_of(findings, pack) or fitting({}, loaded, judge)
+    device = part(OnDevice, options).model_dump()
+    other = {} if second_judge is None else {"second": second_judge}
     hold = options.pop("hold", None) or ()
     hold = (hold,) if isinstance(hold, str) else tuple(hold)
     held = dict.fromkeys(one for name in names for one in held_of(hold, (name,)))
@@ -373,6 +379,7 @@ def validate(
         split=chosen.split,
         extractor=load_extractor(extractor),
         classifier=judge,
+        **load_classifiers(other, **device),
         workers=part(Running, options).workers,
         stages=progress,
     )

@@ -11,7 +11,7 @@ from roentmod import datasets
 from roentmod.errors import AuditError, RunError, UnreadableError
 from roentmod.jobs import validate
 from roentmod.jobs.validate import Rule, ValidatePlan, choose
-from tests.jobs.validate.fake import FINDINGS, Stamp, run
+from tests.jobs.validate.fake import FINDINGS, Blind, Meter, Stamp, run
 from tests.runs.kill import check_survives_kills, contents
 
 
@@ -115,6 +115,8 @@ def test_figures_have_the_keys_of_the_benchmark(good):
     figures = good.figures()
     assert set(figures) == {
         "pfid",
+        "displaced",
+        "own",
         "own_closer_fraction",
         "leakage_plain",
         "leakage_hold",
@@ -131,6 +133,52 @@ def test_figures_have_the_keys_of_the_benchmark(good):
     assert set(figures["pfid"]["baseline-edit"]) == {"median", "ci"}
     assert figures["leakage_hold"] is None
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_identity_and_place_are_measured_in_every_mode_and_against_other_pictures(data, tmp_path):
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    result = run(data, tmp_path / "run", Stamp(), chosen=choose(data, split="test")[:3], **quiet)
+    rows = result.measures.set_index(["arm", "edited", "measure"])["value"]
+    for arm in ("edited", "edited (baseline)", "edited (none)"):
+        assert rows[arm, "all", "own"] == 1
+        assert rows[arm, "Nodule", "displaced"] < 0.01
+    # In mode "none" everything is changed: nothing is outside.
+    assert np.isnan(rows["edited (none)", "Nodule", "displaced_outside"])
+    assert rows["edited", "Nodule", "displaced_outside"] == 0
+    moved = result.place.set_index("group")["displaced"]
+    assert moved["baseline-sham"] == 0
+    assert moved["baseline-edit"] < moved["same patient"] < moved["different patient"]
+    assert result.figures()["own"] == {"sham": 1.0, "baseline": 1.0, "none": 1.0}
+    page = result.report().read_text()
+    assert "How far places moved" in page
+    assert "hardly farther by it" in page
+    assert "edited (none): all" in page
+
+
+def test_success_and_leakage_are_shown_by_both_judges(data, tmp_path):
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    few = choose(data, split="test")[:2]
+    result = run(data, tmp_path / "run", Stamp(), chosen=few, second=Blind(), **quiet)
+    plain = result.success[result.success["way"] == "plain"]
+    assert (plain["success"] == 1).all()
+    np.testing.assert_allclose(plain["net"], 4, atol=0.4)
+    np.testing.assert_allclose(plain["second_net"], 1, atol=0.1)
+    assert (plain["second_first"] == 0).all()
+    (row,) = result.leakage.to_dict("records")
+    assert row["leakage"] == pytest.approx(0, abs=0.05)
+    assert row["second_leakage"] == pytest.approx(4, abs=0.2)
+    figures = result.figures()
+    assert figures["second_leakage_plain"] == pytest.approx(row["second_leakage"], abs=1e-4)
+    page = result.report().read_text()
+    assert "Success by both judges" in page
+    assert "Leakage by both judges" in page
+    assert validate.load(tmp_path / "run").provenance["second"]["name"] == "Blind"
+    with pytest.raises(RunError, match="another second"):
+        run(data, tmp_path / "run", Stamp(), chosen=few, second=Meter(), **quiet)
+    other = Meter()
+    other.findings = ("Hernia", "Mass")
+    with pytest.raises(AuditError, match="second judge reads findings that are edited"):
+        run(data, tmp_path / "other", Stamp(), chosen=few, second=other, **quiet)
 
 
 def test_held_and_regional_edits_are_reported_beside_the_plain_ones(data, tmp_path):
@@ -342,6 +390,12 @@ def test_a_validation_against_shams_opens_and_does_not_go_on(data, tmp_path):
     (tmp_path / "run" / "validation.json").write_text(json.dumps(record))
     nets = tmp_path / "run" / "nets.parquet"
     pd.read_parquet(nets).rename(columns={"control": "sham"}).to_parquet(nets)
+    # Nor did they look at places, at other modes, or with two judges.
+    for name in ("modes", "second"):
+        (tmp_path / "run" / f"{name}.parquet").unlink()
+    for name in ("pairs", "edits"):
+        path = tmp_path / "run" / f"{name}.parquet"
+        pd.read_parquet(path).drop(columns="displaced").to_parquet(path)
     old = validate.load(tmp_path / "run")
     assert old.provenance["control"] == "sham"
     assert old.success["auc"].notna().all()

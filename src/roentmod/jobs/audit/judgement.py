@@ -28,7 +28,9 @@ RECORD = "audit.json"
 READINGS = "people.parquet"
 ATTRIBUTES = ("sex", "age_band", "view", "site")
 # Tables of a judged classifier, and the folder that keeps them.
-_KEPT = ("heads", "cells", "gate", "doses", "subgroups", "reverse", "stress")
+_KEPT = ("heads", "cells", "judges", "gate", "doses", "subgroups", "reverse", "stress")
+# What both judges say of an off-target pair, beside each other.
+_BOTH = ("leak", "leak_low", "leak_high", "corrected", "verdict")
 _JUDGED = "judged"
 _BANDS = ((0, "under 40"), (40, "40 to 64"), (65, "65 and over"))
 
@@ -97,7 +99,7 @@ def judged(
             name=name,
             source=str(described.get("source", "")),
             heads=_heads(described, still),
-            gate=gate,
+            gate=_gate_of_both(gate, usual, seen, rules),
             examples=examples_of(folder, name),
             **_tables(table, matrix, seen, record, patients, rules, _read(described, still)),
             stress=stress(
@@ -178,9 +180,10 @@ def kept(folder: Path, record: Mapping[str, Any]) -> AuditResult:
 
 
 def _kept(place: Path, number: int, facts: dict[str, Any], folder: Path) -> ClassifierResult:
-    tables: dict[str, Any] = {
-        name: pd.read_parquet(place / f"{number}-{name}.parquet") for name in _KEPT
-    }
+    files = {name: place / f"{number}-{name}.parquet" for name in _KEPT}
+    # Earlier versions showed one judge alone.
+    files = {k: file for k, file in files.items() if k != "judges" or file.exists()}
+    tables: dict[str, Any] = {name: pd.read_parquet(file) for name, file in files.items()}
     # Folders of earlier versions lack columns, and have a score without bounds.
     for name in ("cells", "reverse"):
         tables[name] = tables[name].reindex(columns=list(effects.CELLS))
@@ -230,6 +233,18 @@ class _Seen:
         return _Seen(first, first, "gate", judge)
 
 
+def _gate_of_both(
+    gate: pd.DataFrame, usual: pd.DataFrame, seen: _Seen, rules: Rules
+) -> pd.DataFrame:
+    """Return the gate's table, with what a second judge sees of the same edits."""
+    if seen.witness != "second":
+        return gate
+    _, other = effects.gate(usual, rules, judge=seen.leak)
+    columns = {"share": "second_share", "judge_effect": "second_effect"}
+    columns |= {"judge_low": "second_low", "judge_high": "second_high"}
+    return gate.merge(other.rename(columns=columns)[["edited", *columns.values()]], on="edited")
+
+
 def _people(folder: Path, numbers: Numbers) -> pd.DataFrame | None:
     """Return the readings that people left, with numbers for ids; None without any."""
     path = folder / READINGS
@@ -273,7 +288,11 @@ def _tables(
     added, removed = nets["action"] == "add", nets["action"] == "remove"
     names = {"edited": record["plan"]["findings"], "read": read}
     usual = _where(nets, added & nets["base"])
-    cells = effects.cells(usual, seen.leak, rules, counted=matrix, witness=seen.witness, **names)
+    options = {"counted": matrix, **names}
+    cells = effects.cells(usual, seen.leak, rules, witness=seen.witness, **options)
+    judges = pd.DataFrame()
+    if seen.witness == "second":
+        judges = _of_both(cells, effects.cells(usual, seen.gate, rules, **options))
     # The judge's removals say what a removal uncovers, measured by its own.
     undone, judge = nets[removed], seen.judge[seen.judge["action"] == "remove"]
     judge = among(judge, undone)
@@ -283,6 +302,7 @@ def _tables(
     score = effects.score(cells)
     return {
         "cells": cells,
+        "judges": judges,
         "verdict": effects.verdict(cells),
         "score": score and score.value,
         "score_ends": (score.low, score.high) if score else UNKNOWN,
@@ -290,6 +310,14 @@ def _tables(
         "doses": effects.doses(dosed, levels, rules),
         "subgroups": effects.subgroups(matrix, patients, ATTRIBUTES, rules),
     }
+
+
+def _of_both(second: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
+    """Return leakage and verdict of each off-target pair by both judges, of two matrices."""
+    keys, off = ["edited", "read"], ~second["on_target"].astype(bool)
+    other = first[[*keys, *_BOTH]].rename(columns={name: f"first_{name}" for name in _BOTH})
+    own = second.loc[off, [*keys, "ratio", "ratio_low", "ratio_high", *_BOTH]]
+    return own.merge(other, how="left", on=keys)
 
 
 def _where(table: pd.DataFrame, chosen: Any) -> pd.DataFrame:

@@ -147,7 +147,9 @@ def _overview(result: AuditResult) -> list[tuple[str, str]]:
     rows.append(("Control of counterfactuals", f"the {control}; of removals, the baseline"))
     if result.provenance.get("second"):
         rows.append(("Judge, the gate", _judge_named(result.provenance["judge"])))
-        rows.append(("Second judge, of leakage", _judge_named(result.provenance["second"])))
+        rows.append(
+            ("Second judge, whose leakage is taken off", _judge_named(result.provenance["second"]))
+        )
     rows.append(("Baselines", standard.baselines(result.baselines)))
     return [*rows, ("Date", date(result.provenance))]
 
@@ -357,13 +359,18 @@ class _Classifier:
         return _forest(drawn[:_FOREST], self.plan, caption) if drawn else None
 
     def _gate(self) -> tuple[Block, ...]:
-        gate = _say.table("gate", self.one.gate)
+        both = "second_share" in self.one.gate
+        gate = _say.table("gate-both" if both else "gate", self.one.gate)
         return _say("gated"), gate, _say("ungated") if gate.rows else None
 
     def _leakage(self) -> tuple[Block, ...]:
         leaking = _called(self.off, "leakage")
         why = _say("exact" if self.exact else "leaking")
-        return why, _say.table("leakage", leaking, pair=_pair_cell)
+        tables: list[Block] = [_say.table("leakage", leaking, pair=_pair_cell)]
+        if len(self.one.judges):
+            shown = _say.table("judges", self.one.judges, pair=_pair_cell, verdicts=_verdicts)
+            tables += [_say("both"), shown]
+        return why, *tables
 
     def _doses(self) -> tuple[Block, ...]:
         chosen = _chosen_doses(records(self.one.doses))
@@ -614,6 +621,10 @@ def _verdict(row: Row) -> Cell:
     # What is within the margin needs no reason beside its numbers.
     reason = "" if verdict == "within margin" else str(row["reason"])
     return Cell(f"{SYMBOLS.get(verdict, '•')} {verdict}", reason)
+
+
+def _verdicts(row: Row) -> Cell:
+    return Cell(str(row["verdict"]), f"by the judge: {row['first_verdict']}")
 
 
 def _margins(row: Row) -> Cell:

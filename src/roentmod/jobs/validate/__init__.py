@@ -41,6 +41,7 @@ def run(
     extractor: Extractor | None = None,
     split: str | None = None,
     classifier: Classifier | None = None,
+    second: Classifier | None = None,
     workers: str | Workers = "serial",
     stages: Stages | None = None,
 ) -> ValidationResult:
@@ -57,16 +58,22 @@ def run(
         extractor: whose features pFID and retrieval compare; None is the judge.
         split: only patients of this split are compared with; None is everybody.
         classifier: reads whether an edit succeeded; None is the bundled judge.
+        second: reads the same, and is shown beside it; None: nobody does.
         workers: who makes the parts, a form of `roentmod.runs.workers`.
         stages: called with a stage's title, returns what is called with parts done and in all.
 
     Raises:
-        AuditError: no baseline.
+        AuditError: no baseline, or a second judge that reads nothing that is edited.
         EditError: the editor cannot add one of the findings.
         RunError: `folder` holds a validation of something else, or the workers cannot be used.
     """
     if baselines.empty:
         raise AuditError("A validation needs baselines; got none. Choose some.")
+    if second is not None and not set(plan.findings) & set(second.findings):
+        raise AuditError(
+            f"A second judge reads findings that are edited, {', '.join(plan.findings)}; got one "
+            f"of {', '.join(second.findings)}. Give another."
+        )
     names = in_order(map(str, baselines["baseline_id"]))
     chosen = baselines.set_index("baseline_id").loc[names].reset_index()
     others = library(data, chosen, count=plan.known) if plan.known else []
@@ -74,7 +81,7 @@ def run(
     job = ValidateJob(
         data,
         editor,
-        Readers(classifier or Judge.load(), extractor or load_extractor()),
+        Readers(classifier or Judge.load(), extractor or load_extractor(), second),
         plan,
         subjects=_subjects(data, chosen, plan, split),
         known=[Subject(name, str(patients[name])) for name in others],

@@ -17,7 +17,7 @@ from roentmod.errors import EditError, InputError
 from roentmod.interfaces import Counterfactual, RadiographEditor, described
 from roentmod.jobs.batches import MARKS, EditingJob, Wanted, count_burned_in
 from roentmod.jobs.validate.judgement import RECORD, TABLES, assess, judged
-from roentmod.jobs.validate.measure import Look, Readers, against, change, fine, moved
+from roentmod.jobs.validate.measure import Look, Readers, against, apart, change, fine, moved
 from roentmod.jobs.validate.prompts import wordings
 from roentmod.jobs.validate.result import ValidationResult
 from roentmod.jobs.validate.sheets import Drawing, illustrate
@@ -94,6 +94,7 @@ class ValidateJob(EditingJob[ValidationResult]):
             "data": described(self.data),
             "editor": described(self.editor),
             "judge": _described(self.readers.judge),
+            **({"second": _described(self.readers.second)} if self.readers.second else {}),
             "extractor": _described(self.readers.extractor),
             "cases": [[one.baseline_id, one.companions] for one in self.subjects],
             "known": [one.baseline_id for one in self.known],
@@ -256,7 +257,8 @@ class _Sitting:
             if other.picture.id == own.picture.id:
                 self._missing(image, "same_picture", f"{image} is the same picture")
                 continue
-            self._pair(group, image, "", fidelity.pfid(own.gaussian, other.gaussian))
+            measured = {"pfid": fidelity.pfid(own.gaussian, other.gaussian)}
+            self._pair(group, image, "", measured | {"displaced": apart(other, own)})
 
     def known(self, _: Edited) -> None:
         """Look at a picture of another patient, for memorisation."""
@@ -270,6 +272,8 @@ class _Sitting:
             name, way = _own(one.edit), _way(one.edit)
             if one.edit.composite == COMPOSITES[0]:
                 self._measure({"edited": name, "way": way}, one, after, control)
+            else:
+                self._add("modes", {"edited": name} | self._likeness(one, after))
             if way == "plain" and name in self._plan.findings[: self._plan.composited]:
                 row = {"edited": name, "way": way}
                 self._fine(one.edit.composite, "edited", after, row)
@@ -340,15 +344,22 @@ class _Sitting:
 
     def _measure(self, row: Row, one: Counterfactual, after: Look, control: Look) -> None:
         """Add the rows of one edit in the default mode."""
-        nets, name = _nets(after, control), row["edited"]
-        for read, net in nets.items():
-            logits = {"edit": after.logits[read], "control": control.logits[read]}
-            self._add("nets", row | {"read": read, "net": net} | logits)
-        measured = against(after, self._before) | change(one, after, self._before)
-        own = {"net": nets.get(name, math.nan), "vector": after.vector}
-        self._add("edits", row | own | measured)
+        name = row["edited"]
+        sides = {"nets": (after.logits, control.logits), "second": (after.second, control.second)}
+        for table, (edit, without) in sides.items():
+            for read, logit in edit.items():
+                logits = {"edit": logit, "control": without[read]}
+                self._add(table, row | {"read": read, "net": logit - without[read]} | logits)
+        net = {"net": _nets(after, control).get(name, math.nan)}
+        measured = self._likeness(one, after)
+        self._add("edits", row | net | measured)
         if row["way"] == "plain":
-            self._pair(GROUPS[0], one.edit.id, name, measured["pfid"])
+            self._pair(GROUPS[0], one.edit.id, name, measured)
+
+    def _likeness(self, one: Counterfactual, after: Look) -> Row:
+        """Return how like its baseline an edit is, and what it changed."""
+        own = {"composite": one.edit.composite, "vector": after.vector}
+        return own | against(after, self._before) | change(one, after, self._before)
 
     def _measure_shams(self) -> None:
         """Add the rows of the first sham of every mode."""
@@ -362,7 +373,7 @@ class _Sitting:
             if mode == COMPOSITES[0]:
                 line = fidelity.longest_line(look.small - self._before.small)
                 row |= {"line": line} | moved(look, self._before)
-                self._pair(GROUPS[1], "sham", "", measured["pfid"])
+                self._pair(GROUPS[1], "sham", "", measured)
             self._add("shams", row)
 
     def _looks(self, edited: Edited) -> Iterator[tuple[Counterfactual, Look, Look]]:
@@ -398,8 +409,9 @@ class _Sitting:
         names = (row or {}) | {"composite": composite, "arm": arm}
         self._add("fine", names | fine(look))
 
-    def _pair(self, group: str, other: str, edited: str, distance: float) -> None:
-        row = {"other_id": other, "edited": edited, "pfid": distance}
+    def _pair(self, group: str, other: str, edited: str, measured: Row) -> None:
+        row = {"other_id": other, "edited": edited}
+        row |= {key: measured[key] for key in ("pfid", "displaced")}
         self.made.add("pairs", {"group": group, **self._subject.names, **row})
 
     def _missing(self, edit: str, status: str, message: str) -> None:

@@ -19,7 +19,7 @@ from roentmod.jobs.validate.sheets import drawn
 from roentmod.plans.validate import COMPOSITES, WAYS, ValidatePlan
 from roentmod.runs.record import EARLIER
 from roentmod.science import fidelity, stats
-from roentmod.science.fidelity import LONG
+from roentmod.science.fidelity import GROUPS, LONG
 
 __all__ = ["RECORD", "TABLES", "Tables", "assess", "judge", "judged"]
 
@@ -29,7 +29,9 @@ TABLES = (
     "known",
     "pairs",
     "edits",
+    "modes",
     "nets",
+    "second",
     "shams",
     "fine",
     "sweep",
@@ -37,6 +39,9 @@ TABLES = (
     "prompts",
     "reversal",
 )
+
+# What folders of earlier versions lack.
+_LATER = ("modes", "second")
 
 Row = dict[str, Any]
 CONTRASTS = (
@@ -52,6 +57,8 @@ MEASURES = (
     "l1_outside",
     "support",
     "perceptual",
+    "displaced",
+    "displaced_outside",
     "lungs",
     "heart",
     "ratio",
@@ -108,11 +115,10 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
     Raises:
         OSError: a table is missing.
     """
-    items, baselines, *rest = (
-        _read(folder / f"{name}.parquet") for name in ("items", "baselines", *TABLES)
-    )
+    items, baselines, *rest = (_read(folder, name) for name in ("items", "baselines", *TABLES))
     tables = Tables(dict(zip(TABLES, rest, strict=True)))
     facts = {key: record[key] for key in ("editor", "data", "judge", "extractor")}
+    facts |= {key: record[key] for key in ("second",) if key in record}
     facts["control"] = record.get("control", EARLIER["control"])
     return ValidationResult(
         plan=record["plan"] | {"n_baselines": len(baselines)},
@@ -127,7 +133,10 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.parquet"
+    if name in _LATER and not path.exists():
+        return pd.DataFrame()
     table = pq.read_table(path)
     frame: pd.DataFrame = table.to_pandas()
     frame = frame.rename(columns={EARLIER["control"]: "control"})
@@ -166,10 +175,11 @@ def judge(tables: Tables, plan: ValidatePlan, absent: Mapping[str, str]) -> dict
         fidelity.recommend(sections["sweep"], plan.rule) if len(sections["sweep"]) else None
     )
     sections |= _pairs(tables["pairs"], plan)
-    sections["measures"] = _measures(edits, shams, means)
-    sections["success"] = _success(edits, tables["nets"], means)
+    sections["place"] = _place(tables["pairs"], means)
+    sections["measures"] = _measures(edits, _with_own(tables, "modes"), shams, means)
+    sections["success"] = _success(edits, tables, means)
     sections["nets"] = _nets(tables["nets"], means)
-    sections["leakage"] = _leakage(edits, tables["nets"], plan)
+    sections["leakage"] = _leakage(edits, tables, plan)
     sections["composition"] = _composition(shams, means)
     sections["reversal"] = _reversal(tables["reversal"], means)
     sections["artefacts"] = _artefacts(tables["fine"], plan)
@@ -220,19 +230,31 @@ def _pairs(pairs: pd.DataFrame, plan: ValidatePlan) -> dict[str, Any]:
     }
 
 
+def _place(pairs: pd.DataFrame, means: _Means) -> pd.DataFrame:
+    """Return how far places moved between the pictures of a pair, by group."""
+    pairs = pairs.reindex(columns=["group", "patient_id", "displaced"])
+    rows = [[group, *means.of(_where(pairs, "group", group), "displaced")] for group in GROUPS]
+    return _frame(rows, "group displaced low high patients")
+
+
 def _plain_of(edits: pd.DataFrame) -> pd.DataFrame:
     return edits if edits.empty else edits[edits["way"] == "plain"]
 
 
-def _measures(edits: pd.DataFrame, shams: pd.DataFrame, means: _Means) -> pd.DataFrame:
+def _measures(
+    edits: pd.DataFrame, modes: pd.DataFrame, shams: pd.DataFrame, means: _Means
+) -> pd.DataFrame:
+    """Return likeness by arm: edits in the default mode, in each other one, and shams."""
     rows = []
-    plain = _plain_of(edits)
-    if len(plain):
-        parts = [("all", plain), *plain.groupby("edited", sort=False)]
+    arms = {"edited": _plain_of(edits)}
+    arms |= {f"edited ({m})": _where(modes, "composite", m) for m in COMPOSITES[1:]}
+    for arm, table in arms.items():
+        parts = [("all", table), *table.groupby("edited", sort=False)] if len(table) else []
         rows += [
-            ["edited", name, measure, *means.of(part, measure)]
+            [arm, name, measure, *means.of(part, measure)]
             for name, part in parts
             for measure in MEASURES
+            if measure in part
         ]
     if len(shams):
         first = shams[(shams["cycle"] == 1) & (shams["composite"] == COMPOSITES[0])]
@@ -244,20 +266,37 @@ def _measures(edits: pd.DataFrame, shams: pd.DataFrame, means: _Means) -> pd.Dat
     return _frame(rows, "arm edited measure value low high patients")
 
 
-def _success(edits: pd.DataFrame, nets: pd.DataFrame, means: _Means) -> pd.DataFrame:
-    columns = "edited way asked success low high net net_low net_high auc auc_low auc_high first"
+def _success(edits: pd.DataFrame, tables: Tables, means: _Means) -> pd.DataFrame:
+    """Return what the judge sees of each finding, and beside it what the second judge does."""
+    shown = ("success low high", "net net_low net_high", "auc auc_low auc_high", "first")
+    names = " ".join(shown).split(" ")
+    columns = ["edited", "way", "asked", *names, *(f"second_{name}" for name in names)]
     rows = []
-    gate = means.plan.rule.gate_logit
     for key, part in edits.groupby(["edited", "way"], sort=False) if len(edits) else ():
-        name, way = key
-        read = nets[(nets["edited"] == name) & (nets["way"] == way)]
-        passed = part.assign(passed=(part["net"] >= gate).where(part["net"].notna()).astype(float))
-        share, low, high, _ = means.of(passed, "passed")
-        area = _area(read[read["read"] == name], means.plan)
-        first = _first(read)
-        net = means.of(part, "net")[:3]
-        rows.append([name, way, len(part), share, low, high, *net, *area, first])
-    return _frame(rows, columns)
+        seen: list[float] = []
+        for name in ("nets", "second"):
+            nets = tables[name]
+            if len(nets):
+                nets = nets[(nets["edited"] == key[0]) & (nets["way"] == key[1])]
+            seen += _seen(nets, key[0], means)
+        rows.append([*key, len(part), *seen])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _seen(read: pd.DataFrame, name: str, means: _Means) -> list[float]:
+    """Return successes, net effect and AUC of a finding, with intervals, and `_first`."""
+    own = _where(read, "read", name)
+    if own.empty:
+        return [math.nan] * 10
+    passed = own.assign(passed=_passed(own, means.plan))
+    share, net = means.of(passed, "passed")[:3], means.of(own, "net")[:3]
+    return [*share, *net, *_area(own, means.plan), _first(read)]
+
+
+def _passed(own: pd.DataFrame, plan: ValidatePlan) -> pd.Series[float]:
+    """Return 1 where an edit is seen, 0 where not, NaN where nobody knows."""
+    net = own["net"]
+    return (net >= plan.rule.gate_logit).where(net.notna()).astype(float)
 
 
 def _area(own: pd.DataFrame, plan: ValidatePlan) -> tuple[float, float, float]:
@@ -294,17 +333,27 @@ def _nets(nets: pd.DataFrame, means: _Means) -> pd.DataFrame:
     return _frame(rows, "edited way read net low high patients")
 
 
-def _leakage(edits: pd.DataFrame, nets: pd.DataFrame, plan: ValidatePlan) -> pd.DataFrame:
+def _leakage(edits: pd.DataFrame, tables: Tables, plan: ValidatePlan) -> pd.DataFrame:
+    """Return leakage and success by way of editing, by the judge and by the second one."""
     rows = []
     for way in WAYS:
-        part = edits[edits["way"] == way] if len(edits) else edits
-        if part.empty:
-            continue
-        read = nets[nets["way"] == way]
-        low, high = fidelity.leakage_interval(read, resamples=plan.resamples, level=plan.level)
-        success = (part["net"] >= plan.rule.gate_logit).groupby(part["edited"]).mean().mean()
-        rows.append([way, fidelity.leakage(read), low, high, float(success), len(part)])
-    return _frame(rows, "way leakage low high success edits")
+        part = _where(edits, "way", way)
+        if len(part):
+            seen = [_leaking(_where(tables[name], "way", way), plan) for name in ("nets", "second")]
+            rows.append([way, *seen[0], *seen[1], len(part)])
+    shown = "leakage low high success"
+    second = " ".join(f"second_{name}" for name in shown.split())
+    return _frame(rows, f"way {shown} {second} edits")
+
+
+def _leaking(read: pd.DataFrame, plan: ValidatePlan) -> list[float]:
+    """Return leakage with its interval, and the mean over findings of the share that is seen."""
+    if read.empty:
+        return [math.nan] * 4
+    ends = fidelity.leakage_interval(read, resamples=plan.resamples, level=plan.level)
+    own = read[read["edited"] == read["read"]]
+    success = _passed(own, plan).groupby(own["edited"]).mean().mean()
+    return [fidelity.leakage(read), *ends, float(success)]
 
 
 def _composition(shams: pd.DataFrame, means: _Means) -> pd.DataFrame:

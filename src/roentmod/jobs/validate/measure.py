@@ -19,7 +19,7 @@ from roentmod.radiograph import Radiograph
 from roentmod.science import fidelity
 from roentmod.science.fidelity import Gaussian
 
-__all__ = ["SIDE", "Look", "Readers", "against", "change", "fine", "moved"]
+__all__ = ["SIDE", "Look", "Readers", "against", "apart", "change", "fine", "moved"]
 
 Array = NDArray[np.float32]
 Row = dict[str, Any]
@@ -38,10 +38,12 @@ class Readers:
     Attributes:
         judge: reads findings.
         extractor: sees features of places.
+        second: reads them too, where there is a second judge.
     """
 
     judge: Classifier
     extractor: Extractor
+    second: Classifier | None = None
 
     def look(self, pictures: Sequence[Radiograph], *known: Look) -> list[Look]:
         """Return a look at each picture; equal ones and those already known are looked at once."""
@@ -65,7 +67,14 @@ class Look:
     @cached_property
     def logits(self) -> dict[str, float]:
         """The judge's logit of each finding."""
-        judge = self._readers.judge
+        return self._read(self._readers.judge)
+
+    @cached_property
+    def second(self) -> dict[str, float]:
+        """The second judge's; empty where there is none."""
+        return self._read(self._readers.second) if self._readers.second else {}
+
+    def _read(self, judge: Classifier) -> dict[str, float]:
         image = compose.shrink(self.picture, judge.size)
         return dict(zip(judge.findings, map(float, judge.logits(image[None])[0]), strict=True))
 
@@ -99,14 +108,25 @@ class Look:
 
 
 def against(after: Look, before: Look) -> Row:
-    """Return how alike two pictures are: ssim, l1, perceptual and pfid, at 224 pixels."""
+    """Return how alike two pictures are: ssim, l1, perceptual and pfid, at 224 pixels; `apart`."""
     similar = fidelity.similarity(before.small, after.small)
     return {
         "ssim": float(similar[_RIM:-_RIM, _RIM:-_RIM].mean()),
         "l1": float(np.abs(after.small - before.small).mean(dtype=np.float64)),
         "perceptual": fidelity.perceptual(before.grid, after.grid),
         "pfid": fidelity.pfid(before.gaussian, after.gaussian),
+        "displaced": apart(after, before),
     }
+
+
+def apart(after: Look, before: Look, where: NDArray[np.bool_] | None = None) -> float:
+    """Return how far places moved, as `fidelity.displaced`; `where` is at 224 pixels."""
+    kept = None if where is None else where.reshape(SIDE // 2, 2, SIDE // 2, 2).all((1, 3))
+    return fidelity.displaced(_half(before.small), _half(after.small), kept)
+
+
+def _half(picture: Array) -> Array:
+    return picture.reshape(SIDE // 2, 2, SIDE // 2, 2).mean((1, 3))
 
 
 def change(made: Counterfactual, after: Look, before: Look) -> Row:
@@ -114,7 +134,8 @@ def change(made: Counterfactual, after: Look, before: Look) -> Row:
 
     ``l1_inside`` and ``l1_outside`` are mean sizes of the change inside and outside the edit's own
     support, at the picture's resolution; ``ssim_outside`` is taken at 224 pixels, where the support
-    reaches no part of a pixel's window; ``line`` is the longest line in the change.
+    reaches no part of a pixel's window, and so is ``displaced_outside``; ``line`` is the longest
+    line in the change.
     """
     assert made.difference is not None
     assert made.support is not None
@@ -128,6 +149,7 @@ def change(made: Counterfactual, after: Look, before: Look) -> Row:
         "l1_inside": inside,
         "l1_outside": outside,
         "ssim_outside": alike,
+        "displaced_outside": apart(after, before, ~covered),
         "line": fidelity.longest_line(after.small - before.small),
         **moved(after, before),
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from roentmod.plans.validate import WAYS
+from roentmod.plans.validate import COMPOSITES, WAYS
 
 __all__ = ["ValidationResult"]
 
@@ -33,10 +33,13 @@ class ValidationResult:
         pfid: `fidelity.summarise` of the pairs.
         pfid_tests: `fidelity.compare_groups` of the pairs.
         own_closer: `fidelity.own_closer` of the pairs.
-        measures: arm, edited ("all" or a finding), measure, value, low, high, patients.
+        place: group, displaced (`fidelity.displaced`, a mean over patients), low, high, patients.
+        measures: arm ("edited", "edited (none)", "sham", ...), edited ("all" or a finding),
+            measure, value, low, high, patients.
         success: edited, way (of `WAYS`), asked, success, low, high, net, net_low, net_high, auc,
-            auc_low, auc_high, first.
-        leakage: way, leakage, low, high, success, edits.
+            auc_low, auc_high, first; and by the second judge (NaN without one) the same from
+            second_success to second_first.
+        leakage: way, leakage, low, high, success, the same by the second judge, edits.
         nets: edited, way, read, net, low, high, patients.
         composition: composite, cycle, l1, l1_low, l1_high, ssim, ssim_low, ssim_high, patients.
         reversal: edited, n, before, after, recovered, low, high, net_added, net_left.
@@ -65,6 +68,7 @@ class ValidationResult:
     pfid: pd.DataFrame
     pfid_tests: pd.DataFrame
     own_closer: dict[str, Any]
+    place: pd.DataFrame
     measures: pd.DataFrame
     success: pd.DataFrame
     leakage: pd.DataFrame
@@ -89,9 +93,11 @@ class ValidationResult:
     def figures(self) -> dict[str, Any]:
         """Return the figures that ``bench/fidelity.json`` holds of an editor; None where unknown.
 
-        ``pfid`` {group: {median, ci}}, ``own_closer_fraction``, ``leakage_plain``, ``_hold`` and
-        ``_region``, ``success_`` of the same, ``control`` of these, ``artefact_auc`` {composite: of
-        sham against untouched}, ``prompt_icc`` over all findings, ``minutes``.
+        ``pfid`` {group: {median, ci}}, ``displaced`` {group: {mean, ci}}, ``own`` {mode: the share
+        of edits whose nearest baseline is their own}, ``own_closer_fraction``, ``leakage_plain``,
+        ``_hold`` and ``_region``, ``success_`` of the same, by a second judge ``second_`` of both,
+        ``control`` of these, ``artefact_auc`` {composite: of sham against untouched},
+        ``prompt_icc`` over all findings, ``minutes``.
         """
         by_way = {str(row["way"]): row for row in self.leakage.to_dict("records")}
         result: dict[str, Any] = {
@@ -102,9 +108,20 @@ class ValidationResult:
                 }
                 for row in self.pfid.to_dict("records")
             },
+            "displaced": {
+                str(row["group"]): {
+                    "mean": _number(row["displaced"]),
+                    "ci": [_number(row["low"]), _number(row["high"])],
+                }
+                for row in self.place.to_dict("records")
+            },
+            "own": self._own(),
             "own_closer_fraction": _number(self.own_closer["fraction"]),
         }
-        for name in ("leakage", "success"):
+        names = ["leakage", "success"]
+        if self.provenance.get("second"):
+            names += ["second_leakage", "second_success"]
+        for name in names:
             for way in WAYS:
                 result[f"{name}_{way}"] = _number(by_way.get(way, {}).get(name))
         shams = self.artefacts[self.artefacts["contrast"] == "sham against untouched"]
@@ -116,6 +133,15 @@ class ValidationResult:
             "control": self.provenance["control"],
             "minutes": round(self.minutes, 2),
         }
+
+    def _own(self) -> dict[str, float | None]:
+        """Return by composite mode the share of edits whose nearest baseline is their own."""
+        rows = self.measures[
+            (self.measures["measure"] == "own") & (self.measures["edited"] == "all")
+        ]
+        values = dict(zip(rows["arm"], rows["value"], strict=True))
+        arms = {COMPOSITES[0]: "edited"} | {mode: f"edited ({mode})" for mode in COMPOSITES[1:]}
+        return {mode: _number(values.get(arm)) for mode, arm in arms.items()}
 
     def report(self) -> Path:
         """Write ``report.html`` and ``report.json`` into the folder.

@@ -65,6 +65,13 @@ CHECKS: dict[str, tuple[str, bool]] = {
     "prompt_icc": ("Variance within a patient that the wording makes (ICC)", False),
     "objects": ("Edits with a line, tube or text that was not requested, worst kind", True),
 }
+
+
+def _side(moved: Any) -> str:
+    """Return a share of the picture's side, in percent with two digits."""
+    return f"{decimals(2)(100 * moved)}%" if known(moved) else NOTHING
+
+
 _MEASURES = {
     "own": ("Nearest to own baseline", percent),
     "ssim": ("SSIM", decimals(3)),
@@ -73,6 +80,8 @@ _MEASURES = {
     "l1_outside": ("L1 outside", decimals(4)),
     "support": ("Area changed", percent),
     "perceptual": ("Feature distance", decimals(3)),
+    "displaced": ("Places moved", _side),
+    "displaced_outside": ("Places moved outside", _side),
     "lungs": ("Dice, lungs", decimals(3)),
     "heart": ("Dice, heart", decimals(3)),
     "ratio": ("Cardiothoracic ratio", decimals(3)),
@@ -159,6 +168,8 @@ def _overview(result: ValidationResult, operating: str) -> list[tuple[str, str]]
         ("Findings edited", ", ".join(result.plan["findings"])),
         ("Extractor of features", standard.named(made.get("extractor"))),
         ("Data", standard.named(made.get("data"))),
+        ("Judge", standard.named(made.get("judge"))),
+        *([("Second judge", standard.named(made["second"]))] if made.get("second") else []),
         ("Control of counterfactuals", f"the {made['control']}"),
         ("Baselines", standard.baselines(result.baselines)),
         ("Date", date(made)),
@@ -273,9 +284,15 @@ def _pfid(result: ValidationResult) -> Section:
     drawn = _spread(result) if len(result.pairs) else None
     title = "pFID: nearer than another visit, nearer than another patient?"
     tests = _say.table("tests", result.pfid_tests)
-    return Section(
-        title, (closer, drawn, _say.table("pfid", result.pfid), tests), id="pfid", label="pFID"
-    )
+    blocks = (closer, drawn, _say.table("pfid", result.pfid), tests)
+    place = (_say("place"), _say.table("place", result.place, moved=_displaced))
+    moved = Section("Is everything still where it was?", place)
+    return Section(title, (*blocks, moved), id="pfid", label="pFID")
+
+
+def _displaced(row: Row) -> Cell:
+    ends = interval(row["low"], row["high"], _side)
+    return Cell(_side(row["displaced"]), "" if ends == NOTHING else ends)
 
 
 def _spread(result: ValidationResult) -> Picture:
@@ -336,6 +353,7 @@ def _effect(result: ValidationResult) -> Section:
         "Effect: what is requested is what is seen": (
             _say.table("success", result.success, way=_way),
             _say.table("leakage", result.leakage, way=_way),
+            *_second(result),
             _say.table("nets", lines, *net),
         ),
     }
@@ -344,6 +362,14 @@ def _effect(result: ValidationResult) -> Section:
         tuple(Section(title, blocks) for title, blocks in parts.items()),
         id="effect",
     )
+
+
+def _second(result: ValidationResult) -> tuple[Block, ...]:
+    """Return success and leakage as both judges see them, beside each other."""
+    if not result.provenance.get("second"):
+        return ()
+    success = _say.table("both", result.success, way=_way)
+    return _say("second"), success, _say.table("both-leakage", result.leakage, way=_way)
 
 
 def _spectra(result: ValidationResult) -> Block:
