@@ -18,7 +18,8 @@ LANGUAGE = (
     "regions",
     "plans",
 )
-ENGINES = ("editors", "classifiers", "datasets", "imaging", "learning", "store", "_optional")
+ENGINES = ("editors", "classifiers", "datasets", "imaging", "learning", "detector", "store")
+ENGINES += ("_optional",)
 LAYERS = (
     LANGUAGE,
     ENGINES,

@@ -69,6 +69,13 @@ class ValidatePlan(Operating):
     known: int = parameter(
         200, "Pictures of others that edits are compared with, for memorisation.", ge=0
     )
+    real: int = parameter(
+        40,
+        "Real positives per finding that edits are compared with, matched in source, view and sex; "
+        "0: none.",
+        ge=0,
+        young=True,
+    )
     hold: Findings = parameter(
         (),
         "Also measure with this finding held; repeat. 'linked': as in edit.",

@@ -109,8 +109,11 @@ class Stamp:
         )
 
 
-def write_folder(folder, patients=10):
-    """Write `patients` phantoms, a second visit of the first half, and four to remember."""
+def write_folder(folder, patients=10, real=0):
+    """Write `patients` phantoms, a second visit of the first half, and four to remember.
+
+    `real` other patients of the split carry a bright nodule.
+    """
     lines = ["path,labels,view,patient_id,age,sex,split"]
     for number in range(patients + 4):
         pixels = 0.1 + 0.7 * phantom(300 + number, size=SIZE).radiograph.pixels
@@ -123,6 +126,11 @@ def write_folder(folder, patients=10):
             split = "test" if number < patients else "train"
             sex = "FM"[number % 2]
             lines.append(f"{name},No Finding,PA,p{number:02d},{50 + number},{sex},{split}")
+    for number in range(real):
+        pixels = 0.1 + 0.7 * phantom(600 + number, size=SIZE).radiograph.pixels
+        pixels = np.clip(pixels + HEIGHT * disc(pixels.shape, "Nodule"), 0, 1)
+        Image.fromarray((pixels * 255).astype(np.uint8)).save(folder / f"r{number:02d}.png")
+        lines.append(f"r{number:02d}.png,Nodule,PA,r{number:02d},50,{'FM'[number % 2]},test")
     (folder / "index.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -137,6 +145,7 @@ SMALL = {
     "composited": 1,
     "strangers": 2,
     "known": 4,
+    "real": 0,
     "resamples": 300,
     "permutations": 299,
 }

@@ -11,7 +11,7 @@ from roentmod import datasets
 from roentmod.errors import AuditError, RunError, UnreadableError
 from roentmod.jobs import validate
 from roentmod.jobs.validate import Rule, ValidatePlan, choose
-from tests.jobs.validate.fake import FINDINGS, Blind, Meter, Stamp, run
+from tests.jobs.validate.fake import FINDINGS, Blind, Meter, Stamp, run, write_folder
 from tests.runs.kill import check_survives_kills, contents
 
 
@@ -125,6 +125,7 @@ def test_figures_have_the_keys_of_the_benchmark(good):
         "success_hold",
         "success_region",
         "artefact_auc",
+        "real_auc",
         "prompt_icc",
         "control",
         "minutes",
@@ -151,7 +152,7 @@ def test_identity_and_place_are_measured_in_every_mode_and_against_other_picture
     assert result.figures()["own"] == {"sham": 1.0, "baseline": 1.0, "none": 1.0}
     page = result.report().read_text()
     assert "How far places moved" in page
-    assert "hardly farther by it" in page
+    assert "nearer by it than another patient" in page
     assert "edited (none): all" in page
 
 
@@ -179,6 +180,28 @@ def test_success_and_leakage_are_shown_by_both_judges(data, tmp_path):
     other.findings = ("Hernia", "Mass")
     with pytest.raises(AuditError, match="second judge reads findings that are edited"):
         run(data, tmp_path / "other", Stamp(), chosen=few, second=other, **quiet)
+
+
+@pytest.mark.slow
+def test_edits_are_compared_with_real_positives_of_their_source(tmp_path):
+    """Edits of twelve patients against twelve real nodules: phantoms without noise tell apart."""
+    (tmp_path / "data").mkdir()
+    source = datasets.load(write_folder(tmp_path / "data", patients=12, real=12))
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0, "real": 20}
+    result = run(source, tmp_path / "run", Stamp(), chosen=choose(source, split="test"), **quiet)
+    rows = result.artefacts.set_index(["contrast", "edited"])
+    nodule = rows.loc[("edited against real", "Nodule")]
+    assert (nodule["real"], nodule["pictures"], nodule["patients"]) == (12, 24, 24)
+    assert nodule["auc"] > 0.9
+    assert rows.loc[("untouched against real", "Nodule"), "auc"] > 0.9
+    assert np.isnan(rows.loc[("edited against real", "Edema"), "auc"])
+    assert states(result)["realism"] == "failed"
+    assert result.figures()["real_auc"]["Edema"] == {"auc": None, "ci": [None, None], "real": 0}
+    page = result.report().read_text()
+    assert "Edits against real findings" in page
+    assert "not measured" in page
+    again = validate.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(again.artefacts, result.artefacts)
 
 
 def test_held_and_regional_edits_are_reported_beside_the_plain_ones(data, tmp_path):

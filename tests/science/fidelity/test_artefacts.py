@@ -7,8 +7,7 @@ import pytest
 from scipy import ndimage
 
 from roentmod.errors import AuditError
-from roentmod.science.fidelity import detect, nearest, radial_spectrum, towards, traces
-from roentmod.science.fidelity.artefacts import TRACES
+from roentmod.science.fidelity import detect, nearest, radial_spectrum, towards
 
 SIDE = 128
 
@@ -49,27 +48,21 @@ def test_only_the_centred_square_counts():
         radial_spectrum(noise(2), bins=SIDE)
 
 
-def test_traces_say_what_was_done():
-    plain = noise(3)
-    names = {name: column for column, name in enumerate(TRACES)}
-    base, soft = traces(plain), traces(ndimage.gaussian_filter(plain, 1.0))
-    assert base.shape == (16, len(TRACES))
-    assert np.isfinite(base).all()
-    assert (soft[:, names["power 8"]] < base[:, names["power 8"]] - 1).all()
-    assert (soft[:, names["residual"]] < base[:, names["residual"]]).all()
-    assert (soft[:, names["across"]] > base[:, names["across"]]).all()
-    coarse = traces(np.round(plain * 8) / 8)
-    assert (coarse[:, names["flat"]] > base[:, names["flat"]] + 0.1).all()
-    assert np.isfinite(traces(np.full((SIDE, SIDE), 0.5))).all()
-    with pytest.raises(AuditError, match="16 pixels"):
-        traces(plain[:40, :40])
-
-
 def arms(n, change):
     """n patients' pictures untouched and changed, with which is which and whose."""
     bodies = [noise(seed, 0.02 + 0.02 * (seed % 5)) for seed in range(n)]
-    pictures = [traces(b) for b in bodies] + [traces(change(b)) for b in bodies]
-    return pictures, [False] * n + [True] * n, [f"p{i}" for i in range(n)] * 2
+    pictures = [*bodies, *(change(b) for b in bodies)]
+    return pictures, [False] * n + [True] * n, [f"p{i}" for i in range(n)] * 2, by_sharpness
+
+
+def by_sharpness(pictures, positive, seed):
+    """A detector of one statistic: which way the sorts differ in sharpness is what it learns."""
+
+    def sharp(some):
+        return np.diff(some, axis=1).std((1, 2)) / some.std((1, 2))
+
+    way = np.sign(sharp(pictures[positive]).mean() - sharp(pictures[~positive]).mean())
+    return lambda some: way * sharp(some)
 
 
 def test_softened_pictures_are_detected():
@@ -100,16 +93,34 @@ def test_chance_is_about_one_half():
 
 
 def test_order_does_not_matter():
-    pictures, positive, patient = arms(12, lambda b: ndimage.gaussian_filter(b, 0.25))
+    pictures, positive, patient, learn = arms(12, lambda b: ndimage.gaussian_filter(b, 0.25))
     order = np.random.default_rng(1).permutation(len(pictures))
-    one = detect(pictures, positive, patient, resamples=200)
+    one = detect(pictures, positive, patient, learn, resamples=200)
     other = detect(
         [pictures[i] for i in order],
         np.array(positive)[order],
         np.array(patient)[order],
+        learn,
         resamples=200,
     )
     np.testing.assert_array_equal(one.scores[order], other.scores)
+
+
+def test_no_fold_is_scored_by_what_learned_from_its_patients():
+    seen = []
+
+    def learn(pictures, positive, seed):
+        own = {float(one[0, 0]) for one in pictures}
+
+        def score(some):
+            seen.append(own & {float(one[0, 0]) for one in some})
+            return some[:, 0, 0]
+
+        return score
+
+    pictures, positive, patient, _ = arms(15, lambda b: b)
+    detect(pictures, positive, patient, learn, resamples=200)
+    assert seen == [set()] * 5
 
 
 def test_too_few_patients_are_said():
@@ -117,7 +128,7 @@ def test_too_few_patients_are_said():
     assert math.isnan(found.auc)
     assert found.patients == 6
     with pytest.raises(AuditError, match="one label"):
-        detect([noise(0)], [True, False], ["a"])
+        detect([noise(0)], [True, False], ["a"], by_sharpness)
 
 
 def test_moves_towards_known_pictures_are_found():

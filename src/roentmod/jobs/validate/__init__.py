@@ -9,6 +9,7 @@ provenance) and ``pictures/``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from roentmod.datasets import Dataset
 from roentmod.errors import AuditError
 from roentmod.interfaces import Classifier, RadiographEditor
 from roentmod.jobs.batches import say_time
+from roentmod.jobs.validate.artefacts import Matched, matched
 from roentmod.jobs.validate.companions import choose, companions, in_order, library
 from roentmod.jobs.validate.job import Subject, ValidateJob
 from roentmod.jobs.validate.judgement import assess
@@ -77,14 +79,18 @@ def run(
     names = in_order(map(str, baselines["baseline_id"]))
     chosen = baselines.set_index("baseline_id").loc[names].reset_index()
     others = library(data, chosen, count=plan.known) if plan.known else []
+    partners = matched(data, chosen, plan, split)
     patients = data.table.set_index("image_id")["patient_id"]
     job = ValidateJob(
         data,
         editor,
         Readers(classifier or Judge.load(), extractor or load_extractor(), second),
         plan,
-        subjects=_subjects(data, chosen, plan, split),
+        subjects=_subjects(
+            chosen, companions(data, chosen, strangers=plan.strangers, split=split), partners
+        ),
         known=[Subject(name, str(patients[name])) for name in others],
+        partners=partners,
         baselines=chosen,
     )
     # What the editor cannot do is said before anything is done.
@@ -103,15 +109,19 @@ def load(folder: Path) -> ValidationResult:
 
 
 def _subjects(
-    data: Dataset, chosen: pd.DataFrame, plan: ValidatePlan, split: str | None
+    chosen: pd.DataFrame, pairs: pd.DataFrame, partners: Mapping[str, Matched]
 ) -> list[Subject]:
-    """Return the baselines with their companions."""
-    pairs = companions(data, chosen, strangers=plan.strangers, split=split)
+    """Return the baselines with their companions, and the findings they are matched for."""
     of: dict[str, list[tuple[str, str]]] = {}
     for row in pairs.to_dict("records"):
         of.setdefault(str(row["baseline_id"]), []).append((str(row["group"]), str(row["image_id"])))
     names = chosen[["baseline_id", "patient_id"]].astype(str)
     return [
-        Subject(name, patient, tuple(of.get(name, ())))
+        Subject(
+            name,
+            patient,
+            tuple(of.get(name, ())),
+            tuple(key for key, one in partners.items() if name in one.baselines),
+        )
         for name, patient in names.itertuples(index=False)
     ]

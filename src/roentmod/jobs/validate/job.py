@@ -16,6 +16,7 @@ from roentmod.edits import Edit
 from roentmod.errors import EditError, InputError
 from roentmod.interfaces import Counterfactual, RadiographEditor, described
 from roentmod.jobs.batches import MARKS, EditingJob, Wanted, count_burned_in
+from roentmod.jobs.validate.artefacts import Matched, detected
 from roentmod.jobs.validate.judgement import RECORD, TABLES, assess, judged
 from roentmod.jobs.validate.measure import Look, Readers, against, apart, change, fine, moved
 from roentmod.jobs.validate.prompts import wordings
@@ -36,6 +37,7 @@ ITEMS = ("stage", "baseline_id", "edit", "status", "message")
 _TITLES = {
     "radiographs": "comparing radiographs",
     "known": "looking at other patients",
+    "real": "looking at real findings",
     "edits": "editing and measuring",
     "sweep": "sweeping strength and guidance",
     "prompts": "wording",
@@ -44,11 +46,15 @@ _TITLES = {
 
 
 class Subject(NamedTuple):
-    """One baseline and the pictures that it is compared with: (group, image id)."""
+    """One baseline and the pictures that it is compared with: (group, image id).
+
+    Edits of the findings in `matched` are compared with real positives.
+    """
 
     baseline_id: str
     patient_id: str
     companions: tuple[tuple[str, str], ...] = ()
+    matched: tuple[str, ...] = ()
 
     @property
     def names(self) -> Row:
@@ -67,6 +73,7 @@ class ValidateJob(EditingJob[ValidationResult]):
         plan: edits and numbers.
         subjects: what is edited.
         known: pictures of other patients.
+        partners: by finding, real positives and the baselines that match them.
         baselines: what is known of each subject.
     """
 
@@ -76,6 +83,7 @@ class ValidateJob(EditingJob[ValidationResult]):
     plan: ValidatePlan
     subjects: Sequence[Subject] = ()
     known: Sequence[Subject] = ()
+    partners: Mapping[str, Matched] = field(default_factory=dict)
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     kind = "validate"
     article = "a validation"
@@ -98,6 +106,7 @@ class ValidateJob(EditingJob[ValidationResult]):
             "extractor": _described(self.readers.extractor),
             "cases": [[one.baseline_id, one.companions] for one in self.subjects],
             "known": [one.baseline_id for one in self.known],
+            "partners": self.partners,
         }
 
     def stages(self) -> Iterator[Stage]:
@@ -120,11 +129,17 @@ class ValidateJob(EditingJob[ValidationResult]):
         return {
             "radiographs": self.subjects,
             "known": self.known,
+            "real": self._real(),
             "edits": self.subjects,
             "sweep": [] if "sweep" in absent else self.subjects[: plan.swept],
             "prompts": self.subjects[: plan.worded],
             "reversal": self.subjects[: plan.undone],
         }
+
+    def _real(self) -> list[Subject]:
+        """Return the real positives, each once."""
+        pairs = dict(pair for one in self.partners.values() for pair in one.real)
+        return [Subject(image, patient) for image, patient in sorted(pairs.items())]
 
     def _absences(self) -> dict[str, str]:
         """Return the sections that need no try, and why."""
@@ -196,6 +211,8 @@ class ValidateJob(EditingJob[ValidationResult]):
         # What the parts took, in whichever calls.
         done.record["provenance"]["seconds"] = round(done.seconds, 1)
         tables = {name: done.table(name) for name in TABLES}
+        tables["artefacts"] = detected(tables["fine"], self.partners, self.plan)
+        tables["fine"] = tables["fine"].drop(columns="views", errors="ignore")
         tables |= {"baselines": self.baselines, "items": done.items(ITEMS)}
         for name, table in tables.items():
             with atomic(done.folder / f"{name}.parquet") as partial:
@@ -264,6 +281,10 @@ class _Sitting:
         """Look at a picture of another patient, for memorisation."""
         self._add("known", {"vector": self._before.vector})
 
+    def real(self, _: Edited) -> None:
+        """Look at a real positive."""
+        self._fine("", "real", self._before)
+
     def edits(self, edited: Edited) -> None:
         """Edit a baseline at the operating point and measure everything."""
         made = list(self._looks(edited))
@@ -274,9 +295,9 @@ class _Sitting:
                 self._measure({"edited": name, "way": way}, one, after, control)
             else:
                 self._add("modes", {"edited": name} | self._likeness(one, after))
-            if way == "plain" and name in self._plan.findings[: self._plan.composited]:
-                row = {"edited": name, "way": way}
-                self._fine(one.edit.composite, "edited", after, row)
+            seen = (*self._plan.findings[: self._plan.composited], *self._subject.matched)
+            if way == "plain" and name in seen:
+                self._fine(one.edit.composite, "edited", after, name)
         self._measure_shams()
 
     def sweep(self, edited: Edited) -> None:
@@ -405,8 +426,8 @@ class _Sitting:
     def _add(self, table: str, row: Row) -> None:
         self.made.add(table, self._subject.names | row)
 
-    def _fine(self, composite: str, arm: str, look: Look, row: Row | None = None) -> None:
-        names = (row or {}) | {"composite": composite, "arm": arm}
+    def _fine(self, composite: str, arm: str, look: Look, edited: str = "") -> None:
+        names = {"edited": edited, "composite": composite, "arm": arm}
         self._add("fine", names | fine(look))
 
     def _pair(self, group: str, other: str, edited: str, measured: Row) -> None:

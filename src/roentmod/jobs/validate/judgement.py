@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from roentmod.documents import read_document
 from roentmod.errors import AuditError, InputError
-from roentmod.jobs.validate.result import ValidationResult
+from roentmod.jobs.validate.artefacts import COLUMNS, arm_of
+from roentmod.jobs.validate.result import REAL, SHAM, ValidationResult
 from roentmod.jobs.validate.sheets import drawn
 from roentmod.plans.validate import COMPOSITES, WAYS, ValidatePlan
 from roentmod.runs.record import EARLIER
@@ -41,14 +42,9 @@ TABLES = (
 )
 
 # What folders of earlier versions lack.
-_LATER = ("modes", "second")
+_LATER = ("modes", "second", "artefacts")
 
 Row = dict[str, Any]
-CONTRASTS = (
-    ("sham against untouched", "sham", "untouched"),
-    ("edited against untouched", "edited", "untouched"),
-    ("edited against sham", "edited", "sham"),
-)
 MEASURES = (
     "own",
     "ssim",
@@ -76,6 +72,7 @@ LIMITS = (
     ("outside", 0.0, "most"),
     ("artefact_auc", 0.6, "most"),
     ("default_is_lowest", 0.0, "most"),
+    ("realism", 0.75, "most"),
     ("prompt_icc", 0.5, "most"),
     ("objects", 0.05, "most"),
 )
@@ -115,8 +112,8 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
     Raises:
         OSError: a table is missing.
     """
-    items, baselines, *rest = (_read(folder, name) for name in ("items", "baselines", *TABLES))
-    tables = Tables(dict(zip(TABLES, rest, strict=True)))
+    items, baselines = (_read(folder, name) for name in ("items", "baselines"))
+    tables = Tables({name: _read(folder, name) for name in (*TABLES, "artefacts")})
     facts = {key: record[key] for key in ("editor", "data", "judge", "extractor")}
     facts |= {key: record[key] for key in ("second",) if key in record}
     facts["control"] = record.get("control", EARLIER["control"])
@@ -136,12 +133,12 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
 def _read(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.parquet"
     if name in _LATER and not path.exists():
-        return pd.DataFrame()
+        return pd.DataFrame(columns=list(COLUMNS) if name == "artefacts" else [])
     table = pq.read_table(path)
     frame: pd.DataFrame = table.to_pandas()
     frame = frame.rename(columns={EARLIER["control"]: "control"})
     # Lists stay lists: pandas would make nested arrays of them.
-    for name in {"vector", "traces", "spectrum"} & set(frame):
+    for name in {"vector", "spectrum"} & set(frame):
         frame[name] = table[name].to_pylist()
     return frame
 
@@ -182,8 +179,8 @@ def judge(tables: Tables, plan: ValidatePlan, absent: Mapping[str, str]) -> dict
     sections["leakage"] = _leakage(edits, tables, plan)
     sections["composition"] = _composition(shams, means)
     sections["reversal"] = _reversal(tables["reversal"], means)
-    sections["artefacts"] = _artefacts(tables["fine"], plan)
-    sections["spectra"] = _spectra(tables["fine"], means)
+    sections["artefacts"] = tables["artefacts"]
+    sections["spectra"] = _spectra(tables["fine"], means, plan.findings[: plan.composited])
     sections["memorisation"] = _memorisation(edits, tables, means)
     sections["wording"], sections["wordings"] = _wording(tables["prompts"], plan)
     sections["objects"] = _objects(edits, shams, tables["nets"], means)
@@ -381,41 +378,15 @@ def _reversal(table: pd.DataFrame, means: _Means) -> pd.DataFrame:
     return _frame(rows, "edited n before after recovered low high net_added net_left")
 
 
-def _artefacts(fine: pd.DataFrame, plan: ValidatePlan) -> pd.DataFrame:
-    rows = []
-    for mode in COMPOSITES if len(fine) else ():
-        for label, positive, negative in CONTRASTS:
-            first, second = (_arm(fine, mode, arm) for arm in (positive, negative))
-            # Patients with both, so that none tells the sorts apart.
-            both = set(first["patient_id"]) & set(second["patient_id"])
-            first, second = (f[f["patient_id"].isin(both)] for f in (first, second))
-            if first.empty:
-                continue
-            table = pd.concat([first, second])
-            result = fidelity.detect(
-                table["traces"].tolist(),
-                np.repeat([True, False], [len(first), len(second)]),
-                table["patient_id"].to_numpy(str),
-                resamples=plan.resamples,
-                level=plan.level,
-            )
-            rows.append([mode, label, result.auc, result.low, result.high, result.patients])
-    return _frame(rows, "composite contrast auc low high patients")
-
-
-def _arm(fine: pd.DataFrame, mode: str, arm: str) -> pd.DataFrame:
-    wanted = "" if arm == "untouched" else mode
-    return fine[(fine["composite"] == wanted) & (fine["arm"] == arm)]
-
-
-def _spectra(fine: pd.DataFrame, means: _Means) -> pd.DataFrame:
+def _spectra(fine: pd.DataFrame, means: _Means, composited: Sequence[str]) -> pd.DataFrame:
     """Return how log10 power differs from the patient's own untouched picture, by frequency."""
     rows = []
     if len(fine):
         plain = fine[fine["arm"] == "untouched"].set_index("baseline_id")["spectrum"]
         for mode in COMPOSITES:
             for arm in ("sham", "edited"):
-                part = _arm(fine, mode, arm)
+                part = arm_of(fine, mode, arm)
+                part = part[part["edited"].isin(composited)] if arm == "edited" else part
                 if part.empty:
                     continue
                 own = np.array([plain[name] for name in part["baseline_id"]], float)
@@ -556,14 +527,16 @@ def _values(sections: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple
 
 
 def _artefact_values(artefacts: pd.DataFrame) -> dict[str, tuple[float, ...]]:
-    shams = _where(artefacts, "contrast", CONTRASTS[0][0]).dropna(subset=["auc"])
+    values: dict[str, tuple[float, ...]] = {}
+    real = _where(artefacts, "contrast", REAL)["auc"].dropna()
+    if len(real):
+        values["realism"] = (float(real.mean()), math.nan, math.nan)
+    shams = _where(artefacts, "contrast", SHAM).dropna(subset=["auc"])
     default = _where(shams, "composite", COMPOSITES[0])
     if default.empty:
-        return {}
+        return values
     area = float(default["auc"].iloc[0])
-    values: dict[str, tuple[float, ...]] = {
-        "artefact_auc": (area, float(default["low"].iloc[0]), float(default["high"].iloc[0]))
-    }
+    values["artefact_auc"] = (area, float(default["low"].iloc[0]), float(default["high"].iloc[0]))
     if len(shams) > 1:
         # By how much another mode is below the default; 0 where none is.
         least = float(shams["auc"].min())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roentmod import detector
 from roentmod.anatomy import Anatomy
 from roentmod.classifiers.extractors import Extractor
 from roentmod.editors import compose
@@ -19,7 +22,7 @@ from roentmod.radiograph import Radiograph
 from roentmod.science import fidelity
 from roentmod.science.fidelity import Gaussian
 
-__all__ = ["SIDE", "Look", "Readers", "against", "apart", "change", "fine", "moved"]
+__all__ = ["SIDE", "Look", "Readers", "against", "apart", "change", "fine", "moved", "views_of"]
 
 Array = NDArray[np.float32]
 Row = dict[str, Any]
@@ -171,13 +174,20 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def fine(look: Look) -> Row:
-    """Return the fine structure of a picture at its own resolution: traces and spectrum."""
+    """Return the fine structure of a picture: spectrum, and the views of it for the detector."""
     pixels = look.picture.pixels
     rows, columns = (
         slice(max(0, (n - _FINE) // 2), (n + _FINE) // 2 + n % 2) for n in pixels.shape
     )
     centre = pixels[rows, columns]
+    views = zlib.compress(detector.views(look.picture).astype("<u2").tobytes(), 1)
     return {
-        "traces": np.round(fidelity.traces(centre), 5).tolist(),
+        "views": base64.b64encode(views).decode(),
         "spectrum": np.round(fidelity.radial_spectrum(centre, RINGS)[1], 5).tolist(),
     }
+
+
+def views_of(text: str) -> detector.Views:
+    """Return the views that `fine` packed into a text."""
+    numbers = np.frombuffer(zlib.decompress(base64.b64decode(text)), "<u2")
+    return numbers.reshape(detector.VIEWS, *detector.SHAPE).astype(np.uint16)

@@ -11,7 +11,10 @@ import pandas as pd
 
 from roentmod.plans.validate import COMPOSITES, WAYS
 
-__all__ = ["ValidationResult"]
+__all__ = ["REAL", "SHAM", "ValidationResult"]
+
+# Comparisons of the detector that checks are of.
+SHAM, REAL = "sham against untouched", "edited against real"
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,7 +46,8 @@ class ValidationResult:
         nets: edited, way, read, net, low, high, patients.
         composition: composite, cycle, l1, l1_low, l1_high, ssim, ssim_low, ssim_high, patients.
         reversal: edited, n, before, after, recovered, low, high, net_added, net_left.
-        artefacts: composite, contrast, auc, low, high, patients.
+        artefacts: composite, contrast, edited ("all" or a finding), auc (NaN: not measured), low,
+            high, patients, pictures, real (of these, real positives).
         spectra: composite, arm, frequency, change, low, high: of log10 power against the baseline.
         memorisation: known, towards, towards_low, towards_high.
         wording: edited, icc, low, high, patients, variance_wording, variance_seed, variance_rest,
@@ -96,7 +100,8 @@ class ValidationResult:
         ``pfid`` {group: {median, ci}}, ``displaced`` {group: {mean, ci}}, ``own`` {mode: the share
         of edits whose nearest baseline is their own}, ``own_closer_fraction``, ``leakage_plain``,
         ``_hold`` and ``_region``, ``success_`` of the same, by a second judge ``second_`` of both,
-        ``control`` of these, ``artefact_auc`` {composite: of sham against untouched},
+        ``control`` of these, ``artefact_auc`` {composite: of sham against untouched}, ``real_auc``
+        {finding: {auc, ci, real}: of edits against real positives, None: not measured},
         ``prompt_icc`` over all findings, ``minutes``.
         """
         by_way = {str(row["way"]): row for row in self.leakage.to_dict("records")}
@@ -124,9 +129,17 @@ class ValidationResult:
         for name in names:
             for way in WAYS:
                 result[f"{name}_{way}"] = _number(by_way.get(way, {}).get(name))
-        shams = self.artefacts[self.artefacts["contrast"] == "sham against untouched"]
+        shams = self.artefacts[self.artefacts["contrast"] == SHAM]
         areas = zip(shams["composite"], shams["auc"], strict=True)
         result["artefact_auc"] = {str(mode): _number(area) for mode, area in areas}
+        result["real_auc"] = {
+            str(row["edited"]): {
+                "auc": _number(row["auc"]),
+                "ci": [_number(row["low"]), _number(row["high"])],
+                "real": int(row["real"]),
+            }
+            for row in self.artefacts[self.artefacts["contrast"] == REAL].to_dict("records")
+        }
         overall = self.wording[self.wording["edited"] == "all"]
         result["prompt_icc"] = _number(overall["icc"].iloc[0]) if len(overall) else None
         return result | {

@@ -61,6 +61,7 @@ CHECKS: dict[str, tuple[str, bool]] = {
     "leakage": ("Change of other findings, as a share of the requested change", True),
     "outside": ("Largest mean change outside an edit's own support", False),
     "artefact_auc": ("AUC of telling shams from untouched pictures, default mode", False),
+    "realism": ("AUC of telling edits from real positives of their source, mean", False),
     "default_is_lowest": ("By how much another mode has a lower such AUC", False),
     "prompt_icc": ("Variance within a patient that the wording makes (ICC)", False),
     "objects": ("Edits with a line, tube or text that was not requested, worst kind", True),
@@ -126,7 +127,7 @@ def shown(result: ValidationResult) -> Page:
                 (
                     _say("artefacts"),
                     warning,
-                    _say.table("detector", result.artefacts),
+                    *_detector(result),
                     _spectra(result),
                 ),
                 id="artefacts",
@@ -285,7 +286,7 @@ def _pfid(result: ValidationResult) -> Section:
     title = "pFID: nearer than another visit, nearer than another patient?"
     tests = _say.table("tests", result.pfid_tests)
     blocks = (closer, drawn, _say.table("pfid", result.pfid), tests)
-    place = (_say("place"), _say.table("place", result.place, moved=_displaced))
+    place = (_say("heap"), _say.table("place", result.place, moved=_displaced))
     moved = Section("Is everything still where it was?", place)
     return Section(title, (*blocks, moved), id="pfid", label="pFID")
 
@@ -362,6 +363,18 @@ def _effect(result: ValidationResult) -> Section:
         tuple(Section(title, blocks) for title, blocks in parts.items()),
         id="effect",
     )
+
+
+def _detector(result: ValidationResult) -> tuple[Block, ...]:
+    """Return what a network tells apart: arms of the same patients; edits from real findings."""
+    rows = records(result.artefacts)
+    real = [{**row, "state": _measured(row)} for row in rows if row["edited"] != "all"]
+    arms = [row for row in rows if row["edited"] == "all"]
+    return _say.table("detector", arms), _say.table("real", real)
+
+
+def _measured(row: Row) -> str:
+    return "measured" if known(row["auc"]) else "not measured: too few match"
 
 
 def _second(result: ValidationResult) -> tuple[Block, ...]:

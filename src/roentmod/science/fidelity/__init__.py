@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from roentmod.science.fidelity.artefacts import (
     Detected,
+    Learner,
     detect,
     radial_spectrum,
     towards,
-    traces,
 )
 from roentmod.science.fidelity.frechet import (
     GROUPS,
@@ -51,6 +51,7 @@ __all__ = [
     "SAME_THING",
     "Detected",
     "Gaussian",
+    "Learner",
     "Rule",
     "agreement",
     "compare_groups",
@@ -74,5 +75,4 @@ __all__ = [
     "similarity",
     "summarise",
     "towards",
-    "traces",
 ]

@@ -1,33 +1,28 @@
-"""What an editor leaves in any picture: spectra, residuals, a detector, and memorised pictures."""
+"""What an editor leaves in any picture: spectra, what a detector sees, and memorised pictures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from roentmod.errors import AuditError
 from roentmod.science import stats
 from roentmod.science.fidelity.likeness import nearest
 
-__all__ = ["TRACES", "Detected", "detect", "radial_spectrum", "towards", "traces"]
+__all__ = ["Detected", "Learner", "detect", "radial_spectrum", "towards"]
 
 Floats = NDArray[np.float64]
-_BANDS = 8  # of a tile's spectrum, from `_FROM` to Nyquist's frequency
-_FROM = 0.1  # cycles per pixel below which a spectrum shows the patient and not the editor
+# What learns from m pictures, which of them are positive and a seed, and scores others.
+Learner = Callable[[Any, NDArray[np.bool_], int], Callable[[Any], Floats]]
 _TINY = 1e-12
-TRACES = tuple(f"power {n + 1}" for n in range(_BANDS))
-TRACES += ("residual", "kurtosis", "across", "down", "diagonal", "flat")
 _FOLDS = 5
-# Patients below which a detector cannot be trained and tested.
+# Patients of either sort below which a detector cannot be trained and tested.
 _FEWEST = 2 * _FOLDS
 
 
@@ -98,117 +93,52 @@ def _rings(side: int, bins: int) -> tuple[NDArray[np.int64], Floats]:
     return rings, np.maximum(counts, 1).astype(np.float64)
 
 
-def traces(image: ArrayLike, tiles: int = 4) -> Floats:
-    """Return what a picture's fine structure looks like, tile by tile: tiles^2 x len(`TRACES`).
-
-    Of each tile: log power in rings from 0.1 cycles per pixel up; and of the residual, the picture
-    less its Gaussian blur of one pixel: log deviation, log kurtosis, correlation with its
-    neighbour across, down and on the diagonal; and the share of pixels equal to their neighbour.
-
-    Args:
-        image: h x w display values; its largest centred square is used.
-        tiles: along a side.
-
-    Raises:
-        AuditError: tiles of fewer than 16 pixels.
-    """
-    picture = np.asarray(image, np.float64)
-    side = min(picture.shape) // tiles
-    if side < 16:
-        raise AuditError(f"Tiles must be 16 pixels a side or more; got {side}. Use fewer tiles.")
-    residual = picture - ndimage.gaussian_filter(picture, 1.0)
-    parts = [_cut(layer, tiles, side) for layer in (picture, residual)]
-    rings = np.clip((np.hypot(*_grid(side)) - _FROM) / (0.5 - _FROM) * _BANDS, -1, _BANDS)
-    power = _power(parts[0])
-    columns = []
-    for band in range(_BANDS):
-        inside = np.floor(rings).astype(int) == band
-        columns.append(np.log10(np.maximum(power[:, inside].mean(axis=1), _TINY)))
-    return np.stack([*columns, *_statistics(parts[1]), _flatness(parts[0])], axis=1)
-
-
-def _grid(side: int) -> tuple[Floats, Floats]:
-    step = np.fft.fftfreq(side)
-    rows, columns = np.meshgrid(step, step, indexing="ij")
-    return rows, columns
-
-
-def _cut(layer: Floats, tiles: int, side: int) -> Floats:
-    """Return tiles^2 x side x side of the centred square."""
-    top, left = ((n - tiles * side) // 2 for n in layer.shape)
-    square = layer[top : top + tiles * side, left : left + tiles * side]
-    cut = square.reshape(tiles, side, tiles, side).swapaxes(1, 2)
-    return np.asarray(cut.reshape(-1, side, side))
-
-
-def _statistics(residual: Floats) -> list[Floats]:
-    r = residual - residual.mean(axis=(1, 2), keepdims=True)
-    variance = (r**2).mean(axis=(1, 2))
-    floor = np.maximum(variance, _TINY)
-    kurtosis = np.maximum((r**4).mean(axis=(1, 2)) / floor**2, 1.0)
-    moved = (
-        (r[:, :, 1:] * r[:, :, :-1]).mean(axis=(1, 2)),
-        (r[:, 1:] * r[:, :-1]).mean(axis=(1, 2)),
-        (r[:, 1:, 1:] * r[:, :-1, :-1]).mean(axis=(1, 2)),
-    )
-    return [np.log10(floor) / 2, np.log10(kurtosis), *(m / floor for m in moved)]
-
-
-def _flatness(tiles: Floats) -> Floats:
-    return np.asarray((tiles[:, :, 1:] == tiles[:, :, :-1]).mean(axis=(1, 2)))
-
-
 def detect(
     pictures: Sequence[ArrayLike],
     positive: ArrayLike,
     patient: ArrayLike,
+    learn: Learner,
     *,
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Detected:
-    """Train a detector to tell two sorts of pictures apart, and say how well it does on new ones.
+    """Teach a detector to tell two sorts of pictures apart, and say how well it does on new ones.
 
-    A logistic regression on standardised `traces` of tiles, both sorts weighted alike; five-fold
-    cross-validation by patient; a picture's score is the mean over its tiles. It is linear and
-    sees few statistics: a classifier may read more, so an AUC of 0.5 is no proof of absence.
+    Five-fold cross-validation by patient. An AUC of 0.5 is no proof of absence: another detector
+    may read more.
 
     Args:
-        pictures: n arrays of tiles x features.
+        pictures: n arrays of one shape.
         positive: n bool.
         patient: n labels.
+        learn: takes the pictures of a fold's training side (m x ...), which of them are positive
+            and a seed, and returns what scores others (k x ... to k).
         resamples: of patients, for the interval.
-        seed: of resamples.
+        seed: of resamples and training.
         level: of the interval.
 
     Raises:
         AuditError: lengths differ.
     """
-    tables = [np.asarray(one, np.float64) for one in pictures]
     wanted, groups = np.asarray(positive, bool), np.asarray(patient, str)
-    if not len(tables) == wanted.size == groups.size:
+    if not len(pictures) == wanted.size == groups.size:
         raise AuditError(
-            f"A detector needs one label and patient per picture; got {len(tables)} pictures, "
+            f"A detector needs one label and patient per picture; got {len(pictures)} pictures, "
             f"{wanted.size} labels and {groups.size} patients."
         )
     patients = len(set(groups))
-    nothing = np.full(len(tables), np.nan)
-    if patients < _FEWEST or not 0 < wanted.sum() < wanted.size:
-        return Detected(math.nan, math.nan, math.nan, patients, nothing)
+    scores = np.full(len(pictures), np.nan)
+    if min(len(set(groups[wanted == side])) for side in (True, False)) < _FEWEST:
+        return Detected(math.nan, math.nan, math.nan, patients, scores)
+    table = np.stack([np.asarray(one) for one in pictures])
     # In one order whatever that of the pictures: folds depend on it.
     order = np.lexsort((wanted, groups))
-    scores = nothing.copy()
     for train, test in GroupKFold(_FOLDS).split(order, groups=groups[order]):
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000)
-        )
-        rows = order[train]
-        labels = np.repeat(wanted[rows], [len(tables[i]) for i in rows])
-        model.fit(np.concatenate([tables[i] for i in rows]), labels)
-        for i in order[test]:
-            scores[i] = model.decision_function(tables[i]).mean()
+        score = learn(table[order[train]], wanted[order[train]], seed)
+        scores[order[test]] = score(table[order[test]])
     # The same picture in both sorts is a tie, also where the last bits of a sum differ.
-    scores = np.round(scores, 9)
+    scores = np.round(scores, 5)
     area = stats.auc(scores[wanted], scores[~wanted])
     low, high = stats.clustered_auc_interval(scores, wanted, groups, resamples, seed, level)
     return Detected(area, low, high, patients, scores)
