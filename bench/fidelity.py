@@ -13,11 +13,12 @@ from typing import Any
 
 from bench import weights
 from roentmod import datasets
-from roentmod.classifiers import Judge
+from roentmod.classifiers import Judge, load
 from roentmod.classifiers.extractors import load_extractor
 from roentmod.editors import Editor
 from roentmod.jobs import validate as validation
 from roentmod.jobs.validate.sections import CHECKS
+from roentmod.science.fidelity import GROUPS
 from roentmod.store import atomic, write_json
 
 EDITORS = ("mini", "painter")
@@ -27,8 +28,11 @@ JSON, PAGE = Path("bench/fidelity.json"), Path("docs/fidelity.md")
 log = logging.getLogger(__name__)
 
 
-def validate(name: str, data: Path, run: Path, count: int) -> dict[str, Any]:
-    """Validate one editor on `count` test baselines and return its figures and checks."""
+def validate(name: str, data: Path, run: Path, count: int, second: str = "") -> dict[str, Any]:
+    """Validate one editor on `count` test baselines and return its figures and checks.
+
+    `second` is the form of a second judge; "": none.
+    """
     source = datasets.load(data)
     editor = Editor.load(name)
     able = getattr(editor, "findings", None)
@@ -46,6 +50,7 @@ def validate(name: str, data: Path, run: Path, count: int) -> dict[str, Any]:
         run / name,
         split="test",
         extractor=load_extractor("judge"),
+        second=load(second) if second else None,
     )
     result.report()
     more = {"n_baselines": count, "missing": result.counts["missing"]}
@@ -63,6 +68,7 @@ def failed(checks: list[dict[Any, Any]]) -> dict[str, float]:
 
 def page(figures: dict[str, dict[str, Any]]) -> str:
     """Return the page of both editors' figures."""
+    figures = {name: figures[name] for name in EDITORS if name in figures}
     lines = [
         "# How faithful the bundled editors are",
         "",
@@ -96,12 +102,45 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         ("minutes", "minutes"),
     ):
         rows.append((word, [_shown(one[key]) for one in figures.values()]))
+    rows += _later(figures)
     for mode in ("sham", "baseline", "none"):
         cells = [_shown(one["artefact_auc"].get(mode)) for one in figures.values()]
         rows.append((f"detector of shams, AUC, composite `{mode}`", cells))
     lines += [f"| {word} | {' | '.join(cells)} |" for word, cells in rows]
     lines += ["", "## What falls short", "", *_weak(figures), ""]
     return "\n".join(lines)
+
+
+def _later(figures: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the rows of what earlier versions did not measure, where anything is measured."""
+    rows = [
+        (f"{word}, by the second judge", [_shown(one.get(key)) for one in figures.values()])
+        for key, word in (
+            ("second_success_plain", "edits that succeed"),
+            ("second_leakage_plain", "leakage"),
+        )
+    ]
+    for mode in ("sham", "baseline", "none"):
+        cells = [_shown(one.get("own", {}).get(mode)) for one in figures.values()]
+        rows.append((f"edits whose nearest baseline is their own, composite `{mode}`", cells))
+    for group in GROUPS:
+        moved = [one.get("displaced", {}).get(group, {}) for one in figures.values()]
+        cells = [_shown(one.get("mean")) for one in moved]
+        rows.append((f"places moved, share of the side, {group}", cells))
+    for name in dict.fromkeys(n for one in figures.values() for n in one.get("real_auc", {})):
+        cells = [_of_real(one.get("real_auc", {}).get(name)) for one in figures.values()]
+        rows.append((f"detector of edits among real positives, AUC, {name}", cells))
+    return [(word, cells) for word, cells in rows if set(cells) != {"-"}]
+
+
+def _of_real(one: dict[str, Any] | None) -> str:
+    """Return an AUC with its interval and the number of real positives."""
+    if one is None:
+        return "-"
+    if one["auc"] is None:
+        return f"not measured ({one['real']} match)"
+    low, high = map(_shown, one["ci"])
+    return f"{_shown(one['auc'])} ({low} to {high}; {one['real']} real)"
 
 
 def _interval(one: dict[str, Any], group: str) -> str:
@@ -145,11 +184,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/fidelity"))
     parser.add_argument("--baselines", type=int, default=40)
+    parser.add_argument("--second-judge", default="", help="a form, such as judge:FOLDER")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     figures = {}
     for name in EDITORS:
-        figures[name] = validate(name, args.data, args.run, args.baselines)
+        figures[name] = validate(name, args.data, args.run, args.baselines, args.second_judge)
         log.info("%s: %s", name, figures[name])
     write_json(JSON, figures)
     with atomic(PAGE) as part:

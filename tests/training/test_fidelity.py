@@ -12,6 +12,24 @@ def test_the_page_follows_from_the_figures():
     assert own == PAGE.read_text(encoding="utf-8")
 
 
+def test_what_later_versions_measure_has_rows_and_weights_are_no_editor():
+    figures = json.loads(JSON.read_text(encoding="utf-8"))
+    mini = figures["mini"] | {
+        "own": {"sham": 1.0, "baseline": 0.9, "none": 0.8},
+        "displaced": {"baseline-edit": {"mean": 0.002, "ci": [0.001, 0.003]}},
+        "real_auc": {"Mass": {"auc": 0.7, "ci": [0.6, 0.8], "real": 21}},
+        "second_leakage_plain": 0.2,
+    }
+    shown = page(figures | {"mini": mini, "weights": {"mini": "0"}})
+    for row in (
+        "| leakage, by the second judge | 0.2 | - |",
+        "| edits whose nearest baseline is their own, composite `none` | 0.8 | - |",
+        "| places moved, share of the side, baseline-edit | 0.002 | - |",
+        "| detector of edits among real positives, AUC, Mass | 0.7 (0.6 to 0.8; 21 real) | - |",
+    ):
+        assert row in shown.splitlines()
+
+
 def test_every_failed_check_is_told():
     checks = [
         {"check": "retrieval", "value": 0.35, "state": "failed"},

@@ -33,7 +33,7 @@ def audit(
     ] = "never",
     second_judge: Annotated[
         str | None,
-        typer.Option(help="Measures leakage, not the judge, who is the gate; a form."),
+        typer.Option(help="Its leakage is taken off, not the judge's, who is the gate; a form."),
     ] = None,
     readers: Annotated[
         Path | None,

@@ -282,11 +282,11 @@ def audit(
     """Audit classifiers: do they react to findings that they should ignore?
 
     Classifiers are objects or forms of `roentmod.classifiers.load`, by name. Without `findings`,
-    all that classifiers and judge read and the editor adds are edited. `second_judge` measures
-    leakage in place of the judge, who chose the pictures that it would measure it in. `readers` is
-    the folder of a reader study of edits of the same data: what its readers saw is the gate, and
-    measures leakage, in place of both; `answers` is its database's URL or an export, if not in the
-    folder.
+    all that classifiers and judge read and the editor adds are edited. The leakage that
+    `second_judge` measures is taken off in place of the judge's, who chose the pictures that it
+    would measure it in; both are shown. `readers` is the folder of a reader study of edits of the
+    same data: what its readers saw is the gate, and measures leakage, in place of both; `answers`
+    is its database's URL or an export, if not in the folder.
 
     Raises:
         AuditError: nothing to audit, the folder holds another audit, or readers saw none of these
