@@ -35,7 +35,8 @@ def views(radiograph: Radiograph) -> Views:
     whole = compose.shrink(radiograph, 2 * _SIDE)
     coarse = whole.reshape(2, _SIDE, 2, _SIDE).swapaxes(1, 2).reshape(-1, _SIDE, _SIDE)
     every = np.concatenate([np.stack(fine), coarse])
-    return np.round(np.clip(every, 0, 1) * 65535).astype(np.uint16)
+    seen: Views = np.round(np.clip(every, 0, 1) * 65535).astype(np.uint16)
+    return seen
 
 
 def learn(

@@ -275,7 +275,7 @@ def _success(edits: pd.DataFrame, tables: Tables, means: _Means) -> pd.DataFrame
             nets = tables[name]
             if len(nets):
                 nets = nets[(nets["edited"] == key[0]) & (nets["way"] == key[1])]
-            seen += _seen(nets, key[0], means)
+            seen += _seen(nets, str(key[0]), means)
         rows.append([*key, len(part), *seen])
     return pd.DataFrame(rows, columns=columns)
 

@@ -124,12 +124,15 @@ def against(after: Look, before: Look) -> Row:
 
 def apart(after: Look, before: Look, where: NDArray[np.bool_] | None = None) -> float:
     """Return how far places moved, as `fidelity.displaced`; `where` is at 224 pixels."""
-    kept = None if where is None else where.reshape(SIDE // 2, 2, SIDE // 2, 2).all((1, 3))
+    kept: NDArray[np.bool_] | None = None
+    if where is not None:
+        kept = np.asarray(where.reshape(SIDE // 2, 2, SIDE // 2, 2).all((1, 3)))
     return fidelity.displaced(_half(before.small), _half(after.small), kept)
 
 
 def _half(picture: Array) -> Array:
-    return picture.reshape(SIDE // 2, 2, SIDE // 2, 2).mean((1, 3))
+    half: Array = picture.reshape(SIDE // 2, 2, SIDE // 2, 2).mean((1, 3))
+    return half
 
 
 def change(made: Counterfactual, after: Look, before: Look) -> Row:
