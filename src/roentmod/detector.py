@@ -28,10 +28,8 @@ def views(radiograph: Radiograph) -> Views:
     at 64 pixels in four parts: fine structure, and where light and dark lie.
     """
     pixels = radiograph.pixels
-    short = [(0, max(0, _SIDE - n)) for n in pixels.shape]
-    padded = np.pad(pixels, short, mode="edge")
-    tops, lefts = (np.linspace(0, n - _SIDE, 5).round().astype(int)[1:4] for n in padded.shape)
-    fine = [padded[t : t + _SIDE, left : left + _SIDE] for t in tops for left in lefts]
+    tops, lefts = (np.linspace(0, n - _SIDE, 5).round().astype(int)[1:4] for n in pixels.shape)
+    fine = [pixels[top : top + _SIDE, left : left + _SIDE] for top in tops for left in lefts]
     whole = compose.shrink(radiograph, 2 * _SIDE)
     coarse = whole.reshape(2, _SIDE, 2, _SIDE).swapaxes(1, 2).reshape(-1, _SIDE, _SIDE)
     every = np.concatenate([np.stack(fine), coarse])
