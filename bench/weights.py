@@ -31,7 +31,10 @@ _FILES = {
 _ELSEWHERE = {
     "mini": ("weights", "editor.weights", "editors.mini.editor.weights"),
     "judge": ("editors.mini.judge", "bundled_judge_reads.sha256"),
-    "painter": ("studies.truth-first-painter.editor.version",),
+    "painter": (
+        "studies.truth-first-painter.editor.looks",
+        "studies.truth-first-painter.editor.version",
+    ),
 }
 _MARK = "> Measured with "
 _HEAD = re.compile(rf"^{re.escape(_MARK)}.*\n\n", re.MULTILINE)
@@ -60,11 +63,11 @@ MEASURED = tuple(
 
 
 def bundled(names: Iterable[str]) -> dict[str, str]:
-    """Return the hashes of the package's weights by name, 16 hex digits; the painter's version."""
+    """Return the hashes of the package's weights by name, 16 hex digits; the painter's looks."""
     hashes = {}
     for name in names:
         if name == "painter":
-            hashes[name] = str(Painter().describe()["version"])
+            hashes[name] = str(Painter().describe()["looks"])
             continue
         digest = hashlib.sha256()
         for path in sorted(_PACKAGE.glob(_FILES[name])):

@@ -108,9 +108,8 @@ def test_other_weights_must_be_owned_up_to():
     assert weights.headed(other, {"weights": own}, own) == text
 
 
-def test_the_painters_version_is_watched_as_weights_are():
-    own = weights.bundled(("judge", "painter"))
-    old = str(int(own["painter"]) - 1)
+def test_the_painters_looks_are_watched_as_weights_are():
+    own, old = weights.bundled(("judge", "painter")), "0" * 16
     assert weights.head({"weights": own}, own) == ""
     assert f"(painter {old})" in weights.head({"weights": own | {"painter": old}}, own)
     for name in ("audit", "judges", "realism", "fidelity", "results"):
