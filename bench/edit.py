@@ -1,11 +1,14 @@
 """Our editor against diffusers' stock image-to-image pipeline, side by side in one run.
 
 One baseline, six findings and the sham. The stock pipeline is called once per finding, with the
-same weights, noise and working size, at RoentGen's published recipe (75 steps, 30 effective, DDIM).
+same noise and working size, at RoentGen's published recipe (75 steps, 30 effective, DDIM).
 
-*same output*: ours with the same sampler and steps. *equal quality*: ours with the fewest
+*same output*: ours with the same weights, sampler and steps. *equal quality*: ours with the fewest
 DPM-Solver++ steps (even in log SNR) whose distance to a 400-effective-step reference is no larger
 than stock's.
+
+A generator that was distilled cannot be its own reference: ``--teacher FOLDER`` names the one that
+it was distilled from. Reference, stock and *same output* then have the teacher's weights.
 """
 
 from __future__ import annotations
@@ -16,8 +19,7 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,14 +33,14 @@ from numpy.typing import NDArray
 from roentmod import imaging
 from roentmod.editors import DiffusionEditor, compose, sampling, transplant
 from roentmod.editors.engines import make_engine
-from roentmod.edits import Edit
+from roentmod.edits import Edit, Scheduler
 from roentmod.radiograph import Radiograph
 from roentmod.store import write_json
 
 FINDINGS = ("cardiomegaly", "pleural effusion", "edema", "consolidation", "nodule", "pneumothorax")
 SOURCE = Path(data_store.__file__).parent / "data" / "RG1_UNCI.dcm"
 RECIPE = 75
-CANDIDATES = (5, 10, 15, 20)
+CANDIDATES = (5, 8, 10, 15, 20)
 MODULE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img.randn_tensor"
 
 
@@ -62,7 +64,7 @@ def stock_pipeline(parts: Any, plan: sampling.Schedule) -> Any:
 
 
 class Stock:
-    """The stock pipeline, one call a prompt, fed our noise so that pictures can be compared."""
+    """The stock pipeline, one call per edit, fed our noise so that pictures can be compared."""
 
     def __init__(self, parts: Any, picture: Radiograph) -> None:
         """Build the pipeline from the parts."""
@@ -71,11 +73,11 @@ class Stock:
         self.picture = picture
         self.shape = (parts.unet.config.in_channels, *[parts.size // parts.downsampling] * 2)
 
-    def __call__(self, prompts: list[str]) -> NDArray[np.float32]:
-        """Return one decoded picture a prompt, n x h x w in [0, 1]."""
-        return np.stack([self._one(prompt) for prompt in prompts])
+    def __call__(self, wanted: Sequence[tuple[str, float]]) -> NDArray[np.float32]:
+        """Return one decoded picture per prompt and guidance scale, n x h x w in [0, 1]."""
+        return np.stack([self._one(*one) for one in wanted])
 
-    def _one(self, prompt: str) -> NDArray[np.float32]:
+    def _one(self, prompt: str, scale: float) -> NDArray[np.float32]:
         draws = iter(sampling.draw(self.picture.id, 0, self.shape))
         replay = lambda *args, **kwargs: next(draws)[None]  # noqa: E731
         with (
@@ -87,7 +89,7 @@ class Stock:
                 prompt=prompt,
                 image=image,
                 strength=0.4,
-                guidance_scale=4.0,
+                guidance_scale=scale,
                 num_inference_steps=RECIPE,
                 output_type="np",
             ).images[0, :, :, 0]
@@ -106,44 +108,55 @@ def error(pictures: NDArray[np.float32], reference: NDArray[np.float32]) -> floa
     return float(np.sqrt(np.mean((pictures - reference) ** 2)))
 
 
-def main() -> None:
-    """Run the benchmark and write its JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("bench/results.json"))
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    parts = transplant(None, "mini")
-    native = imaging.read(SOURCE)
-    small = Radiograph.from_array(compose.shrink(native, parts.size))
-    editor = DiffusionEditor(parts, engine=make_engine("auto", parts))
-    profile = parts.profile
-    base = [Edit((name,), composite="none") for name in FINDINGS]
-    default = [Edit((name,)) for name in FINDINGS]
-    prompts = [profile.prompt(edit, small.id) for edit in base] + [profile.normal]
+class Ours:
+    """Our pictures of one radiograph by one generator: its edits, and their sham."""
 
-    def ours(steps: int, scheduler: Any) -> NDArray[np.float32]:
-        edits = [replace(e, num_inference_steps=steps, scheduler=scheduler) for e in base]
-        done = editor.edit([small], edits)
-        images = [*(c.image for c in done), done[0].sham]
+    def __init__(self, folder: str | Path, native: Radiograph) -> None:
+        """Load the generator, and shrink the radiograph to its working size."""
+        self.parts = transplant(None, folder)
+        self.editor = DiffusionEditor(self.parts, engine=make_engine("auto", self.parts))
+        self.small = Radiograph.from_array(compose.shrink(native, self.parts.size))
+
+    @property
+    def wanted(self) -> list[tuple[str, float]]:
+        """Prompt and guidance scale of each edit, and of the sham."""
+        profile, edits = self.parts.profile, [Edit((name,)) for name in FINDINGS]
+        each = [(profile.prompt(edit, self.small.id), profile.guidance(edit)) for edit in edits]
+        return [*each, (profile.normal, edits[0].guidance_scale)]
+
+    def __call__(self, steps: int, scheduler: Scheduler) -> NDArray[np.float32]:
+        """Return the decoded pictures, n x h x w in [0, 1]."""
+        recipe = {"num_inference_steps": steps, "scheduler": scheduler}
+        edits = [Edit((name,), composite="none", **recipe) for name in FINDINGS]
+        done = self.editor.edit([self.small], edits)
+        images = [*(one.image for one in done), done[0].sham]
         return np.stack([image.pixels for image in images if image is not None])
 
-    reference = ours(1000, "ddim")
-    stock = Stock(parts, small)
-    errors = {steps: error(ours(steps, "dpmsolver++-logsnr"), reference) for steps in CANDIDATES}
-    plain = stock(prompts)
+    def native(self, radiograph: Radiograph) -> None:
+        """Make the default edits of a radiograph at its own size."""
+        self.editor.edit([radiograph], [Edit((name,)) for name in FINDINGS])
+
+
+def measure(ours: Ours, teacher: Ours, native: Radiograph, rounds: int) -> dict[str, Any]:
+    """Return the figures of a generator, against the stock pipeline with the teacher's weights."""
+    wanted = teacher.wanted
+    stock = Stock(teacher.parts, teacher.small)
+    reference, plain = teacher(1000, "ddim"), stock(wanted)
     error_stock = error(plain, reference)
+    errors = {steps: error(ours(steps, "dpmsolver++-logsnr"), reference) for steps in CANDIDATES}
     steps = next((n for n in CANDIDATES if errors[n] <= error_stock), CANDIDATES[-1])
-    largest = float(np.abs(ours(RECIPE, "ddim") - plain).max())
+    largest = float(np.abs(teacher(RECIPE, "ddim") - plain).max())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rounds: dict[str, list[float]] = {"stock": [], "same": [], "quality": [], "native": []}
-    for _ in range(args.rounds):
-        rounds["stock"].append(timed(lambda: stock(prompts))[0])
-        rounds["same"].append(timed(lambda: ours(RECIPE, "ddim"))[0])
-        rounds["quality"].append(timed(lambda: ours(steps, "dpmsolver++-logsnr"))[0])
-        rounds["native"].append(timed(lambda: editor.edit([native], default))[0])
-    median = {name: statistics.median(times) for name, times in rounds.items()}
+    work: dict[str, Callable[[], Any]] = {
+        "stock": lambda: stock(wanted),
+        "same": lambda: teacher(RECIPE, "ddim"),
+        "quality": lambda: ours(steps, "dpmsolver++-logsnr"),
+        "native": lambda: ours.native(native),
+    }
+    times = [{name: timed(one)[0] for name, one in work.items()} for _ in range(rounds)]
+    median = {name: statistics.median(one[name] for one in times) for name in work}
     effective = sampling.make_schedule("dpmsolver++-logsnr", steps, 0.4).effective_steps
-    figures = {
+    return {
         "stock_seconds": median["stock"],
         "ours_seconds_same_output": median["same"],
         "ratio_same_output": median["stock"] / median["same"],
@@ -154,14 +167,30 @@ def main() -> None:
         "error_ours": errors[steps],
         "errors_by_steps": {str(n): e for n, e in errors.items()},
         "steps_equal_quality": steps,
-        "unet_calls_stock": 30 * len(prompts),
+        "unet_calls_stock": 30 * len(wanted),
         "unet_calls_ours": effective,
         "unet_calls_ours_same_output": 30,
         "peak_mb": round(peak),
         "seconds_per_counterfactual": median["native"] / len(FINDINGS),
-        "rounds": args.rounds,
-        "engine": editor.engine.name,
+        "rounds": rounds,
+        "engine": ours.editor.engine.name,
+        "weights": ours.parts.weights_hash,
+        "teacher": teacher.parts.weights_hash,
     }
+
+
+def main() -> None:
+    """Run the benchmark and write its JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("bench/results.json"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--editor", default="mini", help="its folder")
+    parser.add_argument("--teacher", help="folder of the one that it was distilled from")
+    args = parser.parse_args()
+    native = imaging.read(SOURCE)
+    ours = Ours(args.editor, native)
+    teacher = Ours(args.teacher, native) if args.teacher else ours
+    figures = measure(ours, teacher, native, args.rounds)
     machine = {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),

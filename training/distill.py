@@ -249,7 +249,8 @@ def rate(step: int, steps: int) -> float:
 def export(run: Path, out: Path, few: int | None, target: Path) -> None:
     """Write the student into `target`, beside the teacher's other parts.
 
-    What lies there already stays, but for the U-Net and, with `few`, the profile's steps.
+    What lies there already stays, but for the U-Net, the profile's range of guidance and, with
+    `few`, its steps.
     """
     if not (target / "profile.json").exists():
         teacher_export.export(run, target)
@@ -257,7 +258,8 @@ def export(run: Path, out: Path, few: int | None, target: Path) -> None:
     student.save_pretrained(target / "unet", safe_serialization=True)
     path = target / "profile.json"
     profile: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, profile | ({"steps": few} if few else {}))
+    taught = {"guidance_range": list(SCALES)} | ({"steps": few} if few else {})
+    write_json(path, profile | taught)
 
 
 def main() -> None:

@@ -98,6 +98,7 @@ _TABLES = {
         "unsaid": "a table",
         "usual": "a table",
         "absent": "text",
+        "guidance_range": "a list",
         "removal": "a table",
     },
 }
@@ -339,6 +340,13 @@ def check_profile(name: str, profile: Mapping[str, Any], findings: Iterable[str]
         raise InputError(
             f"scheduler of a profile is one of {', '.join(SCHEDULERS)}; got "
             f"'{profile['scheduler']}' for {name}. Choose one."
+        )
+    scales = profile.get("guidance_range", [])
+    numbers = [one for one in scales if type(one) in (int, float)]
+    if scales and not (len(numbers) == len(scales) == 2 and 1 <= numbers[0] < numbers[1]):
+        raise InputError(
+            f"guidance_range of a profile is two numbers from 1 up, the second larger; got "
+            f"{scales} for {name}. Correct it."
         )
     known = set(findings)
     _check_severity(name, profile, known)

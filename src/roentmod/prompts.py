@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -46,6 +46,8 @@ class Profile:
             entry are worded by severity and side alone.
         absent: what a removal says, from ``{finding}``, of a generator that was taught it: removals
             go there from the empty prompt. Empty: they go from the finding to the normal prompt.
+        guidance_range: least and greatest scale that a U-Net which takes it was taught; scales
+            beyond are brought there. Empty: unknown.
         removal: how well removals work: `weights` (the hash of those measured) and `findings`, a
             row of figures for each (``bench/removal.py``); empty: nobody has measured it.
     """
@@ -63,6 +65,7 @@ class Profile:
     unsaid: Mapping[str, str] = field(default_factory=dict)
     usual: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     absent: str = ""
+    guidance_range: Sequence[float] = ()
     removal: Mapping[str, Any] = field(default_factory=dict)
 
     def prompt(self, edit: Edit, baseline: str = "", spots: Spots | None = None) -> str:

@@ -26,6 +26,8 @@ MIN_SIDE = 64
 MAX_SIDE = 16384
 _ASPECTS = (0.2, 5.0)
 _WHOLE = slice(None), slice(None)
+# Rows brought into stored levels at a time: what lies between stays in a processor's cache.
+_STRIP = 32
 
 
 @dataclass(frozen=True)
@@ -405,8 +407,11 @@ class Radiograph:
             window: rows and columns that may change.
         """
         stored, shown = self.stored.copy(), self.pixels.copy()
-        stored[window] = self.grey.store(pixels, self.stored[window])
-        shown[window] = self.grey.display(stored[window])
+        levels, display = stored[window], shown[window]
+        for start in range(0, len(pixels), _STRIP):
+            rows = slice(start, start + _STRIP)
+            levels[rows] = self.grey.store(pixels[rows], levels[rows])
+            display[rows] = self.grey.display(levels[rows])
         result = replace(self, stored=stored, synthetic=True)
         shown.setflags(write=False)
         # Known already: `pixels` is computed at its first use.

@@ -138,7 +138,7 @@ def test_nan_from_the_decoder_is_reported_per_item(parts, radiograph):
     class Broken(TorchEngine):  # torch itself, in float32: there is nothing to redo it with
         def decode(self, latents):
             pictures = super().decode(latents)
-            pictures[1] = torch.nan
+            pictures[0] = torch.nan
             return pictures
 
     results = DiffusionEditor(parts, engine=Broken(parts)).edit([radiograph], EDITS[:2])

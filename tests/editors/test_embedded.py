@@ -142,6 +142,24 @@ def test_a_student_that_is_exact_gives_what_two_passes_give(scheduler):
     assert rows == [SHAPE[0]] * 6
 
 
+def test_a_scale_beyond_those_taught_is_the_nearest_and_said_once(parts, square, caplog):
+    taught = replace(parts, profile=replace(parts.profile, guidance_range=[1.5, 6.0]))
+    editor, free = DiffusionEditor(taught, deterministic=True), DiffusionEditor(parts)
+    edits = [Edit(("effusion",), guidance_scale=scale, **WORDS) for scale in (11, 6, 11, 0.5)]
+    high, most, again, low = editor.edit([square], edits)
+    assert [one.facts["guidance"] for one in (high, most, again, low)] == [6, 6, 6, 1.5]
+    assert np.array_equal(high.image.stored, most.image.stored)
+    said = [one.getMessage() for one in caplog.records if "taught" in one.getMessage()]
+    assert said == [
+        "guidance scales that generic was taught are 1.5 to 6; 6 is taken for 11",
+        "guidance scales that generic was taught are 1.5 to 6; 1.5 is taken for 0.5",
+    ]
+    # What two passes or a removal are guided by from outside has no such end.
+    outside = [replace(edits[0], hold=("Mass",)), replace(edits[0], action="remove")]
+    assert [one.facts["guidance"] for one in editor.edit([square], outside)] == [11, 11]
+    assert free.edit([square], edits[:1])[0].facts["guidance"] == 11
+
+
 def test_batches_do_not_change_an_edit(parts, radiograph):
     edits = [
         Edit(("effusion",), **WORDS),

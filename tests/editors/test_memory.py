@@ -59,7 +59,7 @@ def test_the_autoencoder_takes_as_many_pictures_as_memory_holds(parts, radiograp
     # The widest layer at the picture's size, in single precision, four times.
     assert parts.picture_bytes == 4 * 8 * 64 * 64 * 4
     plain = DiffusionEditor(parts).edit([radiograph], EDITS)
-    for pictures, wanted in ((3, [2, 2]), (0.5, [1, 1, 1, 1]), (100, [4])):
+    for pictures, wanted in ((3, [2, 1]), (0.5, [1, 1, 1]), (100, [3])):
         monkeypatch.setitem(diffusion._MEMORY, "cpu", int(pictures * parts.picture_bytes))
         made = DiffusionEditor(parts, engine=Counter(parts)).edit([radiograph], EDITS)
         assert calls == wanted
@@ -100,8 +100,9 @@ def test_batches_are_halved_where_memory_is_short(parts, radiograph, caplog):
     plain = DiffusionEditor(parts).edit([radiograph], EDITS)
     for one, other in zip(made, plain, strict=True):
         assert np.abs(one.image.pixels - other.image.pixels).max() <= 1e-4
-    # Three guided rows: an edit, an edit, and the sham of both.
-    assert engine.rows == [6, 2, 2, 4, 2, 2, 2, 2]
+    # Three guided rows: an edit, an edit, and the sham of both, of which the first step has one
+    # prediction in common. The first refused is the step of all, then that of two.
+    assert engine.rows == [4, 2, 2, 3, 2, 2, 2, 2]
     assert "batches of 3 by halves" in caplog.text
     engine.most = 1
     with pytest.raises(WeightsError, match=r"64 px must fit.*float16 and --vae-tiling"):
@@ -122,8 +123,18 @@ def test_compiled_parts_see_few_shapes(parts, radiograph, monkeypatch):
         plain = DiffusionEditor(parts).edit([radiograph], edits)
         for one, other in zip(made, plain, strict=True):
             assert np.abs(one.image.pixels - other.image.pixels).max() <= 1e-4
-    # Of the U-Net 4, then 10 and 2 (three edits and their shams, guided); of the decoder 3, 5, 2.
-    assert {rows for _, rows in seen} == {2, 4, 8, 16}
+    # Of the U-Net 5 (an edit, its sham, and the path of both), then 13 and 3 (three of each, in two
+    # batches); of the decoder 3, then 5 and 2.
+    assert {rows for part, rows in seen if part is engines._Unet} == {6, 16, 3}
+    assert {rows for part, rows in seen if part is engines._Decoder} == {3, 6, 2}
+
+
+def test_the_next_size_that_is_compiled_is_near():
+    sizes = {n: len(engines._filled(torch.zeros(n, 1))) for n in range(1, 65)}
+    assert sorted(set(sizes.values())) == [1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64]
+    assert all(n <= size <= max(1.34 * n, n + 1) for n, size in sizes.items())
+    # Eight rows of four baselines, each with its path.
+    assert sizes[20] == 20
 
 
 @pytest.mark.parametrize("part", ["decoder", "encoder"])

@@ -58,10 +58,11 @@ def test_a_forecast_counts_rows_steps_and_pictures(parts, monkeypatch):
     editor = DiffusionEditor(parts)
     monkeypatch.setitem(vars(editor), "_speeds", {1: speed.Speed(1.0, 100.0, 1000.0)})
     other = Edit(("edema",), num_inference_steps=10)
-    # Four steps of a guided edit and of its sham; both and the baseline are decoded.
-    assert editor.forecast([EDIT]) == 4 * 2 * 2 + 100 + 3000
-    assert editor.forecast([EDIT, other]) == 4 * 2 * 3 + 100 + 4000
-    assert editor.forecast([Edit(("effusion",), num_inference_steps=1)]) == 1100
+    # Four steps of a guided edit, of its sham, and of the baseline's path: the first step has one
+    # prediction away from the finding, the others three. All three are decoded.
+    assert editor.forecast([EDIT]) == 3 + 3 * 5 + 100 + 3000
+    assert editor.forecast([EDIT, other]) == 4 + 3 * 7 + 100 + 4000
+    assert editor.forecast([Edit(("effusion",), num_inference_steps=1)]) == 0
 
 
 def test_a_measured_forecast_has_the_size_of_what_follows(parts, monkeypatch):

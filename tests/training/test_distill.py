@@ -136,4 +136,6 @@ def test_it_resumes_where_it_stopped_and_what_it_writes_is_a_unet_that_takes_the
     assert made.config.time_cond_proj_dim == distill.WIDTH
     key = "conv_out.weight"
     assert torch.allclose(made.state_dict()[key], few["average"][key], atol=1e-3)
-    assert json.loads((target / "profile.json").read_text())["steps"] == 8
+    profile = json.loads((target / "profile.json").read_text())
+    assert profile["steps"] == 8
+    assert profile["guidance_range"] == list(distill.SCALES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ __all__ = [
     "shrink",
     "significance",
     "soften",
+    "unchanged",
 ]
 
 Array = NDArray[np.float32]
@@ -29,17 +31,25 @@ Array = NDArray[np.float32]
 NO_CHANGE, FULL_CHANGE = 0.012, 0.035
 
 
+# Interpolated weights below are none.
+_SOFTEST = 1e-3
+# Rows composed at a time: all that lies between stays in the processor's cache.
+_STRIP = 32
+
 # The picture, its difference from the baseline, and where that may be nonzero.
 Composed = tuple[Radiograph, Array, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Decoder outputs that one counterfactual needs, size x size in [0, 1]."""
+    """Decoder outputs that one counterfactual needs, size x size in [0, 1].
+
+    The baseline's matters to composite "baseline" and to the sham of composite "sham".
+    """
 
     edit: Array
     sham: Array
-    baseline: Array
+    baseline: Array | None = None
 
 
 def resized(image: Array, shape: tuple[int, int]) -> Array:
@@ -137,20 +147,49 @@ def _window(weights: Array, square: Square, inside: Array | None) -> tuple[slice
     return slices[0], slices[1]
 
 
-def _enlarged(image: Array, square: Square, window: tuple[slice, slice]) -> Array:
-    """Return a window of ``square.crop(resize(image, square.side))``, the same bits.
+@lru_cache(maxsize=4)
+def _taps(count: int, side: int) -> NDArray[np.float64]:
+    """Return the weights of `count` cells in each of `side` pixels, as Pillow's (`resized`)."""
+    scale = count / side
+    centres = (np.arange(side) + 0.5) * scale
+    away = np.arange(count) + 0.5 - centres[:, None]
+    if side > count:
+        near = np.abs(away)
+        inner = (1.5 * near - 2.5) * near**2 + 1
+        outer = -0.5 * (((near - 5) * near + 8) * near - 4)
+        taps = np.where(near < 1, inner, np.where(near < 2, outer, 0))
+    else:
+        taps = ((away > -0.5 * scale) & (away <= 0.5 * scale)).astype(np.float64)
+    whole: NDArray[np.float64] = taps / taps.sum(axis=1, keepdims=True)
+    return whole
+
+
+class _Enlarged:
+    """Strips of ``square.crop(resize(image, square.side))`` between two columns.
 
     Pillow resamples along rows first, then along columns: between the two, other columns go.
     """
-    rows, columns = (
-        slice(own.start + start, own.stop + start)
-        for own, start in zip(window, square.origin, strict=True)
-    )
-    wide = _resampled(image, (image.shape[0], square.side), image.shape[0] < square.side)
-    narrow = np.ascontiguousarray(wide[:, columns])
-    if not narrow.size:
-        return narrow[: rows.stop - rows.start]
-    return _resampled(narrow, (square.side, narrow.shape[1]), image.shape[0] < square.side)[rows]
+
+    def __init__(self, image: Array, square: Square, columns: slice) -> None:
+        """Resample along rows."""
+        (self._top, left), side = square.origin, square.side
+        wide = _resampled(image, (len(image), side), len(image) < side)
+        self._cells = wide[:, columns.start + left : columns.stop + left].astype(np.float64)
+        self._taps = _taps(len(image), side)
+
+    def __getitem__(self, rows: slice) -> Array:
+        """Return some rows of the picture, h x w."""
+        taps = self._taps[rows.start + self._top : rows.stop + self._top]
+        used = np.flatnonzero(taps.any(axis=0))
+        near = slice(used[0], used[-1] + 1) if used.size else slice(0, 0)
+        return (taps[:, near] @ self._cells[near]).astype(np.float32)
+
+
+def unchanged(baseline: Radiograph) -> Composed:
+    """Return what is composed of no change: the baseline's own levels."""
+    shape, nowhere = baseline.stored.shape, (slice(0, 0), slice(0, 0))
+    result = baseline.with_pixels(np.zeros((0, 0), dtype=np.float32), nowhere)
+    return result, np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
 
 
 def compose(
@@ -182,26 +221,37 @@ def compose(
     square, weights = baseline.square, np.ones(decoded.edit.shape, dtype=np.float32)
     change = shown
     if mode != "none":
-        change = shown - (decoded.sham if mode == "sham" and not sham else decoded.baseline)
+        other = decoded.sham if mode == "sham" and not sham else decoded.baseline
+        assert other is not None, "the decoded baseline is missing"
+        change = shown - other
     if mode == "sham":
         weights = significance(change)
-    window = _window(weights, square, inside)
-    before = baseline.pixels[window]
-    wanted = _enlarged(change, square, window)
-    if mode != "none":
-        wanted = before + wanted
-    weight = np.ones(before.shape, dtype=np.float32)
-    if mode == "sham":
-        soft = np.clip(_enlarged(weights, square, window), 0, 1)
-        weight = np.where(soft > 1e-3, soft, 0).astype(np.float32)
-    if inside is not None:
-        weight = weight * inside[window]
-    mixed = before + weight * (wanted - before)
-    pixels = np.where(weight == 1, wanted, mixed)
-    pixels = np.where(weight > 0, np.clip(pixels, 0, 1), before).astype(np.float32)
-    result = baseline.with_pixels(pixels, window)
-    difference = np.zeros(baseline.stored.shape, dtype=np.float32)
-    difference[window] = result.pixels[window] - before
+    rows, columns = _window(weights, square, inside)
+    changes = _Enlarged(change, square, columns)
+    softness = _Enlarged(weights, square, columns) if mode == "sham" else None
+    pixels = baseline.pixels[rows, columns].copy()
     support = np.zeros(baseline.stored.shape, dtype=np.bool_)
-    support[window] = weight > 0
+    for start in range(rows.start, rows.stop, _STRIP):
+        strip = slice(start, min(start + _STRIP, rows.stop))
+        before, wanted = baseline.pixels[strip, columns], changes[strip]
+        if mode != "none":
+            wanted = before + wanted
+        weight = np.ones(before.shape, dtype=np.float32)
+        if softness is not None:
+            soft = np.clip(softness[strip], 0, 1)
+            weight = np.where(soft > _SOFTEST, soft, 0).astype(np.float32)
+        if inside is not None:
+            weight = weight * inside[strip, columns]
+        pixels[start - rows.start : strip.stop - rows.start] = _mixed(before, wanted, weight)
+        support[strip, columns] = weight > 0
+    result = baseline.with_pixels(pixels, (rows, columns))
+    difference = np.zeros(baseline.stored.shape, dtype=np.float32)
+    difference[rows, columns] = result.pixels[rows, columns] - baseline.pixels[rows, columns]
     return result, difference, support
+
+
+def _mixed(before: Array, wanted: Array, weight: Array) -> Array:
+    """Return a picture moved by a weight, cut off to [0, 1]; where it is 0, not a bit moves."""
+    mixed = before + weight * (wanted - before)
+    pixels = np.clip(np.where(weight == 1, wanted, mixed), 0, 1)
+    return np.where(weight > 0, pixels, before).astype(np.float32)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
 
@@ -20,14 +17,14 @@ from torch import Tensor
 from roentmod import regions
 from roentmod.anatomy import Anatomy
 from roentmod.editors import compose, sampling
-from roentmod.editors.engines import Engine, TorchEngine, large
+from roentmod.editors.engines import CompiledEngine, Engine, TorchEngine, large
+from roentmod.editors.rows import Area, Case, Key, Row, passes, predictions, spent
 from roentmod.editors.speed import Speed, measure
 from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError, WeightsError
 from roentmod.imaging.segmentation import QUALITY_NEEDED, estimate, require
 from roentmod.interfaces import Counterfactual, Loaded, Progress, Status
-from roentmod.prompts import Spots
 from roentmod.radiograph import Radiograph
 
 __all__ = ["DiffusionEditor"]
@@ -37,8 +34,7 @@ Array = NDArray[np.float32]
 Masks = Sequence[NDArray[np.bool_] | None]
 T = TypeVar("T")
 S = TypeVar("S")
-_Key = tuple[Any, ...]
-Pictures = dict[_Key, Array]
+Pictures = dict[Key, Array]
 _DARK = 0.02
 # Denoising batches whose pictures exist at once.
 _BATCHES = 4
@@ -48,105 +44,6 @@ _AT_ONCE = 4
 _BLANK = Radiograph.from_array(np.zeros((64, 64), np.float32))
 # Bytes that one call of the autoencoder may work in.
 _MEMORY = {"cpu": 1 << 30, "accelerator": 4 << 30}
-
-
-@dataclass(frozen=True, eq=False)
-class _Area:
-    """The area of one baseline that one edit may change.
-
-    Attributes:
-        mask: h x w, or None for the whole picture.
-        weights: the same on the latents, 1 x h x w.
-        quality: of the outlines it was found with, or None where it needed none.
-        spots: the places in a lung that it holds (`regions.spots`), or None where it is everywhere.
-    """
-
-    mask: NDArray[np.bool_] | None = None
-    weights: Tensor | None = None
-    quality: float | None = None
-    spots: Spots | None = None
-
-    @cached_property
-    def inside(self) -> Array | None:
-        """Weights of the mask at native resolution, h x w."""
-        return None if self.mask is None else compose.feather(self.mask)
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """One row of a denoising batch: an edit (or its sham) of one baseline.
-
-    Attributes:
-        number: place of the baseline among the radiographs.
-        baseline: the radiograph.
-        edit: with its action, seed and region.
-        schedule: the steps it runs through.
-        prompts: to go to, and to go away from.
-        guidance: scale.
-        held: prompts of the findings to leave alone.
-        area: where it may change the baseline.
-        inside: whether the U-Net guides it by itself (`sampling.Guidance`).
-    """
-
-    number: int
-    baseline: Radiograph
-    edit: Edit
-    schedule: sampling.Schedule
-    prompts: tuple[str, str]
-    guidance: float
-    held: tuple[str, ...]
-    area: _Area
-    inside: bool
-
-    @property
-    def key(self) -> _Key:
-        """Rows with one key are the same picture of one baseline."""
-        edit = self.edit
-        # The action too: it says which way a held finding would change.
-        kept = (self.held, edit.action) if self.held else ()
-        prompts, schedule = self.prompts, self.schedule
-        made = self.number, prompts, schedule, self.guidance, edit.seed, edit.region, kept
-        return *made, self.anchored
-
-    @property
-    def anchored(self) -> bool:
-        """Whether the baseline is put back wherever guidance does not move it."""
-        return self.edit.composite == "sham"
-
-    @property
-    def reverses(self) -> bool:
-        """Whether it goes away from its finding, and not towards the words of its absence."""
-        return self.edit.action == "remove" and self.prompts[1] != ""
-
-    @property
-    def path(self) -> _Key:
-        """Rows with one path are noised alike and go away from one prompt."""
-        return self.number, self.edit.seed, self.prompts[1]
-
-    @property
-    def batch_key(self) -> _Key:
-        """Rows with one key can be denoised in one batch."""
-        guided = bool(self.held) or (not self.inside and self.guidance > 1)
-        return self.schedule, guided, len(self.held), self.inside, self.anchored
-
-    @property
-    def cost(self) -> int:
-        """Calls of the U-Net on one picture."""
-        calls = (2 if self.batch_key[1] else 1) + len(self.held)
-        return self.schedule.effective_steps * calls
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """One baseline and its edits, each with two rows (the edit, its sham) or why it has none."""
-
-    baseline: Radiograph
-    edits: Sequence[Edit]
-    pairs: list[tuple[_Row, _Row] | Status]
-
-    @cached_property
-    def rows(self) -> dict[_Key, _Row]:
-        return {row.key: row for pair in self.pairs if not isinstance(pair, str) for row in pair}
 
 
 class DiffusionEditor(Loaded):
@@ -181,6 +78,7 @@ class DiffusionEditor(Loaded):
         self._anatomies = dict(anatomies or {})
         self._states: dict[str, Tensor] = {}
         self._speeds: dict[int, Speed] = {}
+        self._beyond: set[float] = set()
 
     @property
     def at_once(self) -> int:
@@ -254,6 +152,7 @@ class DiffusionEditor(Loaded):
             "unsaid": dict(profile.unsaid),
             **({"usual": dict(profile.usual)} if profile.usual else {}),
             **({"absent": profile.absent} if profile.absent else {}),
+            **({"guidance_range": list(taught)} if (taught := profile.guidance_range) else {}),
             "num_inference_steps": profile.steps,
             "scheduler": profile.scheduler,
             "licence": profile.licence,
@@ -287,18 +186,23 @@ class DiffusionEditor(Loaded):
 
         The first call times the parts, which may take some seconds.
         """
-        rows = {}
+        pairs: list[tuple[Row, Row] | Status] = []
         for edit in edits:
-            for one in (edit, edit.sham()):
-                with suppress(NoEffectiveStepsError):
-                    row = self._row(0, _BLANK, one, _Area())
-                    rows[row.key] = row
+            try:
+                pairs.append(self._pair(0, _BLANK, edit, Area()))
+            except NoEffectiveStepsError:
+                pairs.append("no_effective_steps")
+        case = Case(_BLANK, edits, pairs)
+        rows = list(case.rows.values())
+        if not rows:
+            return 0.0
         together = 1 if self.parts.unet.device.type == "cpu" else min(len(rows), self.batch_size)
         if together not in self._speeds:
             self._speeds[together] = measure(self.parts, self.engine, 2 * together)
         speed = self._speeds[together]
-        calls = sum(row.cost for row in rows.values())
-        return calls * speed.predicted + speed.encoded + (len(rows) + 1) * speed.decoded
+        calls = sum(predictions(batch) for batch in self._batches(rows))
+        pictures = len(rows) + case.compared
+        return calls * speed.predicted + speed.encoded + pictures * speed.decoded
 
     def aliases(self, edits: Sequence[Edit]) -> list[tuple[float, float]]:
         """Return pairs of different strengths among `edits` that give the same effective steps."""
@@ -327,7 +231,7 @@ class DiffusionEditor(Loaded):
         """Yield the counterfactuals of each radiograph; a few batches of pictures exist at once."""
         regions = list(masks) if masks is not None else [None] * len(radiographs)
         _check(radiographs, edits, regions)
-        cases: list[_Case] = []
+        cases: list[Case] = []
         for radiograph, own, mask in zip(radiographs, edits, regions, strict=True):
             cases.append(self._case(len(cases), radiograph, own, mask))
             if sum(len(case.rows) for case in cases) >= _BATCHES * self.batch_size:
@@ -336,32 +240,34 @@ class DiffusionEditor(Loaded):
         yield from self._finished(cases)
 
     @torch.inference_mode()
-    def _finished(self, cases: list[_Case]) -> list[list[Counterfactual]]:
+    def _finished(self, cases: list[Case]) -> list[list[Counterfactual]]:
         started = time.perf_counter()
         rows = {key: row for case in cases for key, row in case.rows.items()}
-        pictures, redone = self._render(list(rows.values()))
+        compared = {number for number, case in enumerate(cases) if case.compared}
+        pictures, redone = self._render(list(rows.values()), compared)
         spoilt = [key for key in rows if _fault(pictures[key])]
         # Asked for only where it is needed: it may be a second copy of the weights.
         exact = self._exact if spoilt else self
         if exact is not self:
             redone |= set(spoilt)
-            pictures |= exact._render([rows[key] for key in spoilt])[0]
+            again = [rows[key] for key in spoilt]
+            pictures |= exact._render(again, compared & {row.number for row in again})[0]
         if redone:
             sources = dict.fromkeys(cases[key[0]].baseline.source for key in redone)
             log.warning("%d pictures of %s redone in float32", len(redone), ", ".join(sources))
-        spent = _spent(time.perf_counter() - started, cases)
-        return [self._composed(case, pictures, redone, spent) for case in cases]
+        seconds = spent(time.perf_counter() - started, cases)
+        return [self._composed(case, pictures, redone, seconds) for case in cases]
 
     def _composed(
-        self, case: _Case, pictures: Pictures, redone: set[_Key], spent: dict[_Key, float]
+        self, case: Case, pictures: Pictures, redone: set[Key], seconds: dict[Key, float]
     ) -> list[Counterfactual]:
         shams = self._shams(case, pictures)
 
-        def one(edit: Edit, pair: tuple[_Row, _Row] | Status) -> Counterfactual:
+        def one(edit: Edit, pair: tuple[Row, Row] | Status) -> Counterfactual:
             if isinstance(pair, str):
                 return Counterfactual(case.baseline, edit, pair)
             row, sham = pair
-            started = time.perf_counter() - spent[row.key] - spent[sham.key]
+            started = time.perf_counter() - seconds[row.key] - seconds[sham.key]
             own = self._facts(row)
             own["redone_in_float32"] = bool(redone & {row.key, sham.key, (row.number,)})
             status = _fault(pictures[row.key]) or _fault(pictures[sham.key])
@@ -378,15 +284,22 @@ class DiffusionEditor(Loaded):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return list(pool.map(one, case.edits, case.pairs))
 
-    def _shams(self, case: _Case, pictures: Pictures) -> dict[_Key, compose.Composed]:
-        """Return the composed sham of each picture and mode: edits of a baseline share them."""
-        shams: dict[_Key, compose.Composed] = {}
+    def _shams(self, case: Case, pictures: Pictures) -> dict[Key, compose.Composed]:
+        """Return the composed sham of each picture and mode: edits of a baseline share them.
+
+        One that nothing moves is the baseline: all that its picture shows is the autoencoder's.
+        """
+        shams: dict[Key, compose.Composed] = {}
         for edit, pair in zip(case.edits, case.pairs, strict=True):
             if isinstance(pair, str):
                 continue
             row, sham = pair
             key = sham.key, edit.composite
-            if key not in shams and not _fault(pictures[sham.key]):
+            if key in shams or _fault(pictures[sham.key]):
+                continue
+            if sham.still:
+                shams[key] = compose.unchanged(case.baseline)
+            else:
                 shown, inside = _shown(pictures, row, sham), row.area.inside
                 shams[key] = compose.compose(
                     case.baseline, shown, edit.composite, inside, sham=True
@@ -399,28 +312,27 @@ class DiffusionEditor(Loaded):
         baseline: Radiograph,
         edits: Sequence[Edit],
         mask: NDArray[np.bool_] | None,
-    ) -> _Case:
+    ) -> Case:
         """Return the rows of each edit and of its sham, or why there are none."""
         areas = self._areas(baseline, {edit.region for edit in edits}, mask)
-        pairs: list[tuple[_Row, _Row] | Status] = []
+        pairs: list[tuple[Row, Row] | Status] = []
         for edit in edits:
             area = areas[edit.region]
             if area is None:
                 pairs.append("poor_anatomy")
                 continue
             try:
-                row, sham = (self._row(number, baseline, e, area) for e in (edit, edit.sham()))
-                pairs.append((row, sham))
+                pairs.append(self._pair(number, baseline, edit, area))
             except NoEffectiveStepsError as error:
                 log.warning("%s", error)
                 pairs.append("no_effective_steps")
-        return _Case(baseline, edits, pairs)
+        return Case(baseline, edits, pairs)
 
     def _areas(
         self, radiograph: Radiograph, names: set[str | None], mask: NDArray[np.bool_] | None
-    ) -> dict[str | None, _Area | None]:
+    ) -> dict[str | None, Area | None]:
         """Return where each region lies; None where the outlines do not tell."""
-        areas: dict[str | None, _Area | None] = dict.fromkeys(names)
+        areas: dict[str | None, Area | None] = dict.fromkeys(names)
         named = sorted(name for name in names if name is not None)
         # A generator that is told places needs to know where a mask lies.
         told = mask is not None and bool(self.parts.profile.usual)
@@ -446,16 +358,16 @@ class DiffusionEditor(Loaded):
 
     def _area(
         self, mask: NDArray[np.bool_] | None, quality: float | None, anatomy: Anatomy | None
-    ) -> _Area:
+    ) -> Area:
         if mask is None:
-            return _Area()
+            return Area()
         weights = compose.soften(mask, self.parts.size // self.parts.downsampling)
         held = None
         if anatomy and self.parts.profile.usual:
             # Where outlines cannot be trusted, no place is said.
             sound = anatomy.quality >= QUALITY_NEEDED
             held = regions.spots(mask, anatomy) if sound else frozenset()
-        return _Area(mask, torch.from_numpy(weights)[None], quality, held)
+        return Area(mask, torch.from_numpy(weights)[None], quality, held)
 
     @cached_property
     def _exact(self) -> DiffusionEditor:
@@ -465,31 +377,56 @@ class DiffusionEditor(Loaded):
             return self
         return DiffusionEditor(parts, batch_size=self.batch_size, deterministic=self.deterministic)
 
-    def _row(self, number: int, baseline: Radiograph, edit: Edit, area: _Area) -> _Row:
+    def _pair(self, number: int, baseline: Radiograph, edit: Edit, area: Area) -> tuple[Row, Row]:
+        """Return the rows of an edit and of its sham.
+
+        Raises:
+            NoEffectiveStepsError: strength times steps leaves nothing.
+        """
+        row, sham = (self._row(number, baseline, one, area) for one in (edit, edit.sham()))
+        return row, sham
+
+    def _row(self, number: int, baseline: Radiograph, edit: Edit, area: Area) -> Row:
         profile = self.parts.profile
         names = () if edit.arm == "sham" else edit.hold
         held = tuple(profile.prompt(Edit((name,))) for name in names)
         schedule, guidance = self.schedule(edit), profile.guidance(edit)
         prompts = profile.pair(edit, baseline.id, area.spots)
         inside = self.parts.takes_guidance and not (prompts[1] or held)
-        if inside and prompts[0] == prompts[1]:
-            guidance = 1.0
-        return _Row(number, baseline, edit, schedule, prompts, guidance, held, area, inside)
+        if inside:
+            guidance = 1.0 if prompts[0] == prompts[1] else self._taught(guidance)
+        return Row(number, baseline, edit, schedule, prompts, guidance, held, area, inside)
 
-    def _render(self, rows: list[_Row]) -> tuple[Pictures, set[_Key]]:
+    def _taught(self, scale: float) -> float:
+        """Return a guidance scale, or the nearest that the U-Net was taught to take."""
+        taught = self.parts.profile.guidance_range or (scale, scale)
+        nearest = min(max(scale, taught[0]), taught[1])
+        if nearest != max(scale, 1.0) and scale not in self._beyond:
+            self._beyond.add(scale)
+            log.warning(
+                "guidance scales that %s was taught are %g to %g; %g is taken for %g",
+                *(self.name, *taught, nearest, scale),
+            )
+        return nearest
+
+    def _render(self, rows: list[Row], compared: set[int]) -> tuple[Pictures, set[Key]]:
         """Return pictures by key, and the keys of those whose autoencoder was redone in float32.
 
-        There is one of each row, and under (number,) its baseline's, unedited.
+        There is one of each row, and under (number,) the unedited one of each baseline in
+        `compared`.
         """
         if not rows:
             return {}, set()
         posteriors, again = self._encode({row.number: row.baseline for row in rows})
-        latents: dict[_Key, Tensor] = {
-            (n,): self.parts.scaled(mean) for n, (mean, _) in posteriors.items()
+        latents: dict[Key, Tensor] = {
+            (number,): self.parts.scaled(posteriors[number][0]) for number in sorted(compared)
         }
         for batch in self._batches(rows):
             made = self._halving(partial(self._denoise, posteriors), batch)
             latents |= {row.key: one for row, one in zip(batch, made, strict=True)}
+        for row in rows:
+            if row.still:
+                latents[row.key] = self._unmoved(row, *posteriors[row.number])
         if self.slow and self.parts.unet.device.type == "cpu":
             self.parts.rest()
         pictures, redone = self._decode(latents)
@@ -513,40 +450,44 @@ class DiffusionEditor(Loaded):
         half = len(items) // 2
         return [one for part in (items[:half], items[half:]) for one in self._halving(work, part)]
 
-    def _batches(self, rows: list[_Row]) -> list[list[_Row]]:
-        groups: dict[_Key, list[_Row]] = {}
+    def _batches(self, rows: list[Row]) -> list[list[Row]]:
+        groups: dict[Key, list[Row]] = {}
         for row in rows:
-            groups.setdefault(row.batch_key, []).append(row)
+            if not row.still:
+                groups.setdefault(row.batch_key, []).append(row)
         size = self.batch_size
         return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
 
+    def _start(self, row: Row, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latents of a row's baseline, and its noise, c x h x w each."""
+        first, second = sampling.draw(row.baseline.id, row.edit.seed, tuple(mean.shape))
+        return self.parts.scaled(mean + deviation * first.to(mean)), second.to(mean)
+
+    def _unmoved(self, row: Row, mean: Tensor, deviation: Tensor) -> Tensor:
+        clean, noise = self._start(row, mean, deviation)
+        return sampling.end(row.schedule, self.parts.scheduler_config, clean, noise)
+
     def _denoise(
-        self, posteriors: Mapping[int, tuple[Tensor, Tensor]], batch: list[_Row]
+        self, posteriors: Mapping[int, tuple[Tensor, Tensor]], batch: list[Row]
     ) -> list[Tensor]:
-        clean, noise = [], []
-        for row in batch:
-            mean, deviation = posteriors[row.number]
-            first, second = sampling.draw(row.baseline.id, row.edit.seed, tuple(mean.shape))
-            clean.append(self.parts.scaled(mean + deviation * first.to(mean)))
-            noise.append(second.to(mean))
-        start = torch.stack(clean)
-        guidance = self._guidance(batch, start.device)
-        unet: sampling.Denoiser = self.engine.unet
-        if self.parts.takes_guidance:
-            unet = partial(self.engine.unet, scales=guidance.scales)
+        starts = [self._start(row, *posteriors[row.number]) for row in batch]
+        clean, noise = (torch.stack(each) for each in zip(*starts, strict=True))
         made = sampling.denoise(
-            unet,
+            self.engine.unet,
             batch[0].schedule,
             self.parts.scheduler_config,
-            start,
-            torch.stack(noise),
-            guidance,
-            _weights(batch, start),
+            clean,
+            noise,
+            self._guidance(batch, clean.device),
+            _weights(batch, clean),
         )
         return list(made)
 
-    def _guidance(self, batch: list[_Row], device: torch.device) -> sampling.Guidance:
+    def _guidance(self, batch: list[Row], device: torch.device) -> sampling.Guidance:
         held = removes = own = None
+        # A first step with less to predict is one more shape to compile.
+        shrinks = self.engine.name != CompiledEngine.name
+        shared = [sampling.Shared.by(passes(batch, now), device) for now in (True, False)]
         if batch[0].anchored:
             paths = list(dict.fromkeys(row.path for row in batch))
             own = torch.tensor([paths.index(row.path) for row in batch], device=device)
@@ -561,6 +502,8 @@ class DiffusionEditor(Loaded):
             removes=removes,
             inside=batch[0].inside,
             own=own,
+            embedded=self.parts.takes_guidance,
+            shared=(shared[0] if shrinks else shared[1], shared[1]),
         )
 
     @property
@@ -596,7 +539,7 @@ class DiffusionEditor(Loaded):
             made.append((mean, deviation, redo))
         return made
 
-    def _decode(self, latents: dict[_Key, Tensor]) -> tuple[Pictures, set[_Key]]:
+    def _decode(self, latents: dict[Key, Tensor]) -> tuple[Pictures, set[Key]]:
         """Return pictures, size x size in [0, 1], of scaled latents, and which were redone."""
         pictures = self._pictures(self.engine.decode, latents)
         spoilt = {key: latents[key].float() for key in latents if _fault(pictures[key])}
@@ -606,9 +549,7 @@ class DiffusionEditor(Loaded):
             return pictures, set()
         return pictures | self._pictures(exact, spoilt), set(spoilt)
 
-    def _pictures(
-        self, decode: Callable[[Tensor], Tensor], latents: dict[_Key, Tensor]
-    ) -> Pictures:
+    def _pictures(self, decode: Callable[[Tensor], Tensor], latents: dict[Key, Tensor]) -> Pictures:
         def made(part: list[Tensor]) -> list[Array]:
             # A channel mean, because a grey picture may come from an RGB autoencoder.
             grey = decode(self.parts.unscaled(torch.stack(part))).float().mean(1)
@@ -633,7 +574,7 @@ class DiffusionEditor(Loaded):
             self._states[prompt] = self.parts.text_states(prompt)
         return self._states[prompt]
 
-    def _facts(self, row: _Row) -> dict[str, Any]:
+    def _facts(self, row: Row) -> dict[str, Any]:
         quality = row.area.quality
         return {
             "editor": self.name,
@@ -656,29 +597,17 @@ class DiffusionEditor(Loaded):
         }
 
 
-def _shown(pictures: Pictures, row: _Row, sham: _Row) -> compose.Decoded:
-    return compose.Decoded(pictures[row.key], pictures[sham.key], pictures[(row.number,)])
+def _shown(pictures: Pictures, row: Row, sham: Row) -> compose.Decoded:
+    return compose.Decoded(pictures[row.key], pictures[sham.key], pictures.get((row.number,)))
 
 
-def _weights(batch: list[_Row], like: Tensor) -> Tensor | None:
+def _weights(batch: list[Row], like: Tensor) -> Tensor | None:
     """Return the weights of each row, n x 1 x h x w, or None where no row has a region."""
     if all(row.area.weights is None for row in batch):
         return None
     whole = torch.ones_like(like[0, :1])
     rows = [whole if row.area.weights is None else row.area.weights.to(whole) for row in batch]
     return torch.stack(rows)
-
-
-def _spent(seconds: float, cases: Sequence[_Case]) -> dict[_Key, float]:
-    """Return each edit's part of the seconds for the rows it needs, by their keys.
-
-    A row costs as many calls of the U-Net as it needs; edits share what they have in common.
-    """
-    pairs = [pair for case in cases for pair in case.pairs if not isinstance(pair, str)]
-    users = Counter(row.key for pair in pairs for row in pair)
-    rows = {row.key: row.cost for pair in pairs for row in pair}
-    whole = max(1, sum(rows.values()))
-    return {key: seconds * cost / whole / users[key] for key, cost in rows.items()}
 
 
 def _check(

@@ -108,8 +108,8 @@ class TorchEngine:
 class CompiledEngine(TorchEngine):
     """Runs the parts through `torch.compile`: slow to start, and needs a C++ compiler.
 
-    Shapes are fixed: batches are filled up to a power of two, so that a few are compiled. Torch
-    gives up compiling after eight, and a run has batches of all sizes.
+    Shapes are fixed: batches are filled up to one of few sizes. Torch gives up compiling after
+    eight, and a run has batches of all sizes.
     """
 
     name = "compile"
@@ -151,8 +151,13 @@ class GraphEngine(TorchEngine):
 
 
 def _filled(rows: Tensor) -> Tensor:
-    """Return rows, and copies of the last up to a power of two."""
-    more = (1 << (len(rows) - 1).bit_length()) - len(rows)
+    """Return rows, and copies of the last up to the next size that is compiled.
+
+    Those are powers of two, with one size half-way (3, 6, 12), and from 16 on a second (20, 24).
+    """
+    whole = 1 << (len(rows) - 1).bit_length()
+    sizes = [whole * 5 // 8] * (whole > 16) + [whole * 3 // 4, whole]
+    more = next(size for size in sizes if size >= len(rows)) - len(rows)
     return torch.cat([rows, rows[-1:].expand(more, *rows.shape[1:])]) if more else rows
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,17 +22,19 @@ __all__ = [
     "Denoiser",
     "Guidance",
     "Schedule",
+    "Shared",
     "build",
     "check",
     "denoise",
     "draw",
     "embedding",
+    "end",
     "levels",
     "make_schedule",
     "spare",
 ]
 
-Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
+Denoiser = Callable[..., Tensor]
 _SWEEPS = 64
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 # What diffusers' pipelines put in place of whatever a configuration has or lacks.
@@ -54,6 +56,16 @@ class Schedule:
     scheduler: Scheduler
     num_inference_steps: int
     effective_steps: int
+
+    @property
+    def calls(self) -> int:
+        """Steps of the sampler: pndm takes one twice."""
+        return self.effective_steps + (self.scheduler == "pndm")
+
+    @property
+    def follows(self) -> bool:
+        """Whether true predictions lead along the path; pndm begins in the middle, mistimed."""
+        return self.scheduler != "pndm"
 
     @property
     def effective_strength(self) -> float:
@@ -217,6 +229,41 @@ def levels(scheduler: Any, times: Tensor) -> tuple[Tensor, Tensor]:
     return after**0.5, (1 - after) ** 0.5
 
 
+def end(schedule: Schedule, config: dict[str, Any], clean: Tensor, noise: Tensor) -> Tensor:
+    """Return latents at the end of a schedule, where true predictions lead, of any shape.
+
+    Args:
+        schedule: which steps.
+        config: scheduler configuration.
+        clean: scaled latents.
+        noise: standard normal, same shape.
+    """
+    signals, noises = levels(*build(schedule, config, clean.device))
+    return float(signals[-1]) * clean + float(noises[-1]) * noise
+
+
+class Shared(NamedTuple):
+    """Predictions of a step that are made once, as several of them are the same.
+
+    Attributes:
+        kept: numbers of those to make, among all of a step.
+        back: for each of all, its number among those made.
+    """
+
+    kept: Tensor
+    back: Tensor
+
+    @classmethod
+    def by(cls, keys: Sequence[Hashable], device: torch.device) -> Shared:
+        """Let predictions with one key be one."""
+        first: dict[Hashable, int] = {}
+        for number, key in enumerate(keys):
+            first.setdefault(key, number)
+        places = {key: place for place, key in enumerate(first)}
+        kept, back = list(first.values()), [places[key] for key in keys]
+        return cls(torch.tensor(kept, device=device), torch.tensor(back, device=device))
+
+
 @dataclass(frozen=True, eq=False)
 class Guidance:
     """Directions of the n rows of a batch.
@@ -231,6 +278,8 @@ class Guidance:
             from the empty prompt alone, so that every row of `away` is that one, and none is held.
         own: number of each row's baseline (with its noise and `away`) among those of the batch,
             from 0, n; what the U-Net misses of it is put right (`denoise`). None: it is not.
+        embedded: whether the U-Net takes the scale of each prediction (`scales`).
+        shared: what of `context` is the same in the first step, and in the others; None: nothing.
     """
 
     towards: Tensor
@@ -240,6 +289,8 @@ class Guidance:
     removes: Tensor | None = None
     inside: bool = False
     own: Tensor | None = None
+    embedded: bool = False
+    shared: tuple[Shared, Shared] | None = None
 
     @cached_property
     def paths(self) -> Tensor:
@@ -267,6 +318,15 @@ class Guidance:
         away = (self.away,) if self.copies > 1 else ()
         kept = () if self.held is None else self.held.unbind(1)
         return torch.cat([*away, self.towards, *kept, self.away[self.paths]])
+
+    def predictor(self, unet: Denoiser, first: bool) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return (latents, time) -> predictions of a step, in the order of `context`."""
+        feed = (self.context, self.scales) if self.embedded else (self.context,)
+        if self.shared is None:
+            return lambda latents, time: unet(latents, time, *feed)
+        kept, back = self.shared[0 if first else 1]
+        own = tuple(one[kept] for one in feed)
+        return lambda latents, time: unet(latents[kept], time, *own)[back]
 
     def combine(self, predicted: Tensor) -> Tensor:
         """Return one prediction per row, n x c x h x w, of the (copies n) of `context`."""
@@ -358,7 +418,8 @@ def denoise(
     al., ICCV 2023, and DDPM inversion, Huberman-Spiegelglas et al., CVPR 2024).
 
     Args:
-        unet: (latents, time step, text states) -> prediction, any batch size.
+        unet: (latents, time step, text states) -> prediction, any batch size; with
+            ``guidance.embedded``, of scales, too.
         schedule: which steps.
         config: scheduler configuration.
         clean: scaled latents, n x c x h x w.
@@ -371,14 +432,16 @@ def denoise(
     """
     scheduler, times = build(schedule, config, clean.device)
     latents: Tensor = scheduler.add_noise(clean, noise, times[:1].repeat(len(clean)))
-    context, copies, paths = guidance.context, guidance.copies, guidance.paths
+    copies, paths = guidance.copies, guidance.paths
+    predict = [guidance.predictor(unet, first) for first in (True, False)]
     signals, noises = levels(scheduler, times)
     for index, time in enumerate(times):
         shown = [latents] * copies
         if guidance.own is not None:
             shown.append(scheduler.add_noise(clean[paths], noise[paths], time.repeat(len(paths))))
         model_input = torch.cat(shown) if len(shown) > 1 else latents
-        predicted = unet(scheduler.scale_model_input(model_input, time), time, context)
+        model_input = scheduler.scale_model_input(model_input, time)
+        predicted = predict[min(index, 1)](model_input, time)
         rows, seen = predicted.split([copies * len(latents), len(paths)])
         predicted = guidance.combine(rows)
         if guidance.own is not None:
