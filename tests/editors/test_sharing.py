@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from roentmod.datasets.phantom import phantom
 from roentmod.editors import DiffusionEditor, rows, sampling, speed, transplant
 from roentmod.editors.engines import CompiledEngine, TorchEngine
 from roentmod.edits import Edit
@@ -100,6 +101,15 @@ def test_predictions_are_those_that_differ(parts, radiograph, edits, calls, deco
     engine = counted(parts, [radiograph], edits)
     assert engine.rows == calls
     assert sum(engine.decoded) == decoded
+
+
+def test_regions_have_one_still_sham(parts):
+    body = phantom(1, size=160)
+    edits = [SIX[0], *(replace(SIX[2], region=f"{side} lung") for side in ("left", "right"))]
+    known = {body.radiograph.id: body.anatomy}
+    engine = counted(parts, [body.radiograph], edits, anatomies=known)
+    assert engine.rows == [4, 7, 7, 7]
+    assert sum(engine.decoded) == 4
 
 
 def test_a_sham_that_has_words_is_a_row(parts, radiograph):

@@ -76,6 +76,8 @@ class Row:
     def key(self) -> Key:
         """Rows with one key are the same picture of one baseline."""
         edit = self.edit
+        if self.still:
+            return *self.start, self.schedule
         # The action too: it says which way a held finding would change.
         kept = (self.held, edit.action) if self.held else ()
         prompts, schedule = self.prompts, self.schedule
