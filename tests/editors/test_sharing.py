@@ -108,7 +108,8 @@ def test_regions_have_one_still_sham(parts):
     edits = [SIX[0], *(replace(SIX[2], region=f"{side} lung") for side in ("left", "right"))]
     known = {body.radiograph.id: body.anatomy}
     engine = counted(parts, [body.radiograph], edits, anatomies=known)
-    assert engine.rows == [4, 7, 7, 7]
+    # Before the first step, the same words in two regions are one prediction, too.
+    assert engine.rows == [3, 7, 7, 7]
     assert sum(engine.decoded) == 4
 
 
@@ -168,12 +169,14 @@ def test_pictures_are_those_of_all_predictions(parts, student, radiograph, plain
     shared = made()
     plainly()
     plain = made()
+    # Rounding may go to the next stored level.
+    level = 1.01 / 65535
     for one, other in zip(shared, plain, strict=True):
         assert one.status == other.status == "ok"
-        assert np.abs(one.image.pixels - other.image.pixels).max() <= 1e-5
+        assert np.abs(one.image.pixels - other.image.pixels).max() <= level
         # With other samplers the end is not quite clean, which an untrained decoder enlarges.
         if one.edit.composite != "sham" or one.edit.scheduler == "dpmsolver++":
-            assert np.abs(one.sham.pixels - other.sham.pixels).max() <= 1e-5
+            assert np.abs(one.sham.pixels - other.sham.pixels).max() <= level
     assert any(np.abs(one.difference).max() > 0.01 for one in plain if one.edit in ends_clean)
 
 

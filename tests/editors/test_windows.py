@@ -16,7 +16,8 @@ def test_a_window_is_cut_from_the_whole_enlarged_picture(shape, size):
     whole = square.crop(compose.resize(image, square.side))
     for window in ((slice(10, 70), slice(20, 75)), (slice(0, shape[0]), slice(0, shape[1]))):
         part = compose._Enlarged(image, square, window[1])[window[0]]
-        assert np.array_equal(part, whole[window])
+        # Pillow's bits, but for the order in which doubles are added.
+        assert np.abs(part - whole[window]).max() <= 1e-8
     assert compose._Enlarged(image, square, slice(0, 9))[slice(5, 5)].shape == (0, 9)
     assert compose._Enlarged(image, square, slice(9, 9))[slice(5, 8)].shape == (3, 0)
 
