@@ -40,6 +40,7 @@ from roentmod.store import write_json
 FINDINGS = ("cardiomegaly", "pleural effusion", "edema", "consolidation", "nodule", "pneumothorax")
 SOURCE = Path(data_store.__file__).parent / "data" / "RG1_UNCI.dcm"
 RECIPE = 75
+REFERENCE = 1000
 CANDIDATES = (5, 8, 10, 15, 20)
 MODULE = "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img.randn_tensor"
 
@@ -141,7 +142,7 @@ def measure(ours: Ours, teacher: Ours, native: Radiograph, rounds: int) -> dict[
     """Return the figures of a generator, against the stock pipeline with the teacher's weights."""
     wanted = teacher.wanted
     stock = Stock(teacher.parts, teacher.small)
-    reference, plain = teacher(1000, "ddim"), stock(wanted)
+    reference, plain = teacher(REFERENCE, "ddim"), stock(wanted)
     error_stock = error(plain, reference)
     errors = {steps: error(ours(steps, "dpmsolver++-logsnr"), reference) for steps in CANDIDATES}
     steps = next((n for n in CANDIDATES if errors[n] <= error_stock), CANDIDATES[-1])
