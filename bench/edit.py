@@ -129,8 +129,10 @@ class Ours:
 
     def __call__(self, steps: int, scheduler: Scheduler) -> NDArray[np.float32]:
         """Return the decoded pictures, n x h x w in [0, 1]."""
-        recipe = {"num_inference_steps": steps, "scheduler": scheduler}
-        edits = [Edit((name,), composite="none", **recipe) for name in FINDINGS]
+        edits = [
+            Edit((name,), composite="none", num_inference_steps=steps, scheduler=scheduler)
+            for name in FINDINGS
+        ]
         done = self.editor.edit([self.small], edits)
         images = [*(one.image for one in done), done[0].sham]
         return np.stack([image.pixels for image in images if image is not None])
