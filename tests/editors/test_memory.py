@@ -179,13 +179,3 @@ def test_the_text_encoder_of_a_large_generator_rests_between_prompts(
     half.rest()
     exact = half.float32()
     assert exact.text_states("effusion").dtype == torch.float32
-
-
-@pytest.mark.slow
-def test_torch_compiles_both_parts(parts, radiograph):
-    torch.compiler.reset()
-    made = DiffusionEditor(parts, engine=CompiledEngine(parts)).edit([radiograph], EDITS[:1])
-    plain = DiffusionEditor(parts).edit([radiograph], EDITS[:1])
-    for one, other in zip(made, plain, strict=True):
-        assert one.facts["engine"] == "compile"
-        assert np.abs(one.image.pixels - other.image.pixels).max() <= 1e-4
