@@ -169,8 +169,8 @@ def test_pictures_are_those_of_all_predictions(parts, student, radiograph, plain
     shared = made()
     plainly()
     plain = made()
-    # Rounding may go to the next stored level.
-    level = 1.01 / 65535
+    # What rounding does to batches of other sizes, much guided.
+    level = 1e-4
     for one, other in zip(shared, plain, strict=True):
         assert one.status == other.status == "ok"
         assert np.abs(one.image.pixels - other.image.pixels).max() <= level
