@@ -1,5 +1,6 @@
 """The notebook runs from top to bottom, in a kernel, as a reader's does."""
 
+import json
 import os
 from pathlib import Path
 
@@ -37,6 +38,9 @@ def test_it_runs_and_finds_the_planted_shortcut(notebook, tmp_path, monkeypatch)
     ]
     text = "\n".join(str(data.get("text/plain")) for data in shown)
     assert "{'honest': 'undecided', 'shortcut': 'shortcuts found'}" in text
-    assert shown[-1]["text/plain"] == "[['Cardiomegaly', 'Pleural Effusion']]"
+    called = json.loads(shown[-1]["text/plain"].replace("'", '"'))
+    assert ["Cardiomegaly", "Pleural Effusion"] in called
+    # They came together in training, so that each may have come to mean the other.
+    assert {frozenset(pair) for pair in called} == {frozenset(called[0])}
     assert any("image/png" in data for data in shown)
     assert any("text/html" in data for data in shown)

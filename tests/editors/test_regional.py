@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from roentmod import regions
 from roentmod.datasets.phantom import phantom
@@ -178,7 +179,10 @@ def test_the_painter_clips_to_the_region_and_needs_no_hold():
     plain, low, held = painter.edit([BODY.radiograph], edits)
     assert low.support.any()
     assert not (low.support & ~inside).any()
-    assert np.array_equal(low.image.stored[inside], plain.image.stored[inside])
+    # Towards the region's border it fades.
+    deep = binary_erosion(inside, iterations=8)
+    assert deep.any()
+    assert np.array_equal(low.image.stored[deep], plain.image.stored[deep])
     assert np.array_equal(held.image.stored, plain.image.stored)
     assert low.facts["region"] == "right lower zone"
 

@@ -34,7 +34,10 @@ def test_every_word_is_one_token_and_prompts_fit(tokenizer):
         assert len(tokenizer(form).input_ids) - 2 == len(form.replace("-", " - ").split()), form
 
 
-def test_words_of_earlier_weights_keep_their_states(tokenizer):
+def test_words_of_earlier_weights_keep_their_states(tmp_path, monkeypatch):
+    words = vocabulary.corpus()
+    monkeypatch.setattr(vocabulary, "corpus", lambda: [*words, "quokka", "zygapophysis"])
+    tokenizer = vocabulary.tokenizer(tmp_path)
     model = generator.Generator(tokenizer)
     before = model.text.get_input_embeddings().weight.detach().clone()
     model.begin(BUNDLED["mini"])

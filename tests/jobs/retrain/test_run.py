@@ -218,7 +218,9 @@ def test_an_unreadable_picture_is_left_out_and_named(data, tests, tmp_path):
     mended = retrain.run(worse, tiny(steps=2), tmp_path / "run", tests={})
     whole = retrain.run(data, tiny(steps=2), tmp_path / "whole", tests={})
     assert mended.record["unread"] == {}
-    assert mended.predictions.equals(whole.predictions)
+    # A folder without sites is one site, by its name.
+    own, other = (one.predictions.drop(columns="site") for one in (mended, whole))
+    assert own.equals(other)
 
 
 def test_time_a_step_is_measured():

@@ -49,7 +49,7 @@ def test_a_session_by_mouse_and_keyboard(page, studio, phantoms, tmp_path):
     page.mouse.move(x, y + 40, steps=4)
     page.mouse.up()
     page.get_by_text("Painted with 1 stroke").wait_for()
-    page.get_by_label("Findings (several are one edit)").select_option(["Pleural Effusion"])
+    page.get_by_label("Findings (several are one edit)").select_option(["Consolidation"])
     page.get_by_label("Seed").fill("5")
     page.get_by_label("Seed").press("Control+Enter")
     page.locator("rm-viewer[label=Counterfactual]").wait_for(timeout=120_000)
@@ -57,7 +57,7 @@ def test_a_session_by_mouse_and_keyboard(page, studio, phantoms, tmp_path):
     page.wait_for_function(ready, timeout=60_000)
     assert page.locator("rm-viewer[synthetic]").count() == 3
     assert page.get_by_text("SYNTHETIC", exact=True).count() >= 3
-    page.get_by_role("rowheader", name="Pleural Effusion").first.wait_for(timeout=60_000)
+    page.get_by_role("rowheader", name="Consolidation").first.wait_for(timeout=60_000)
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Saved in").wait_for()
     (saved,) = (tmp_path / "saved").iterdir()
@@ -65,7 +65,7 @@ def test_a_session_by_mouse_and_keyboard(page, studio, phantoms, tmp_path):
         phantoms / "doe_jane.dcm",
         out=tmp_path / "own",
         editor="painter",
-        add="Pleural Effusion",
+        add="Consolidation",
         seed=5,
         mask=saved / "0001.mask.png",
     )

@@ -76,7 +76,7 @@ def test_only_the_token_opens(make):
 
 
 def test_an_edit_by_brush_is_what_the_command_writes(browser, phantoms, tmp_path):
-    wanted = {"add": ["Pleural Effusion"], "side": "left", "seed": 3}
+    wanted = {"add": ["Consolidation"], "side": "left", "seed": 3}
     body = {"source": source(browser, "doe_jane.dcm"), "options": wanted, "strokes": [STROKE]}
     begun = browser.post("/edit", body)
     assert begun.status_code == 201, message(begun)
@@ -109,7 +109,7 @@ def test_an_edit_by_brush_is_what_the_command_writes(browser, phantoms, tmp_path
     assert changed.any()
     assert not (changed & ~inside).any()
     words = browser.get("/edits/1/spelling").json()
-    assert "--add 'Pleural Effusion' --side left --seed 3" in words["command"]
+    assert "--add Consolidation --side left --seed 3" in words["command"]
     assert "--mask" in words["command"]
     compile(words["python"], "edit.py", "exec")
     again = browser.post("/edits/1/save").json()["folder"]
