@@ -8,10 +8,10 @@ import pytest
 
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import DiffusionEditor, Editor, Painter, transplant
-from roentmod.editors.engines import TorchEngine
 from roentmod.edits import Edit
 from roentmod.errors import EditError, RunError
 from roentmod.radiograph import Radiograph
+from tests.editors.counting import Counter
 
 WORDS = {"num_inference_steps": 10, "composite": "none"}
 EDITS = [
@@ -21,22 +21,6 @@ EDITS = [
     [Edit(("mass",), action="remove", **WORDS), Edit(("edema",), seed=4, **WORDS)],
     [Edit((name,), **WORDS) for name in ("effusion", "edema", "mass")],
 ]
-
-
-class Counter(TorchEngine):
-    """Torch, which notes how many rows each call had."""
-
-    def __init__(self, parts):
-        super().__init__(parts)
-        self.rows, self.decoded = [], []
-
-    def unet(self, latents, *more, **options):
-        self.rows.append(len(latents))
-        return super().unet(latents, *more, **options)
-
-    def decode(self, latents):
-        self.decoded.append(len(latents))
-        return super().decode(latents)
 
 
 @pytest.fixture(scope="module")

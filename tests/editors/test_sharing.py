@@ -8,9 +8,10 @@ import torch
 
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import DiffusionEditor, rows, sampling, speed, transplant
-from roentmod.editors.engines import CompiledEngine, TorchEngine
+from roentmod.editors.engines import CompiledEngine
 from roentmod.edits import Edit
 from roentmod.radiograph import Radiograph
+from tests.editors.counting import Counter
 from tests.tiny import write_unet
 
 # Four steps.
@@ -29,22 +30,6 @@ KINDS = [
     Edit(("nodule",), scheduler="dpmsolver++-logsnr", guidance_scale=9, **WORDS),
     Edit(("No Finding",), hold=("Edema",), **WORDS),
 ]
-
-
-class Counted(TorchEngine):
-    """Torch, which notes how many pictures each call had."""
-
-    def __init__(self, parts):
-        super().__init__(parts)
-        self.rows, self.decoded = [], []
-
-    def unet(self, latents, *more, **options):
-        self.rows.append(len(latents))
-        return super().unet(latents, *more, **options)
-
-    def decode(self, latents):
-        self.decoded.append(len(latents))
-        return super().decode(latents)
 
 
 def worded(parts, normal=""):
@@ -69,7 +54,7 @@ def student(generator, tmp_path_factory):
 
 
 def counted(parts, radiographs, edits, **options):
-    engine = Counted(parts)
+    engine = Counter(parts)
     editor = DiffusionEditor(parts, engine=engine, **options)
     done = editor.edit_each(radiographs, [edits] * len(radiographs))
     assert all(one.status == "ok" for own in done for one in own)
@@ -132,7 +117,7 @@ def test_rows_of_several_radiographs_share_with_their_own(parts, radiograph):
 
 
 def test_what_compiles_has_one_shape(parts, radiograph, monkeypatch):
-    monkeypatch.setattr(Counted, "name", CompiledEngine.name)
+    monkeypatch.setattr(Counter, "name", CompiledEngine.name)
     assert counted(parts, [radiograph], SIX).rows == [13] * 4
 
 

@@ -135,25 +135,32 @@ def _does_something(done: Counterfactual) -> Check:
 
 def _keeps_the_film(done: Counterfactual) -> Check:
     """Look at a default edit that requests no finding: the sham's prompt and noise."""
-    name = "the sham keeps the film"
-    if done.image is None:
-        return Check(name, False, done.status, _WARNED)
-    most = float(np.abs(done.image.pixels - done.baseline.pixels).max())
-    kept = most <= _ROUNDING
+    most, _ = _moved(done)
     text = f"no finding, composed as by default, changes no pixel by more than {most:.2%}"
     remedy = "One prompt and one noise give two pictures: check the device and the engine"
-    return Check(name, kept, text, "" if kept else remedy)
+    return _kept("the sham keeps the film", done, most <= _ROUNDING, text, remedy)
 
 
 def _drift(done: Counterfactual) -> Check:
     """Look at what autoencoder and denoising do to the film where nothing takes it off again."""
-    name = "the film is still itself"
-    if done.image is None:
-        return Check(name, False, done.status, _WARNED)
-    drift = float(np.abs(done.image.pixels - done.baseline.pixels).mean())
-    kept = drift <= _DRIFT
+    _, drift = _moved(done)
     text = f"decoded, it drifts by {drift:.2%} of the range in the mean; at most {_DRIFT:.0%} pass"
     remedy = "It makes another film of it: lower --strength, or check the host"
+    return _kept("the film is still itself", done, drift <= _DRIFT, text, remedy)
+
+
+def _moved(done: Counterfactual) -> tuple[float, float]:
+    """Return the largest and the mean change of the film, of the range; NaN without a picture."""
+    if done.image is None:
+        return math.nan, math.nan
+    change = np.abs(done.image.pixels - done.baseline.pixels)
+    return float(change.max()), float(change.mean())
+
+
+def _kept(name: str, done: Counterfactual, kept: bool, text: str, remedy: str) -> Check:
+    """Return a check of a picture, which fails by its status where there is none."""
+    if done.image is None:
+        return Check(name, False, done.status, _WARNED)
     return Check(name, kept, text, "" if kept else remedy)
 
 
