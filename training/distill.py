@@ -1,14 +1,16 @@
 """Distil guidance, and then pairs of steps, into a U-Net that takes the guidance scale.
 
-The student starts as the teacher (``training.unet``'s averaged weights) and sees what edits see.
+The student starts as the teacher, a diffusers folder such as ``training.export`` writes (the
+bundled one unless ``--teacher`` names another), and sees what edits see: radiographs of a cohort,
+and what ``training.painted`` made of them in RUN.
 Without ``--few`` it learns to give in one pass what the teacher gives with two, at any time and
 scale (Meng et al., CVPR 2023). With ``--few N`` it learns to take, in each step of a schedule of N,
 the way that the teacher takes in two (Salimans and Ho, ICLR 2022), on its own path: what is noised
 is the baseline, what it has made of it by then is where the teacher takes over. The text encoder is
 the teacher's.
 
-``python -m training.distill --run RUN --out OUT --minutes 30`` resumes where it stopped;
-``--begin OUT`` starts from another student, ``--export FOLDER`` writes what OUT holds.
+``python -m training.distill --cohort DIR --run RUN --out OUT --minutes 30`` resumes where it
+stopped; ``--begin OUT`` starts from another student, ``--export FOLDER`` writes what OUT holds.
 """
 
 from __future__ import annotations
@@ -16,20 +18,21 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
+from transformers import CLIPTokenizer
 
-from roentmod.editors import sampling
+from roentmod.editors import BUNDLED, sampling
 from roentmod.store import write_json
-from training import checkpoints, generator, layout, unet, vocabulary
-from training import export as teacher_export
+from training import autoencoder, checkpoints, generator, layout, unet, vocabulary
 
 # Sinusoids of the scale.
 WIDTH = 64
@@ -175,15 +178,32 @@ def step_loss(
     return (got - wanted).pow(2).mean()
 
 
-def teacher_of(run: Path) -> Teacher:
-    """Return the averaged weights of a run of ``training.unet``, frozen."""
-    saved = checkpoints.load(run / "unet.pt")
-    if saved is None:
-        raise SystemExit(f"no unet.pt in {run}: run python -m training.unet first")
-    model = generator.Generator(vocabulary.tokenizer(run / "tokenizer"))
-    model.load_state_dict(saved["average"])
+def teacher_of(folder: Path) -> Teacher:
+    """Return the generator of a diffusers folder, frozen."""
+    model = generator.Generator(CLIPTokenizer.from_pretrained(folder / "tokenizer"))
+    model.begin(folder)
     layout.channels_last(model.unet.eval().requires_grad_(False))
     return Teacher(model, generator.scheduler())
+
+
+def latents_of(folder: Path, cohort_folder: Path, run: Path) -> dict[str, Any]:
+    """Return what `unet.Batches` draws from, in the units of a teacher's own latents.
+
+    Raises:
+        SystemExit: if the latents in `run` are another autoencoder's.
+    """
+    known = AutoencoderKL.from_pretrained(folder, subfolder="vae").state_dict()
+    autoencoder.adopt(folder, run)
+    kept = autoencoder.trained(run).state_dict()
+    if any(not torch.equal(kept[name], weights) for name, weights in known.items()):
+        raise SystemExit(
+            f"{run} holds latents of another autoencoder than {folder}'s: name another"
+        )
+    unet.prepare(cohort_folder, run)
+    state = checkpoints.load(run / "latents.pt")
+    assert state is not None
+    deviation, mean = (state[name][:, None, None] for name in ("deviation", "mean"))
+    return state | {"latents": state["latents"] * deviation + mean}
 
 
 def begun(teacher: Teacher, begin: Path | None) -> UNet2DConditionModel:
@@ -200,10 +220,8 @@ def begun(teacher: Teacher, begin: Path | None) -> UNet2DConditionModel:
 def train(args: argparse.Namespace) -> None:
     """Train up to ``steps`` or for ``minutes``, whichever ends first, resuming where it stopped."""
     torch.manual_seed(0)
-    state = checkpoints.load(args.run / "latents.pt")
-    if state is None:
-        raise SystemExit(f"no latents.pt in {args.run}: run python -m training.unet first")
-    teacher, batches = teacher_of(args.run), unet.Batches(state)
+    teacher = teacher_of(args.teacher)
+    batches = unet.Batches(latents_of(args.teacher, args.cohort, args.run))
     student = layout.channels_last(begun(teacher, args.begin))
     # As in `training.unet`.
     student.set_attn_processor(AttnProcessor())
@@ -246,15 +264,15 @@ def rate(step: int, steps: int) -> float:
     return LEARNING_RATE * min((step + 1) / 50, max(0.03, 1 - step / steps))
 
 
-def export(run: Path, out: Path, few: int | None, target: Path) -> None:
-    """Write the student into `target`, beside the teacher's other parts.
+def export(folder: Path, out: Path, few: int | None, target: Path) -> None:
+    """Write the student into `target`, beside the other parts of the teacher in `folder`.
 
     What lies there already stays, but for the U-Net, the profile's range of guidance and, with
     `few`, its steps.
     """
     if not (target / "profile.json").exists():
-        teacher_export.export(run, target)
-    student = begun(teacher_of(run), out).to(torch.float16)
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+    student = begun(teacher_of(folder), out).to(torch.float16)
     student.save_pretrained(target / "unet", safe_serialization=True)
     path = target / "profile.json"
     profile: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -265,7 +283,9 @@ def export(run: Path, out: Path, few: int | None, target: Path) -> None:
 def main() -> None:
     """Distil, or export, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="of training.unet")
+    parser.add_argument("--teacher", type=Path, default=BUNDLED["mini"], help="diffusers folder")
+    parser.add_argument("--cohort", type=Path, help="of training.cohort: to train")
+    parser.add_argument("--run", type=Path, help="of training.painted: to train")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--begin", type=Path, help="OUT of the student to start from")
     parser.add_argument("--few", type=int, help="num_inference_steps to be made do with")
@@ -276,9 +296,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.export:
-        export(args.run, args.out, args.few, args.export)
-    else:
+        export(args.teacher, args.out, args.few, args.export)
+    elif args.cohort and args.run:
         train(args)
+    else:
+        parser.error("training needs --cohort and --run")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from roentmod.editors import sampling
-from training import distill, generator, unet, vocabulary
+from training import autoencoder, distill, generator, unet, vocabulary
 
 SPREAD = 0.5
 ROWS = 3
@@ -109,19 +109,23 @@ def test_edits_of_all_strengths_are_trained_the_usual_one_most():
 def test_it_resumes_where_it_stopped_and_what_it_writes_is_a_unet_that_takes_the_scale(tmp_path):
     from diffusers import UNet2DConditionModel
 
-    run, target = tmp_path / "run", tmp_path / "target"
+    run, folder, target = (tmp_path / name for name in ("run", "teacher", "target"))
     run.mkdir()
-    model = generator.Generator(vocabulary.tokenizer(run / "tokenizer"))
-    torch.save({"average": model.state_dict()}, run / "unet.pt")
+    model = generator.Generator(vocabulary.tokenizer(folder / "tokenizer"))
+    vae = autoencoder.build()
+    for name, part in {"unet": model.unet, "text_encoder": model.text, "vae": vae}.items():
+        part.save_pretrained(folder / name)
     facts = [(["No Finding"], None, None, -1)] * 2 + [(["Edema"], None, None, -1)]
     facts += [(["Nodule"], "left", "mild", 0), (["Edema"], None, "severe", 1)]
     latents = torch.randn((5, 4, 8, 8), generator=torch.Generator().manual_seed(2))
-    torch.save({"latents": latents, "facts": facts}, run / "latents.pt")
+    scale = {"mean": torch.zeros(4), "deviation": torch.ones(4)}
+    torch.save({"latents": latents, "facts": facts} | scale, run / "latents.pt")
 
     def trained(name, *times, **more):
         (tmp_path / name).mkdir()
         for steps in times:
             args = {"run": run, "out": tmp_path / name, "minutes": 9, "begin": None, "few": None}
+            args |= {"teacher": folder, "cohort": tmp_path}
             distill.train(SimpleNamespace(**args | {"steps": 2} | steps | more))
         return torch.load(tmp_path / name / distill.NAME, weights_only=True)
 
@@ -131,7 +135,7 @@ def test_it_resumes_where_it_stopped_and_what_it_writes_is_a_unet_that_takes_the
     few = trained("few", {}, begin=tmp_path / "whole", few=8)
     target.mkdir()
     (target / "profile.json").write_text('{"name": "mini"}')
-    distill.export(run, tmp_path / "few", 8, target)
+    distill.export(folder, tmp_path / "few", 8, target)
     made = UNet2DConditionModel.from_pretrained(target / "unet")
     assert made.config.time_cond_proj_dim == distill.WIDTH
     key = "conv_out.weight"
@@ -139,3 +143,8 @@ def test_it_resumes_where_it_stopped_and_what_it_writes_is_a_unet_that_takes_the
     profile = json.loads((target / "profile.json").read_text())
     assert profile["steps"] == 8
     assert profile["guidance_range"] == list(distill.SCALES)
+    # Latents of another autoencoder are refused.
+    torch.nn.init.zeros_(vae.quant_conv.weight)
+    vae.save_pretrained(folder / "vae")
+    with pytest.raises(SystemExit, match="another autoencoder"):
+        trained("other", {})
