@@ -14,9 +14,10 @@ of these. Each patient is tested once, and Kermany by all folds. What is asked o
 that counterfactuals do no harm, so that the rivals without them are left out, and of those with
 them `real_arms` are trained.
 
-Both go on where they stopped, from ``--run``. Numbers of the arms, in all studies, are those that
-``--tune`` chose on the validation of the first (`bench.retrain_tune`), where
-``bench/retrain_tuned.json`` is there.
+Both go on where they stopped, from ``--run``, and studies that `bench.retrain_kept` knows are not
+run again; ``--figures`` works figures and page out from what it kept, without any pictures.
+Numbers of the arms, in all studies, are those that ``--tune`` chose on the validation of the first
+(`bench.retrain_tune`), where ``bench/retrain_tuned.json`` is there.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench import readme, retrain_page, retrain_tune, weights
+from bench import readme, retrain_kept, retrain_page, retrain_tune, weights
+from bench.retrain_kept import Kept
 from roentmod import datasets
 from roentmod.errors import DatasetError
 from roentmod.jobs import retrain, study
-from roentmod.jobs.study import StudyPlan, StudyResult
+from roentmod.jobs.study import StudyPlan
 from roentmod.science import performance as evaluation
 from roentmod.store import atomic, write_json
 
@@ -87,6 +89,12 @@ _SET = {
 _UNSEEN = {"mini": "painter", "painter": "mini"}
 SEEDS = (0, 1, 2)
 FOLDS = 5
+# Pairs and corrector of each study of (a), and the names of all studies.
+TRUTHS = (*((pairs, "mini") for pairs in PAIRS), ("first", "painter"))
+NAMES = (
+    *(f"truth-{pairs}-{corrector}" for pairs, corrector in TRUTHS),
+    *(f"real-{number}" for number in range(FOLDS)),
+)
 # Numbers are chosen on the validation of this study: no other pairs, no real labels are seen.
 TUNING = "truth-first-mini"
 # Arms that read real labels: those that were best on that validation.
@@ -241,31 +249,31 @@ def _tuned(what: str) -> dict[str, Any]:
     return told
 
 
-def pooled(result: StudyResult) -> pd.DataFrame:
+def pooled(result: Kept) -> pd.DataFrame:
     """Return the predictions of a study with all its external tests as one, "external"."""
-    table = _own(result)
+    table = result.predictions
     outside = table["where"] == "external"
     return table.assign(test=table["test"].where(~outside, "external"))
 
 
-def figures(results: dict[str, StudyResult]) -> dict[str, Any]:
+def figures(results: dict[str, Kept]) -> dict[str, Any]:
     """Return what ``bench/retrain.json`` holds: the keys of the figures, and what they rest on."""
     told: dict[str, Any] = {}
     for name, result in _truth(results).items():
-        found = evaluation.evaluate(pooled(result), result.spec.pairs, scores=result.scores())
-        every = evaluation.comparisons(evaluation.panels(_own(result)))
+        found = evaluation.evaluate(pooled(result), result.pairs, scores=result.scores)
+        every = evaluation.comparisons(evaluation.panels(result.predictions))
         told[name] = _figures(found, found.pair_comparisons, every, [result])
     folds = _folds(results)
-    found = evaluation.evaluate(crossed([_own(one) for one in folds]), REAL_PAIRS)
+    found = evaluation.evaluate(crossed([one.predictions for one in folds]), REAL_PAIRS)
     real = _figures(found, found.comparisons, found.comparisons, folds)
     return told | {"real": real | {"ranked": list(_tuned("arms"))}}
 
 
-def _truth(results: dict[str, StudyResult]) -> dict[str, StudyResult]:
+def _truth(results: dict[str, Kept]) -> dict[str, Kept]:
     return {name: one for name, one in results.items() if name.startswith("truth")}
 
 
-def _folds(results: dict[str, StudyResult]) -> list[StudyResult]:
+def _folds(results: dict[str, Kept]) -> list[Kept]:
     return [one for name, one in results.items() if name.startswith("real")]
 
 
@@ -273,7 +281,7 @@ def _figures(
     found: evaluation.Evaluation,
     compared: pd.DataFrame,
     every: pd.DataFrame,
-    results: Sequence[StudyResult],
+    results: Sequence[Kept],
 ) -> dict[str, Any]:
     """Return what is told of one study, or of all folds."""
     return found.figures() | {
@@ -281,17 +289,10 @@ def _figures(
         "comparisons_by_test": _rows(every),
         "reverse": _rows(found.reverse_scores),
         "scores": _rows(found.scores),
-        "counts": results[0].figures("augment"),
-        "pictures": results[0].figures("plant"),
-        "editor": _editor(results[0]),
-        "numbers": [_numbers(one.spec) for one in results],
-        "minutes": round(sum(s.seconds for one in results for s in one.stages) / 60, 1),
+        **{name: results[0].facts[name] for name in ("counts", "pictures", "editor")},
+        "numbers": [one.facts["numbers"] for one in results],
+        "minutes": round(sum(one.facts["minutes"] for one in results), 1),
     }
-
-
-def _numbers(spec: StudyPlan) -> dict[str, Any]:
-    """Return the numbers of arms that a study was trained with."""
-    return {name: getattr(spec.retrain, name) for name in retrain_tune.GRID}
 
 
 def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -317,32 +318,18 @@ def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return every.drop_duplicates([*keys, "image_id"], ignore_index=True).drop(columns="fold")
 
 
-def primary(results: dict[str, StudyResult]) -> dict[str, Any]:
+def primary(results: dict[str, Kept]) -> dict[str, Any]:
     """Return the primary outcome: over both sets of pairs, and of the real labels."""
     tables = [(pooled(results[f"truth-{pairs}-mini"]), PAIRS[pairs]) for pairs in PAIRS]
     shared = set.intersection(*(set(table["patient_id"]) for table, _ in tables))
     own = [(evaluation.panels(t[t["patient_id"].isin(shared)]), pairs) for t, pairs in tables]
-    real = evaluation.panels(crossed([_own(one) for one in _folds(results)]))
+    real = evaluation.panels(crossed([one.predictions for one in _folds(results)]))
     told = evaluation.primary_figures(evaluation.primary(own))
     labels = evaluation.primary_figures(evaluation.primary([(real, ())]))
     names = {str(panel.test): str(panel.where) for panel in own[0][0]}
     return {names[test]: arms for test, arms in told.items()} | {
         f"real-{test}": arms for test, arms in labels.items()
     }
-
-
-def _editor(result: StudyResult) -> dict[str, Any]:
-    """Return what made the counterfactuals."""
-    place = result.place("augment")
-    assert place is not None
-    told: dict[str, Any] = json.loads((place / "augment.json").read_text())["editor"]
-    return told
-
-
-def _own(result: StudyResult) -> pd.DataFrame:
-    place = result.place("retrain")
-    assert place is not None
-    return retrain.load(place).predictions
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -353,41 +340,61 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 def main() -> None:
     """Run both experiments and write figures and page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--run", type=Path, default=Path("runs/retrain"))
     parser.add_argument("--only", nargs="*", help="studies to run now; the page needs all")
     parser.add_argument("--tune", action="store_true", help="choose numbers of arms; test nothing")
     parser.add_argument("--workers", default="serial", help="as roentmod study takes them")
+    parser.add_argument("--figures", action="store_true", help="of what is kept; run nothing")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if args.figures:
+        write({name: retrain_kept.load(name) for name in NAMES})
+        return
+    if args.data is None:
+        parser.error("--data is needed, but for --figures")
     places = tables(args.data, args.run)
     if args.tune:
         # What was chosen before is no part of the plan that chooses.
         TUNED.unlink(missing_ok=True)
     specs = {}
-    for pairs, corrector in (*((pairs, "mini") for pairs in PAIRS), ("first", "painter")):
-        name = f"truth-{pairs}-{corrector}"
-        specs[name] = truth(places, pairs, corrector)
+    for pairs, corrector in TRUTHS:
+        specs[f"truth-{pairs}-{corrector}"] = truth(places, pairs, corrector)
     if args.tune:
         tune(specs[TUNING], args.run / "studies", args.workers)
         return
     for number in range(FOLDS):
         folder = fold(places["nih"], args.run, number)
         specs[f"real-{number}"] = real(folder, places, number)
+    origin = retrain_kept.Origin(args.run, args.data / "index.csv")
     results = {}
-    for name, spec in specs.items():
-        if args.only and name not in args.only:
-            continue
-        results[name] = study.run(spec, args.run / "studies", workers=args.workers, stages=_logged)
-        log.info("%s: %.1f minutes", name, sum(s.seconds for s in results[name].stages) / 60)
+    for name in args.only or specs:
+        found = retrain_kept.kept(name, specs[name], origin)
+        if found is None:
+            folder = args.run / "studies"
+            done = study.run(specs[name], folder, workers=args.workers, stages=_logged)
+            found = retrain_kept.keep(name, done, origin)
+            log.info("%s: %.1f minutes", name, found.facts["minutes"])
+        results[name] = found
     if not args.only:
-        found = figures(results)
-        decided = primary(results)
-        write_json(JSON, retrain_page.gathered(found, decided))
-        with atomic(PAGE) as part:
-            part.write_text(retrain_page.page(found, decided), encoding="utf-8")
-        weights.measured(JSON)
-        readme.write("bench.retrain")
+        write(results)
+
+
+def write(results: dict[str, Kept]) -> None:
+    """Write figures and page of all studies.
+
+    Raises:
+        SystemExit: if they were made with different weights.
+    """
+    made = [one.facts["of"]["weights"] for one in results.values()]
+    if any(one != made[0] for one in made):
+        raise SystemExit("studies are of different weights: run python -m bench.retrain --data DIR")
+    found, decided = figures(results), primary(results)
+    write_json(JSON, retrain_page.gathered(found, decided))
+    with atomic(PAGE) as part:
+        part.write_text(retrain_page.page(found, decided), encoding="utf-8")
+    weights.measured(JSON, made[0])
+    readme.write("bench.retrain")
 
 
 def tune(spec: StudyPlan, folder: Path, workers: str) -> None:

@@ -110,11 +110,14 @@ def of(figures: Path) -> Measured:
     return next(one for one in MEASURED if one.figures == figures)
 
 
-def measured(figures: Path) -> None:
-    """Record the bundled weights in the JSON of a bench that has just run, and head its page."""
+def measured(figures: Path, made_with: dict[str, str] | None = None) -> None:
+    """Record in the JSON of a bench what it was made with, and head its page.
+
+    `made_with` is as `bundled` returns it; None: the bench has just run, with the bundled weights.
+    """
     one = of(figures)
     found = json.loads(one.figures.read_text(encoding="utf-8"))
-    write_json(one.figures, found | {"weights": bundled(one.weights)})
+    write_json(one.figures, found | {"weights": made_with or bundled(one.weights)})
     _write(one)
 
 
