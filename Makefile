@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-gpu bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
-	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity realism removal readings clean
+	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity realism removal readings clean distill-mini
 
 setup: .venv/ready
 
@@ -114,6 +114,16 @@ train-mini: setup
 	$(BIN)/python -m training.unet --cohort $(RUN)/mini/cohort --out $(RUN)/mini --minutes 180
 	$(BIN)/python -m training.export --run $(RUN)/mini
 	$(BIN)/python -m training.severity --data $(DATA)
+
+# One pass for two and half the steps, taught by the bundled generator; then calibrated (an hour).
+distill-mini: setup
+	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/mini/cohort
+	$(BIN)/python -m training.painted --cohort $(RUN)/mini/cohort --out $(RUN)/mini --hosts 450
+	$(BIN)/python -m training.distill --cohort $(RUN)/mini/cohort --run $(RUN)/mini \
+		--out $(RUN)/guided --steps 800
+	$(BIN)/python -m training.distill --cohort $(RUN)/mini/cohort --run $(RUN)/mini \
+		--begin $(RUN)/guided --out $(RUN)/few --few 8 --steps 1000 --minutes 60
+	$(BIN)/python -m training.distill --out $(RUN)/few --few 8 --export $(RUN)/student
 
 # The bundled generator on radiographs it never saw: bench/mini.json, docs/mini.md (ten minutes;
 # goes on where it stopped). REAL names the folder of the judge of real labels alone.

@@ -30,7 +30,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from roentmod.editors import BUNDLED, sampling
+from roentmod.editors import BUNDLED, sampling, transplant
+from roentmod.editors.engines import Engine, make_engine
 from roentmod.store import write_json
 from training import autoencoder, checkpoints, generator, layout, unet, vocabulary
 
@@ -41,18 +42,25 @@ SCALES = (1.0, 12.0)
 # Rows of a sixth of the change weigh as much as they would by their error alone.
 LEAST_CHANGE = 1e-3
 # Effective steps of most edits, and how often they are drawn; the others are other strengths'.
-STRENGTH, USUAL = 0.4, 0.6
+STRENGTH, USUAL = 0.4, 0.8
+USUAL_TIMES = 410
 LEARNING_RATE = 2e-4
 SAVE_EVERY = 100
+# Of the rows of a batch of `training.unet`: what a teacher says has no noise to be averaged out.
+ROWS = 12
 NAME = "student.pt"
 log = logging.getLogger(__name__)
 
 
 class Teacher(NamedTuple):
-    """A frozen generator, its schedule, and how it is guided."""
+    """A frozen generator, its schedule, and how it is guided.
+
+    Its U-Net runs in the engine that edits run in, on a CPU in a third of torch's time.
+    """
 
     model: generator.Generator
     schedule: DDIMScheduler
+    engine: Engine
 
     @torch.no_grad()
     def states(self, prompts: list[str]) -> Tensor:
@@ -64,13 +72,12 @@ class Teacher(NamedTuple):
 
     @torch.no_grad()
     def guided(
-        self, noisy: Tensor, times: Tensor, states: Tensor, scales: Tensor
+        self, noisy: Tensor, time: Tensor, states: Tensor, scales: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return v guided away from the empty prompt, and v unguided, n x c x h x w each."""
         away = self.states([""]).expand_as(states)
         both = torch.cat([away, states])
-        predicted = self.model.unet(torch.cat([noisy, noisy]), torch.cat([times, times]), both)
-        empty, plain = predicted.sample.float().chunk(2)
+        empty, plain = self.engine.unet(torch.cat([noisy, noisy]), time, both).float().chunk(2)
         return empty + column(scales) * (plain - empty), plain
 
     def ahead(self, noisy: Tensor, start: int, end: int, states: Tensor, scales: Tensor) -> Tensor:
@@ -80,10 +87,9 @@ class Teacher(NamedTuple):
         2022, algorithm 1).
         """
         signal, noise, level = self.levels()
-        rows = torch.ones(len(noisy), dtype=torch.long)
 
         def clean(x: Tensor, at: int) -> Tensor:
-            return signal[at] * x - noise[at] * self.guided(x, at * rows, states, scales)[0]
+            return signal[at] * x - noise[at] * self.guided(x, torch.tensor(at), states, scales)[0]
 
         def step(picture: Tensor, to: int) -> Tensor:
             gone = torch.exp(level[start] - level[to])
@@ -137,14 +143,27 @@ def drawn_scales(step: int, count: int) -> Tensor:
 def guidance_loss(
     student: UNet2DConditionModel, teacher: Teacher, batch: unet.Batch, scales: Tensor
 ) -> Tensor:
-    """Return the error of one pass, in the picture's units, by what guidance does there."""
+    """Return the error of one pass, in the picture's units, by what guidance does there.
+
+    The rows have one time.
+    """
     noisy = teacher.schedule.add_noise(batch.clean, batch.noise, batch.times)
     states = teacher.states(batch.prompts)
-    wanted, plain = teacher.guided(noisy, batch.times, states, scales)
+    wanted, plain = teacher.guided(noisy, batch.times[0], states, scales)
     unit = column(1 - teacher.schedule.alphas_cumprod[batch.times]).sqrt()
     got = ask(student, noisy, batch.times, states, scales)
     missed, moved = (((one - wanted) * unit).pow(2).mean((1, 2, 3)) for one in (got, plain))
     return (missed / (moved + LEAST_CHANGE).sqrt()).mean()
+
+
+def part_of(batch: unet.Batch, step: int) -> unet.Batch:
+    """Return the rows of a batch that a step learns from, at one time of an edit's way."""
+    rng = np.random.default_rng([9, step])
+    rows = rng.permutation(len(batch.prompts))[:ROWS]
+    time = rng.integers(USUAL_TIMES) if rng.random() < USUAL else rng.integers(1000)
+    clean, target, noise = (one[torch.from_numpy(rows)] for one in batch[:3])
+    times = torch.full((len(rows),), int(time))
+    return unet.Batch(clean, target, noise, times, [batch.prompts[i] for i in rows])
 
 
 def plan_of(step: int, few: int) -> tuple[sampling.Schedule, int]:
@@ -182,8 +201,8 @@ def teacher_of(folder: Path) -> Teacher:
     """Return the generator of a diffusers folder, frozen."""
     model = generator.Generator(CLIPTokenizer.from_pretrained(folder / "tokenizer"))
     model.begin(folder)
-    layout.channels_last(model.unet.eval().requires_grad_(False))
-    return Teacher(model, generator.scheduler())
+    parts = transplant(None, folder)
+    return Teacher(model.requires_grad_(False), generator.scheduler(), make_engine("auto", parts))
 
 
 def latents_of(folder: Path, cohort_folder: Path, run: Path) -> dict[str, Any]:
@@ -235,7 +254,7 @@ def train(args: argparse.Namespace) -> None:
     for step in range(start, args.steps):
         for group in optimizer.param_groups:
             group["lr"] = rate(step, args.steps)
-        batch = batches.draw(step)
+        batch = part_of(batches.draw(step), step)
         scales = drawn_scales(step, len(batch.prompts))
         if args.few:
             loss = step_loss(student, teacher, batch, scales, plan_of(step, args.few))
