@@ -88,6 +88,7 @@ docs: setup
 # DATA names the folder of radiographs with index.csv; RUN keeps checkpoints, and training resumes
 # there. Run in this order: each stands on the one before.
 RUN ?= runs
+REAL ?= bench/judges/real
 train-anatomy: setup
 	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/mini/cohort
 	$(BIN)/python -m training.segmentation --cohort $(RUN)/mini/cohort --out $(RUN)/anatomy --minutes 15
@@ -99,13 +100,14 @@ train-judge: setup
 # NIH names the folder of NIH's own tables, MORE that of jsrt and wingspan. The judge of real labels
 # alone, then both judges: bench/real_judge.json, docs/judges.md (five minutes).
 train-real-judge: setup
-	$(BIN)/python -m training.real_judge --data $(DATA) --nih $(NIH) --out $(RUN)/real_judge --steps 2500
 	$(BIN)/python -m training.real_judge --data $(DATA) --nih $(NIH) --out $(RUN)/real_judge \
-		--export $(RUN)/real_judge/exported
+		--warm-steps 1500 --steps 1000
+	$(BIN)/python -m training.real_judge --data $(DATA) --nih $(NIH) --out $(RUN)/real_judge \
+		--export $(REAL)
 
 judges: setup
 	$(BIN)/python -m bench.real_judge --data $(DATA) --nih $(NIH) --more $(MORE) \
-		--judge $(RUN)/real_judge/exported --run $(RUN)/judges
+		--judge $(REAL) --run $(RUN)/judges
 
 train-mini: setup
 	$(BIN)/python -m training.cohort --data $(DATA) --out $(RUN)/mini/cohort
@@ -127,7 +129,6 @@ distill-mini: setup
 
 # The bundled generator on radiographs it never saw: bench/mini.json, docs/mini.md (ten minutes;
 # goes on where it stopped). REAL names the folder of the judge of real labels alone.
-REAL ?= $(RUN)/real_judge/exported
 evaluate-mini: setup
 	$(BIN)/python -m training.evaluate --data $(DATA) --real-judge $(REAL) --run $(RUN)/evaluate
 
@@ -137,11 +138,10 @@ realism: setup
 	$(BIN)/python -m bench.realism --data $(DATA) --nih $(NIH) --real-judge $(REAL) --run $(RUN)/judges
 
 # Does the audit find planted shortcuts? bench/audit_truth.json, docs/audit.md (an hour; phantoms
-# without DATA; goes on where it stopped). NIH and MORE add grafts of real findings, JUDGE the
-# exported judge of real labels.
+# without DATA; goes on where it stopped). NIH and MORE add grafts of real findings.
 prove-audit: setup
 	$(BIN)/python -m bench.audit_truth $(if $(DATA),--data $(DATA)) $(if $(NIH),--nih $(NIH)) \
-		$(if $(MORE),--more $(MORE)) $(if $(JUDGE),--real-judge $(JUDGE)) --run $(RUN)/audit
+		$(if $(MORE),--more $(MORE)) --real-judge $(REAL) --run $(RUN)/audit
 
 # Does retraining correct planted shortcuts? bench/retrain.json, docs/results.md (about four hours;
 # goes on where it stopped).

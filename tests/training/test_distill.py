@@ -121,9 +121,12 @@ def test_edits_of_all_strengths_are_trained_the_usual_one_most():
 
 
 @pytest.mark.slow
-def test_it_resumes_where_it_stopped_and_what_it_writes_is_a_unet_that_takes_the_scale(tmp_path):
+def test_it_resumes_where_it_stopped_and_what_it_writes_is_a_unet_that_takes_the_scale(
+    tmp_path, monkeypatch
+):
     from diffusers import UNet2DConditionModel
 
+    monkeypatch.setattr(distill, "ROWS", 2)
     run, folder, target = (tmp_path / name for name in ("run", "teacher", "target"))
     run.mkdir()
     model = generator.Generator(vocabulary.tokenizer(folder / "tokenizer"))
