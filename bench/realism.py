@@ -324,10 +324,14 @@ def _moved(editors: dict[str, Any]) -> list[str]:
     return [*lines, "", *(_reached(table, editor) for editor, table in editors.items())]
 
 
-def _around(value: float | None, ends: Sequence[float] = (), form: str = ".2f") -> str:
+def _around(value: float | None, ends: Sequence[float | None] = (), form: str = ".2f") -> str:
+    """Return a figure with its interval; an end of None is open, as JSON has no infinity."""
     if value is None:
         return "-"
-    return f"{value:{form}}" + (f" ({ends[0]:{form}} to {ends[1]:{form}})" if ends else "")
+    if not ends:
+        return f"{value:{form}}"
+    low, high = ("open" if end is None else f"{end:{form}}" for end in ends)
+    return f"{value:{form}} ({low} to {high})"
 
 
 def target(one: dict[str, Any]) -> str:

@@ -86,6 +86,13 @@ def test_the_target_is_of_findings_that_the_judge_reads(reads, ratio, area, stat
     assert realism.target({"reads": reads, "ratio": ratio, "auc": area}) == state
 
 
+def test_an_interval_without_an_end_is_shown_as_open():
+    one = {"edited_shift": 0.2, "edited_ci": [0.1, 0.3], "real_shift": 0.8, "real_ci": [0.1, 1.3]}
+    one |= {"ratio": 0.25, "ratio_ci": [0.11, None], "auc": 0.6, "ci": [0.5, 0.7], "n": 24}
+    page = realism.page({"real_judge": {"painter": {"Hernia": one}}})
+    assert "0.25 (0.11 to open)" in page
+
+
 def test_edits_of_other_weights_are_made_again(tmp_path, monkeypatch):
     class Weighed:
         findings = ()
