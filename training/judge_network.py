@@ -18,27 +18,29 @@ _WIDTHS = (12, 24, 48, 96, 160)
 _SHARP = 3.0
 
 
-class _Layer(nn.Sequential):
+class Layer(nn.Sequential):
     """Convolution, batch norm and, unless told otherwise, ReLU."""
 
     def __init__(
         self, inward: int, outward: int, kernel: int, stride: int = 1, *, active: bool = True
     ) -> None:
+        """Build it, untrained."""
         conv = nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
         parts: list[nn.Module] = [conv, nn.BatchNorm2d(outward)]
         super().__init__(*parts, *([nn.ReLU(inplace=True)] if active else []))
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """Two layers, 3 x 3 or 1 x 1, with a shortcut (He et al., CVPR 2016)."""
 
     def __init__(self, inward: int, outward: int, stride: int = 1, *, kernel: int = 3) -> None:
+        """Build it, untrained."""
         super().__init__()
-        self.first = _Layer(inward, outward, 3 if stride == 2 else kernel, stride)
-        self.second = _Layer(outward, outward, kernel, active=False)
+        self.first = Layer(inward, outward, 3 if stride == 2 else kernel, stride)
+        self.second = Layer(outward, outward, kernel, active=False)
         shrink = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
         same = inward == outward and stride == 1
-        short = nn.Sequential(shrink, _Layer(inward, outward, 1, active=False))
+        short = nn.Sequential(shrink, Layer(inward, outward, 1, active=False))
         self.short = nn.Identity() if same else short
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,18 +90,18 @@ class Network(nn.Module):
         a, b, c, d, e = _WIDTHS
         kernel = 1 if near else 3
         self.early = nn.Sequential(
-            _Layer(1, a, 5, 2),
-            _Layer(a, b, 3, 2),
-            _Residual(b, b),
-            _Residual(b, c, 2),
-            _Residual(c, c, kernel=kernel),
+            Layer(1, a, 5, 2),
+            Layer(a, b, 3, 2),
+            Residual(b, b),
+            Residual(b, c, 2),
+            Residual(c, c, kernel=kernel),
         )
         self.place = nn.Parameter(torch.zeros(1, c, size // 8, size // 8))
         self.late = nn.Sequential(
-            _Residual(c, d, 2, kernel=kernel),
-            _Residual(d, d, kernel=kernel),
-            _Residual(d, e, kernel=kernel),
-            _Residual(e, e, kernel=kernel),
+            Residual(c, d, 2, kernel=kernel),
+            Residual(d, d, kernel=kernel),
+            Residual(d, e, kernel=kernel),
+            Residual(e, e, kernel=kernel),
         )
         self.local = nn.Conv2d(e, sum(self.heads), 1)
         if not near:
@@ -145,11 +147,11 @@ class Variation:
     blur: tuple[float, float] = (-0.6, 1.0)
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Return n x 1 x 224 x 224 in [0, 1], varied, of n x 224 x 224 uint8."""
+        """Return n x 1 x h x w in [0, 1], varied, of n x h x w uint8."""
         x = pixels[:, None].float() / 255
-        draw = _Draw(len(x), generator)
+        draw = Draw(len(x), generator)
         turned = functional.grid_sample(
-            x, self._grid(draw), padding_mode="border", align_corners=False
+            x, self._grid(draw, x.shape), padding_mode="border", align_corners=False
         )
         # Resampling softens: some pictures keep their own sharpness.
         x = torch.where(draw.chance(0.7), turned, x)
@@ -160,27 +162,30 @@ class Variation:
         grain = torch.randn(x.shape, generator=generator)
         return (x + draw.chance(0.5) * draw.between(0, self.noise) * grain).clamp(0, 1)
 
-    def _grid(self, draw: _Draw) -> Tensor:
+    def _grid(self, draw: Draw, shape: torch.Size) -> Tensor:
         angle, scale = draw.around(self.turn), 1 + draw.around(self.zoom)
         cos, sin = angle.cos() * scale, angle.sin() * scale
         rows = [cos, -sin, draw.around(self.shift), sin, cos, draw.around(self.shift)]
         matrix = torch.cat(rows, 1).view(-1, 2, 3)
-        size = [len(matrix), 1, cohort.SIZE, cohort.SIZE]
-        return functional.affine_grid(matrix, size, align_corners=False)
+        return functional.affine_grid(matrix, list(shape), align_corners=False)
 
 
-class _Draw:
+class Draw:
     """Random numbers, one a picture: n x 1 x 1 x 1."""
 
     def __init__(self, n: int, generator: torch.Generator) -> None:
+        """Keep how many are drawn at once, and from where."""
         self._n, self._generator = n, generator
 
     def between(self, low: float, high: float) -> Tensor:
+        """Return numbers between two ends."""
         drawn = torch.rand((self._n, 1, 1, 1), generator=self._generator)
         return drawn * (high - low) + low
 
     def around(self, reach: float) -> Tensor:
+        """Return numbers at most `reach` from 0."""
         return self.between(-reach, reach)
 
     def chance(self, share: float) -> Tensor:
+        """Return True for a share of them."""
         return self.between(0, 1) < share
