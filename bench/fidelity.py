@@ -123,6 +123,9 @@ def _later(figures: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     for mode in ("sham", "baseline", "none"):
         cells = [_shown(one.get("own", {}).get(mode)) for one in figures.values()]
         rows.append((f"edits whose nearest baseline is their own, composite `{mode}`", cells))
+    for arm in dict.fromkeys(a for one in figures.values() for a in one.get("same_patient", {})):
+        cells = [_share(one.get("same_patient", {}).get(arm)) for one in figures.values()]
+        rows.append((f"nearest baseline by the recogniser is the patient's own, {arm}", cells))
     for group in GROUPS:
         moved = [one.get("displaced", {}).get(group, {}) for one in figures.values()]
         cells = [_shown(one.get("mean")) for one in moved]
@@ -131,6 +134,14 @@ def _later(figures: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
         cells = [_of_real(one.get("real_auc", {}).get(name)) for one in figures.values()]
         rows.append((f"detector of edits among real positives, AUC, {name}", cells))
     return [(word, cells) for word, cells in rows if set(cells) != {"-"}]
+
+
+def _share(one: dict[str, Any] | None) -> str:
+    """Return a share with its interval."""
+    if one is None:
+        return "-"
+    low, high = map(_shown, one["ci"])
+    return f"{_shown(one['share'])} ({low} to {high})"
 
 
 def _of_real(one: dict[str, Any] | None) -> str:

@@ -25,6 +25,7 @@ _PACKAGE = Path(roentmod.__file__).parent
 _FILES = {
     "mini": "editors/mini/*/*.safetensors",
     "judge": "classifiers/bundled/judge.onnx",
+    "recogniser": "classifiers/bundled/recogniser.onnx",
     "anatomy": "imaging/anatomy.onnx",
 }
 # Where a JSON says in its own words which ones made it.
@@ -56,6 +57,7 @@ MEASURED = tuple(
         ("mini", "mini", ("mini", "judge", "anatomy")),
         ("real_judge", "judges", ("mini", "judge", "anatomy", "painter")),
         ("realism", "realism", ("mini", "judge", "anatomy", "painter")),
+        ("reidentify", "recogniser", ("recogniser", "judge")),
         ("removal", "removal", ("mini", "judge")),
         ("retrain", "results", ("mini", "judge", "anatomy", "painter")),
     )

@@ -86,10 +86,10 @@ def visits_of(pairs: Path, rows: Sequence[Row]) -> list[tuple[int, int]]:
     return [(place[a], place[b]) for a, b in ends if a in place and b in place]
 
 
-def small(path: Path) -> NDArray[np.uint8]:
-    """Return a film at 128 x 128, by way of the 224 px grid through which all sources pass."""
-    reduced = compose.resize(cohort.unit(cohort.square(path)), SIZE)
-    return np.rint(reduced.clip(0, 1) * 255).astype(np.uint8)
+def small(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a film of the 224 px grid, through which all sources pass, at 128 x 128."""
+    reduced = compose.resize(cohort.unit(square), SIZE)
+    return np.asarray(np.rint(reduced.clip(0, 1) * 255), np.uint8)
 
 
 def films(data: Path, pairs: Path, split: str, folder: Path) -> Films:
@@ -97,7 +97,7 @@ def films(data: Path, pairs: Path, split: str, folder: Path) -> Films:
     rows, path = rows_of(data, split), folder / f"{split}.pt"
     stored = checkpoints.load(path)
     if stored is None:
-        pixels = np.stack([small(data / row["path"]) for row in rows])
+        pixels = np.stack([small(cohort.square(data / row["path"])) for row in rows])
         stored = {"pixels": torch.from_numpy(pixels)}
         checkpoints.save(path, stored)
     return Films(rows, stored["pixels"], visits_of(pairs, rows))
@@ -174,12 +174,14 @@ class Search:
     Attributes:
         ranks: of the other visit among strangers, 1 is first; one per search.
         above: share of strangers that are less alike than the other visit, one per search.
+        queries: film and the other visit, by their rows, searches x 2.
         patients: who is searched for.
         strangers: how many films of other patients the gallery has, one per search.
     """
 
     ranks: Ints
     above: NDArray[np.float64]
+    queries: Ints
     patients: NDArray[np.str_]
     strangers: Ints
 
@@ -193,15 +195,23 @@ class Search:
         """Mean over searches of 1 / rank."""
         return float((1 / self.ranks).mean())
 
+    def of(self, which: NDArray[np.bool_]) -> Search:
+        """Return some of the searches."""
+        return Search(
+            self.ranks[which],
+            self.above[which],
+            self.queries[which],
+            self.patients[which],
+            self.strangers[which],
+        )
+
     def summary(self, *, resamples: int = 2000) -> dict[str, object]:
         """Return rank-1 and AUROC, means over patients with 95 % intervals, and the numbers."""
         result: dict[str, object] = {}
         for name, values in (("rank_1", self.ranks == 1), ("auroc", self.above)):
             each = self._by_patient(values)
-            ends = stats.percentile_interval(
-                stats.resampled_means(each[:, None], resamples, 0)[:, 0], 0.95
-            )
-            ends = [round(float(end), 4) for end in ends]
+            drawn = stats.resampled_means(each[:, None], resamples, 0)[:, 0]
+            ends = [round(float(end), 4) for end in stats.percentile_interval(drawn, 0.95)]
             result[name] = {"value": round(float(each.mean()), 4), "ci": ends}
         return result | {
             "chance": round(float((1 / (1 + self.strangers)).mean()), 4),
@@ -239,6 +249,8 @@ def search(films: Films, vectors: Array) -> Search:
                 continue
             far = ((known[strangers] - known[query]) ** 2).sum(1)
             own = ((known[other] - known[query]) ** 2).sum()
-            found.append((1 + (far <= own).sum(), (far > own).mean(), query, strangers.sum()))
-    ranks, above, queries, sizes = zip(*found, strict=True)
-    return Search(np.array(ranks), np.array(above), names[list(queries)], np.array(sizes))
+            found.append((1 + (far <= own).sum(), (far > own).mean(), (query, other), len(far)))
+    ranks, above, ends, sizes = zip(*found, strict=True)
+    queries = np.array(ends, np.int64)
+    patients = names[queries[:, 0]]
+    return Search(np.array(ranks), np.array(above), queries, patients, np.array(sizes))

@@ -1,6 +1,7 @@
 """Classifiers: readers of findings in radiographs. `load` is the door to every one."""
 
 from roentmod.classifiers.adapter import Adapter, Described
+from roentmod.classifiers.bundled.recogniser import Recogniser
 from roentmod.classifiers.checks import NotFiniteError, Reading, constant_heads, read
 from roentmod.classifiers.heads import Head, table
 from roentmod.classifiers.judge import Judge
@@ -17,6 +18,7 @@ __all__ = [
     "Judge",
     "NotFiniteError",
     "Reading",
+    "Recogniser",
     "constant_heads",
     "fit_probe",
     "load",

@@ -109,6 +109,34 @@ class Stamp:
         )
 
 
+class Exchanged(Stamp):
+    """Returns the edits of other patients: `others` has one by the id of each radiograph."""
+
+    def __init__(self, others):
+        super().__init__()
+        self.others = others
+
+    def _one(self, radiograph, edit):
+        other = super()._one(self.others[radiograph.id], edit)
+        image, control = (radiograph.with_pixels(p.pixels) for p in (other.image, other.control))
+        everywhere = np.ones(radiograph.pixels.shape, bool)
+        change = image.pixels - radiograph.pixels
+        return Counterfactual(radiograph, edit, "ok", image, control, change, everywhere)
+
+
+class Corners:
+    """Tells patients apart by the mean of each eighth of a side, brought to length 1."""
+
+    name, size = "corners", SIZE
+
+    def embed(self, images):
+        blocks = (
+            images.reshape(len(images), 8, SIZE // 8, 8, SIZE // 8).mean((2, 4)).reshape(-1, 64)
+        )
+        blocks = blocks - blocks.mean(1, keepdims=True)
+        return (blocks / np.linalg.norm(blocks, axis=1, keepdims=True)).astype(np.float32)
+
+
 def write_folder(folder, patients=10, real=0):
     """Write `patients` phantoms, a second visit of the first half, and four to remember.
 
@@ -159,7 +187,9 @@ class Blind(Meter):
         return (own / 4 + own[:, ::-1]).astype(np.float32)
 
 
-def run(data, folder, editor, *, chosen=None, workers="serial", second=None, **changes):
+def run(
+    data, folder, editor, *, chosen=None, workers="serial", second=None, recogniser=None, **changes
+):
     return validation.run(
         data,
         choose(data, split="test") if chosen is None else chosen,
@@ -169,6 +199,7 @@ def run(data, folder, editor, *, chosen=None, workers="serial", second=None, **c
         extractor=Blocks(),
         classifier=Meter(),
         second=second,
+        recogniser=recogniser,
         split="test",
         workers=workers,
     )

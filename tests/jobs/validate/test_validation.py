@@ -11,7 +11,16 @@ from roentmod import datasets
 from roentmod.errors import AuditError, RunError, UnreadableError
 from roentmod.jobs import validate
 from roentmod.jobs.validate import Rule, ValidatePlan, choose
-from tests.jobs.validate.fake import FINDINGS, Blind, Meter, Stamp, run, write_folder
+from tests.jobs.validate.fake import (
+    FINDINGS,
+    Blind,
+    Corners,
+    Exchanged,
+    Meter,
+    Stamp,
+    run,
+    write_folder,
+)
 from tests.runs.kill import check_survives_kills, contents
 
 
@@ -117,6 +126,7 @@ def test_figures_have_the_keys_of_the_benchmark(good):
         "pfid",
         "displaced",
         "own",
+        "same_patient",
         "own_closer_fraction",
         "leakage_plain",
         "leakage_hold",
@@ -154,6 +164,50 @@ def test_identity_and_place_are_measured_in_every_mode_and_against_other_picture
     assert "How far places moved" in page
     assert "nearer by it than another patient" in page
     assert "edited (none): all" in page
+
+
+def test_edits_that_were_exchanged_between_patients_are_not_the_same_patient(data, tmp_path):
+    """The recogniser's share falls from all to none, in every mode; its control stays."""
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    few = choose(data, split="test")[:4]
+    pictures = [data.radiograph(name) for name in few["baseline_id"]]
+    others = {one.id: pictures[n - 1] for n, one in enumerate(pictures)}
+    honest = run(data, tmp_path / "own", Stamp(), chosen=few, **quiet)
+    exchanged = run(data, tmp_path / "exchanged", Exchanged(others), chosen=few, **quiet)
+    own, other = (result.figures()["same_patient"] for result in (honest, exchanged))
+    for arm in ("edited", "edited (baseline)", "edited (none)"):
+        assert own[arm] == {"share": 1.0, "ci": [1.0, 1.0], "patients": 4}
+        assert other[arm]["share"] == 0
+    for arm in ("sham", "sham (none)"):
+        assert own[arm]["share"] == 1
+    assert own["other visit"]["patients"] == other["other visit"]["patients"] > 0
+    assert own["other visit"] == other["other visit"]
+    assert states(honest)["same_patient"] == "passed"
+    assert states(exchanged)["same_patient"] == "failed"
+    page = exchanged.report().read_text()
+    for words in (
+        "Same patient (recogniser)",
+        "far easier task",
+        "other visit",
+        "sham (none): all",
+    ):
+        assert words in page
+    # What it was trained on, and how well it finds real visits, stand in its card.
+    assert "pairs of visits of" in page
+    assert "chance is" in page
+
+
+def test_another_recogniser_is_named_and_is_another_validation(data, tmp_path):
+    quiet = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    few = choose(data, split="test")[:2]
+    result = run(data, tmp_path / "run", Stamp(), chosen=few, recogniser=Corners(), **quiet)
+    assert result.figures()["same_patient"]["edited"]["share"] == 1
+    assert result.provenance["recogniser"] == {"name": "corners", "size": 128}
+    page = result.report().read_text()
+    assert "far easier task" in page
+    assert "pairs of visits of" not in page
+    with pytest.raises(RunError, match="another recogniser"):
+        run(data, tmp_path / "run", Stamp(), chosen=few, **quiet)
 
 
 def test_success_and_leakage_are_shown_by_both_judges(data, tmp_path):
@@ -410,18 +464,21 @@ def test_a_validation_against_shams_opens_and_does_not_go_on(data, tmp_path):
     few = choose(data, split="test").head(1)
     run(data, tmp_path / "run", Stamp(), chosen=few, **quiet)
     record = json.loads((tmp_path / "run" / "validation.json").read_text())
-    del record["control"]
+    del record["control"], record["recogniser"]
     (tmp_path / "run" / "validation.json").write_text(json.dumps(record))
     nets = tmp_path / "run" / "nets.parquet"
     pd.read_parquet(nets).rename(columns={"control": "sham"}).to_parquet(nets)
-    # Nor did they look at places, at other modes, or with two judges.
-    for name in ("modes", "second"):
+    # Nor did they look at places, at other modes, for patients, or with two judges.
+    for name in ("modes", "second", "visits"):
         (tmp_path / "run" / f"{name}.parquet").unlink()
-    for name in ("pairs", "edits"):
+    for name in ("pairs", "edits", "vectors"):
         path = tmp_path / "run" / f"{name}.parquet"
-        pd.read_parquet(path).drop(columns="displaced").to_parquet(path)
+        later = ["displaced", "patient"]
+        pd.read_parquet(path).drop(columns=later, errors="ignore").to_parquet(path)
     old = validate.load(tmp_path / "run")
     assert old.provenance["control"] == "sham"
+    assert old.figures()["same_patient"] == {}
+    assert states(old)["same_patient"] == "not measured"
     assert old.success["auc"].notna().all()
     assert "than in its sham" in old.report().read_text()
     with pytest.raises(RunError, match=r"another control \(sham, not baseline\)"):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from roentmod import runs
-from roentmod.classifiers import Judge
+from roentmod.classifiers import Judge, Recogniser
 from roentmod.classifiers.extractors import Extractor, load_extractor
 from roentmod.datasets import Dataset
 from roentmod.errors import AuditError
@@ -44,6 +44,7 @@ def run(
     split: str | None = None,
     classifier: Classifier | None = None,
     second: Classifier | None = None,
+    recogniser: Recogniser | None = None,
     workers: str | Workers = "serial",
     stages: Stages | None = None,
 ) -> ValidationResult:
@@ -61,6 +62,7 @@ def run(
         split: only patients of this split are compared with; None is everybody.
         classifier: reads whether an edit succeeded; None is the bundled judge.
         second: reads the same, and is shown beside it; None: nobody does.
+        recogniser: tells patients apart; None is the bundled one.
         workers: who makes the parts, a form of `roentmod.runs.workers`.
         stages: called with a stage's title, returns what is called with parts done and in all.
 
@@ -84,7 +86,12 @@ def run(
     job = ValidateJob(
         data,
         editor,
-        Readers(classifier or Judge.load(), extractor or load_extractor(), second),
+        Readers(
+            classifier or Judge.load(),
+            extractor or load_extractor(),
+            recogniser or Recogniser.load(),
+            second,
+        ),
         plan,
         subjects=_subjects(
             chosen, companions(data, chosen, strangers=plan.strangers, split=split), partners

@@ -69,7 +69,7 @@ class ValidateJob(EditingJob[ValidationResult]):
     Attributes:
         data: where radiographs come from.
         editor: what is validated.
-        readers: judge and extractor.
+        readers: judge, extractor and recogniser.
         plan: edits and numbers.
         subjects: what is edited.
         known: pictures of other patients.
@@ -104,6 +104,7 @@ class ValidateJob(EditingJob[ValidationResult]):
             "judge": _described(self.readers.judge),
             **({"second": _described(self.readers.second)} if self.readers.second else {}),
             "extractor": _described(self.readers.extractor),
+            "recogniser": _described(self.readers.recogniser),
             "cases": [[one.baseline_id, one.companions] for one in self.subjects],
             "known": [one.baseline_id for one in self.known],
             "partners": self.partners,
@@ -237,7 +238,7 @@ def _part(stage: str, subject: Subject) -> Part:
 
 
 # What a judge or extractor says of the weights it has.
-_NAMED = ("source", "sha256", "weights", "files")
+_NAMED = ("source", "sha256", "weights", "files", "trained_on", "val")
 
 
 def _described(reader: Any) -> dict[str, Any]:
@@ -264,7 +265,7 @@ class _Sitting:
     def radiographs(self, _: Edited) -> None:
         """Look at a baseline, and compare it with its patient's other visit and with strangers."""
         own = self._before
-        self._add("vectors", {"vector": own.vector})
+        self._add("vectors", _known_by(own))
         for group, image in self._subject.companions:
             try:
                 other = Look(self._job.data.radiograph(image), self._readers)
@@ -276,6 +277,8 @@ class _Sitting:
                 continue
             measured = {"pfid": fidelity.pfid(own.gaussian, other.gaussian)}
             self._pair(group, image, "", measured | {"displaced": apart(other, own)})
+            if group == GROUPS[2]:
+                self._add("visits", _known_by(other))
 
     def known(self, _: Edited) -> None:
         """Look at a picture of another patient, for memorisation."""
@@ -379,7 +382,7 @@ class _Sitting:
 
     def _likeness(self, one: Counterfactual, after: Look) -> Row:
         """Return how like its baseline an edit is, and what it changed."""
-        own = {"composite": one.edit.composite, "vector": after.vector}
+        own = {"composite": one.edit.composite} | _known_by(after)
         return own | against(after, self._before) | change(one, after, self._before)
 
     def _measure_shams(self) -> None:
@@ -389,7 +392,7 @@ class _Sitting:
                 continue
             look = self._shams[mode]
             measured = against(look, self._before)
-            row = {"composite": mode, "cycle": 1} | measured
+            row = {"composite": mode, "cycle": 1} | _known_by(look) | measured
             self._fine(mode, "sham", look)
             if mode == COMPOSITES[0]:
                 line = fidelity.longest_line(look.small - self._before.small)
@@ -449,6 +452,11 @@ def _way(edit: Edit) -> str:
     if edit.hold:
         return "hold"
     return "region" if edit.region else "plain"
+
+
+def _known_by(look: Look) -> Row:
+    """Return what a picture is found again by: mean features, and the recogniser's vector."""
+    return {"vector": look.vector, "patient": look.patient}
 
 
 def _nets(look: Look, control: Look) -> dict[str, float]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from roentmod.documents import read_document
 from roentmod.errors import AuditError, InputError
 from roentmod.jobs.validate.artefacts import COLUMNS, arm_of
-from roentmod.jobs.validate.result import REAL, SHAM, ValidationResult
+from roentmod.jobs.validate.result import REAL, SHAM, SHAM_ARM, VISIT_ARM, ValidationResult
 from roentmod.jobs.validate.sheets import drawn
 from roentmod.plans.validate import COMPOSITES, WAYS, ValidatePlan
 from roentmod.runs.record import EARLIER
@@ -27,6 +27,7 @@ __all__ = ["RECORD", "TABLES", "Tables", "assess", "judge", "judged"]
 RECORD = "validation.json"
 TABLES = (
     "vectors",
+    "visits",
     "known",
     "pairs",
     "edits",
@@ -42,11 +43,13 @@ TABLES = (
 )
 
 # What folders of earlier versions lack.
-_LATER = ("modes", "second", "artefacts")
+_LATER = ("modes", "second", "artefacts", "visits")
 
 Row = dict[str, Any]
+# By what a picture is found again among all baselines, and the measure that says whether it is.
+_FOUND_BY = {"vector": "own", "patient": "same_patient"}
 MEASURES = (
-    "own",
+    *_FOUND_BY.values(),
     "ssim",
     "ssim_outside",
     "l1_inside",
@@ -67,6 +70,7 @@ OBJECTS = ("Support Devices", "Text Marker")
 LIMITS = (
     ("own_closer", 0.95, "least"),
     ("retrieval", 0.95, "least"),
+    ("same_patient", 0.95, "least"),
     ("success", 0.8, "least"),
     ("leakage", 0.25, "most"),
     ("outside", 0.0, "most"),
@@ -115,7 +119,7 @@ def judged(folder: Path, record: Mapping[str, Any], plan: ValidatePlan) -> Valid
     items, baselines = (_read(folder, name) for name in ("items", "baselines"))
     tables = Tables({name: _read(folder, name) for name in (*TABLES, "artefacts")})
     facts = {key: record[key] for key in ("editor", "data", "judge", "extractor")}
-    facts |= {key: record[key] for key in ("second",) if key in record}
+    facts |= {key: record[key] for key in ("second", "recogniser") if key in record}
     facts["control"] = record.get("control", EARLIER["control"])
     return ValidationResult(
         plan=record["plan"] | {"n_baselines": len(baselines)},
@@ -138,7 +142,7 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas()
     frame = frame.rename(columns={EARLIER["control"]: "control"})
     # Lists stay lists: pandas would make nested arrays of them.
-    for name in {"vector", "spectrum"} & set(frame):
+    for name in {*_FOUND_BY, "spectrum"} & set(frame):
         frame[name] = table[name].to_pylist()
     return frame
 
@@ -165,7 +169,8 @@ class _Means:
 def judge(tables: Tables, plan: ValidatePlan, absent: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of `ValidationResult` that follow from the rows of all parts."""
     means = _Means(plan)
-    edits, sweep, shams = _with_own(tables, "edits"), _with_own(tables, "sweep"), tables["shams"]
+    edits, sweep, shams = (_with_own(tables, name) for name in ("edits", "sweep", "shams"))
+    others = {name: _with_own(tables, name) for name in ("modes", "visits")}
     sections: dict[str, Any] = {"absent": dict(absent)}
     sections["sweep"] = _sweep(sweep, tables["sweep_nets"], plan)
     sections["recommended"] = (
@@ -173,7 +178,7 @@ def judge(tables: Tables, plan: ValidatePlan, absent: Mapping[str, str]) -> dict
     )
     sections |= _pairs(tables["pairs"], plan)
     sections["place"] = _place(tables["pairs"], means)
-    sections["measures"] = _measures(edits, _with_own(tables, "modes"), shams, means)
+    sections["measures"] = _measures(edits, shams, others, means)
     sections["success"] = _success(edits, tables, means)
     sections["nets"] = _nets(tables["nets"], means)
     sections["leakage"] = _leakage(edits, tables, plan)
@@ -192,18 +197,28 @@ def _frame(rows: Sequence[Sequence[Any]], columns: str) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=columns.split())
 
 
-def _vectors(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array(frame["vector"].tolist(), np.float64)
+def _vectors(frame: pd.DataFrame, column: str = "vector") -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array(frame[column].tolist(), np.float64)
 
 
 def _with_own(tables: Tables, name: str) -> pd.DataFrame:
-    """Add `own`: whether the nearest of all baselines' mean features is the edit's own."""
+    """Add `own` and `same_patient`: whether the nearest of all baselines is a picture's own.
+
+    By mean features, and by the recogniser; NaN where there is no vector, and no column where
+    earlier versions had none.
+    """
     frame, gallery = tables[name], tables["vectors"]
-    if frame.empty or gallery.empty:
-        return frame
-    at, _ = fidelity.nearest(_vectors(frame), _vectors(gallery))
-    nearest = gallery["baseline_id"].to_numpy()[at]
-    return frame.assign(own=(nearest == frame["baseline_id"].to_numpy()).astype(float))
+    for column, measure in _FOUND_BY.items():
+        if frame.empty or column not in frame or column not in gallery:
+            continue
+        there = frame[column].notna().to_numpy()
+        found = np.full(len(frame), math.nan)
+        if there.any():
+            at, _ = fidelity.nearest(_vectors(frame[there], column), _vectors(gallery, column))
+            nearest = gallery["baseline_id"].to_numpy()[at]
+            found[there] = nearest == frame["baseline_id"].to_numpy()[there]
+        frame = frame.assign(**{measure: found})
+    return frame
 
 
 def _sweep(sweep: pd.DataFrame, nets: pd.DataFrame, plan: ValidatePlan) -> pd.DataFrame:
@@ -239,10 +254,11 @@ def _plain_of(edits: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measures(
-    edits: pd.DataFrame, modes: pd.DataFrame, shams: pd.DataFrame, means: _Means
+    edits: pd.DataFrame, shams: pd.DataFrame, others: Mapping[str, pd.DataFrame], means: _Means
 ) -> pd.DataFrame:
-    """Return likeness by arm: edits in the default mode, in each other one, and shams."""
+    """Return likeness by arm: edits and first shams in every mode, and patients' other visits."""
     rows = []
+    modes, first = others["modes"], _where(shams, "cycle", 1)
     arms = {"edited": _plain_of(edits)}
     arms |= {f"edited ({m})": _where(modes, "composite", m) for m in COMPOSITES[1:]}
     for arm, table in arms.items():
@@ -253,13 +269,14 @@ def _measures(
             for measure in MEASURES
             if measure in part
         ]
-    if len(shams):
-        first = shams[(shams["cycle"] == 1) & (shams["composite"] == COMPOSITES[0])]
-        rows += [
-            ["sham", "all", measure, *means.of(first, measure)]
-            for measure in MEASURES
-            if measure in first
+    whole = {SHAM_ARM: _where(first, "composite", COMPOSITES[0])}
+    whole |= {f"{SHAM_ARM} ({m})": _where(first, "composite", m) for m in COMPOSITES[1:]}
+    for arm, table in (whole | {VISIT_ARM: others["visits"]}).items():
+        measured = [
+            [arm, "all", name, *means.of(table, name)] for name in MEASURES if name in table
         ]
+        # Outlines are looked for in the default mode alone.
+        rows += [row for row in measured if row[-1]]
     return _frame(rows, "arm edited measure value low high patients")
 
 
@@ -502,10 +519,11 @@ def _values(sections: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple
     values: dict[str, tuple[float, ...]] = {}
     own = sections["own_closer"]
     values["own_closer"] = (own["fraction"], own["low"], own["high"])
-    measures = sections["measures"]
-    kept = measures[(measures["measure"] == "own") & (measures["arm"] == "edited")]
+    measures = _where(_where(sections["measures"], "arm", "edited"), "edited", "all")
+    ends = ("value", "low", "high")
     for name, table, columns in (
-        ("retrieval", kept[kept["edited"] == "all"], ("value", "low", "high")),
+        ("retrieval", _where(measures, "measure", "own"), ends),
+        ("same_patient", _where(measures, "measure", "same_patient"), ends),
         ("leakage", _where(sections["leakage"], "way", "plain"), ("leakage", "low", "high")),
         ("prompt_icc", _where(sections["wording"], "edited", "all"), ("icc", "low", "high")),
     ):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from roentmod import detector
 from roentmod.anatomy import Anatomy
+from roentmod.classifiers import Recogniser
 from roentmod.classifiers.extractors import Extractor
 from roentmod.editors import compose
 from roentmod.imaging import segmentation
@@ -41,11 +42,13 @@ class Readers:
     Attributes:
         judge: reads findings.
         extractor: sees features of places.
+        recogniser: tells patients apart.
         second: reads them too, where there is a second judge.
     """
 
     judge: Classifier
     extractor: Extractor
+    recogniser: Recogniser
     second: Classifier | None = None
 
     def look(self, pictures: Sequence[Radiograph], *known: Look) -> list[Look]:
@@ -97,6 +100,12 @@ class Look:
     def vector(self) -> list[float]:
         """The mean of the features, d numbers: what retrieval compares."""
         return [round(float(x), 6) for x in self.grid.mean(axis=(0, 1), dtype=np.float64)]
+
+    @cached_property
+    def patient(self) -> list[float]:
+        """The recogniser's vector, of length 1: nearer for the same patient than for another."""
+        image = compose.shrink(self.picture, self._readers.recogniser.size)
+        return [round(float(x), 6) for x in self._readers.recogniser.embed(image[None])[0]]
 
     @cached_property
     def anatomy(self) -> Anatomy | None:

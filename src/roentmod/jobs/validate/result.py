@@ -11,10 +11,12 @@ import pandas as pd
 
 from roentmod.plans.validate import COMPOSITES, WAYS
 
-__all__ = ["REAL", "SHAM", "ValidationResult"]
+__all__ = ["REAL", "SHAM", "SHAM_ARM", "VISIT_ARM", "ValidationResult"]
 
 # Comparisons of the detector that checks are of.
 SHAM, REAL = "sham against untouched", "edited against real"
+# Arms of likeness that are no edits.
+SHAM_ARM, VISIT_ARM = "sham", "other visit"
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,8 +39,8 @@ class ValidationResult:
         pfid_tests: `fidelity.compare_groups` of the pairs.
         own_closer: `fidelity.own_closer` of the pairs.
         place: group, displaced (`fidelity.displaced`, a mean over patients), low, high, patients.
-        measures: arm ("edited", "edited (none)", "sham", ...), edited ("all" or a finding),
-            measure, value, low, high, patients.
+        measures: arm ("edited", "edited (none)", "sham", "other visit", ...), edited ("all" or a
+            finding), measure, value, low, high, patients.
         success: edited, way (of `WAYS`), asked, success, low, high, net, net_low, net_high, auc,
             auc_low, auc_high, first; and by the second judge (NaN without one) the same from
             second_success to second_first.
@@ -98,7 +100,9 @@ class ValidationResult:
         """Return the figures that ``bench/fidelity.json`` holds of an editor; None where unknown.
 
         ``pfid`` {group: {median, ci}}, ``displaced`` {group: {mean, ci}}, ``own`` {mode: the share
-        of edits whose nearest baseline is their own}, ``own_closer_fraction``, ``leakage_plain``,
+        of edits whose nearest baseline is their own}, ``same_patient`` {arm: the same by the
+        recogniser, of edits, shams and other visits: share, ci, patients}, ``own_closer_fraction``,
+        ``leakage_plain``,
         ``_hold`` and ``_region``, ``success_`` of the same, by a second judge ``second_`` of both,
         ``control`` of these, ``artefact_auc`` {composite: of sham against untouched}, ``real_auc``
         {finding: {auc, ci, real}: of edits against real positives, None: not measured},
@@ -121,6 +125,7 @@ class ValidationResult:
                 for row in self.place.to_dict("records")
             },
             "own": self._own(),
+            "same_patient": self._same_patient(),
             "own_closer_fraction": _number(self.own_closer["fraction"]),
         }
         names = ["leakage", "success"]
@@ -155,6 +160,20 @@ class ValidationResult:
         values = dict(zip(rows["arm"], rows["value"], strict=True))
         arms = {COMPOSITES[0]: "edited"} | {mode: f"edited ({mode})" for mode in COMPOSITES[1:]}
         return {mode: _number(values.get(arm)) for mode, arm in arms.items()}
+
+    def _same_patient(self) -> dict[str, dict[str, Any]]:
+        """Return by arm the share of pictures whose own baseline the recogniser finds nearest."""
+        rows = self.measures[
+            (self.measures["measure"] == "same_patient") & (self.measures["edited"] == "all")
+        ]
+        return {
+            str(row["arm"]): {
+                "share": _number(row["value"]),
+                "ci": [_number(row["low"]), _number(row["high"])],
+                "patients": int(row["patients"]),
+            }
+            for row in rows.to_dict("records")
+        }
 
     def report(self) -> Path:
         """Write ``report.html`` and ``report.json`` into the folder.

@@ -57,6 +57,7 @@ CHECKS: dict[str, tuple[str, bool]] = {
         True,
     ),
     "retrieval": ("Edits whose nearest baseline is their own", True),
+    "same_patient": ("Edits whose nearest baseline, by the recogniser, is their own", True),
     "success": ("Edits in which the judge sees the finding", True),
     "leakage": ("Change of other findings, as a share of the requested change", True),
     "outside": ("Largest mean change outside an edit's own support", False),
@@ -75,6 +76,7 @@ def _side(moved: Any) -> str:
 
 _MEASURES = {
     "own": ("Nearest to own baseline", percent),
+    "same_patient": ("Same patient (recogniser)", percent),
     "ssim": ("SSIM", decimals(3)),
     "ssim_outside": ("SSIM outside", decimals(3)),
     "l1_inside": ("L1 inside", decimals(4)),
@@ -117,6 +119,7 @@ def shown(result: ValidationResult) -> Page:
                 "Identity",
                 (
                     _identity(result),
+                    _recogniser(result),
                     Section("Memorised pictures", (_memorisation(result.memorisation),)),
                 ),
                 id="identity",
@@ -318,6 +321,28 @@ def _identity(result: ValidationResult) -> Block:
     lines = pivot(rows, ("what",), "measure")
     present = [name for name in _MEASURES if any(name in line["own"] for line in lines)]
     return _say.table("identity", lines, *map(_measure, present))
+
+
+def _recogniser(result: ValidationResult) -> Block:
+    """Return what *same patient* is, and how well patients are recognised; None without it."""
+    facts = result.provenance.get("recogniser")
+    if not facts:
+        return None
+    trained, val = facts.get("trained_on"), facts.get("val")
+    text = _say("recogniser", baselines=len(result.baselines))
+    if not (trained and val):
+        return text
+    found = val["rank_1"]
+    return text + _say(
+        "recognised",
+        pairs=trained["pairs"],
+        patients=trained["patients_with_pairs"],
+        gallery=val["gallery"]["median"],
+        found=percent(found["value"]),
+        ends=interval(found["ci"][0], found["ci"][1], percent),
+        chance=percent(val["chance"]),
+        others=val["patients"],
+    )
 
 
 def _measure(name: str) -> Column:
