@@ -4,7 +4,8 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-gpu bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
-	train-real-judge judges evaluate-mini prove-audit prove-retrain fidelity realism removal readings clean distill-mini
+	train-real-judge train-recogniser recogniser judges evaluate-mini prove-audit prove-retrain fidelity realism \
+	removal readings clean distill-mini
 
 setup: .venv/ready
 
@@ -104,6 +105,15 @@ train-real-judge: setup
 		--warm-steps 1500 --steps 1000
 	$(BIN)/python -m training.real_judge --data $(DATA) --nih $(NIH) --out $(RUN)/real_judge \
 		--export $(REAL)
+
+# PAIRS names the table of two visits of a patient each. The network by which `validate` tells
+# patients apart, then how well it does: bench/reidentify.json, docs/recogniser.md (a minute).
+train-recogniser: setup
+	$(BIN)/python -m training.reidentify --data $(DATA) --pairs $(PAIRS) --out $(RUN)/reidentify \
+		--minutes 40 --export
+
+recogniser: setup
+	$(BIN)/python -m bench.reidentify --data $(DATA) --pairs $(PAIRS)
 
 judges: setup
 	$(BIN)/python -m bench.real_judge --data $(DATA) --nih $(NIH) --more $(MORE) \

@@ -75,7 +75,8 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         "Made by `python -m bench.fidelity --data DIR` (`bench/fidelity.json`) on the test split; "
         "what each figure means, and the limit of each check, stands in the report that `roentmod "
         "validate` writes, and in `roentmod.science.fidelity`. pFID ignores place, so that "
-        "it cannot show that anatomy is preserved; `displaced` in the JSON can.",
+        "it cannot show that anatomy is preserved; `displaced` in the JSON can. How well the "
+        "recogniser tells patients apart says [its own page](recogniser.md).",
         "",
         "| | " + " | ".join(figures) + " |",
         "|---|" + "---|" * len(figures),
