@@ -24,8 +24,8 @@ from training import reidentify_pictures as pictures
 from training.reidentify_pictures import Films, Search
 
 JSON, PAGE = Path("bench/reidentify.json"), Path("docs/recogniser.md")
-# Below this, more searches than not go wrong by far, and the page says so.
-POOR = 0.3
+# Below this, most searches go wrong, and the page says so.
+MOST = 0.5
 Array = NDArray[np.float32]
 METHODS = {
     "recogniser": "recogniser",
@@ -99,13 +99,12 @@ def _words(own: dict[str, Any], features: dict[str, Any]) -> list[str]:
         "intervals from the bootstrap over patients, within source and view.",
         "",
     ]
-    if first < POOR:
+    if first < MOST:
         lines += [
-            f"**This is poor.** With a rank 1 of {first:.0%} the recogniser mostly does not find a "
-            "patient at another visit: its vectors say more of who is in the picture than chance "
-            f"({own['chance']:.1%}) and than mean features ({features['rank_1']['value']:.0%}) do, "
-            "but it is no proof of identity. What `same_patient` can show is that an edit moved "
-            "nearer to somebody else; not that it is still its patient.",
+            f"**Most searches fail.** With a rank 1 of {first:.0%} (chance {own['chance']:.1%}, "
+            f"mean features {features['rank_1']['value']:.0%}) the recogniser does not find most "
+            "patients at another visit, and proves no identity: `same_patient` can show that an "
+            "edit moved nearer to somebody else, not that it still is its patient.",
             "",
         ]
     return [

@@ -53,7 +53,7 @@ MEASURED = tuple(
     Measured(Path(f"bench/{figures}.json"), Path(f"docs/{page}.md"), weights)
     for figures, page, weights in (
         ("audit_truth", "audit", ("mini", "judge", "anatomy", "painter")),
-        ("fidelity", "fidelity", ("mini", "judge", "anatomy", "painter")),
+        ("fidelity", "fidelity", ("mini", "judge", "recogniser", "anatomy", "painter")),
         ("mini", "mini", ("mini", "judge", "anatomy")),
         ("real_judge", "judges", ("mini", "judge", "anatomy", "painter")),
         ("realism", "realism", ("mini", "judge", "anatomy", "painter")),

@@ -16,6 +16,7 @@ def test_what_later_versions_measure_has_rows_and_weights_are_no_editor():
     figures = json.loads(JSON.read_text(encoding="utf-8"))
     mini = figures["mini"] | {
         "own": {"sham": 1.0, "baseline": 0.9, "none": 0.8},
+        "same_patient": {"edited (none)": {"share": 0.7, "ci": [0.6, 0.8], "patients": 40}},
         "displaced": {"baseline-edit": {"mean": 0.002, "ci": [0.001, 0.003]}},
         "real_auc": {"Mass": {"auc": 0.7, "ci": [0.6, 0.8], "real": 21}},
         "second_leakage_plain": 0.2,
@@ -24,6 +25,8 @@ def test_what_later_versions_measure_has_rows_and_weights_are_no_editor():
     for row in (
         "| leakage, by the second judge | 0.2 | - |",
         "| edits whose nearest baseline is their own, composite `none` | 0.8 | - |",
+        "| nearest baseline by the recogniser is the patient's own, edited (none) | "
+        "0.7 (0.6 to 0.8) | - |",
         "| places moved, share of the side, baseline-edit | 0.002 | - |",
         "| detector of edits among real positives, AUC, Mass | 0.7 (0.6 to 0.8; 21 real) | - |",
     ):
