@@ -68,8 +68,8 @@ def _head(figures: Figures) -> list[str]:
         "small: read the intervals. Covering a finding moves it surely more than covering the "
         f"mirror image, on pictures that it did not learn: {looked}. Where it does not, the judge "
         "reads disease by other signs (general sickness, posture, devices), and says little about "
-        "an edit. It is not part of the package, and lies in `bench/judges/real`, so that figures can "
-        "be repeated. Neither judge is a model for patients.",
+        "an edit. It is not part of the package, and lies in `bench/judges/real`, so that figures "
+        "can be repeated. Neither judge is a model for patients.",
         "",
     ]
 

@@ -379,7 +379,7 @@ def validate(
         split=chosen.split,
         extractor=load_extractor(extractor),
         classifier=judge,
-        **load_classifiers(other, **device),
+        second=load_classifiers(other, **device).get("second"),
         workers=part(Running, options).workers,
         stages=progress,
     )
