@@ -160,7 +160,7 @@ prove-retrain: setup
 
 # How faithful are the bundled editors? bench/fidelity.json, docs/fidelity.md (a quarter of an hour).
 fidelity: setup
-	$(BIN)/python -m bench.fidelity --data $(DATA) --run $(RUN)/fidelity
+	$(BIN)/python -m bench.fidelity --data $(DATA) --run $(RUN)/fidelity --second-judge judge:$(REAL)
 
 # Are real findings removed? bench/removal.json, docs/removal.md, the profile of mini (ten minutes;
 # goes on where it stopped).
