@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import warnings
 from unittest import mock
 
 import numpy as np
@@ -53,7 +54,10 @@ def folder(tmp_path_factory):
         header.RequestAttributesSequence = header.ReferencedImageSequence = [item]
         for tag, vr in ((0x00020016, "AE"), (0x00020102, "UI")):
             header.file_meta[tag] = named_element(tag, vr)
-        header.save_as(file)
+        with warnings.catch_warnings():
+            # It says that a name is no identifier.
+            warnings.simplefilter("ignore")
+            header.save_as(file)
         split = ("train", "val", "test")[n // 4]
         label = "Edema" if n % 3 == 2 else "No Finding"
         rows.append(f"{file.name},{label},PA,{NAME}{n},50,F,{split},{NAME} site,{NAME}")

@@ -43,7 +43,7 @@ def deep(opening, closing, times):
         ("a.yaml", "a: " + "9" * 5000, "4300 digits"),
         ("a.yaml", "a: .inf", "inf is no number"),
         ("a.yml", LAUGHS, "more than 5,000,000 values"),
-        ("a.yml", MERGED, "more than 10,000 keys"),
+        ("a.yml", "\n".join(f"k{n}: 1" for n in range(10_001)), "more than 10,000 keys"),
         ("a.yml", "a: &a [*a]", "nested deeper than 64"),
         ("a.json", b"\xff\xfe", "UTF-8"),
     ],
@@ -56,6 +56,18 @@ def test_a_hostile_document_is_one_line_and_quick(tmp_path, name, text, message)
         read_document(tmp_path / name)
     assert message in str(error.value)
     assert str(error.value).isprintable()
+    assert time.process_time() - before < 5
+
+
+def test_merges_of_merges_are_refused_or_quick(tmp_path):
+    (tmp_path / "a.yml").write_text(MERGED)
+    before = time.process_time()
+    try:
+        found = str(read_document(tmp_path / "a.yml")["i"])
+    except InputError as error:
+        found = str(error)
+    # From PyYAML 6.0.4 on a key that is merged twice counts once.
+    assert found == "{'x': 1, 'y': 2}" or "more than 10,000 keys" in found
     assert time.process_time() - before < 5
 
 

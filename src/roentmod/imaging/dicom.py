@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from typing import Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
@@ -25,7 +24,7 @@ from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.checks import check_expansion, check_size, line, single
 from roentmod.imaging.codestream import stream_size
 from roentmod.imaging.grey_scale import grey_scale, set_window
-from roentmod.imaging.headers import read_header
+from roentmod.imaging.headers import read_header, unheard
 from roentmod.imaging.position import (
     SPACINGS,
     dicom_frame,
@@ -81,8 +80,7 @@ def read_dicom(stream: BinaryIO, name: str) -> Radiograph:
         UnsuitableError: not one grey picture of a registered domain.
     """
     # pydicom warns about values outside the standard; those that matter are checked below.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unheard():
         try:
             return _read(stream, name)
         except InputError:

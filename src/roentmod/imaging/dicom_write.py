@@ -23,7 +23,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import warnings
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -44,6 +43,7 @@ import roentmod
 from roentmod.domain import registered
 from roentmod.imaging import provenance
 from roentmod.imaging.grey_scale import set_window
+from roentmod.imaging.headers import unheard
 from roentmod.imaging.position import SPACINGS
 from roentmod.radiograph import Radiograph
 
@@ -113,8 +113,7 @@ def encode_dicom(
     """
     source = radiograph.origin if isinstance(radiograph.origin, Dataset) else Dataset()
     # Values outside the standard in the source are read here, and dropped or kept.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unheard():
         data = _identify(radiograph, source, facts, keep_identity)
         _classify(data, source, as_original)
         _describe(data, source, facts)
