@@ -1,7 +1,11 @@
 """Indexes that are written: corrected ones, and those begun from headers."""
 
+import warnings
+
 import numpy as np
+import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -90,6 +94,21 @@ def test_an_index_is_begun_from_headers(tmp_path):
     assert len(datasets.baselines(loaded)) == 1
     with pytest.raises(DatasetError, match="not written over"):
         datasets.begin_index(tmp_path)
+
+
+def test_what_pydicom_remarks_on_a_header_is_not_heard(tmp_path, caplog):
+    dicom(tmp_path / "1.dcm", ViewPosition="PA")
+    header = pydicom.dcmread(tmp_path / "1.dcm")
+    del header.PatientID
+    name = DataElement(0x0020000D, "UI", "Zebulon", validation_mode=pydicom.config.IGNORE)
+    header[0x0020000D] = name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header.save_as(tmp_path / "1.dcm")
+    caplog.clear()
+    # A warning that is heard is an error here, and the file would be unreadable.
+    assert datasets.begin_index(tmp_path, labels="Mass") == {"pictures": 1}
+    assert "Zebulon" not in caplog.text
 
 
 @pytest.mark.parametrize(

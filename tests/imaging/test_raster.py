@@ -1,5 +1,8 @@
 import io
 import json
+import logging
+import threading
+import warnings
 import zlib
 
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 
 from roentmod import imaging
 from roentmod.errors import EditError, InputError, UnreadableError, UnsuitableError
+from roentmod.imaging.checks import unheard
 from roentmod.radiograph import Radiograph
 
 from .conftest import EDIT, dataset, facts_of, levels
@@ -23,6 +27,18 @@ def saved(folder, image, name="a.png", **options):
         folder / name, **options
     )
     return folder / name
+
+
+def test_remarks_of_libraries_are_unheard_while_a_file_is_read_and_in_no_other_thread(caplog):
+    library = logging.getLogger("tifffile")
+    with unheard():
+        library.warning("Zebulon")
+        warnings.warn("Zebulon", UserWarning, stacklevel=1)
+        other = threading.Thread(target=library.warning, args=("elsewhere",))
+        other.start()
+        other.join()
+    library.warning("afterwards")
+    assert [record.message for record in caplog.records] == ["elsewhere", "afterwards"]
 
 
 def tiff(folder, data, **options):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from roentmod.datasets.labels import Texts
 from roentmod.errors import DatasetError
+from roentmod.imaging.checks import unheard
 from roentmod.imaging.headers import read_header
 from roentmod.store import file_sha256, file_size, open_bytes
 
@@ -89,7 +90,7 @@ def _size(path: str) -> int:
 def shape(path: str) -> str:
     """Return a picture's size in pixels as "width x height", from its header; "" if unreadable."""
     try:
-        with open_bytes(path) as file:
+        with unheard(), open_bytes(path) as file:
             file.seek(128)
             is_dicom = file.read(4) == b"DICM"
             file.seek(0)

@@ -22,6 +22,7 @@ from roentmod.datasets.labels import NAMES, joined
 from roentmod.datasets.table import Dataset
 from roentmod.domain import registered
 from roentmod.errors import DatasetError
+from roentmod.imaging.checks import unheard
 from roentmod.imaging.headers import read_header
 from roentmod.store import write_bytes
 
@@ -137,8 +138,9 @@ def _header_facts(path: Path, salt: str) -> dict[str, str] | str:
             return {} if path.suffix.lower() in PICTURES else ""
         file.seek(0)
         try:
-            header = read_header(file, stop_before_pixels=True, specific_tags=_TAGS)
-            return _unsuitable(header) or _facts(header, salt)
+            with unheard():
+                header = read_header(file, stop_before_pixels=True, specific_tags=_TAGS)
+                return _unsuitable(header) or _facts(header, salt)
         except Exception:  # a damaged header raises nearly anything
             return "unreadable"
 

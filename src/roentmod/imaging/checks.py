@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -12,7 +17,27 @@ from roentmod.radiograph import MAX_SIDE
 
 _LARGE, _MOST_PACKED = 64 * 2**20, 200
 
-__all__ = ["check_expansion", "check_size", "line", "single"]
+__all__ = ["check_expansion", "check_size", "line", "single", "unheard"]
+
+_UNHEARD = ContextVar("unheard", default=False)
+for _library in ("pydicom", "tifffile"):
+    logging.getLogger(_library).addFilter(lambda _: not _UNHEARD.get())
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Keep from screen and logs what libraries remark on a file: they quote it, names included.
+
+    What matters of it is reported by the package. Other threads and tasks are heard as before in
+    logs; Python's filters of warnings are those of the whole process.
+    """
+    token = _UNHEARD.set(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _UNHEARD.reset(token)
 
 
 def check_size(height: int, width: int) -> None:

@@ -21,10 +21,10 @@ from pydicom.uid import (
 
 from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
-from roentmod.imaging.checks import check_expansion, check_size, line, single
+from roentmod.imaging.checks import check_expansion, check_size, line, single, unheard
 from roentmod.imaging.codestream import stream_size
 from roentmod.imaging.grey_scale import grey_scale, set_window
-from roentmod.imaging.headers import read_header, unheard
+from roentmod.imaging.headers import read_header
 from roentmod.imaging.position import (
     SPACINGS,
     dicom_frame,

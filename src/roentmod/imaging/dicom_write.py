@@ -42,8 +42,8 @@ from pydicom.uid import (
 import roentmod
 from roentmod.domain import registered
 from roentmod.imaging import provenance
+from roentmod.imaging.checks import unheard
 from roentmod.imaging.grey_scale import set_window
-from roentmod.imaging.headers import unheard
 from roentmod.imaging.position import SPACINGS
 from roentmod.radiograph import Radiograph
 

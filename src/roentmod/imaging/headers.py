@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, BinaryIO
 
 import pydicom
@@ -19,7 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from roentmod.errors import UnreadableError
 from roentmod.imaging.checks import check_expansion
 
-__all__ = ["read_header", "unheard"]
+__all__ = ["read_header"]
 
 # Bytes before the file meta information, and of a piece of inflated data.
 _PREAMBLE, _PIECE = 132, 2**24
@@ -27,23 +22,6 @@ _PREAMBLE, _PIECE = 132, 2**24
 # hundred elements, and 20 MB of zeros would be millions.
 _MOST_PIECES = 100_000
 _DEFLATED = DeflatedExplicitVRLittleEndian.encode()
-_UNHEARD = ContextVar("unheard", default=False)
-logging.getLogger("pydicom").addFilter(lambda _: not _UNHEARD.get())
-
-
-@contextmanager
-def unheard() -> Iterator[None]:
-    """Keep from screen and logs what pydicom remarks on values: it quotes them, names included.
-
-    What matters of it is reported by the package.
-    """
-    token = _UNHEARD.set(True)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        _UNHEARD.reset(token)
 
 
 def read_header(stream: BinaryIO, **options: Any) -> FileDataset:

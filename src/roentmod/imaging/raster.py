@@ -6,7 +6,6 @@ import io
 import logging
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 import roentmod
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging import provenance
-from roentmod.imaging.checks import check_expansion, check_size, line, single
+from roentmod.imaging.checks import check_expansion, check_size, line, single, unheard
 from roentmod.imaging.position import exif_frame, squareness
 from roentmod.radiograph import MAX_SIDE, Frame, GreyScale, Radiograph
 
@@ -230,24 +229,22 @@ def _load_other(file: BinaryIO, head: bytes) -> _Picture:
         raise UnsuitableError(
             "A 16-bit PNG must be grey without transparency; got another kind. Save it as grey."
         )
-    with warnings.catch_warnings():
-        # The size check below is stricter than Pillow's warning.
-        warnings.simplefilter("ignore")
-        with Image.open(file) as image:
-            check_size(image.height, image.width)
-            # I;16 and colour take as many bytes as are counted here, or fewer.
-            pixels = image.height * image.width * (2 if len(image.mode) > 3 else len(image.mode))
-            check_expansion(pixels, _length(file))
-            image.load()
-            tones, info = _grey(image), image.info
-            frame = exif_frame(_orientation(image), _aspect(info))
-            return _Picture(
-                frame.upright(tones),
-                image.format or "",
-                synthetic=info.get("SyntheticData") == "YES",
-                aspect=frame.aspect,
-                bits=_png_bits(file, info) if tones.dtype == np.uint16 else None,
-            )
+    # The size check below is stricter than Pillow's warning.
+    with unheard(), Image.open(file) as image:
+        check_size(image.height, image.width)
+        # I;16 and colour take as many bytes as are counted here, or fewer.
+        pixels = image.height * image.width * (2 if len(image.mode) > 3 else len(image.mode))
+        check_expansion(pixels, _length(file))
+        image.load()
+        tones, info = _grey(image), image.info
+        frame = exif_frame(_orientation(image), _aspect(info))
+        return _Picture(
+            frame.upright(tones),
+            image.format or "",
+            synthetic=info.get("SyntheticData") == "YES",
+            aspect=frame.aspect,
+            bits=_png_bits(file, info) if tones.dtype == np.uint16 else None,
+        )
 
 
 def _length(stream: BinaryIO) -> int:
@@ -314,7 +311,7 @@ def _check_opaque(opaque: np.bool_ | bool) -> None:
 
 
 def _load_tiff(stream: BinaryIO) -> _Picture:
-    with tifffile.TiffFile(stream) as file:
+    with unheard(), tifffile.TiffFile(stream) as file:
         if len(file.pages) != 1:
             raise UnsuitableError(
                 f"A TIFF must have one page; got {len(file.pages)}. Save one of them."
