@@ -14,7 +14,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from bench import retrain_tune, weights
@@ -26,8 +25,8 @@ from roentmod.store import atomic, canonical_hash, write_json
 __all__ = ["FOLDER", "Kept", "Origin", "keep", "kept", "load"]
 
 FOLDER = Path("bench/retrain")
-_TEXTS = [name for name in PREDICTIONS if name not in ("seed", "label", "logit", "age")]
-_WEIGHTS = ("mini", "judge", "anatomy", "painter")
+_FIGURES = FOLDER.with_suffix(".json")
+_NUMBERS = {"seed": "int64", "label": "float64", "logit": "float64", "age": "float64"}
 
 
 class Origin(NamedTuple):
@@ -43,7 +42,7 @@ class Origin(NamedTuple):
             plan = plan.replace(str(path), "RUN")
         pictures = hashlib.sha256(self.pictures.read_bytes()).hexdigest()[:16]
         own = {"plan": canonical_hash({"plan": plan})[:16], "pictures": pictures}
-        return own | {"weights": weights.bundled(_WEIGHTS)}
+        return own | {"weights": weights.bundled(weights.of(_FIGURES).weights)}
 
 
 class Kept(NamedTuple):
@@ -103,24 +102,24 @@ def load(name: str) -> Kept:
     """Return what was kept of a study, whatever has changed since."""
     facts = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     table = pd.read_parquet(FOLDER / f"{name}.parquet")
-    texts = [key for key in (*_TEXTS, STRATUM) if key in table]
-    table = table.astype(dict.fromkeys(texts, "str") | {"seed": "int64"})
-    numbers = dict.fromkeys(("label", "logit", "age"), "float64")
+    table = table.astype(dict.fromkeys(_texts(table), "str") | _NUMBERS)
     columns = ["arm", "seed", "score", "editor", "low", "high"]
     scores = pd.DataFrame(facts.pop("scores"), columns=columns)
     ends = dict.fromkeys(("score", "low", "high"), "float64")
-    return Kept(table.astype(numbers), scores.astype({"seed": "int64"} | ends), facts)
+    return Kept(table, scores.astype({"seed": "int64"} | ends), facts)
 
 
 def _narrow(table: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions in the least room: logits of five digits, words as categories."""
-    texts = [name for name in (*_TEXTS, STRATUM) if name in table]
-    rows = ["arm", "seed", "finding", "test", "image_id"]
-    table = table[[*PREDICTIONS, *texts[len(_TEXTS) :]]].sort_values(rows, ignore_index=True)
-    table[texts] = table[texts].fillna("").astype("category")
-    numbers = {"seed": "int16", "label": "float32", "age": "float32"}
-    # Ranks of nearly equal logits are not to change: float32 keeps seven digits.
-    return table.astype(numbers).assign(logit=table["logit"].astype(np.float32))
+    """Return predictions in little room: numbers of seven digits, words as categories."""
+    order = ["arm", "seed", "finding", "test", "image_id"]
+    table = table[[*_texts(table), *_NUMBERS]].sort_values(order, ignore_index=True)
+    words = table[_texts(table)].fillna("").astype("category")
+    return words.join(table[list(_NUMBERS)].astype("float32"))
+
+
+def _texts(table: pd.DataFrame) -> list[str]:
+    """Return the columns of predictions that hold words; the site is not always known."""
+    return [name for name in (*PREDICTIONS, STRATUM) if name in table and name not in _NUMBERS]
 
 
 def _place(result: StudyResult, stage: str) -> Path:

@@ -41,9 +41,8 @@ WIDTH = 64
 SCALES = (1.0, 12.0)
 # Rows of a sixth of the change weigh as much as they would by their error alone.
 LEAST_CHANGE = 1e-3
-# Effective steps of most edits, and how often they are drawn; the others are other strengths'.
+# Strength of most edits, and how often its steps and times are drawn; the others are of any.
 STRENGTH, USUAL = 0.4, 0.8
-USUAL_TIMES = 410
 LEARNING_RATE = 2e-4
 SAVE_EVERY = 100
 # Of the rows of a batch of `training.unet`: what a teacher says has no noise to be averaged out.
@@ -160,7 +159,7 @@ def part_of(batch: unet.Batch, step: int) -> unet.Batch:
     """Return the rows of a batch that a step learns from, at one time of an edit's way."""
     rng = np.random.default_rng([9, step])
     rows = rng.permutation(len(batch.prompts))[:ROWS]
-    time = rng.integers(USUAL_TIMES) if rng.random() < USUAL else rng.integers(1000)
+    time = rng.integers(round(1000 * STRENGTH) if rng.random() < USUAL else 1000)
     clean, target, noise = (one[torch.from_numpy(rows)] for one in batch[:3])
     times = torch.full((len(rows),), int(time))
     return unet.Batch(clean, target, noise, times, [batch.prompts[i] for i in rows])

@@ -14,7 +14,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,19 +232,23 @@ def _bank(folder: Path, split: str) -> Bank:
     return bank
 
 
-def export(network: nn.Module, path: Path) -> None:
-    """Write the network as an ONNX graph of one picture."""
-    names = ["logits", "sides", "features"]
+def export(
+    network: nn.Module,
+    path: Path,
+    names: Sequence[str] = ("logits", "sides", "features"),
+    size: int = cohort.SIZE,
+) -> None:
+    """Write the network as a graph of one picture, 1 x 1 x size x size, with named outputs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns about shapes that are constant here.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             layout.arranged(network.eval(), torch.contiguous_format),
-            (torch.zeros(1, 1, cohort.SIZE, cohort.SIZE),),
+            (torch.zeros(1, 1, size, size),),
             str(path),
             input_names=["image"],
-            output_names=names,
+            output_names=list(names),
             opset_version=18,
             dynamo=False,
         )

@@ -69,7 +69,8 @@ def test_it_says_what_it_was_trained_on_and_is_small(recogniser):
     card = recogniser.card
     assert card["licence"] == "Apache-2.0; trained on NIH ChestX-ray14"
     assert card["trained_on"]["pairs"] > 2000
-    assert 0 < card["val"]["rank_1"]["value"] <= 1
+    # As `bench.reidentify` says below it: most searches fail.
+    assert card["val"]["rank_1"]["value"] > 0.5 > 20 * card["val"]["chance"]
     assert card["val"]["patients"] > 50
     facts = recogniser.describe()
     assert json.loads(json.dumps(facts)) == facts

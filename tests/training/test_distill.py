@@ -101,7 +101,7 @@ def test_a_step_learns_from_some_rows_at_one_time_mostly_of_an_edit():
     parts = [distill.part_of(many, step) for step in range(300)]
     assert all(len(set(part.times.tolist())) == 1 for part in parts)
     times = np.array([int(part.times[0]) for part in parts])
-    assert 0.8 < (times < distill.USUAL_TIMES).mean() < 0.95
+    assert 0.8 < (times < 1000 * distill.STRENGTH).mean() < 0.95
     assert times.max() > 900
     # Rows stay together.
     row = int(np.flatnonzero((many.clean == parts[0].clean[0]).all((1, 2, 3)))[0])
