@@ -14,6 +14,7 @@ import pytest
 
 from roentmod import report
 from roentmod.jobs.audit.sections import shown
+from roentmod.report import standard
 from tests.report.fake import FINDINGS, audit
 from tests.report.pages import EVIL, Page, check_alone
 
@@ -269,3 +270,11 @@ def test_a_baseline_that_was_drawn_is_not_called_real(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "SYNTHETIC: baseline" in text
     assert text.count("REAL: baseline") < 4
+
+
+def test_networks_of_one_name_are_told_apart_by_their_hash():
+    one, other = ({"name": "judge", "sha256": letter * 64} for letter in "ab")
+    assert standard.weights_named(one) == "judge aaaaaaaa"
+    assert standard.weights_named(one) != standard.weights_named(other)
+    assert standard.weights_named("Blind") == standard.weights_named({"name": "Blind"}) == "Blind"
+    assert standard.weights_named(None) == ""

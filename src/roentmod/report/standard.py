@@ -14,12 +14,18 @@ from roentmod.report.tables import settings, table, text, value
 from roentmod.report.texts import prose
 from roentmod.report.words import Row, decimals, flat, readable, records
 
-__all__ = ["Missing", "baselines", "named", "provenance"]
+__all__ = ["Missing", "baselines", "named", "provenance", "weights_named"]
 
 
 def named(described: Any) -> str:
     """Return the name in what an editor, judge or data set says of itself."""
     return str(described.get("name", "") if isinstance(described, Mapping) else described or "")
+
+
+def weights_named(described: Any) -> str:
+    """Return the name of a network, and the beginning of its hash, as several share a name."""
+    facts = described if isinstance(described, Mapping) else {}
+    return f"{named(described)} {str(facts.get('sha256') or '')[:8]}".strip()
 
 
 def provenance(

@@ -146,10 +146,8 @@ def _overview(result: AuditResult) -> list[tuple[str, str]]:
     control = result.provenance.get("control", EARLIER["control"])
     rows.append(("Control of counterfactuals", f"the {control}; of removals, the baseline"))
     if result.provenance.get("second"):
-        rows.append(("Judge, the gate", _judge_named(result.provenance["judge"])))
-        rows.append(
-            ("Second judge, whose leakage is taken off", _judge_named(result.provenance["second"]))
-        )
+        judges = {"judge": "Judge, the gate", "second": "Second judge, whose leakage is taken off"}
+        rows += [(word, standard.weights_named(result.provenance[k])) for k, word in judges.items()]
     rows.append(("Baselines", standard.baselines(result.baselines)))
     return [*rows, ("Date", date(result.provenance))]
 
@@ -158,11 +156,6 @@ def _setting(result: AuditResult, key: str, inner: str) -> Any:
     """Return what plan or provenance say of `key`, its `inner` entry where it has several."""
     setting = result.plan.get(key, result.provenance.get(key))
     return setting.get(inner, setting) if isinstance(setting, Mapping) else setting
-
-
-def _judge_named(facts: Any) -> str:
-    """Return the name of a judge and the beginning of its hash."""
-    return " ".join([standard.named(facts), str(facts.get("sha256") or "")[:8]]).strip()
 
 
 def _methods(plan: Mapping[str, Any], witness: str) -> Section:
