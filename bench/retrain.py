@@ -16,8 +16,10 @@ them `real_arms` are trained.
 
 Both go on where they stopped, from ``--run``, and studies that `bench.retrain_kept` knows are not
 run again; ``--figures`` works figures and page out from what it kept, without any pictures.
-Numbers of the arms, in all studies, are those that ``--tune`` chose on the validation of the first
-(`bench.retrain_tune`), where ``bench/retrain_tuned.json`` is there.
+Steps and numbers of the arms, in all studies, are those that ``--tune`` chose in a pilot
+(`bench.retrain_tune`), where ``bench/retrain_tuned.json`` is there: three other pairs of the same
+findings, de-confounded radiographs of other patients of the training split, so that no test is
+read. The validation of (a) is confounded as its training is, and of the rare groups has four each.
 """
 
 from __future__ import annotations
@@ -64,6 +66,11 @@ PAIRS = {
         ("Cardiomegaly", "Mass"),
     ),
 }
+PILOT = (
+    ("Pneumothorax", "Pleural Effusion"),
+    ("Cardiomegaly", "Consolidation"),
+    ("Edema", "Mass"),
+)
 REAL = (
     "Cardiomegaly",
     "Pleural Effusion",
@@ -84,10 +91,11 @@ _SET = {
     "severities": ["mild", "moderate", "severe"],
     "shams": True,
 }
+_LINK = {"correlation": 0.9, "prevalence": 0.25, "severities": ["mild", "moderate"]}
 # What audits retrained classifiers besides the corrector: no counterfactual of its taught them. The
 # painter's findings are in their training pictures, as labelled.
 _UNSEEN = {"mini": "painter", "painter": "mini"}
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 FOLDS = 5
 # Pairs and corrector of each study of (a), and the names of all studies.
 TRUTHS = (*((pairs, "mini") for pairs in PAIRS), ("first", "painter"))
@@ -95,9 +103,7 @@ NAMES = (
     *(f"truth-{pairs}-{corrector}" for pairs, corrector in TRUTHS),
     *(f"real-{number}" for number in range(FOLDS)),
 )
-# Numbers are chosen on the validation of this study: no other pairs, no real labels are seen.
-TUNING = "truth-first-mini"
-# Arms that read real labels: those that were best on that validation.
+# Arms that read real labels: those that were best in the pilot.
 BEST = 3
 # Patients of this set may be patients of the others.
 _UNKNOWN = "nih_rxtorax"
@@ -114,8 +120,13 @@ def tables(data: Path, run: Path) -> dict[str, Path]:
     index = pd.read_csv(data / "index.csv", dtype=str, keep_default_na=False)
     index["path"] = [str((data / path).resolve()) for path in index["path"]]
     own = index["set"].str.startswith("nih_") & (index["set"] != "nih_native_1024")
+    # Patients of training and validation alone: of the former every fifth one is tested.
+    known = index[own & index["split"].isin(["train", "val"])]
+    tested = known["patient_id"].map(_drawn) % 5 == 0
+    pilot = known.assign(split=known["split"].mask(tested & (known["split"] == "train"), "test"))
     parts = {
         "nih": index[own],
+        "pilot": pilot,
         "hannover": index[index["set"] == "hannover_covid"],
         "kermany": index[index["set"] == "kermany_224"].drop(columns=["tier"]),
     }
@@ -126,6 +137,11 @@ def tables(data: Path, run: Path) -> dict[str, Path]:
     return {name: run / "tables" / name for name in parts}
 
 
+def _drawn(patient: str) -> int:
+    """Return the number of 32 bits by which a patient is put somewhere."""
+    return int(hashlib.sha256(patient.encode()).hexdigest()[-8:], 16)
+
+
 def fold(nih: Path, run: Path, number: int) -> Path:
     """Write the table of a fold, labelled where positives and negatives match, and return it.
 
@@ -133,9 +149,7 @@ def fold(nih: Path, run: Path, number: int) -> Path:
     """
     index = pd.read_csv(nih / "index.csv", dtype=str, keep_default_na=False)
     index = index[index["set"] != _UNKNOWN]
-    place = [
-        int(hashlib.sha256(name.encode()).hexdigest(), 16) % FOLDS for name in index["patient_id"]
-    ]
+    place = index["patient_id"].map(_drawn) % FOLDS
     role = {number: "test", (number + 1) % FOLDS: "val"}
     index = index.assign(site=index["set"], split=[role.get(own, "train") for own in place])
     folder = run / "tables" / f"real-{number}"
@@ -182,9 +196,9 @@ def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
             "name": f"Known truth, {pairs} pairs, corrected by {corrector}",
             "findings": FINDINGS,
             "pairs": PAIRS[pairs],
-            "train": {"source": nih, "split": "train", "view": "PA", "count": 1300, "plant": True},
+            "train": _planted(nih),
             "tests": tests,
-            "plant": {"correlation": 0.9, "prevalence": 0.25, "severities": ["mild", "moderate"]},
+            "plant": _LINK,
             "editor": {"name": corrector},
             "audit": {
                 "baselines": 40,
@@ -192,9 +206,32 @@ def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
                 "unseen": _UNSEEN[corrector],
             },
             "augment": _SET | {"baselines": 240},
-            "retrain": _training(arms, size=56, steps=1200),
+            "retrain": _training(arms),
         }
     )
+
+
+def pilot(places: dict[str, Path]) -> StudyPlan:
+    """Return the study in which numbers are chosen."""
+    own = str(places["pilot"])
+    test = {"source": own, "split": "test", "view": "PA", "plant": True}
+    return StudyPlan.of(
+        {
+            "name": "Pilot, corrected by mini",
+            "findings": FINDINGS,
+            "pairs": PILOT,
+            "train": _planted(own),
+            "tests": {"pilot": test | {"where": "internal"}},
+            "plant": _LINK,
+            "editor": {"name": "mini"},
+            "augment": _SET | {"baselines": 240},
+            "retrain": _training(retrain.ARMS),
+        }
+    )
+
+
+def _planted(source: str) -> dict[str, Any]:
+    return {"source": source, "split": "train", "view": "PA", "count": 1300, "plant": True}
 
 
 def real(folder: Path, places: dict[str, Path], number: int) -> StudyPlan:
@@ -217,34 +254,40 @@ def real(folder: Path, places: dict[str, Path], number: int) -> StudyPlan:
     )
 
 
-def _training(arms: Sequence[str], *, size: int, steps: int) -> dict[str, Any]:
+def _training(arms: Sequence[str], **own: int) -> dict[str, Any]:
+    """Return the usual, or what the pilot chose, or a study's own."""
     usual = {
         "model": "small",
-        "size": size,
+        "size": 56,
         "batch": 32,
-        "steps": steps,
+        "steps": 1200,
         "arms": list(arms),
         "seeds": SEEDS,
         "learning_rate": 3e-3,
         "patience": 100,
         "share": 0.5,
     }
-    return usual | {key: one["chosen"] for key, one in _tuned("numbers").items()}
+    return usual | {key: one["chosen"] for key, one in _tuned("numbers").items()} | own
 
 
 def real_arms() -> tuple[str, ...]:
-    """Return the arms of the real labels: erm, plain counterfactuals, and the best of validation.
+    """Return the arms of the real labels: erm, plain counterfactuals, and the best of the pilot.
 
-    Where validation was not asked, all that are taught with counterfactuals.
+    Where no pilot was made, all that are taught with counterfactuals.
     """
-    ranked = list(_tuned("arms")) or list(_RULES.corrected)
-    best = ranked[:BEST] if _tuned("arms") else ranked
+    ranked = _ranked()
+    best = ranked[:BEST] if ranked else _RULES.corrected
     chosen = {_RULES.reference, _RULES.corrected[0], *best}
     return tuple(arm for arm in retrain.ARMS if arm in chosen)
 
 
+def _ranked() -> list[str]:
+    """Return the arms that are taught with counterfactuals, the pilot's best first."""
+    return [arm for arm in _tuned("arms") if arm in _RULES.corrected]
+
+
 def _tuned(what: str) -> dict[str, Any]:
-    """Return what validation chose; nothing where it was not asked."""
+    """Return what the pilot chose; nothing where none was made."""
     told: dict[str, Any] = json.loads(TUNED.read_text())[what] if TUNED.exists() else {}
     return told
 
@@ -266,7 +309,7 @@ def figures(results: dict[str, Kept]) -> dict[str, Any]:
     folds = _folds(results)
     found = evaluation.evaluate(crossed([one.predictions for one in folds]), REAL_PAIRS)
     real = _figures(found, found.comparisons, found.comparisons, folds)
-    return told | {"real": real | {"ranked": list(_tuned("arms"))}}
+    return told | {"real": real | {"ranked": _ranked()}}
 
 
 def _truth(results: dict[str, Kept]) -> dict[str, Kept]:
@@ -357,12 +400,11 @@ def main() -> None:
     if args.tune:
         # What was chosen before is no part of the plan that chooses.
         TUNED.unlink(missing_ok=True)
+        tune(pilot(places), args.run / "studies", args.workers)
+        return
     specs = {}
     for pairs, corrector in TRUTHS:
         specs[f"truth-{pairs}-{corrector}"] = truth(places, pairs, corrector)
-    if args.tune:
-        tune(specs[TUNING], args.run / "studies", args.workers)
-        return
     for number in range(FOLDS):
         folder = fold(places["nih"], args.run, number)
         specs[f"real-{number}"] = real(folder, places, number)
@@ -398,9 +440,9 @@ def write(results: dict[str, Kept]) -> None:
 
 
 def tune(spec: StudyPlan, folder: Path, workers: str) -> None:
-    """Choose numbers on the validation of a study, and write them down."""
-    chosen = retrain_tune.tuned(spec, folder, pairs=True, workers=workers, stages=_logged)
-    write_json(TUNED, {"study": TUNING} | chosen)
+    """Choose numbers in a pilot, and write them down."""
+    chosen = retrain_tune.tuned(spec, folder, workers=workers, stages=_logged)
+    write_json(TUNED, {"study": spec.name, "pairs": spec.pairs} | chosen)
     log.info("chosen: %s", chosen)
 
 

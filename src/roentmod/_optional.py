@@ -9,7 +9,7 @@ from typing import Any
 
 from roentmod.errors import MissingDependencyError
 
-__all__ = ["OPTIONAL", "open_session", "require"]
+__all__ = ["OPTIONAL", "open_session", "require", "threads"]
 
 # Module: (distribution to install, what it is for).
 OPTIONAL = {
@@ -49,8 +49,9 @@ def require(module: str) -> ModuleType:
 def open_session(source: str | bytes) -> Any:
     """Return an ONNX Runtime session of a graph, on the processors that this process may use.
 
-    The runtime counts the machine's processors, also where a container or `taskset` leaves fewer;
-    its threads then wait for each other, at a fraction of the speed.
+    The runtime counts the machine's processors, also where a container, `taskset` or
+    OMP_NUM_THREADS leaves fewer, as it does in each of several worker processes; its threads then
+    wait for each other, at a fraction of the speed.
 
     Args:
         source: path of an ONNX file, or its bytes.
@@ -62,7 +63,15 @@ def open_session(source: str | bytes) -> Any:
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    if allowed and allowed < (os.cpu_count() or 1):
+    allowed = threads()
+    if allowed < (os.cpu_count() or 1):
         options.intra_op_num_threads = allowed
     return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def threads() -> int:
+    """Return how many threads a library may use in this process."""
+    every = os.cpu_count() or 1
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(own, int(told)) if told.isdecimal() and int(told) > 0 else own

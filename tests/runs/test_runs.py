@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from roentmod import _optional
 from roentmod.errors import RunError, UnfinishedError
 from roentmod.runs import read_workers, run
 from tests.runs.kill import check_survives_kills, contents
@@ -197,6 +198,24 @@ def test_shards_in_any_order_then_the_plain_command(tmp_path, whole):
 def test_processes_give_the_same(tmp_path, whole):
     run(Squares(pause=0.01), tmp_path / "run", workers="processes:2")
     assert all_of(tmp_path / "run") == whole
+
+
+@pytest.mark.slow
+def test_processes_share_the_processors_with_libraries_that_are_loaded_before(tmp_path):
+    # The toy's own module, which each process loads first, loads numpy.
+    note, cores = tmp_path / "note", len(os.sched_getaffinity(0))
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    arguments = [str(tmp_path / "run"), "4", "0", f"processes:{cores}", str(note)]
+    subprocess.run(
+        [sys.executable, "-m", "tests.runs.toy", *arguments], cwd=ROOT, env=environment, check=True
+    )
+    assert {line.split()[2] for line in note.read_text().splitlines()} == {"1"}
+
+
+@pytest.mark.parametrize(("told", "threads"), [("1", 1), ("", None), ("0", None), ("many", None)])
+def test_runtimes_have_the_threads_that_a_process_may_use(monkeypatch, told, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert _optional.threads() == (threads or len(os.sched_getaffinity(0)))
 
 
 @pytest.mark.slow

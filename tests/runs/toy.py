@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_info
+
 from roentmod.errors import UnreadableError
 from roentmod.runs import Done, Job, Made, Part, Stage, Task, run
 
@@ -38,7 +40,8 @@ class Squares(Job[Path]):
         time.sleep(self.pause)
         if self.note:
             with self.note.open("a") as file:
-                file.write(f"{task.part.key} {os.getpid()}\n")
+                threads = max(one["num_threads"] for one in threadpool_info())
+                file.write(f"{task.part.key} {os.getpid()} {threads}\n")
         made = Made()
         flag = task.folder.parent / f"bad{number}"
         if flag.exists():

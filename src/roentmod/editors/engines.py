@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from roentmod._optional import open_session, require
+from roentmod._optional import open_session, require, threads
 from roentmod.editors.sampling import embedding
 from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
@@ -180,7 +180,11 @@ def _onnxruntime(path: Path) -> Callable[..., Tensor]:
 
 def _openvino(path: Path) -> Callable[..., Tensor]:
     # Its default precision may be bfloat16, which changes pictures by several grey levels.
-    hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    hints = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads(),
+    }
     model = require("openvino").Core().compile_model(str(path), "CPU", hints)
     return lambda *feed: torch.from_numpy(model(_arrays(feed))[0].copy())
 

@@ -15,6 +15,8 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from roentmod.errors import RunError
 from roentmod.runs.attempts import Results, Tasks, attempt, packed
 from roentmod.runs.job import Job
@@ -96,9 +98,11 @@ def _begin(job: bytes, threads: int, parent: int) -> None:
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # Before any library looks at it: as many threads as leave the others theirs.
+    # As many threads as leave the others theirs: for libraries that are not loaded yet, and for
+    # those that the program's own module, which a process loads first, has loaded.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
+    threadpool_limits(threads)
     global _job
     _job = pickle.loads(job)  # nosec B301 # of the process that started this one
 
