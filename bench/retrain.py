@@ -275,15 +275,10 @@ def real_arms() -> tuple[str, ...]:
 
     Where no pilot was made, all that are taught with counterfactuals.
     """
-    ranked = _ranked()
+    ranked = list(_tuned("arms"))
     best = ranked[:BEST] if ranked else _RULES.corrected
     chosen = {_RULES.reference, _RULES.corrected[0], *best}
     return tuple(arm for arm in retrain.ARMS if arm in chosen)
-
-
-def _ranked() -> list[str]:
-    """Return the arms that are taught with counterfactuals, the pilot's best first."""
-    return [arm for arm in _tuned("arms") if arm in _RULES.corrected]
 
 
 def _tuned(what: str) -> dict[str, Any]:
@@ -309,7 +304,7 @@ def figures(results: dict[str, Kept]) -> dict[str, Any]:
     folds = _folds(results)
     found = evaluation.evaluate(crossed([one.predictions for one in folds]), REAL_PAIRS)
     real = _figures(found, found.comparisons, found.comparisons, folds)
-    return told | {"real": real | {"ranked": _ranked()}}
+    return told | {"real": real | {"ranked": list(_tuned("arms"))}}
 
 
 def _truth(results: dict[str, Kept]) -> dict[str, Kept]:

@@ -1,8 +1,8 @@
 """Steps and numbers of the arms chosen in a pilot, before any test is read.
 
 ``python -m bench.retrain --data DIR --tune`` writes ``bench/retrain_tuned.json``: the grid, what
-the pilot's test said of each value, the choice, and what it then said of each arm. Each value is
-tried with one arm and two seeds, one number after the other. What counts is the mean over pairs of
+the pilot's test said of each value, the choice, and what it then said of each arm that is taught
+with counterfactuals. Each value is tried with one arm and two seeds, one number after the other. What counts is the mean over pairs of
 the AUC of the read finding with its four groups weighing alike, as in the group-balanced validation
 of JTT and DFR, and over seeds.
 """
@@ -52,8 +52,8 @@ def tuned(
         stages: as `study.run` takes them.
 
     Returns:
-        `numbers`, each with what was `chosen` and `tried`, value to AUC; and `arms`, each to its
-        AUC with these numbers: first those that are taught with counterfactuals, the best first.
+        `numbers`, each with what was `chosen` and `tried`, value to AUC; and `arms`, each of those
+        that are taught with counterfactuals to its AUC with these numbers, the best first.
     """
     made = study.run(spec, folder, workers=workers, stages=stages, until="augment")
     bench = Bench(spec, {one.name: one.folder for one in made.stages})
@@ -90,8 +90,9 @@ def tuned(
         best = max(values, key=lambda value: areas[value])
         choice[name] = {"chosen": best, "tried": {str(k): round(v, 4) for k, v in areas.items()}}
         plan = plan.but(**{name: best})
-    found = tried(plan, *plan.arms)
-    ranked = sorted(plan.arms, key=lambda arm: (arm not in Rules().corrected, -found[arm]))
+    arms = [arm for arm in Rules().corrected if arm in plan.arms]
+    found = tried(plan.but(arms=("erm", *arms)), *arms)
+    ranked = sorted(arms, key=lambda arm: -found[arm])
     return {"numbers": choice, "arms": {arm: round(found[arm], 4) for arm in ranked}}
 
 

@@ -59,7 +59,7 @@ def test_a_study_takes_what_the_pilot_chose(tmp_path, monkeypatch):
     assert usual[2].arms == ("erm", *Rules().corrected)
     numbers = {"pair_weight": {"chosen": 3.0, "tried": {"3.0": 0.8}}}
     numbers["steps"] = {"chosen": 3000, "tried": {"3000": 0.8}}
-    arms = {"teacher": 0.9, "pair": 0.8, "soft": 0.7, "isolated": 0.6, "staged": 0.5, "jtt": 0.99}
+    arms = {"teacher": 0.9, "pair": 0.8, "soft": 0.7, "isolated": 0.6, "staged": 0.5}
     told = {"study": "Pilot", "numbers": numbers, "arms": arms}
     (tmp_path / "tuned.json").write_text(json.dumps(told))
     first, second, real = plans()
@@ -91,10 +91,8 @@ def test_tuning_reads_the_test_of_the_pilot_alone(tmp_path, monkeypatch):
     spec = study.StudyPlan.of(TINY | {"retrain": training, "tests": own})
     chosen = retrain_tune.tuned(spec, tmp_path)
     assert list(chosen["numbers"]) == ["share", "pair_weight"]
-    # First those that are taught with counterfactuals, the best first.
-    assert list(chosen["arms"])[-1] == "erm"
-    assert set(chosen["arms"]) == {"isolated", "pair", "erm"}
-    areas = list(chosen["arms"].values())[:-1]
+    assert set(chosen["arms"]) == {"isolated", "pair"}
+    areas = list(chosen["arms"].values())
     assert areas == sorted(areas, reverse=True)
     for name, one in chosen["numbers"].items():
         assert list(one["tried"]) == [str(value) for value in grid[name][1]]
