@@ -2,9 +2,9 @@
 
 ``python -m bench.retrain --data DIR --tune`` writes ``bench/retrain_tuned.json``: the grid, what
 the pilot's test said of each value, the choice, and what it then said of each arm that is taught
-with counterfactuals. Each value is tried with one arm and two seeds, one number after the other. What counts is the mean over pairs of
-the AUC of the read finding with its four groups weighing alike, as in the group-balanced validation
-of JTT and DFR, and over seeds.
+with counterfactuals. Each value is tried with one arm and two seeds, one number after the other.
+What counts is the mean over pairs of the AUC of the read finding with its four groups weighing
+alike, as in the group-balanced validation of JTT and DFR, and over seeds.
 """
 
 from __future__ import annotations
