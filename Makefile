@@ -38,7 +38,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-lo
 check: lint types
 	$(PYTEST) -m "not slow"
 
-# Everything: under seven minutes on two processors. What was skipped is counted at the end, and why.
+# Everything: about a quarter of an hour on two processors. What was skipped is counted at the end, and why.
 test: lint types
 	$(PYTEST) -rs
 

@@ -19,7 +19,7 @@ run again; ``--figures`` works figures and page out from what it kept, without a
 Steps and numbers of the arms, in all studies, are those that ``--tune`` chose in a pilot
 (`bench.retrain_tune`), where ``bench/retrain_tuned.json`` is there: three other pairs of the same
 findings, de-confounded radiographs of other patients of the training split, so that no test is
-read. The validation of (a) is confounded as its training is, and of the rare groups has four each.
+read. The validation of (a) is confounded as its training is: of a rare group it has one to five.
 """
 
 from __future__ import annotations

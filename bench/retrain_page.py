@@ -154,8 +154,9 @@ def _numbers(found: Found) -> list[str]:
     return [
         "Numbers of the arms ([retrain.md](retrain.md)), chosen in a pilot "
         "(`bench/retrain_tuned.json`): three other pairs of the same findings, tested on "
-        "de-confounded radiographs of other patients of the training split, which no test below "
-        "holds. What it said of the arms decided which of them read real labels:",
+        "de-confounded radiographs of other patients of the training split, who are in no test of "
+        "(a); folds of (b) test them, too, on real labels, which the pilot did not read. What it "
+        "said of the arms decided which of them read real labels:",
         "",
         f"| study | {' | '.join(names)} |",
         "|---" * (1 + len(names)) + "|",

@@ -26,8 +26,8 @@ from roentmod.store import canonical_hash
 
 __all__ = ["GRID", "judged", "tuned"]
 
-# Number, the arm that tries it, its values; those before it have been chosen.
 SEEDS = (0, 1)
+# Number, the arm that tries it, its values; those before it have been chosen.
 GRID: dict[str, tuple[str, tuple[float, ...]]] = {
     "steps": ("erm", (1200, 3000)),
     "share": ("isolated", (0.25, 0.5)),
@@ -84,7 +84,9 @@ def tuned(
         if arm not in plan.arms:
             continue
         areas = {
-            value: tried(plan.but(arms=[*{"erm": 0, arm: 0}], **{name: value}), arm)[arm]
+            value: tried(plan.but(arms=list(dict.fromkeys(("erm", arm))), **{name: value}), arm)[
+                arm
+            ]
             for value in values
         }
         best = max(values, key=lambda value: areas[value])
