@@ -103,15 +103,15 @@ def judged(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> float:
 
     Args:
         table: readings, the columns of `performance.PREDICTIONS`, of one model.
-        pairs: cause and read; none: the mean is over findings, as labelled.
+        pairs: cause and read.
     """
     own = table[table["test"] != "val"]
     logits = own.pivot(index="image_id", columns="finding", values="logit")
     labels = own.pivot(index="image_id", columns="finding", values="label")
     areas = []
-    for cause, read in pairs or [("", name) for name in labels.columns]:
-        known = labels[[cause, read] if cause else [read]].dropna()
-        weight = known.groupby(list(known.columns))[read].transform("size") ** -1.0
+    for cause, read in pairs:
+        known = labels[[cause, read]].dropna()
+        weight = known.groupby([cause, read])[read].transform("size") ** -1.0
         # An area does not change where all positives weigh alike, and all negatives.
         if known[read].nunique() == 2:
             read_as = logits.loc[known.index, read]

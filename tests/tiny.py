@@ -1,6 +1,7 @@
 """Tiny real components on disk, in the diffusers layout, with a tokenizer of their own."""
 
 import json
+import re
 import string
 
 import torch
@@ -133,6 +134,44 @@ _VAE_NAMES = (
     ("conv_norm_out", "norm_out"),
     ("conv_shortcut", "nin_shortcut"),
 )
+
+
+# Text encoders of Stable Diffusion 2, by the names of OpenCLIP.
+_OPEN_CLIP_NAMES = (
+    ("text_model.", ""),
+    ("embeddings.token_embedding", "token_embedding"),
+    ("embeddings.position_embedding.weight", "positional_embedding"),
+    ("final_layer_norm", "ln_final"),
+    ("encoder.layers", "transformer.resblocks"),
+    ("self_attn", "attn"),
+    ("layer_norm", "ln_"),
+    ("mlp.fc1", "mlp.c_fc"),
+    ("mlp.fc2", "mlp.c_proj"),
+)
+
+
+def open_clip_names(folder):
+    """Return the tensors of a tiny text encoder by the names of OpenCLIP, which has a layer more.
+
+    Stable Diffusion 2 reads the layer before the last: the 24th is in its files and not read.
+    """
+    text = load_file(folder / "text_encoder" / "model.safetensors")
+    state, joined = {}, {}
+    for key, value in text.items():
+        name = _renamed(key, _OPEN_CLIP_NAMES)
+        if any(f".{part}_proj." in name for part in "qkv"):
+            stem, part, kind = re.fullmatch(r"(.*)\.([qkv])_proj\.(\w+)", name).groups()
+            joined.setdefault(f"{stem}.in_proj_{kind}", {})[part] = value
+        else:
+            state[name] = value
+    state |= {name: torch.cat([own[part] for part in "qkv"]) for name, own in joined.items()}
+    first = "transformer.resblocks.0."
+    last = {name: value for name, value in state.items() if name.startswith(first)}
+    for name, value in last.items():
+        state[name.replace(first, "transformer.resblocks.23.")] = torch.zeros_like(value)
+    width = len(state["ln_final.weight"])
+    state |= {"text_projection": torch.eye(width), "logit_scale": torch.tensor(1.0)}
+    return {f"cond_stage_model.model.{name}": value for name, value in state.items()}
 
 
 def original_names(folder):

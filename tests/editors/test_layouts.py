@@ -13,7 +13,7 @@ from roentmod.editors import DiffusionEditor, Editor, lora, transplant
 from roentmod.errors import MismatchError, WeightsError
 from tests.editors.test_parity import DEFAULT, ZERO_SNR, ours, theirs
 from tests.editors.test_transplant import as_variant, shard
-from tests.tiny import original_names
+from tests.tiny import open_clip_names, original_names
 
 POINT = {"strength": 0.5, "steps": 4}
 
@@ -71,6 +71,18 @@ def test_a_checkpoint_of_one_file(checkpoint, generator, radiograph, monkeypatch
     assert parts.files == (checkpoint,)
     assert transplant(generator, checkpoint).weights_hash == parts.weights_hash
     assert transplant(None, generator).weights_hash != parts.weights_hash
+
+
+def test_one_file_whose_text_encoder_is_of_open_clip(
+    checkpoint, generator, radiograph, tmp_path, monkeypatch
+):
+    own = {k: v for k, v in load_file(checkpoint).items() if not k.startswith("cond_stage_model")}
+    path = tmp_path / "second.safetensors"
+    save_file(own | open_clip_names(generator), path)
+    parts, plain = transplant(generator, path), transplant(None, generator)
+    assert parts.files == (path,)
+    assert torch.equal(parts.text_states("effusion"), plain.text_states("effusion"))
+    same_as_pipeline(parts, plain, radiograph, monkeypatch)
 
 
 def test_what_one_file_lacks_comes_from_its_host(checkpoint, generator, tmp_path):
