@@ -39,20 +39,23 @@ bench.audit_page`.
    strength and steps, without the finding), averaged over seeds within a patient. Patients are
    the unit of all intervals and tests.
 2. **Gate.** A pair counts only where the judge, another classifier than the audited one, sees the
-   finding (its own logit rises by {gate:g} or more), or where half of the readers do. Effects in
-   all pairs stand beside those in pairs that count.
+   finding (its own logit rises by {gate:g} or more), or where half of the readers do; a finding
+   that the judge does not read passes ungated. Effects in all pairs stand beside those in pairs
+   that count.
 3. **Yardstick.** Off-target effects are measured as a share of what the head does when its own
    finding is added. A head that is not sure to react to its own finding has no yardstick of its
    own: measured by the edited finding's head, it can only be called a shortcut or *needs readers*;
    otherwise it has no verdict.
 4. **Leakage.** What the judge also sees of the other finding in the same pictures is taken off a
    rise. A judge that chooses pictures overrates those that it chose, so what one of its logits is
-   worth in the head's is measured in all pictures of a finding, seen or not; with several seeds,
-   what leaks is measured in the patient's other pictures; and a second judge (`--second-judge`) or
-   readers (`--readers`) can take its place. With one seed and one judge, errors that all heads of
-   the judge share in one picture are not told from leakage. Where leakage explains more than half
-   of an effect, the pair *needs readers*. The painter changes nothing else, so there
-   nothing is taken off.
+   worth in the head's is measured in all pictures of a finding, seen or not. With several seeds,
+   what leaks is measured in the patient's other pictures, too: the judge did not choose those, but
+   an edit may not have come out in them. A shortcut is called by the higher of the two, a pair is
+   cleared by the lower. A second judge (`--second-judge`) or readers (`--readers`) can take the
+   judge's place. With one seed and one judge, errors that all heads of the judge share in one
+   picture are not told from leakage. Where leakage surely explains more than half of an effect
+   that may be beyond the margin, the pair *needs readers*. The painter changes nothing else, so
+   there nothing is taken off.
 5. **Verdict.** Tests at the margin ({margin:.0%} of the own effect): *shortcut* rejects that
    off-target effect - margin x own effect - leakage is 0 or less, a linear contrast in which
    nothing is divided by what may be small; *suppression* the same downwards; *within margin*
@@ -403,6 +406,7 @@ _SCENES = {
     "_leaking_little": ("leaking little", "where they leak little, 3 % more"),
     "_weak": ("weak", "weak own effects are 3 standard errors above 0"),
     "_gated": ("gated", "where edits are gated, three in five pass, and leak"),
+    "_sparse": ("few count", "where 20 patients count for each finding, others for each"),
 }
 
 

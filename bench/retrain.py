@@ -336,16 +336,17 @@ def _figures(
 def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the predictions of all folds as those of one model per arm and seed.
 
-    What several folds read is the mean of them, of logits standardised for each model, test and
-    finding, as folds' models differ in scale; what one fold reads is compared within the fold and
-    source alone (`site`).
+    What several folds read is the mean of them: an ensemble. As folds' models differ in scale,
+    logits are standardised by those of the model's validation pictures, where its threshold is
+    chosen. What one fold reads is compared within the fold and source alone (`site`).
     """
-    keys = ["arm", "seed", "test", "finding"]
+    model = ["arm", "seed", "finding"]
+    keys = ["test", *model]
     parts = []
     for number, table in enumerate(folds):
-        scale = table.groupby(keys)["logit"]
-        spread = scale.transform("std").fillna(0)
-        shifted = (table["logit"] - scale.transform("mean")) / spread.where(spread > 0, 1)
+        scale = table[table["test"] == "val"].groupby(model)["logit"].agg(["mean", "std"])
+        own = table[model].join(scale, on=model)
+        shifted = (table["logit"] - own["mean"]) / own["std"].where(own["std"] > 0, 1)
         parts.append(table.assign(logit=shifted, fold=str(number)))
     every = pd.concat(parts, ignore_index=True)
     same = every.groupby([*keys, "image_id"])

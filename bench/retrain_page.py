@@ -218,7 +218,7 @@ def _primary(told: Mapping[str, Any], real: Mapping[str, Any]) -> Iterator[str]:
         ""
         if real.get("recomputed")
         else " within source (pairs of a positive and a negative of one source, read by one fold's "
-        "models)"
+        "models; Kermany is read by all folds' models together)"
     )
     first = (
         f" Of the real labels one arm decides: {real['ranked'][0]}, which the pilot ranked "

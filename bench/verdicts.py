@@ -39,11 +39,14 @@ class Scene(NamedTuple):
         leak: what pictures show of the read finding, as a share of the own effect.
         weak: whether own effects are hardly surely above 0, so that chance says which are judged.
         seen: the judge's own effect; at 1.3, three in five pictures pass its gate.
+        few: how many of the patients count, as pictures of the others do not show the edit; they
+            are others for each edited finding. 0: all.
     """
 
     leak: float = 0.0
     weak: bool = False
     seen: float = OWN
+    few: int = 0
 
 
 SCENES = {
@@ -52,6 +55,7 @@ SCENES = {
     "_leaking_little": Scene(leak=0.03),
     "_weak": Scene(weak=True),
     "_gated": Scene(leak=0.1, seen=1.3),
+    "_sparse": Scene(few=20),
 }
 log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -96,14 +100,18 @@ def nets(rng: np.random.Generator, shape: str, n: int, share: float, own: float)
 def audit(number: int, n: int, shape: str, scene: str = "") -> tuple[bool, bool]:
     """Return whether one audit calls any cell a shortcut, and whether it clears any."""
     rng = np.random.default_rng([number, n, SHAPES.index(shape), list(SCENES).index(scene)])
-    leak, weak, seen = SCENES[scene]
+    leak, weak, seen, few = SCENES[scene]
     gated = seen != OWN
-    fewest = min(n // 2 if gated else n, RULES.fewest)
+    fewest = min(n // 2 if gated or few else n, RULES.fewest)
     rules = RULES.but(seed=number, exact=not leak, fewest=max(3, fewest))
     own = WEAK * SPREAD / n**0.5 if weak else OWN
     model = nets(rng, shape, n, rules.margin + leak, own)
     judge = nets(rng, shape, n, leak, seen)
     counted = effects.gate(model, rules, judge=judge)[0] if gated else None
+    if few:
+        order = np.argsort(rng.random((len(FINDINGS), n)), axis=1)[:, :few]
+        counted = pd.DataFrame({"baseline_id": order.ravel()})
+        counted["pair_id"] = np.repeat(np.arange(len(FINDINGS)), order.shape[1])
     cells = effects.cells(model, judge, rules, counted=counted)
     called = cells["verdict"]
     cleared = called.isin(["within margin", "leakage"])

@@ -59,6 +59,12 @@ def test_folds_are_one_model_per_arm_and_seed():
     assert len(whole) == 2 * len(one)
     first, second = (whole[whole["image_id"].str.endswith("b") == b] for b in (False, True))
     np.testing.assert_allclose(first["logit"], second["logit"])
+    # A threshold of validation is for tests as they are: what lifts all of them calls more.
+    higher = one.assign(logit=one["logit"] + 5 * (one["test"] == "nih"))
+    lifted = retrain.crossed([higher, two])
+    own = lifted["test"].eq("nih") & ~lifted["image_id"].str.endswith("b")
+    moved = lifted.loc[own, "logit"].to_numpy() - whole.loc[own, "logit"].to_numpy()
+    assert (moved > 1).all()
     # What both folds read is the mean of both.
     both = retrain.crossed([one, one.assign(logit=-one["logit"])])
     assert len(both) == len(one)

@@ -209,9 +209,10 @@ def cells(
         rules: margin, level and the rest.
         counted: baseline_id and pair_id of the pairs that a gate let pass; None: all. `n_all`,
             `effect_all` and its interval are of all pairs, everything else of these.
-        witness: who measures leakage. "gate": the judge that chose the pairs, so that it is
-            measured in the patient's other pictures where there are several seeds. "second":
-            another judge. "readers": people, on whom a large leakage rests well enough.
+        witness: who measures leakage. "gate": the judge that chose the pairs. Where there are
+            several seeds it is measured in the patient's other pictures, too: a shortcut is called
+            by the higher of the two, a pair is cleared by the lower. "second": another judge.
+            "readers": people, on whom a large leakage rests well enough.
         edited: findings that were requested, and
         read: heads that were read: a cell of which nothing is left is a row with 0 patients.
     """
@@ -304,8 +305,9 @@ class _Boot:
 class _Seen:
     """What the judge sees, per patient and cell of the audited classifier (NaN: nothing).
 
-    `leak` is of the pairs that count, `weight` their number, `every` of all pairs; `base` of the
-    read finding in unedited radiographs of other patients, None where there are none.
+    `leak` is of the pairs that count and `every` of all pairs; `other` of other pictures of the
+    same edits, with `weight`, how many pairs count; `base` of the read finding in unedited
+    radiographs of other patients. None where there are none.
     """
 
     def __init__(
@@ -319,7 +321,9 @@ class _Seen:
         crossed: bool,
     ) -> None:
         self.every = self.leak = np.full((len(patients), len(keys)), np.nan)
-        self.weight, self.base = np.ones_like(self.leak), None
+        self.other: Array | None = None
+        self.weight: Array | None = None
+        self.base: Array | None = None
         if judge.empty:
             return
         controls = judge[judge["edited_finding"].eq("")]
@@ -328,14 +332,16 @@ class _Seen:
             wide = wide.reindex(index=list(patients), columns=[read for _, read in keys])
             self.base = wide.to_numpy(float)
         self.every = _placed(judge, patients, keys, "net")
-        crossed = crossed and counted is not None
-        kept = judge.assign(net=_elsewhere(judge)) if crossed else judge
-        kept = kept if counted is None else among(kept, counted)
-        total, count = _sums(kept, patients, keys, "net")
-        self.leak = stats.ratio(total, count)
-        # Of two pictures, the one that passes is measured in the other: where both pass, that is
-        # one that passed, and it counts for two.
-        self.weight = count if crossed else self.weight
+        kept = judge if counted is None else among(judge, counted)
+        self.leak = _placed(kept, patients, keys, "net")
+        if crossed and counted is not None:
+            elsewhere, others = _elsewhere(judge)
+            if others:
+                kept = among(judge.assign(net=elsewhere), counted)
+                # Of two pictures, the one that passes is measured in the other: where both pass,
+                # that is one that passed, and it counts for two.
+                total, self.weight = _sums(kept, patients, keys, "net")
+                self.other = stats.ratio(total, self.weight)
         # A judge that is blind to a finding cannot say how much of it there is.
         own = [j for j, (edited, read) in enumerate(keys) if edited == read]
         tables = [self.every] if self.base is None else [self.every, self.base]
@@ -345,11 +351,13 @@ class _Seen:
             samples = samples[:, : len(own)] - samples[:, len(own) :]
         low, _ = _percentiles(samples, rules)
         blind = {keys[j][1] for j, end in zip(own, low, strict=True) if not end > 0}
-        self.leak[:, [read in blind for _, read in keys]] = np.nan
+        for table in (self.leak, self.other):
+            if table is not None:
+                table[:, [read in blind for _, read in keys]] = np.nan
 
 
-def _elsewhere(judge: pd.DataFrame) -> Array:
-    """Return a judge's net effects in a patient's other pictures of an edit, n.
+def _elsewhere(judge: pd.DataFrame) -> tuple[Array, bool]:
+    """Return a judge's net effects in a patient's other pictures of an edit, n; whether any has.
 
     The judge that lets a picture count also errs in it; its errors in others did not choose them.
     Where there is no other, it is the picture itself.
@@ -358,7 +366,8 @@ def _elsewhere(judge: pd.DataFrame) -> Array:
     groups = _numbered(judge, keys)
     net = judge["net"].to_numpy(float)
     count, total = np.bincount(groups)[groups], np.bincount(groups, net)[groups]
-    return np.where(count > 1, (total - net) / np.maximum(count - 1, 1), net)
+    several = count > 1
+    return np.where(several, (total - net) / np.maximum(count - 1, 1), net), bool(several.any())
 
 
 def among(nets: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -449,18 +458,21 @@ def _shares(
         at = [boot.place[key] for key in keys]
         own = [boot.place[by[key] or "", by[key] or ""] for key in keys]
         read = [boot.place[key[1], key[1]] for key in keys]
-        leak = seen.leak[:, at]
         # An edit of the finding itself leaks nothing of it.
         itself = [key[0] == key[1] for key in keys]
-        leak = np.where(itself, 0.0, leak)
+        other, base = (
+            None if one is None else np.where(itself, 0.0, one[:, at])
+            for one in (seen.other, seen.base)
+        )
         terms = margins.Terms(
             boot.values[:, at],
             boot.values[:, own],
-            leak,
-            seen.weight[:, at],
+            np.where(itself, 0.0, seen.leak[:, at]),
             ungated.values[:, read],
             seen.every[:, read],
-            None if seen.base is None else np.where(itself, 0.0, seen.base[:, at]),
+            other=other,
+            weight=None if seen.weight is None else seen.weight[:, at],
+            base=base,
         )
         table = margins.shares(terms, rules)
         for j, key in enumerate(keys):

@@ -47,7 +47,7 @@ def falls(
         pairs: (edited, read), whose shares are given, and in a last row per arm their mean: of the
             pairs that have a share in all networks.
         rules: level, resamples, seed; `exact`: nothing leaks.
-        reference: the arm before.
+        reference: the arm before, of one seed.
 
     Returns:
         one row per pair and arm (`FALLS`): means over seeds; n, the fewest patients behind any

@@ -7,7 +7,8 @@ value per patient (the delta method), whose mean is studentised. The bootstrap-t
 simulates that statistic (Hall, Ann Stat 16 (1988) 927), which allows for skewness; and because all
 cells are resampled together, the largest statistic of those not yet decided gives p-values adjusted
 for all of them, however cells depend on each other (step-down max-T: Romano and Wolf, JASA 100
-(2005) 94).
+(2005) 94). Terms have patients of their own, as a gate lets few of many count: in a resample each
+is a mean over, and varies by, those of its patients who were drawn.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = ["Shares", "Terms", "shares"]
 
 Floats = NDArray[np.float64]
 _GROUPS = 2000  # patients beyond so many are resampled in so many groups
+_COLUMNS = 2000  # resampled at once
 _POWER = 0.8  # chance with which a detectable effect is called
 _FLOOR = 1e-4  # least variance of a resample, as a share of that of all patients
 
@@ -34,22 +36,27 @@ class Terms(NamedTuple):
     Attributes:
         off: the read head's, counted pairs of the edited finding.
         own: its yardstick's, counted pairs.
-        leak: the judge's of the read finding, in the pairs of `off`, and
-        weight: what each patient counts for in it.
+        leak: the judge's of the read finding, in the pairs of `off`.
         rate: the read head's in all pairs of its own finding, counted or not, and
         seen: the judge's in the same: `rate` / `seen` turns the judge's logits into the head's. No
             pair is chosen here, as the choice by the judge would choose what it happens to
             overrate.
+        other: the judge's of the read finding in other pictures of the same edits than those whose
+            choice it made, and
+        weight: what each patient counts for in it; None: there are no others. `leak` is too high
+            where the judge's errors go together, `other` too low where an edit did not come out.
         base: what the judge sees of the read finding in unedited radiographs of other patients,
-            whose mean is taken off `leak` and `seen`; None: each is less its own control already.
+            whose mean is taken off `leak`, `other` and `seen`; None: each is less its own control
+            already.
     """
 
     off: Floats
     own: Floats
     leak: Floats
-    weight: Floats
     rate: Floats
     seen: Floats
+    other: Floats | None = None
+    weight: Floats | None = None
     base: Floats | None = None
 
 
@@ -58,12 +65,14 @@ class Shares(NamedTuple):
 
     Attributes:
         ratio: off-target effect over own effect, with its interval.
-        leak: of which the pictures show so much of the read finding, with its interval.
+        leak: of which the pictures show so much of the read finding, with its interval; of two
+            estimates the higher.
         corrected: ratio less leakage, with its interval.
         least: low end of `corrected` that holds for all cells at once.
         beyond_p: adjusted p that the corrected share is not above the margin.
         below_p: adjusted p that the ratio is not below minus the margin.
-        within_p: adjusted p that the corrected share is not inside the margins.
+        within_p: adjusted p that the share is not inside the margins when only as much is taken off
+            it as surely leaks, by the lower estimate.
         detectable: smallest off-target effect in logits, after leakage is taken off, that the test
             behind `beyond_p` calls with a chance of 80 % in as many patients: as the largest of
             all cells. Of effects as skewed as an exponential it calls 70 %. NaN where so few
@@ -86,14 +95,106 @@ class Shares(NamedTuple):
     detectable: Floats
 
 
-class _Mean(NamedTuple):
-    """A mean over patients of each cell, m, and a value per patient, n x m, that has this mean."""
+class _Value(NamedTuple):
+    """What is made of means over patients, m, and its derivative by each of them, K x m."""
 
-    mean: Floats
-    values: Floats
+    value: Floats
+    slopes: Floats
 
-    def less(self, other: _Mean, times: Floats | float = 1.0) -> _Mean:
-        return _Mean(self.mean - times * other.mean, self.values - times * other.values)
+    def less(self, other: _Value, times: Floats | float = 1.0) -> _Value:
+        return _Value(self.value - times * other.value, self.slopes - times * other.slopes)
+
+
+class _Sample:
+    """K means over patients of m cells, and how they vary together.
+
+    Attributes:
+        means: K x m.
+        off_by: each patient's deviation from each mean, K x n x m; 0 where there is none.
+        weights: what each patient counts for in each mean, K x n x m, on average 1.
+        moments: mean products of deviations over patients, K x K x m.
+    """
+
+    def __init__(self, tables: list[Floats], weights: list[Floats | float]) -> None:
+        means, deviations, counts = [], [], []
+        for values, some in zip(tables, weights, strict=True):
+            here = np.isfinite(values)
+            weight = np.where(here, some, 0.0)
+            total = weight.sum(axis=0)
+            mean = stats.ratio((weight * np.where(here, values, 0)).sum(axis=0), total)
+            weight = weight * len(values) / np.where(total > 0, total, 1)
+            means.append(mean)
+            deviations.append(np.where(here, values - mean, 0) * weight)
+            counts.append(weight)
+        self.means, self.off_by = np.array(means), np.array(deviations)
+        self.weights = np.array(counts)
+        self.n = self.off_by.shape[1]
+        self.moments = np.einsum("knm,lnm->klm", self.off_by, self.off_by) / self.n
+
+    def mean(self, k: int) -> _Value:
+        """Return one of the means."""
+        slopes = np.zeros_like(self.means)
+        slopes[k] = 1
+        return _Value(self.means[k], slopes)
+
+    def variance(self, one: _Value, other: _Value | None = None) -> Floats:
+        """Return the variance of a value's mean over patients, or a covariance, m."""
+        second = one if other is None else other
+        product = np.einsum("km,klm,lm->m", one.slopes, self.moments, second.slopes)
+        return np.asarray(product / self.n, np.float64)
+
+    def error(self, one: _Value) -> Floats:
+        return np.asarray(np.sqrt(np.maximum(self.variance(one), 0)), np.float64)
+
+    def t(self, one: _Value) -> Floats:
+        # What does not vary is as sure as rounding lets it be.
+        size = np.abs(one.slopes * np.nan_to_num(self.means)).sum(axis=0)
+        return np.asarray(one.value / np.maximum(self.error(one), 1e-9 * size + 1e-300), np.float64)
+
+    def resampled(self, values: list[_Value], rules: Rules) -> tuple[Floats, Floats]:
+        """Return what chance makes of q values' statistics, and the errors that studentise them.
+
+        Both are of resamples of patients, q x count x m; values are centred.
+        """
+        q, m = len(values), self.means.shape[1]
+        slopes = np.nan_to_num(np.array([one.slopes for one in values]))
+        chance, errors = (np.zeros((q, rules.resamples, m)) for _ in range(2))
+        k = len(self.means)
+        step = max(1, _COLUMNS // (k * (2 * k + 3)))
+        for start in range(0, m, step):
+            cells = slice(start, start + step)
+            chance[..., cells], errors[..., cells] = self._some(slopes[..., cells], cells, rules)
+        return chance, errors
+
+    def _some(self, slopes: Floats, cells: slice, rules: Rules) -> tuple[Floats, Floats]:
+        """Return chance and errors of some cells, with slopes q x K x cells."""
+        both = np.concatenate([self.off_by[..., cells], self.weights[..., cells]])
+        both = np.stack([_grouped(np.nan_to_num(one)) for one in both])
+        size, n, m = both.shape
+        k = size // 2
+        first, second = np.triu_indices(size)
+        table = np.concatenate([both, both[first] * both[second]]).transpose(1, 0, 2)
+        drawn = stats.resampled_means(table.reshape(n, -1), rules.resamples, rules.seed)
+        drawn = drawn.reshape(len(drawn), -1, m)
+        share = drawn[:, k:size]
+        # A mean of patients of whom none is drawn stays where it is.
+        scale = np.divide(1, share, out=np.zeros_like(share), where=share > 0)
+        moved = drawn[:, :k] * scale
+        place = np.zeros((size, size), int)
+        place[first, second] = place[second, first] = size + np.arange(first.size)
+        products = drawn[:, place]
+        crossed = moved[:, :, None] * products[:, k:, :k]
+        around = products[:, :k, :k] - crossed - crossed.swapaxes(1, 2)
+        around += moved[:, :, None] * moved[:, None] * products[:, k:, k:]
+        around *= scale[:, :, None] * scale[:, None]
+        mean = np.einsum("qkm,ckm->qcm", slopes, moved)
+        half = np.einsum("qkm,cklm->qclm", slopes, around)
+        variance = np.einsum("qclm,qlm->qcm", half, slopes)
+        whole = both[:k, None] * both[None, :k]
+        whole = np.einsum("qkm,klm,qlm->qm", slopes, whole.mean(axis=2), slopes)
+        errors = np.sqrt(np.maximum(variance, _FLOOR * np.maximum(whole, 0)[:, None]) / n)
+        chance = np.divide(mean, errors, out=np.zeros_like(mean), where=errors > 0)
+        return chance, errors
 
 
 def shares(terms: Terms, rules: Rules) -> Shares:
@@ -103,105 +204,93 @@ def shares(terms: Terms, rules: Rules) -> Shares:
         terms: of off-target cells, whose yardsticks are surely above 0.
         rules: margin, level, resamples, seed; `exact`: nothing leaks.
     """
-    off, own = _mean(terms.off), _mean(terms.own)
-    leak = _leakage(terms) if not rules.exact else off.less(off)
-    shown = _leakage(terms)
-    m, tail = off.mean.size, (1 - rules.level) / 2
-    ratio, leaking = off.mean / own.mean, shown.mean / own.mean
-    left = off.less(leak)
-    lines = [off.less(own, ratio), shown.less(own, leaking), left.less(own, left.mean / own.mean)]
+    sample = _sampled(terms)
+    off, own = sample.mean(_OFF), sample.mean(_OWN)
+    shown, fewer = _leakage(sample, terms)
+    nothing = off.less(off)
+    left = off.less(nothing if rules.exact else shown)
+    ratio, leaking = off.value / own.value, shown.value / own.value
+    lines = [off.less(own, ratio), shown.less(own, leaking), left.less(own, left.value / own.value)]
     # To clear a pair, nothing is taken off that is not surely there.
-    sure = np.where(_t(shown) > stats.normal_quantile(rules.level), 1.0, 0.0)
-    at = [left, off.less(leak, sure), off]
+    sure = np.where(sample.t(fewer) > stats.normal_quantile(rules.level), 1.0, 0.0)
+    at = [left, off.less(nothing if rules.exact else fewer, sure), off]
     contrasts = [
         one.less(own, sign * rules.margin) for one, sign in zip(at, (1, 1, -1), strict=True)
     ]
-    chance, errors = _resampled([one.values for one in (*lines, *contrasts)], rules)
-    by_chance = [chance[:, k * m : (k + 1) * m] for k in range(6)]
+    chance, errors = sample.resampled([*lines, *contrasts], rules)
+    tail = (1 - rules.level) / 2
     ends = [
-        _fieller(one, own, some, tail)
-        for one, some in zip((off, shown, left), by_chance[:3], strict=True)
+        _fieller(sample, one, own, some, tail)
+        for one, some in zip((off, shown, left), chance[:3], strict=True)
     ]
-    together = by_chance[2].max(axis=1, initial=0.0)
-    least, _ = _fieller(left, own, np.repeat(together[:, None], m, axis=1), tail)
+    together = np.broadcast_to(chance[2].max(axis=1, initial=0.0)[:, None], chance[2].shape)
+    least, _ = _fieller(sample, left, own, together, tail)
     beyond, upper, lower, below = (
-        stats.step_down(sign * _t(contrasts[k]), sign * by_chance[3 + k])
+        stats.step_down(sign * sample.t(contrasts[k]), sign * chance[3 + k])
         for k, sign in ((0, 1), (1, -1), (2, 1), (2, -1))
     )
-    needed = _needed(by_chance[3], errors[:, 3 * m : 4 * m], _error(contrasts[0]), rules)
+    needed = _needed(chance[3], errors[3], sample.error(contrasts[0]), rules)
     # Leakage explains a rise, and no more of it than there is.
-    corrected = ratio - np.clip(leak.mean / own.mean, 0, np.maximum(0, ratio))
-    corrected = np.where(np.isfinite(leak.mean), corrected, np.nan)
+    leak = np.zeros_like(leaking) if rules.exact else leaking
+    corrected = ratio - np.clip(leak, 0, np.maximum(0, ratio))
+    corrected = np.where(np.isfinite(leak), corrected, np.nan)
     (raw_low, raw_high), leak_ends, (low, high) = ends
     low = np.maximum(low, np.minimum(0, raw_low))
     return Shares(
         *(ratio, raw_low, raw_high, leaking, *leak_ends),
         *(corrected, np.minimum(low, corrected), np.maximum(high, corrected)),
         *(np.minimum(least, low), beyond, below, np.maximum(upper, lower)),
-        np.where(np.isfinite(left.mean), rules.margin * own.mean + needed, np.nan),
+        np.where(np.isfinite(left.value), rules.margin * own.value + needed, np.nan),
     )
 
 
-def _mean(values: Floats, weights: Floats | float = 1.0) -> _Mean:
-    here = np.isfinite(values)
-    weight = np.where(here, weights, 0)
-    total = weight.sum(axis=0)
-    mean = stats.ratio((weight * np.where(here, values, 0)).sum(axis=0), total)
-    weight = weight * len(values) / np.where(total > 0, total, 1)
-    return _Mean(mean, mean + np.where(here, values - mean, 0) * weight)
+_OFF, _OWN, _LEAK, _RATE, _SEEN = range(5)
 
 
-def _leakage(terms: Terms) -> _Mean:
-    """Return what leaks, in the head's logits; NaN where the judge does not read the finding.
-
-    A negative leak is the judge's own habit, as a radiograph without a finding cannot lose it, and
-    a head that does not react to its finding does not react to what leaks of it either.
-    """
-    leak, rate, seen = _mean(terms.leak, terms.weight), _mean(terms.rate), _mean(terms.seen)
+def _sampled(terms: Terms) -> _Sample:
+    """Return the means of the terms: the five that always are, then `other` and `base`."""
+    tables = [terms.off, terms.own, terms.leak, terms.rate, terms.seen]
+    weights: list[Floats | float] = [1.0] * len(tables)
+    if terms.other is not None:
+        tables.append(terms.other)
+        weights.append(1.0 if terms.weight is None else terms.weight)
     if terms.base is not None:
-        base = _mean(terms.base)
-        leak, seen = leak.less(base), seen.less(base)
-    known = np.where(seen.mean > 0, seen.mean, np.nan)
-    amount, each = np.maximum(0, leak.mean), np.maximum(0, rate.mean) / known
-    values = (leak.values - leak.mean) * each
-    values = values + (rate.values - rate.mean) * (amount / known)
-    values = values - (seen.values - seen.mean) * (amount * each / known)
-    return _Mean(amount * each, amount * each + values)
+        tables.append(terms.base)
+        weights.append(1.0)
+    return _Sample(tables, weights)
 
 
-def _t(contrast: _Mean) -> Floats:
-    error = _error(contrast)
-    # What does not vary is as sure as rounding lets it be.
-    least = 1e-9 * np.abs(contrast.values).max(axis=0, initial=1e-300)
-    return np.asarray(contrast.mean / np.maximum(error, least), np.float64)
+def _leakage(sample: _Sample, terms: Terms) -> tuple[_Value, _Value]:
+    """Return what leaks, in the head's logits: the higher and the lower estimate.
 
-
-def _error(contrast: _Mean) -> Floats:
-    error: Floats = np.sqrt(_variance(contrast.values) / len(contrast.values))
-    return error
-
-
-def _variance(values: Floats, other: Floats | None = None) -> Floats:
-    centred = values - values.mean(axis=0)
-    second = centred if other is None else other - other.mean(axis=0)
-    return np.asarray((centred * second).mean(axis=0), np.float64)
-
-
-def _resampled(tables: list[Floats], rules: Rules) -> tuple[Floats, Floats]:
-    """Return what chance makes of the statistic, and the standard errors it is studentised by.
-
-    Both are of resamples of patients, count x columns; means are centred.
+    NaN where the judge does not read the finding. A negative leak is the judge's own habit, as a
+    radiograph without a finding cannot lose it, and a head that does not react to its finding does
+    not react to what leaks of it either.
     """
-    table = np.nan_to_num(_grouped(np.concatenate(tables, axis=1)))
-    n, m = table.shape
-    table -= table.mean(axis=0)
-    drawn = stats.resampled_means(
-        np.concatenate([table, table**2], axis=1), rules.resamples, rules.seed
+    leaks = [sample.mean(_LEAK)]
+    rate, seen = sample.mean(_RATE), sample.mean(_SEEN)
+    if terms.other is not None:
+        leaks.append(sample.mean(_SEEN + 1))
+    if terms.base is not None:
+        base = sample.mean(len(sample.means) - 1)
+        leaks, seen = [one.less(base) for one in leaks], seen.less(base)
+    known = np.where(seen.value > 0, seen.value, np.nan)
+    each = np.maximum(0, rate.value) / known
+    found = []
+    for leak in leaks:
+        amount = np.maximum(0, leak.value)
+        slopes = leak.slopes * each + rate.slopes * (amount / known)
+        slopes = slopes - seen.slopes * (amount * each / known)
+        found.append(_Value(amount * each, slopes))
+    first, last = found[0], found[-1]
+    higher = last.value > first.value
+    return _chosen(higher, last, first), _chosen(higher, first, last)
+
+
+def _chosen(where: NDArray[np.bool_], one: _Value, other: _Value) -> _Value:
+    return _Value(
+        np.where(where, one.value, other.value), np.where(where, one.slopes, other.slopes)
     )
-    mean, variance = drawn[:, :m], drawn[:, m:] - drawn[:, :m] ** 2
-    least = np.maximum(variance, _FLOOR * (table**2).mean(axis=0))
-    errors = np.sqrt(least / n)
-    return np.nan_to_num(mean / np.where(errors > 0, errors, np.inf)), errors
 
 
 def _needed(chance: Floats, errors: Floats, error: Floats, rules: Rules) -> Floats:
@@ -229,16 +318,16 @@ def _grouped(table: Floats) -> Floats:
     return np.asarray(np.add.reduceat(table, starts, axis=0) * (_GROUPS / n), np.float64)
 
 
-def _fieller(above: _Mean, below: _Mean, chance: Floats, tail: float) -> tuple[Floats, Floats]:
+def _fieller(
+    sample: _Sample, above: _Value, below: _Value, chance: Floats, tail: float
+) -> tuple[Floats, Floats]:
     """Return ends of the interval of a ratio of means, infinite where the divisor may be 0.
 
     They are the ratios r at which the statistic of above - r x below is at a quantile of what it
     is by chance.
     """
-    n = len(above.values)
-    a, b = above.mean, below.mean
-    aa, bb = _variance(above.values) / n, _variance(below.values) / n
-    ab = _variance(above.values, below.values) / n
+    a, b = above.value, below.value
+    aa, bb, ab = (sample.variance(*two) for two in ((above,), (below,), (above, below)))
     quantiles = np.quantile(chance, [1 - tail, tail], axis=0)
     ends = []
     for q, sign in zip(quantiles, (-1.0, 1.0), strict=True):

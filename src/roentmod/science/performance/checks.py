@@ -38,9 +38,11 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
         one row per editor and arm that has a score: ``seeds`` that were audited, ``unscored`` of
         them without a score, score, the lowest and highest of its seeds, and ``fall``: 0.7 where
         the score is 30 % of the reference's, of the seeds that both have. ``fall_low`` and
-        ``fall_high`` are Fieller's over seeds or, where those do not bound it, what the ends of the
-        scores allow. All three are NaN where a seed of either is unscored, or the reference's score
-        is not surely above 0.
+        ``fall_high`` are over patients and seeds: the margin between seeds is Fieller's, that over
+        patients, whom all seeds share, is of the scores' mean ends (Donner and Zou, Stat Med 31
+        (2012) 3207, as if arms had patients of their own), and the two are added in quadrature.
+        What is missing, `low` and `high` or a second seed, adds nothing. NaN where an end is not
+        bounded; all three are NaN where a seed of either is unscored, or the reference's score is 0.
 
     Raises:
         DatasetError: a column is missing.
@@ -71,20 +73,42 @@ def _fall(own: pd.DataFrame, base: pd.DataFrame, level: float) -> tuple[float, f
     unscored = own["score"].isna().any() or base["score"].isna().any()
     if unscored or both.empty or both["score_base"].mean() <= 0:
         return (math.nan,) * 3
-    mean, count = both.mean(), len(both)
-    fall = 1 - float(mean["score"] / mean["score_base"])
-    if count > 1:
-        a, b = mean["score"], mean["score_base"]
-        t = float(special.stdtrit(count - 1, (1 + level) / 2)) ** 2
-        (aa, ab), (_, bb) = t * np.cov(both["score"], both["score_base"]) / count
-        first, second = b * b - bb, a * b - ab
-        if first > 0:
-            root = math.sqrt(max(second * second - first * (a * a - aa), 0.0))
-            return fall, 1 - (second + root) / first, 1 - (second - root) / first
-    if mean["low_base"] > 0:
-        ends = mean["high"] / mean["low_base"], mean["low"] / mean["high_base"]
-        return fall, 1 - float(ends[0]), 1 - float(ends[1])
-    return (math.nan,) * 3
+    mean = both.mean()
+    ratio = float(mean["score"] / mean["score_base"])
+    parts = [_over_seeds(both, level)] if len(both) > 1 else []
+    if np.isfinite(mean).all():
+        parts.append(_over_patients(mean))
+    if not parts:
+        return 1 - ratio, math.nan, math.nan
+    less = math.hypot(*(ratio - low for low, _ in parts))
+    more = math.hypot(*(high - ratio for _, high in parts))
+    return 1 - ratio, 1 - ratio - more, 1 - ratio + less
+
+
+def _over_seeds(both: pd.DataFrame, level: float) -> tuple[float, float]:
+    """Return the ends of the ratio of two mean scores, patients as they are."""
+    count, (a, b) = len(both), both[["score", "score_base"]].mean()
+    t = float(special.stdtrit(count - 1, (1 + level) / 2)) ** 2
+    (aa, ab), (_, bb) = t * np.cov(both["score"], both["score_base"]) / count
+    first, second = b * b - bb, a * b - ab
+    if first <= 0:
+        return math.nan, math.nan
+    root = math.sqrt(max(second * second - first * (a * a - aa), 0.0))
+    return float((second - root) / first), float((second + root) / first)
+
+
+def _over_patients(mean: pd.Series[float]) -> tuple[float, float]:
+    """Return the ends of the ratio of two mean scores, seeds as they are."""
+    a, b = float(mean["score"]), float(mean["score_base"])
+    if mean["low_base"] <= 0:
+        return math.nan, math.nan
+
+    def end(above: str, below: str, sign: int) -> float:
+        first = b * b - (mean[below] - b) ** 2
+        root = math.sqrt(max((a * b) ** 2 - first * (a * a - (mean[above] - a) ** 2), 0.0))
+        return float((a * b + sign * root) / first) if first > 0 else 0.0
+
+    return max(end("low", "high_base", -1), 0.0), end("high", "low_base", 1)
 
 
 def checks(
