@@ -153,7 +153,7 @@ prove-audit: setup
 	$(BIN)/python -m bench.audit_truth $(if $(DATA),--data $(DATA)) $(if $(NIH),--nih $(NIH)) \
 		$(if $(MORE),--more $(MORE)) --real-judge $(REAL) --run $(RUN)/audit
 
-# Does retraining correct planted shortcuts? bench/retrain.json, docs/results.md (about four hours;
+# Does retraining correct planted shortcuts? bench/retrain.json, docs/results.md (about ten hours;
 # goes on where it stopped).
 prove-retrain: setup
 	$(BIN)/python -m bench.retrain --data $(DATA) --run $(RUN)/retrain

@@ -19,13 +19,13 @@ def page(figures: Figures) -> str:
 def good(figures: Figures, judge: str) -> list[str]:
     """Return the findings that a judge reads with a matched AUROC of `GOOD` or more.
 
-    Fewer than `_FEWEST` patients show nothing.
+    Fewer than `FEWEST` patients show nothing.
     """
     found = figures[f"{judge}_reads"]["real"]
     return [
         name
         for name, cell in found.items()
-        if (cell["auc"] or 0) >= GOOD and cell["patients"] >= _FEWEST
+        if (cell["auc"] or 0) >= GOOD and cell["patients"] >= FEWEST
     ]
 
 
@@ -35,7 +35,7 @@ def seen(figures: Figures, judge: str) -> list[str]:
     return [
         name
         for name, cell in found.items()
-        if cell["patients"] >= _FEWEST and cell["ci"][1] < 0 and "learned" not in name
+        if cell["patients"] >= FEWEST and cell["ci"][1] < 0 and "learned" not in name
     ]
 
 
@@ -129,7 +129,7 @@ def _looks(figures: Figures) -> list[str]:
     ]
     covering = {key: figures[f"{key}_reads"]["covering"] for key in JUDGES}
     for name, cell in covering["real_judge"].items():
-        if cell["pictures"] < _FEWEST:
+        if cell["pictures"] < FEWEST:
             continue
         row = [name, str(cell["pictures"])]
         for key in JUDGES:
@@ -146,7 +146,7 @@ def _looks(figures: Figures) -> list[str]:
     ]
     sides = {key: figures[f"{key}_reads"]["sides"] for key in JUDGES}
     for name, cell in sides["real_judge"].items():
-        if cell["n"] < _FEWEST:
+        if cell["n"] < FEWEST:
             continue
         cells = [sides[key].get(name, {}) for key in JUDGES]
         shown = [_number(c.get(a)) for c in cells for a in ("pictures", "mirrored")]
@@ -156,7 +156,7 @@ def _looks(figures: Figures) -> list[str]:
 
 _MOVED = ("covered", "mirrored", "apart")
 _SHOWN = ("as it is", "mirrored")
-_FEWEST = 5
+FEWEST = 5
 
 
 def _moved(cell: Figures) -> list[str]:

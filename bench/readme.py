@@ -44,8 +44,10 @@ def retraining(figures: Mapping[str, Any]) -> str:
         gain for test in primary if test.startswith("real") for gain, _ in _means(primary[test])
     )
     rows = _against(studies["real"]["comparisons_by_test"])
+    earlier = weights.head(dict(figures), ("mini", "judge", "anatomy", "painter"))
     text = (
-        "Where the truth is known, counterfactuals of `mini` lowered the audit's score by "
+        f"{'By earlier weights, where' if earlier else 'Where'} the truth is known, "
+        "counterfactuals of `mini` lowered the audit's score by "
         f"{_span(_falls(truth), '{:.0f}')} % and changed the mean AUC {' and '.join(means)} "
         f"points; of {len(pairs)} gains of single pairs {better or 'none'} "
         f"{'hold' if better > 1 else 'holds'} surely once seeds and multiple tests count. With "
@@ -126,9 +128,10 @@ def editing(figures: Mapping[str, Any]) -> str:
     today = json.loads(judge.WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
     text = (
         f"How well `mini` edits: [docs/mini.md](docs/mini.md). By {who}, counterfactuals are told "
-        f"from their shams with an AUROC of {_range(figures['success_auroc'], _GOOD)}, the "
-        f"requested side is obeyed by {min(figures['side_obeyed'].values()):.0%} (lowest finding), "
-        "and severity is followed with a rank correlation of "
+        f"from their {figures['settings']['control']}s with an AUROC of "
+        f"{_range(figures['success_auroc'], _GOOD)}, the requested side is obeyed by "
+        f"{min(figures['side_obeyed'].values()):.0%} (lowest finding), and severity is followed "
+        "with a rank correlation of "
         f"{_range(figures['severity_spearman'], _OBEYED)}. The bundled judge itself, on painted "
         "findings of patients that it did not see, has an AUROC of "
         f"{_range(today['figures']['auroc_painted'], _GOOD)}. The same painter taught editor and "

@@ -34,8 +34,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from bench import judges_page, weights
 from bench import real_judge as trusted
-from bench import weights
 from roentmod.anatomy import Anatomy
 from roentmod.classifiers import Judge
 from roentmod.domain import finding
@@ -225,7 +225,8 @@ def apart(real: tuple[Array, ...], others: tuple[Array, ...]) -> dict[str, Any]:
 def real_judge(args: argparse.Namespace) -> dict[str, Any]:
     """Return `edited_shift`, `real_shift`, `auc` and what they are held against.
 
-    By editor and finding; `reads` is the judge's AUROC of real positives within source and view.
+    By editor and finding; `reads` is the judge's AUROC of real positives within source and view, of
+    so many `patients`.
     """
     judge = Judge.load(args.real_judge)
     rows = real_judge_pictures.rows_of(args.data, args.nih, "test")
@@ -238,7 +239,8 @@ def real_judge(args: argparse.Namespace) -> dict[str, Any]:
     }
     for table in moved.values():
         for name, one in table.items():
-            one["reads"] = reads.get(name, {}).get("auc")
+            known = reads.get(name, {})
+            one |= {"reads": known.get("auc"), "patients": known.get("patients", 0)}
     return moved
 
 
@@ -305,7 +307,8 @@ def _moved(editors: dict[str, Any]) -> list[str]:
         "the real shift is surely above 0; AUROC of edits against their own baselines; how well "
         "the judge reads real positives (AUROC within source and view). In brackets are 95 % "
         "intervals over patients; - is not known. The target, for findings that it reads with "
-        f"{READ:.2f} or more: a ratio of {SHARE} and an AUROC of {AUROC:.2f} at least.",
+        f"{READ:.2f} or more in {judges_page.FEWEST} patients at least: a ratio of {SHARE} and an "
+        f"AUROC of {AUROC:.2f} at least.",
         "",
         "| editor | finding | edits | real | ratio | AUROC | n | read | target |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -335,8 +338,8 @@ def _around(value: float | None, ends: Sequence[float | None] = (), form: str = 
 
 
 def target(one: dict[str, Any]) -> str:
-    """Return "reached" or "missed"; "-" where the judge does not read the finding well enough."""
-    if (one.get("reads") or 0) < READ:
+    """Return "reached" or "missed"; "-" where the judge does not surely read the finding well."""
+    if (one.get("reads") or 0) < READ or one["patients"] < judges_page.FEWEST:
         return "-"
     reached = (one["ratio"] or 0) >= SHARE and one["auc"] >= AUROC
     return "reached" if reached else "missed"

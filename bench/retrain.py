@@ -345,8 +345,8 @@ def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
     parts = []
     for number, table in enumerate(folds):
         scale = table[table["test"] == "val"].groupby(model)["logit"].agg(["mean", "std"])
-        own = table[model].join(scale, on=model)
-        shifted = (table["logit"] - own["mean"]) / own["std"].where(own["std"] > 0, 1)
+        known = table[model].join(scale, on=model)
+        shifted = (table["logit"] - known["mean"]) / known["std"].where(known["std"] > 0, 1)
         parts.append(table.assign(logit=shifted, fold=str(number)))
     every = pd.concat(parts, ignore_index=True)
     same = every.groupby([*keys, "image_id"])

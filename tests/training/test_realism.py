@@ -78,17 +78,20 @@ def test_shifts_have_intervals_and_no_ratio_to_what_may_be_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("reads", "ratio", "area", "state"),
-    [(0.79, 0.9, 0.9, "-"), (0.8, 0.5, 0.8, "reached"), (0.9, 0.49, 0.9, "missed"),
-     (0.9, 0.9, 0.79, "missed"), (0.9, None, 0.9, "missed"), (None, 0.9, 0.9, "-")],
+    ("reads", "patients", "ratio", "area", "state"),
+    [(0.79, 9, 0.9, 0.9, "-"), (0.8, 5, 0.5, 0.8, "reached"), (0.9, 9, 0.49, 0.9, "missed"),
+     (0.9, 9, 0.9, 0.79, "missed"), (0.9, 9, None, 0.9, "missed"), (None, 9, 0.9, 0.9, "-"),
+     (0.9, 4, 0.9, 0.9, "-")],
 )  # fmt: skip
-def test_the_target_is_of_findings_that_the_judge_reads(reads, ratio, area, state):
-    assert realism.target({"reads": reads, "ratio": ratio, "auc": area}) == state
+def test_the_target_is_of_findings_that_the_judge_reads(reads, patients, ratio, area, state):
+    one = {"reads": reads, "patients": patients, "ratio": ratio, "auc": area}
+    assert realism.target(one) == state
 
 
 def test_an_interval_without_an_end_is_shown_as_open():
     one = {"edited_shift": 0.2, "edited_ci": [0.1, 0.3], "real_shift": 0.8, "real_ci": [0.1, 1.3]}
     one |= {"ratio": 0.25, "ratio_ci": [0.11, None], "auc": 0.6, "ci": [0.5, 0.7], "n": 24}
+    one |= {"reads": 0.9, "patients": 9}
     page = realism.page({"real_judge": {"painter": {"Hernia": one}}})
     assert "0.25 (0.11 to open)" in page
 

@@ -42,7 +42,7 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
         patients, whom all seeds share, is of the scores' mean ends (Donner and Zou, Stat Med 31
         (2012) 3207, as if arms had patients of their own), and the two are added in quadrature.
         What is missing, `low` and `high` or a second seed, adds nothing. NaN where an end is not
-        bounded; all three are NaN where a seed of either is unscored, or the reference's score is 0.
+        bounded. All three are NaN where a seed of either is unscored, or the reference scores 0.
 
     Raises:
         DatasetError: a column is missing.
