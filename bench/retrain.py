@@ -37,6 +37,7 @@ import pandas as pd
 from bench import readme, retrain_kept, retrain_page, retrain_tune, weights
 from bench.retrain_kept import Kept
 from roentmod import datasets
+from roentmod.domain import NO_FINDING
 from roentmod.errors import DatasetError
 from roentmod.jobs import retrain, study
 from roentmod.jobs.study import StudyPlan
@@ -85,13 +86,11 @@ REAL = (
 # Which findings come together in the real labels of the training split.
 REAL_PAIRS = (("Pleural Effusion", "Atelectasis"), ("Pneumonia", "Edema"))
 # Severity, place and side vary; hosts may have other findings; controls stand beside.
-_SET = {
-    "ratio": 2,
-    "hosts": "any",
-    "severities": ["mild", "moderate", "severe"],
-    "shams": True,
-}
+_SET = {"ratio": 2, "hosts": "any", "shams": True}
+_EVERY = ["mild", "moderate", "severe"]
 _LINK = {"correlation": 0.9, "prevalence": 0.25, "severities": ["mild", "moderate"]}
+# Counterfactuals are as severe as what is planted: severe ones would be another experiment.
+_CORRECTING = _SET | {"baselines": 400, "severities": _LINK["severities"]}
 # What audits retrained classifiers besides the corrector: no counterfactual of its taught them. The
 # painter's findings are in their training pictures, as labelled.
 _UNSEEN = {"mini": "painter", "painter": "mini"}
@@ -159,6 +158,8 @@ def fold(nih: Path, run: Path, number: int) -> Path:
     data = datasets.load(raw, ages="unknown")
     paths = data.table.set_index("image_id")["path"].astype(str)
     told = index.set_index(index["path"].map(lambda path: str(Path(path))))
+    # Nobody without a finding is told by labels that were matched: those leave out the others.
+    clean = told["labels"] == NO_FINDING.name
     told = told[["path", "patient_id", "site", "split", "view", "age", "sex"]]
     told["No Finding"] = ""
     for name in REAL:
@@ -171,9 +172,7 @@ def fold(nih: Path, run: Path, number: int) -> Path:
                 continue
             rows = paths[chosen.table["baseline_id"]].to_numpy()
             told.loc[rows, name] = ["1" if own else "0" for own in chosen.table["positive"]]
-            told.loc[rows[~chosen.table["positive"].to_numpy(bool)], "No Finding"] = "1"
-    # A radiograph with another finding is a negative, and no host.
-    told.loc[(told[list(REAL)] == "1").any(axis=1), "No Finding"] = ""
+    told.loc[clean, "No Finding"] = "1"
     raw.unlink()
     with atomic(folder / "index.csv") as file:
         told[(told[list(REAL)] != "").any(axis=1)].to_csv(file, index=False)
@@ -205,7 +204,7 @@ def truth(places: dict[str, Path], pairs: str, corrector: str) -> StudyPlan:
                 "source": {"source": nih, "split": "test"},
                 "unseen": _UNSEEN[corrector],
             },
-            "augment": _SET | {"baselines": 240},
+            "augment": _CORRECTING,
             "retrain": _training(arms),
         }
     )
@@ -224,7 +223,7 @@ def pilot(places: dict[str, Path]) -> StudyPlan:
             "tests": {"pilot": test | {"where": "internal"}},
             "plant": _LINK,
             "editor": {"name": "mini"},
-            "augment": _SET | {"baselines": 240},
+            "augment": _CORRECTING,
             "retrain": _training(retrain.ARMS),
         }
     )
@@ -248,7 +247,7 @@ def real(folder: Path, places: dict[str, Path], number: int) -> StudyPlan:
                 "Kermany": {"source": kermany, "where": "external"},
             },
             "editor": {"name": "mini"},
-            "augment": _SET | {"baselines": 200},
+            "augment": _SET | {"baselines": 200, "severities": _EVERY},
             "retrain": _training(real_arms(), size=64, steps=800),
         }
     )

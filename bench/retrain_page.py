@@ -143,8 +143,8 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
 def _tries() -> Iterator[str]:
     tries = json.loads(_TRIES.read_text(encoding="utf-8"))["tries"]
     yield (
-        "What this page reports is the third try. Gains over erm of the two before it, mean over "
-        "their pairs, in points (95 % with seeds, where it was worked out):"
+        f"{len(tries)} tries were made before the one that this page reports. Gains over erm, mean "
+        "over their pairs, in points (95 % with seeds, where it was worked out):"
     )
     yield ""
     rows = [
@@ -193,9 +193,13 @@ def _numbers(found: Found) -> list[str]:
         "",
         f"| study | {' | '.join(names)} |",
         "|---" * (1 + len(names)) + "|",
-        *(f"| {name} | {' | '.join(f'{own[key]:g}' for key in names)} |" for name, own in rows),
+        *(f"| {name} | {' | '.join(_number(own[key]) for key in names)} |" for name, own in rows),
         "",
     ]
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _earlier(found: Found) -> list[str]:

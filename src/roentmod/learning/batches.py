@@ -123,8 +123,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         real: rows of the training split, b.
-        extra: rows of the counterfactual set, e; where a control comes with its counterfactual, it
-            is the next one.
+        extra: rows of the counterfactual set, e; a control comes right after its counterfactual.
         source: row of the counterfactual that each of `extra` is, or is the control of, e.
     """
 
@@ -141,8 +140,7 @@ class Draws:
         seed: of the training.
         real: rows of the training split that may be drawn.
         extra: rows of the counterfactual set that may be drawn; empty for arms without.
-        real_count, extra_count: how many of each make a batch; of `extra` one less, or two, where
-            a counterfactual would be cut off from its control.
+        real_count, extra_count: how many of each make a batch; controls come on top.
         cumulative: chance of each of `real` and all before it; None where all are alike.
         control: row of the control that is drawn with each of `extra`; -1 where none is.
     """
@@ -170,11 +168,8 @@ class Draws:
         both = [self.extra] if self.control is None else [self.extra, self.control]
         rows = np.stack([one[places] for one in both], axis=1).ravel()
         source = np.repeat(self.extra[places], len(both))
-        there, count = np.flatnonzero(rows >= 0), self.extra_count
-        if count < len(there) and rows[there[count]] != source[there[count]]:
-            # The next one is the control of the last one.
-            count = count - 1 or 2
-        return Drawn(real, rows[there[:count]], source[there[:count]])
+        there = rows >= 0
+        return Drawn(real, rows[there], source[there])
 
 
 def cumulated(weights: Floats) -> Floats:
@@ -212,14 +207,13 @@ def balanced_weights(targets: Targets, plan: RetrainPlan, seed: int) -> Floats:
 
 
 def error_weights(targets: Targets, logits: Targets, factor: float) -> Floats:
-    """Return how often `jtt` draws each row, n: the mean over its labels of `factor` or 1.
+    """Return what each label's loss is multiplied by in `jtt`, n x k: `factor` where it is wrong.
 
     Args:
         targets: n x k, NaN where unlabelled.
         logits: what the early network says, n x k.
-        factor: draws of a wrong label, per draw of a right one.
+        factor: what a wrong label counts, per right one.
     """
     known = np.isin(targets, (0, 1))
     wrong = known & ((logits > 0) != (targets == 1))
-    share = wrong.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.asarray(1 + (factor - 1) * share)
+    return np.where(wrong, factor, 1.0)

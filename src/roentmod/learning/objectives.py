@@ -123,16 +123,16 @@ class _Balanced(Objective):
         return balanced_weights(self.targets, self.plan, self.task.seed)
 
 
-class _TrainTwice(Objective):
-    def shares(self) -> Doubles:
-        assert self.material.erm is not None
-        return error_weights(self.targets, self.material.erm, self.plan.jtt_upweight)
+class _Weighted(Objective):
+    """Labels that count more than others."""
 
-
-class _Reweighting(Objective):
     def __init__(self, task: Task, plan: RetrainPlan, material: Material) -> None:
         super().__init__(task, plan, material)
-        self._cells = cell_weights(self.targets, plan)
+        self._cells = self.cells()
+
+    def cells(self) -> Doubles:
+        """Return what each label counts, n x k."""
+        raise NotImplementedError
 
     def counted(self) -> Doubles:
         return self._cells
@@ -141,8 +141,23 @@ class _Reweighting(Objective):
         return self._cells[drawn.real].astype(np.float32)
 
 
+class _Reweighting(_Weighted):
+    def cells(self) -> Doubles:
+        return cell_weights(self.targets, self.plan)
+
+
+class _TrainTwice(_Weighted):
+    def cells(self) -> Doubles:
+        assert self.material.erm is not None
+        return error_weights(self.targets, self.material.erm, self.plan.jtt_upweight)
+
+
 class _GroupDRO(Objective):
-    """The loss of each group counts by a weight that follows it (algorithm 1 of the paper)."""
+    """The loss of each group counts by a weight that follows it (algorithm 1 of the paper).
+
+    Groups are drawn alike, as in the paper's own code: a rare group that is not in a batch could
+    neither raise its weight nor use it.
+    """
 
     relative = False
     adaptive = True
@@ -153,8 +168,11 @@ class _GroupDRO(Objective):
         counts = [np.array(group.counts()) for group in self._groups]
         self.group_weights = [(some > 0) / max(1, int((some > 0).sum())) for some in counts]
 
+    def shares(self) -> Doubles:
+        return row_weights(self.targets, self.plan)
+
     def counted(self) -> Doubles:
-        # Groups weigh alike at first, and then by their losses alone.
+        # Groups weigh alike at first, and then by their losses alone, however often they are drawn.
         return cell_weights(self.targets, self.plan)
 
     def weights(self, drawn: Drawn, losses: Floats) -> Floats:
@@ -194,7 +212,11 @@ def updated(weights: Doubles, losses: Doubles, step: float) -> Doubles:
 
 
 class _Counterfactual(Objective):
-    """Real rows, and a share of counterfactuals; their controls beside them, if labelled."""
+    """Real rows and counterfactuals; their controls beside them, if labelled.
+
+    A control has the labels of its counterfactual, but for what was added: traces of the editor
+    then tell nothing.
+    """
 
     def __init__(self, task: Task, plan: RetrainPlan, material: Material) -> None:
         super().__init__(task, plan, material)
@@ -229,7 +251,9 @@ class _Counterfactual(Objective):
         return self._counterfactuals().targets[self.task.arm]
 
     def labels(self, drawn: Drawn) -> Floats:
-        return np.concatenate([self.targets[drawn.real], self.made[drawn.extra]])
+        added = self._counterfactuals().added[drawn.source]
+        made = np.where(added, self.made[drawn.extra], self.made[drawn.source])
+        return np.concatenate([self.targets[drawn.real], made])
 
 
 class _Staged(_Counterfactual):
@@ -238,7 +262,9 @@ class _Staged(_Counterfactual):
     def __init__(self, task: Task, plan: RetrainPlan, material: Material) -> None:
         super().__init__(task, plan, material)
         self.alone = plan.synthetic_steps
-        self._first = replace(self.draws, real_count=0, extra_count=plan.batch)
+        beside = self.draws.control is not None
+        number = max(1, plan.batch // 2) if beside else plan.batch
+        self._first = replace(self.draws, real_count=0, extra_count=number)
         self._then = replace(self.draws, extra_count=0)
 
     def draw(self, step: int) -> Drawn:
@@ -263,8 +289,7 @@ class _WithControls(_Counterfactual):
 class _Teacher(_WithControls):
     """Of a counterfactual, what was added is there, and the rest is what erm says of its control.
 
-    A control has the labels of its counterfactual, but for what was added: that is absent, where it
-    is known of the host.
+    What was added is absent in the control, where that is known of the host.
     """
 
     def labels(self, drawn: Drawn) -> Floats:
@@ -291,8 +316,11 @@ class _Pair(_WithControls):
         added = torch.from_numpy(every[own[::2] // 2]).to(logits.device)
         # Parts of processes are summed: each knows how many there are in all.
         number = int((~every).sum()), int(every.sum())
-        return self.plan.pair_weight * pair_penalty(
-            logits[::2], logits[1::2], added, number=number, margin=self.margin
+        return pair_penalty(
+            *(logits[::2], logits[1::2], added),
+            weight=self.plan.pair_weight,
+            number=number,
+            margin=self.margin,
         )
 
 
@@ -309,25 +337,27 @@ def pair_penalty(
     control: Tensor,
     added: Tensor,
     *,
+    weight: float = 1.0,
     number: tuple[int, int] | None = None,
     margin: float | None = None,
 ) -> Tensor:
     """Return how much counterfactuals differ from their controls in what was not added.
 
-    It is the mean Huber loss (delta 1) of the differences of logits, and with `margin`, besides,
-    the mean of what added findings lack of rising by it.
+    It is `weight` times the mean Huber loss (delta 1) of the differences of logits, and with
+    `margin`, besides, the mean of what added findings lack of rising by it.
 
     Args:
         edited: logits of counterfactuals, p x k.
         control: those of their controls, p x k.
         added: which heads were added, p x k, bool.
+        weight: lambda.
         number: of heads not added, and added, that the means are over; None: those of `added`.
         margin: in logits.
     """
     off, on = number or (int((~added).sum()), int(added.sum()))
     rise = edited - control
     apart = functional.huber_loss(edited, control, reduction="none")
-    penalty = (apart * ~added).sum() / max(1, off)
+    penalty = weight * (apart * ~added).sum() / max(1, off)
     if margin is not None:
         penalty = penalty + (functional.relu(margin - rise) * added).sum() / max(1, on)
     return penalty

@@ -4,13 +4,15 @@ Kirichenko, Izmailov and Wilson, "Last layer re-training is sufficient for robus
 correlations", ICLR 2023 (arXiv 2204.02937): features of validation rows are standardised, and a
 logistic regression with an l1 penalty is fitted on as many rows of each group as the smallest has;
 its coefficients are the mean over ten choices of rows. The penalty is the one with the best
-accuracy in the worst group, where half of the rows are fitted and the other half is read.
+accuracy in the worst group, where half of the rows are fitted and the other half is read. Where
+validation has too few rows of a group, rows of the training split take its place, as in the paper's
+variant without held-out data.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +22,8 @@ from torch import Tensor, nn
 from roentmod.errors import RetrainError
 from roentmod.learning.batches import Group, balanced_rows, groups
 from roentmod.learning.material import Material
-from roentmod.learning.samples import Floats
+from roentmod.learning.pictures import Pictures
+from roentmod.learning.samples import Floats, Samples
 from roentmod.learning.starts import last_layer
 from roentmod.learning.trainer import Trained, answer, area
 from roentmod.plans.retrain import RetrainPlan, Task
@@ -30,6 +33,7 @@ __all__ = ["fit_head", "refitted"]
 Doubles = NDArray[np.float64]
 _CHOICES = 10
 _STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01)  # C of scikit-learn
+_FEWEST = 10  # rows of a group that a layer is fitted on
 
 
 def refitted(
@@ -40,7 +44,7 @@ def refitted(
     Args:
         task: arm and seed; of the choices of rows.
         network: the trained one, on `device`; it gets the new layer.
-        material: its validation split is what is fitted.
+        material: its validation split is what is fitted, or the training split.
         plan: findings and pairs: groups are those of the arms that even them out.
         device: of the network.
 
@@ -48,25 +52,23 @@ def refitted(
         RetrainError: the network does not end in a linear layer.
     """
     started = time.monotonic()
-    samples, pictures = material.val
-    readable = pictures.readable
-    targets = samples.targets[readable]
     ending = _Penultimate(network, plan.size)
-    features = answer(ending, pictures, len(samples), device)[readable].astype(np.float64)
     layer = ending.layer
+    splits = [_features(ending, split, device) for split in (material.val, material.train)]
     with torch.no_grad():
         for head in range(len(plan.findings)):
-            groups_of = list(_groups_of(head, targets, plan))
             fits = [
-                fit_head(features, targets[:, head], group.codes, (task.seed, head, n))
-                for n, group in enumerate(groups_of)
+                fit_head(*rows, (task.seed, head, n))
+                for n, rows in enumerate(_rows(head, splits, plan))
             ]
             made = [fit for fit in fits if fit is not None]
             if made:
                 slope, offset = np.mean(made, axis=0)[:-1], np.mean(made, axis=0)[-1]
                 layer.weight[head] = torch.from_numpy(slope).to(layer.weight)
                 layer.bias[head] = float(offset)
-    areas = area(answer(network, pictures, len(samples), device)[readable], targets)
+    samples, pictures = material.val
+    said = answer(network, pictures, len(samples), device)[pictures.readable]
+    areas = area(said, samples.targets[pictures.readable])
     mean = float(np.nanmean(areas)) if np.isfinite(areas).any() else 0.0
     names = [None if np.isnan(value) else round(value, 5) for value in areas]
     seconds = round(time.monotonic() - started, 2)
@@ -80,6 +82,28 @@ def refitted(
     facts = {"steps": 0, "best_step": 0, "val_auc": mean, "seconds": seconds}
     weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
     return Trained(weights, facts | {"seconds_per_step": 0.0}, [row])
+
+
+def _features(
+    ending: _Penultimate, split: tuple[Samples, Pictures], device: torch.device
+) -> tuple[Doubles, Floats]:
+    """Return features and labels of a split's readable pictures, n x d and n x k."""
+    samples, pictures = split
+    readable = pictures.readable
+    features = answer(ending, pictures, len(samples), device)[readable].astype(np.float64)
+    return features, samples.targets[readable]
+
+
+def _rows(
+    head: int, splits: Sequence[tuple[Doubles, Floats]], plan: RetrainPlan
+) -> Iterator[tuple[Doubles, Floats, NDArray[np.int64]]]:
+    """Yield features, labels and groups for each of a head's partitions, of the split that fits."""
+    found = [list(_groups_of(head, targets, plan)) for _, targets in splits]
+    for each in zip(*found, strict=True):
+        enough = [min((n for n in group.counts() if n), default=0) >= _FEWEST for group in each]
+        at = enough.index(True) if any(enough) else 0
+        features, targets = splits[at]
+        yield features, targets[:, head], each[at].codes
 
 
 def _groups_of(head: int, targets: Floats, plan: RetrainPlan) -> Iterator[Group]:
@@ -115,10 +139,12 @@ def _strength(
 ) -> float:
     """Return the C that is best in the worst group of rows that were not fitted."""
     rows = balanced_rows(codes, seed)
-    # Rows of each group in turn, so that both halves have as many of each.
-    halves = np.random.default_rng(seed).permutation(rows)
-    halves = halves[np.argsort(codes[halves], kind="stable")]
-    fitted, read = halves[::2], halves[1::2]
+    mixed = np.random.default_rng(seed).permutation(rows)
+    each = [mixed[codes[mixed] == code] for code in np.unique(codes[rows])]
+    fitted, read = (
+        np.concatenate([own[half] for own in each]) if each else rows
+        for half in (slice(0, None, 2), slice(1, None, 2))
+    )
     best = (-1.0, _STRENGTHS[0])
     for strength in _STRENGTHS:
         fit = _fit(features[fitted], truth[fitted], strength)

@@ -41,7 +41,7 @@ class Trained:
     """A finished training.
 
     Attributes:
-        weights: the averaged weights that were best on val.
+        weights: the averaged weights that were best on val, or the last.
         facts: steps made, which was best, mean AUC there, seconds.
         history: one row per look at val.
         early: what averaged weights said of the training split after `RetrainPlan.early` steps,
@@ -253,7 +253,7 @@ class Course:
         # What has seen no real picture yet is neither kept nor given up.
         begun = self.step > self.objective.alone
         self.waited += begun
-        if begun and mean > self.best["auc"]:
+        if begun and (mean > self.best["auc"] or self.plan.keep == "last"):
             weights = self.average.module.state_dict()
             kept = {k: v.detach().cpu().clone() for k, v in weights.items()}
             self.best, self.waited = {"auc": mean, "step": self.step, "weights": kept}, 0

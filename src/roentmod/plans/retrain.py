@@ -66,15 +66,16 @@ BEFORE = "before"
 ABOUT: dict[Arm, str] = {
     "erm": "Empirical risk minimisation: all rows and labels alike.",
     "oversampling": "Rows of rare groups are drawn more often (Idrissi et al., CLeaR 2022).",
-    "reweighting": "Labels of rare groups count more (Idrissi et al., CLeaR 2022).",
+    "reweighting": "Labels of rare groups count more: oversampling by the loss instead of draws.",
     "balanced": "As many rows of each group as the smallest has; the others are left out (balanced "
     "subsampling: Idrissi et al., CLeaR 2022).",
     "group_dro": "The greater a group's loss, the more it counts from step to step "
     "(distributionally robust optimisation: Sagawa et al., ICLR 2020).",
-    "jtt": "Rows whose labels an early erm gets wrong are drawn more often (just train twice: Liu "
-    "et al., ICML 2021).",
-    "dfr": "The network of erm, its last layer fitted again on validation rows with groups "
-    "balanced (deep feature reweighting: Kirichenko et al., ICLR 2023).",
+    "jtt": "Labels that an early erm gets wrong count more (just train twice: Liu et al., ICML "
+    "2021).",
+    "dfr": "The network of erm, its last layer fitted again with groups balanced, on validation "
+    "rows, or training rows where those are too few (deep feature reweighting: Kirichenko et al., "
+    "ICLR 2023).",
     "synthetic": "Counterfactuals in each batch, labelled for what was added only: plain synthetic "
     "positives.",
     "isolated": "Counterfactuals in each batch, all other findings absent.",
@@ -122,9 +123,10 @@ class RetrainPlan(Plan):
     Arms differ in what they draw and how they weigh it, as `ABOUT` says; network, first weights,
     steps, schedule and augmentation are the same. Groups are the four of each pair
     (cause there or not, read there or not), or, without pairs, positives and negatives of each
-    finding; with several pairs, a row counts by the mean over them. A batch has as many real
-    pictures in all arms but `staged`. Class weights even out what an arm's own draws and weights
-    leave of the classes' imbalance; they are of the real pictures, and apply to them alone.
+    finding; with several pairs, a row counts by the mean over them. A batch has as many pictures
+    of the training split in all arms but `staged`. Class weights even out what an arm's own draws
+    and weights leave of the classes' imbalance; they are of the real pictures, and apply to them
+    alone.
 
     Pictures are brought to the side `through` first, so that sharpness does not tell sources apart;
     those of a network that has learned larger ones already to its size: it is used on sharp ones.
@@ -186,11 +188,25 @@ class RetrainPlan(Plan):
     clip: float = parameter(1.0, "Largest norm of the gradient.", gt=0)
     evaluate_every: int = parameter(100, "Steps between looks at the validation split.", ge=1)
     patience: int = parameter(10, "Looks without a better mean AUC that end a training.", ge=1)
+    keep: Literal["best", "last"] = parameter(
+        "best",
+        "Weights to keep: of the look at the validation split with the best mean AUC, or the last, "
+        "where validation has the same false links as training and would choose by them.",
+        young=True,
+    )
     share: float = parameter(
-        0.25, "Counterfactuals in a batch, beside as many real pictures as without.", gt=0, le=0.9
+        0.25,
+        "Counterfactuals among them and the pictures of the training split in a batch, of which "
+        "there are as many as without; controls come on top.",
+        gt=0,
+        le=0.9,
     )
     pair_weight: float = parameter(
-        1.0, "Lambda: weight of the penalty of pair and pair_hinge.", gt=0, le=1000, young=True
+        1.0,
+        "Lambda of pair and pair_hinge: weight of differences in what was not added.",
+        gt=0,
+        le=1000,
+        young=True,
     )
     pair_margin: float = parameter(
         1.0,
@@ -207,7 +223,7 @@ class RetrainPlan(Plan):
     )
     jtt_upweight: float = parameter(
         6.0,
-        "Draws of what the early erm gets wrong, per other draw, in jtt.",
+        "What a label that the early erm gets wrong counts in jtt, per other label.",
         ge=1,
         le=1000,
         young=True,
@@ -261,7 +277,7 @@ class RetrainPlan(Plan):
 
     @property
     def extra(self) -> int:
-        """Counterfactuals beside the real pictures of a batch, of an arm that has them."""
+        """Counterfactuals in a batch of an arm that has them, controls not counted."""
         return max(1, round(self.batch * self.share / (1 - self.share)))
 
     @property

@@ -138,8 +138,9 @@ def test_group_dro_minimises_the_loss_of_the_group_that_is_worst(material):
         # Two of three heads are of the pair; the third is learned as in erm.
         worst = (2 * expected @ means + each[:, 2].mean()) / 3
         assert loss == pytest.approx(worst, rel=1e-4)
-    assert expected.max() > 0.3
-    assert len(there[1]) == 0
+    assert expected.max() > 0.28
+    # Groups are drawn alike: the rare ones can raise their weights, and use them.
+    assert min(map(len, there)) > 4
 
 
 def test_the_penalty_of_pairs_is_the_huber_loss_of_what_was_not_added():
@@ -181,8 +182,12 @@ def test_pair_is_erm_on_the_whole_real_batch_with_the_penalty(material, arm, mar
     real = crossed(logits[:16], truth, course).mean()
     added = material.extra[0].added[drawn.extra[::2]]
     words = [torch.from_numpy(one) for one in (logits[16::2], logits[17::2], added)]
-    expected = real + 3 * pair_penalty(*words, margin=margin).item()
-    assert len(drawn.real) == len(drawn.extra) == 16
+    # What the added finding lacks counts once, whatever the weight of the rest.
+    expected = real + pair_penalty(*words, weight=3, margin=margin).item()
+    assert expected - pair_penalty(*words, margin=margin).item() == pytest.approx(
+        real + 2 * pair_penalty(*words).item()
+    )
+    assert (len(drawn.real), len(drawn.extra)) == (16, 32)
     assert loss == pytest.approx(expected, rel=1e-4)
     assert expected > real
 
@@ -195,7 +200,7 @@ def test_a_counterfactual_and_its_control_are_varied_alike_in_pairs(material, ar
     course.plain.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
     course._loss()
     alike = [torch.equal(*both) for both in zip(seen[0][16::2], seen[0][17::2], strict=True)]
-    assert alike == [arm == "pair"] * 8
+    assert alike == [arm == "pair"] * 16
     assert not torch.equal(seen[0][16], seen[0][18])
 
 
@@ -283,6 +288,57 @@ def test_the_penalty_is_the_one_that_is_best_in_the_worst_group():
     clear = np.column_stack([truth + 0.01 * rng.normal(size=120), codes // 2])
     assert refit._strength(clear, truth, codes, (0,)) == 1.0
     assert refit.fit_head(features, np.ones(120, dtype=np.float32), codes, (0,)) is None
+
+
+def test_halves_have_as_many_of_each_group():
+    """Of one row a group there is no half to read; of three, each half has all groups."""
+    codes = np.repeat([0, 1, 2, 3], 3)
+    truth = (codes % 2).astype(np.float32)
+    worse = np.column_stack([truth, np.random.default_rng(0).normal(size=(12, 20))])
+    assert refit._strength(worse, truth, codes, (0,)) == 1.0
+    assert refit._strength(worse[::3], truth[::3], codes[::3], (0,)) == 1.0
+
+
+def test_a_layer_is_refitted_on_training_rows_where_validation_has_too_few():
+    plan = tiny()
+    few, many = confounded(20, 3), confounded(800, 1)
+    few[:, 2], many[:, 2] = np.arange(20) % 2, np.arange(800) % 2
+    least = [min(groups(one, plan)[0].counts()) for one in (few, many)]
+    assert 0 < least[0] < 10 <= least[1]
+    splits = [(np.zeros((len(one), 4)), one) for one in (few, many)]
+    sizes = {head: [len(own[0]) for own in refit._rows(head, splits, plan)] for head in range(3)}
+    # The third head is of no pair: its own two groups have ten rows each.
+    assert sizes == {0: [800], 1: [800], 2: [20]}
+    assert [len(own[0]) for own in refit._rows(0, splits[::-1], plan)] == [800]
+    assert [len(own[0]) for own in refit._rows(0, splits[:1] * 2, plan)] == [20]
+
+
+def test_a_control_has_its_counterfactuals_labels_but_for_what_was_added(material):
+    made = material.extra[0]
+    rates = made.targets["isolated"].copy()
+    rates[:60] = np.where(made.added[:60], 1, [0.1, 0.2, 0.3])
+    soft = replace(made, targets=made.targets | {"soft": rates})
+    course = begun(replace(material, extra=(soft, material.extra[1])), "soft")
+    drawn = course.objective.draw(0)
+    labels = course.objective.labels(drawn)[16:]
+    edited, control = labels[::2], labels[1::2]
+    added = made.added[drawn.extra[::2]]
+    assert (edited[added] == 1).all()
+    assert (control[added] == 0).all()
+    assert np.array_equal(edited[~added], control[~added])
+    assert np.unique(control[~added]) == pytest.approx([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_last_weights_are_kept_where_validation_would_choose_wrongly(material, keep):
+    course = begun(material, "erm", steps=30, keep=keep, patience=1)
+    course.best["auc"] = 2.0  # than which no look is better
+    while not course.ended:
+        course.advance()
+        if course.step % 5 == 0:
+            course.look()
+    # Patience ends what waits for a better look, and that alone.
+    assert (course.step, course.best["step"]) == {"best": (5, 0), "last": (30, 30)}[keep]
 
 
 def test_a_network_that_ends_otherwise_is_not_refitted(material):

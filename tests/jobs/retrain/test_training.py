@@ -100,7 +100,7 @@ def test_counterfactuals_are_in_the_batch_with_their_labels(material):
     one = begun(material, "isolated", share=0.5)
     drawn = one.objective.draw(0)
     shown, targets = one._shown(drawn), one.objective.labels(drawn)
-    assert len(shown) == 16
+    assert len(shown) == 24
     made, pictures = material.extra
     assert np.array_equal(shown[8:], pictures[drawn.extra])
     assert np.array_equal(targets[8:], made.targets["isolated"][drawn.extra])
@@ -116,7 +116,7 @@ def test_class_weights_of_real_pictures_are_not_those_of_counterfactuals(materia
     with torch.no_grad():
         chance = one.plain.train()(torch.from_numpy(shown)[:, None].float() / 255).sigmoid()
     chance = chance.numpy().astype(float)
-    positive = np.where(np.arange(16)[:, None] < 8, [[1, 3, 1]], 1)
+    positive = np.where(np.arange(24)[:, None] < 8, [[1, 3, 1]], 1)
     each = -np.where(truth == 1, np.log(chance) * positive, np.log(1 - chance))
     assert (truth[8:, 1] == 1).any()
     assert loss == pytest.approx(each[np.isfinite(truth)].mean(), abs=1e-4)
