@@ -136,7 +136,9 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
     lines += ["### Audit, reverse shortcut, residual dependence", "", *_scores(found), ""]
     lines += ["## (b) Real labels", "", *_real(found["real"]), ""]
     lines += ["## Targets, and what falls short", "", *_short(found, told), ""]
-    lines += ["## Earlier tries", "", *_tries(), ""]
+    # Figures of an earlier version are themselves of a try that is told there.
+    if not _earlier(found):
+        lines += ["## Earlier tries", "", *_tries(), ""]
     return "\n".join(lines)
 
 
