@@ -75,7 +75,9 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         "Made by `python -m bench.fidelity --data DIR` (`bench/fidelity.json`) on the test split; "
         "what each figure means, and the limit of each check, stands in the report that `roentmod "
         "validate` writes, and in `roentmod.science.fidelity`. pFID ignores place, so that "
-        "it cannot show that anatomy is preserved; `displaced` in the JSON can. How well the "
+        "it cannot show that anatomy is preserved; `displaced` in the JSON can. The judge and both "
+        "editors know the same painter, so that success by it is obedience; the second judge "
+        "learned real labels alone. How well the "
         "recogniser tells patients apart says [its own page](recogniser.md).",
         "",
         "| | " + " | ".join(figures) + " |",
@@ -92,7 +94,7 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
     for group in groups:
         rows.append((f"pFID, {group}, median", [_interval(o, group) for o in figures.values()]))
     for key, word in (
-        ("own_closer_fraction", "own edit nearer than any other picture"),
+        ("own_closer_fraction", "own edits nearer, on average, than any other picture"),
         ("success_plain", "edits that succeed"),
         ("leakage_plain", "leakage"),
         ("success_hold", "edits that succeed, with --hold"),

@@ -30,18 +30,32 @@ def good(figures: Figures, judge: str) -> list[str]:
 
 
 def seen(figures: Figures, judge: str) -> list[str]:
-    """Return the findings that covering shows a judge to look at, on pictures it did not learn."""
+    """Return the findings that covering shows a judge to look at, on pictures it did not learn.
+
+    Intervals of fewer than `_ENOUGH` patients are too sure.
+    """
     found = figures[f"{judge}_reads"]["covering"]
     return [
         name
         for name, cell in found.items()
-        if cell["patients"] >= FEWEST and cell["ci"][1] < 0 and "learned" not in name
+        if cell["patients"] >= _ENOUGH and cell["ci"][1] < 0 and "learned" not in name
+    ]
+
+
+def against(figures: Figures, judge: str) -> list[str]:
+    """Return the findings that covering their mirror image moves surely more."""
+    found = figures[f"{judge}_reads"]["covering"]
+    return [
+        name
+        for name, cell in found.items()
+        if cell["patients"] >= _ENOUGH and cell["ci"][0] > 0 and "learned" not in name
     ]
 
 
 def _head(figures: Figures) -> list[str]:
     named = ", ".join(good(figures, "real_judge")) or "none"
     looked = ", ".join(seen(figures, "real_judge")) or "none"
+    turned = ", ".join(against(figures, "real_judge")) or "none"
     return [
         "# Two judges",
         "",
@@ -66,8 +80,9 @@ def _head(figures: Figures) -> list[str]:
         "",
         f"It reads with an AUROC of {GOOD:.2f} or more on the test split: {named}. Tests are "
         "small: read the intervals. Covering a finding moves it surely more than covering the "
-        f"mirror image, on pictures that it did not learn: {looked}. Where it does not, the judge "
-        "reads disease by other signs (general sickness, posture, devices), and says little about "
+        f"mirror image, on pictures of {_ENOUGH} patients or more that it did not learn: {looked}; "
+        f"surely less: {turned}. Where it is not surely more, the judge may "
+        "read disease by other signs (general sickness, posture, devices), and says little about "
         "an edit. It is not part of the package, and lies in `bench/judges/real`, so that figures "
         "can be repeated. Neither judge is a model for patients.",
         "",
@@ -157,6 +172,7 @@ def _looks(figures: Figures) -> list[str]:
 _MOVED = ("covered", "mirrored", "apart")
 _SHOWN = ("as it is", "mirrored")
 FEWEST = 5
+_ENOUGH = 20
 
 
 def _moved(cell: Figures) -> list[str]:

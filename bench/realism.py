@@ -112,20 +112,22 @@ def partners(positives: list[Row], hosts: list[Row], seed: int, most: int) -> li
 def separation(
     features: Array, real: NDArray[np.bool_], groups: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Return AUC, its 95 % interval by DeLong, and the number of pairs.
+    """Return AUC within folds, its 95 % interval over groups, and the number of pairs.
 
     Groups must hold as many real pictures as others. Where a fold holds more of one kind than of
-    the other, its model expects what it lacks: what cannot be told apart would be below 0.5.
+    the other, its model expects what it lacks: what cannot be told apart would be below 0.5. So
+    it would be if scores of different folds' models were compared.
     """
-    scores = np.zeros(len(real))
-    for train, test in GroupKFold(FOLDS).split(features, real, groups):
+    scores, folds = np.zeros(len(real)), np.zeros(len(real), int)
+    for number, (train, test) in enumerate(GroupKFold(FOLDS).split(features, real, groups)):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=500))
         model.fit(features[train], real[train])
-        scores[test] = model.decision_function(features[test])
-    found = stats.delong_interval(scores, real)
+        scores[test], folds[test] = model.decision_function(features[test]), number
+    area = stats.weighted_auc(scores, real, np.ones((real.size, 1)), folds)[0]
+    ends = stats.clustered_auc_interval(scores, real, groups.astype(str), 2000, 0, strata=folds)
     return {
-        "auc": round(found[0], 4),
-        "ci": [round(x, 4) for x in found[1:3]],
+        "auc": round(float(area), 4),
+        "ci": [round(float(x), 4) for x in ends],
         "n": int(real.sum()),
     }
 
@@ -255,9 +257,8 @@ def page(figures: dict[str, Any]) -> str:
         "from real positives of the same finding, source and view, at 224 px. Positives and hosts "
         f"are of the splits {' and '.join(SPLITS)}, patients that neither `mini` nor a judge was "
         "trained on; folds are of whole pairs. 0.5 is what cannot be told apart. *Hosts*: the same "
-        "for the hosts before the edit, whom real patients differ from in more than the finding: "
-        "an edit cannot be much nearer than its host is, and one that is further away is known by "
-        "what was drawn.",
+        "for the hosts before the edit, who lack the finding and differ from real patients in more "
+        "than that: an edit that is further away than its host is known by what was drawn.",
         "",
     ]
     lines += _table(figures, editors) if editors else ["No editor was measured so yet."]

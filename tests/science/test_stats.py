@@ -608,3 +608,24 @@ def test_no_slope_without_two_doses():
 def test_errors_say_rule_and_what_was_got(call, message):
     with pytest.raises(AuditError, match=message):
         call()
+
+
+def test_means_have_students_interval_and_shares_wilsons():
+    values = np.random.default_rng(0).normal(2, 1, 12)
+    expected = truth.t.interval(0.9, 11, values.mean(), truth.sem(values))
+    assert stats.mean_interval(values, 0.9) == pytest.approx(expected)
+    for hits, n in ((0, 40), (40, 40), (7, 30)):
+        own = np.arange(n) < hits
+        wilson = truth.binomtest(hits, n).proportion_ci(method="wilson")
+        # One answer per patient: the variance is worth n - 1 answers, and t stands for z.
+        assert stats.share_interval(own) == pytest.approx(wilson, abs=0 if hits in (0, n) else 0.01)
+    assert stats.share_interval(np.zeros(40))[1] == pytest.approx(0.088, abs=0.001)
+    assert np.isnan(stats.mean_interval([1.0])).all()
+    assert np.isnan(stats.share_interval([1.0])).all()
+
+
+def test_the_share_of_patients_who_answer_alike_counts_patients():
+    patients = np.repeat([0.0, 1.0], 10)
+    low, high = stats.share_interval(patients)
+    mixed = stats.share_interval(np.full(20, 0.5) + np.tile([-0.1, 0.1], 10))
+    assert high - low > 2 * (mixed[1] - mixed[0])

@@ -195,8 +195,8 @@ def test_the_page_counts_what_enough_patients_show():
     def cell(auc, patients):
         return {"auc": auc, "patients": patients}
 
-    def covered(high, patients=9):
-        return {"ci": [-2.0, high], "patients": patients}
+    def covered(high, patients=30, low=-2.0):
+        return {"ci": [low, high], "patients": patients}
 
     reads = {
         "real": {"Edema": cell(0.9, 10), "Hernia": cell(0.9, 3), "Mass": cell(0.7, 30)},
@@ -204,12 +204,14 @@ def test_the_page_counts_what_enough_patients_show():
             "Mass (NIH)": covered(-0.1),
             "Mass (RSNA, learned)": covered(-0.1),
             "Edema (NIH)": covered(0.1),
-            "Nodule (NIH)": covered(-0.1, patients=2),
+            "Nodule (NIH)": covered(-0.1, patients=9),
+            "Infiltration (RSNA)": covered(0.2, low=0.1),
         },
     }
     figures = {"real_judge_reads": reads}
     assert judges_page.good(figures, "real_judge") == ["Edema"]
     assert judges_page.seen(figures, "real_judge") == ["Mass (NIH)"]
+    assert judges_page.against(figures, "real_judge") == ["Infiltration (RSNA)"]
 
 
 class Line(nn.Module):

@@ -22,7 +22,7 @@ from scipy import stats
 
 from roentmod.domain import FINDINGS, NO_FINDING, finding
 from roentmod.errors import DatasetError, UnknownFindingError
-from roentmod.science.stats import ratio
+from roentmod.science.stats import ratio, wilson
 
 __all__ = ["CoOccurrence", "Unit", "from_labels", "from_readings", "linked"]
 
@@ -231,13 +231,10 @@ def _floats(values: Any) -> Floats | None:
 def _wilson(hits: Counts, count: Counts, effective: Floats, level: float) -> tuple[Floats, Floats]:
     """Return low and high ends of hits / count, of any shape, NaN where `count` is 0."""
     p, n = ratio(hits, count), np.where(effective > 0, effective, np.nan)
-    z2 = float(stats.norm.isf((1 - level) / 2)) ** 2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    low, high = wilson(p, n, float(stats.norm.isf((1 - level) / 2)))
     # At rates of 0 and 1 rounding would leave an end beside the rate.
-    low = np.where(hits == 0, np.minimum(p, 0), np.maximum(centre - half, 0))
-    high = np.where(hits == count, np.maximum(p, 1), np.minimum(centre + half, 1))
-    return low, high
+    low = np.where(hits == 0, np.minimum(p, 0), low)
+    return low, np.where(hits == count, np.maximum(p, 1), high)
 
 
 def linked(

@@ -138,5 +138,7 @@ def test_moves_towards_known_pictures_are_found():
     assert (np.abs(towards(baselines + 1e-3, baselines, own, known)) < 0.01).all()
     at, _ = nearest(baselines, known)
     np.testing.assert_allclose(towards(known[at], baselines, own, known), 1)
+    # A copy of any of them is one, not of the nearest alone.
+    np.testing.assert_allclose(towards(known[rng.permutation(50)[:10]], baselines, own, known), 1)
     half = towards((baselines + known[at]) / 2, baselines, own, known)
     np.testing.assert_allclose(half, 0.5)

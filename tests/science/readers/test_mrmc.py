@@ -7,7 +7,8 @@ from scipy import stats as scipy_stats
 from roentmod.errors import ReadersError
 from roentmod.science import stats
 from roentmod.science.readers.merits import Merit, area, difference, share
-from roentmod.science.readers.mrmc import contrast, infer, wilson
+from roentmod.science.readers.mrmc import contrast, infer
+from roentmod.science.stats import wilson
 
 # Van Dyke et al. (1993), aortic dissection in MRI, 5 readers, 114 cases, spin echo (0), cine (1).
 # Readers' areas, variances, Cov2 and analyses as published: Chakraborty, RJafroc book, chapter

@@ -33,6 +33,10 @@ __all__ = ["shown"]
 
 _say = Texts(Path(__file__).with_name("page.md"))
 _AREA = decimals(3)
+_SAMPLES = {
+    "readers and cases": "Readers and cases are both taken for samples.",
+    "cases": "It is of this reader alone; cases are taken for a sample.",
+}
 _WORDS = {
     "real": "all real cases",
     "real_positive": "real cases with a finding",
@@ -125,7 +129,10 @@ def _summary(result: ReadersResult) -> list[Block]:
         rule=result.plan["exclusion"],
     )
     primary = _say(
-        "primary", auc=_AREA(own["value"]), interval=interval(own["low"], own["high"], _AREA)
+        "primary",
+        auc=_AREA(own["value"]),
+        interval=interval(own["low"], own["high"], _AREA),
+        samples=_SAMPLES.get(str(own["samples"]), ""),
     )
     seen = _share(result, "seen", "edit")
     kinds = {"edit": _share(result, "realistic", "edit")}
@@ -157,9 +164,11 @@ def _off(result: ReadersResult) -> str:
         f"{row['read']} in edits of {row['finding']} ({signed(100 * row['value'], 0)} points)"
         for row in records(sure)
     ]
-    return (
-        f"{'; '.join(parts) or 'none, of'} {'' if parts else f'{len(table)} pairs'}".strip() + "."
-    )
+    if parts:
+        return "; ".join(parts) + "."
+    # That none is shown is not that there is none: what the readings leave open is said.
+    most = signed(100 * float(table["high"].max()), 0)
+    return f"none shown, of {len(table)} pairs; up to {most} points are not excluded."
 
 
 def _worded(table: pd.DataFrame) -> pd.DataFrame:

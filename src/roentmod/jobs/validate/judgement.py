@@ -63,6 +63,8 @@ MEASURES = (
     "ratio",
     "rotation",
 )
+_FEWEST = 5  # patients of whom a mean has an interval
+_SAME = 1e-6  # mean difference of display values of pictures that are the same
 # What was not asked for, and so is looked for in edits of other findings.
 OBJECTS = ("Support Devices", "Text Marker")
 # What a check asks for: name, limit, and whether the value must reach or not exceed it. Success,
@@ -148,22 +150,27 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 
 class _Means:
-    """Means over patients with bootstrap intervals, all on the plan's terms."""
+    """Means over patients with intervals, all on the plan's terms."""
 
     def __init__(self, plan: ValidatePlan) -> None:
         self.plan = plan
 
     def of(self, frame: pd.DataFrame, column: str) -> tuple[float, float, float, int]:
-        """Return mean, low, high and number of patients of a column, NaN left out."""
+        """Return mean, low, high and number of patients of a column, NaN left out.
+
+        Shares of what is or is not have Wilson's interval (`stats.share_interval`), other means
+        Student's over patients; fewer than five patients have none.
+        """
         known = frame[["patient_id", column]].dropna()
         values = known.groupby("patient_id", sort=True)[column].mean().to_numpy(float)
         if not values.size:
             return math.nan, math.nan, math.nan, 0
-        if values.size == 1:
-            return float(values[0]), math.nan, math.nan, 1
-        drawn = stats.resampled_means(values[:, None], self.plan.resamples, 0)
-        low, high = stats.percentile_interval(drawn[:, 0], self.plan.level)
-        return float(values.mean()), float(low), float(high), values.size
+        mean, level = float(values.mean()), self.plan.level
+        if values.size < _FEWEST:
+            return mean, math.nan, math.nan, values.size
+        if known[column].isin((0, 1)).all():
+            return mean, *stats.share_interval(values, level), values.size
+        return mean, *stats.mean_interval(values, level), values.size
 
 
 def judge(tables: Tables, plan: ValidatePlan, absent: Mapping[str, str]) -> dict[str, Any]:
@@ -535,7 +542,10 @@ def _values(sections: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple
     outside = _plain_of(edits)
     if len(outside) and outside["l1_outside"].notna().any():
         values["outside"] = (float(outside["l1_outside"].max()), math.nan, math.nan)
-    values |= _artefact_values(sections["artefacts"])
+    # Where shams are their baselines, nothing is there that a detector could find.
+    if not _same(sections["composition"]):
+        values |= _artefact_values(sections["artefacts"])
+    values |= _realism(sections["artefacts"])
     objects = _where(sections["objects"], "edited", "all")
     objects = objects[objects["what"] != "line in the change of the sham"]
     if len(objects):
@@ -544,11 +554,19 @@ def _values(sections: Mapping[str, Any], edits: pd.DataFrame) -> dict[str, tuple
     return values
 
 
+def _realism(artefacts: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+    real = _where(artefacts, "contrast", REAL)["auc"].dropna()
+    return {"realism": (float(real.mean()), math.nan, math.nan)} if len(real) else {}
+
+
+def _same(composition: pd.DataFrame) -> bool:
+    """Return whether first shams of the default mode are their baselines."""
+    first = _where(_where(composition, "composite", COMPOSITES[0]), "cycle", 1)
+    return len(first) > 0 and bool(first["l1"].iloc[0] < _SAME)
+
+
 def _artefact_values(artefacts: pd.DataFrame) -> dict[str, tuple[float, ...]]:
     values: dict[str, tuple[float, ...]] = {}
-    real = _where(artefacts, "contrast", REAL)["auc"].dropna()
-    if len(real):
-        values["realism"] = (float(real.mean()), math.nan, math.nan)
     shams = _where(artefacts, "contrast", SHAM).dropna(subset=["auc"])
     default = _where(shams, "composite", COMPOSITES[0])
     if default.empty:

@@ -53,14 +53,17 @@ _CONTROLS = {
 # Each check in words, and whether its value is a share.
 CHECKS: dict[str, tuple[str, bool]] = {
     "own_closer": (
-        "Baselines whose edits stay nearer than another visit and than other patients (pFID)",
+        "Baselines whose mean edit stays nearer than another visit and other patients (pFID)",
         True,
     ),
     "retrieval": ("Edits whose nearest baseline is their own", True),
     "same_patient": ("Edits whose nearest baseline, by the recogniser, is their own", True),
     "success": ("Edits in which the judge sees the finding", True),
     "leakage": ("Change of other findings, as a share of the requested change", True),
-    "outside": ("Largest mean change outside an edit's own support", False),
+    "outside": (
+        "Largest mean change outside what was composed (0 in an intact file)",
+        False,
+    ),
     "artefact_auc": ("AUC of telling shams from untouched pictures, default mode", False),
     "realism": ("AUC of telling edits from real positives of their source, mean", False),
     "default_is_lowest": ("By how much another mode has a lower such AUC", False),

@@ -105,8 +105,8 @@ def detect(
 ) -> Detected:
     """Teach a detector to tell two sorts of pictures apart, and say how well it does on new ones.
 
-    Five-fold cross-validation by patient. An AUC of 0.5 is no proof of absence: another detector
-    may read more.
+    Five-fold cross-validation by patient; areas are within folds. An AUC of 0.5 is no proof of
+    absence: another detector may read more.
 
     Args:
         pictures: n arrays of one shape.
@@ -128,27 +128,30 @@ def detect(
             f"{wanted.size} labels and {groups.size} patients."
         )
     patients = len(set(groups))
-    scores = np.full(len(pictures), np.nan)
+    scores, folds = np.full(len(pictures), np.nan), np.zeros(len(pictures), np.int64)
     if min(len(set(groups[wanted == side])) for side in (True, False)) < _FEWEST:
         return Detected(math.nan, math.nan, math.nan, patients, scores)
     table = np.stack([np.asarray(one) for one in pictures])
     # In one order whatever that of the pictures: folds depend on it.
     order = np.lexsort((wanted, groups))
-    for train, test in GroupKFold(_FOLDS).split(order, groups=groups[order]):
+    for number, (train, test) in enumerate(GroupKFold(_FOLDS).split(order, groups=groups[order])):
         score = learn(table[order[train]], wanted[order[train]], seed)
         scores[order[test]] = score(table[order[test]])
+        folds[order[test]] = number
     # The same picture in both sorts is a tie, also where the last bits of a sum differ.
     scores = np.round(scores, 5)
-    area = stats.auc(scores[wanted], scores[~wanted])
-    low, high = stats.clustered_auc_interval(scores, wanted, groups, resamples, seed, level)
+    # Detectors of different folds differ in scale: pictures are compared within a fold.
+    once = np.ones((wanted.size, 1))
+    area = float(stats.weighted_auc(scores, wanted, once, folds)[0])
+    low, high = stats.clustered_auc_interval(scores, wanted, groups, resamples, seed, level, folds)
     return Detected(area, low, high, patients, scores)
 
 
 def towards(edited: ArrayLike, baselines: ArrayLike, own: ArrayLike, known: ArrayLike) -> Floats:
     """Return how far edits move from their baseline towards pictures of other patients, n.
 
-    As a share of the distance to the picture that was nearest to the baseline: 1 would be that
-    picture, and below 0 is away from it.
+    It is by how much the distance to the nearest of them shrinks, as a share: 1 would be a copy of
+    any of them, and below 0 is away from all.
 
     Args:
         edited: features of n edits, n x d.
@@ -162,6 +165,6 @@ def towards(edited: ArrayLike, baselines: ArrayLike, own: ArrayLike, known: Arra
     """
     after, before = np.asarray(edited, np.float64), np.asarray(baselines, np.float64)
     place, library = np.asarray(own, np.intp), np.asarray(known, np.float64)
-    at, first = nearest(before, library)
-    now = np.linalg.norm(after - library[at[place]], axis=1)
-    return np.asarray((first[place] - now) / np.maximum(first[place], _TINY), np.float64)
+    _, first = nearest(before, library)
+    _, now = nearest(after, library)
+    return np.asarray(1 - now / np.maximum(first[place], _TINY), np.float64)

@@ -267,17 +267,18 @@ class _Readings:
     def areas(self) -> pd.DataFrame:
         """Return each reader's area of realism."""
         scores, edits, rows = self.values("realism"), self.kinds("edit"), []
+        patients = self.cases["patient"].to_numpy(str)
         for against, kinds in _AGAINST.items():
             chosen = edits | self.kinds(*kinds)
             for reader, column in zip(self.readers, scores.T, strict=True):
                 some = chosen & np.isfinite(column)
                 if not 0 < edits[some].sum() < some.sum():
                     continue
-                auc, low, high = stats.delong_interval(
-                    column[some], edits[some], level=self.rules.level, scale="logit"
-                )
-                row = {"reader": reader, "against": against, "auc": auc}
-                rows.append(row | {"low": low, "high": high})
+                # A patient may have several edits: patients are the unit here, too.
+                merit = area(column[some, None], edits[some], patients[some])
+                own = infer(merit, level=self.rules.level, samples="cases")
+                row = {"reader": reader, "against": against, "auc": own.value}
+                rows.append(row | {"low": own.low, "high": own.high})
         return pd.DataFrame(rows, columns=["reader", "against", "auc", "low", "high"])
 
     def shares(self) -> pd.DataFrame:

@@ -17,9 +17,10 @@ from typing import Literal
 import numpy as np
 from scipy import optimize, special
 
+from roentmod.science import stats
 from roentmod.science.readers.merits import Merit, difference
 
-__all__ = ["Inference", "contrast", "infer", "wilson"]
+__all__ = ["Inference", "contrast", "infer"]
 
 Samples = Literal["readers and cases", "cases", "readers"]
 _WILSON = "Wilson's score at the effective number of answers"
@@ -142,12 +143,9 @@ def contrast(
     return Inference(**fields), p
 
 
-def wilson(value: float, n: float, quantile: float) -> tuple[float, float]:
-    """Return Wilson's score interval of a share of n answers (JASA 22 (1927) 209)."""
-    c = quantile**2 / n
-    centre = value + c / 2
-    half = math.sqrt(c * (value * (1 - value) + c / 4))
-    return max(0.0, (centre - half) / (1 + c)), min(1.0, (centre + half) / (1 + c))
+def _wilson(value: float, n: float, quantile: float) -> tuple[float, float]:
+    low, high = stats.wilson(value, n, quantile)
+    return float(low), float(high)
 
 
 def _components(merit: Merit) -> tuple[float, float]:
@@ -197,6 +195,6 @@ def _score(
         return math.nan, math.nan, "none: one patient"
     if error <= 1e-12:
         normal = float(special.ndtri((1 + level) / 2))
-        return *wilson(value, len(merit.patients), normal), _BOUND
+        return *_wilson(value, len(merit.patients), normal), _BOUND
     n = min(float(merit.answers), value * (1 - value) / error**2)
-    return *wilson(value, n, quantile), _WILSON
+    return *_wilson(value, n, quantile), _WILSON

@@ -16,6 +16,7 @@ from roentmod.science.stats.areas import (
     structural_components,
     weighted_auc,
 )
+from roentmod.science.stats.means import mean_interval, share_interval, wilson
 from roentmod.science.stats.resampling import (
     bootstrap_means,
     draw_blocks,
@@ -51,15 +52,18 @@ __all__ = [
     "holm",
     "interaction",
     "interval",
+    "mean_interval",
     "normal_quantile",
     "percentile_interval",
     "ratio",
     "resampled_auc",
     "resampled_means",
+    "share_interval",
     "sign_flip",
     "sign_flip_columns",
     "step_down",
     "structural_components",
     "trend",
     "weighted_auc",
+    "wilson",
 ]
