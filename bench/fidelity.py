@@ -69,13 +69,16 @@ def failed(checks: list[dict[Any, Any]]) -> dict[str, float]:
 def page(figures: dict[str, dict[str, Any]]) -> str:
     """Return the page of both editors' figures."""
     figures = {name: figures[name] for name in EDITORS if name in figures}
+    shown = any("displaced" in one for one in figures.values())
+    shown_by = "; `displaced` in the JSON can" if shown else ""
     lines = [
         "# How faithful the bundled editors are",
         "",
         "Made by `python -m bench.fidelity --data DIR` (`bench/fidelity.json`) on the test split; "
         "what each figure means, and the limit of each check, stands in the report that `roentmod "
         "validate` writes, and in `roentmod.science.fidelity`. pFID ignores place, so that "
-        "it cannot show that anatomy is preserved; `displaced` in the JSON can. The judge and both "
+        "it cannot show that anatomy is preserved"
+        f"{shown_by}. The judge and both "
         "editors know the same painter, so that success by it is obedience; the second judge "
         "learned real labels alone. How well the "
         "recogniser tells patients apart says [its own page](recogniser.md).",

@@ -100,8 +100,10 @@ def _rows(
     """Yield features, labels and groups for each of a head's partitions, of the split that fits."""
     found = [list(_groups_of(head, targets, plan)) for _, targets in splits]
     for each in zip(*found, strict=True):
-        enough = [min((n for n in group.counts() if n), default=0) >= _FEWEST for group in each]
-        at = enough.index(True) if any(enough) else 0
+        counts = np.array([group.counts() for group in each])
+        # A group that a split lacks is the one that it would forget.
+        enough = (counts[:, counts.any(axis=0)] >= _FEWEST).all(axis=1)
+        at = int(np.argmax(enough))
         features, targets = splits[at]
         yield features, targets[:, head], each[at].codes
 

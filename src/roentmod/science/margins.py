@@ -163,11 +163,18 @@ class _Sample:
         step = max(1, _COLUMNS // (k * (2 * k + 3)))
         for start in range(0, m, step):
             cells = slice(start, start + step)
-            chance[..., cells], errors[..., cells] = self._some(slopes[..., cells], cells, rules)
+            chance[..., cells], errors[..., cells] = self._of_cells(
+                slopes[..., cells], cells, rules
+            )
         return chance, errors
 
-    def _some(self, slopes: Floats, cells: slice, rules: Rules) -> tuple[Floats, Floats]:
-        """Return chance and errors of some cells, with slopes q x K x cells."""
+    def _of_cells(self, slopes: Floats, cells: slice, rules: Rules) -> tuple[Floats, Floats]:
+        """Return chance and errors of some cells, with slopes q x K x cells.
+
+        In a resample a mean moves by the mean of `off_by` over that of `weights`, and each patient
+        is off it by `off_by` less `weights` times the move, over the mean of `weights`. Their mean
+        products follow from those of `off_by` and `weights`, so that no resample is held.
+        """
         both = np.concatenate([self.off_by[..., cells], self.weights[..., cells]])
         both = np.stack([_grouped(np.nan_to_num(one)) for one in both])
         size, n, m = both.shape

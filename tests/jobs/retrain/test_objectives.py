@@ -311,6 +311,10 @@ def test_a_layer_is_refitted_on_training_rows_where_validation_has_too_few():
     assert sizes == {0: [800], 1: [800], 2: [20]}
     assert [len(own[0]) for own in refit._rows(0, splits[::-1], plan)] == [800]
     assert [len(own[0]) for own in refit._rows(0, splits[:1] * 2, plan)] == [20]
+    # A validation split without any of a rare group has too few of it.
+    plain = many[groups(many, plan)[0].codes % 3 == 0]
+    lacking = [(np.zeros((len(plain), 4)), plain), splits[1]]
+    assert [len(own[0]) for own in refit._rows(0, lacking, plan)] == [800]
 
 
 def test_a_control_has_its_counterfactuals_labels_but_for_what_was_added(material):

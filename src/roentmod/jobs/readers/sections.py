@@ -167,8 +167,9 @@ def _off(result: ReadersResult) -> str:
     if parts:
         return "; ".join(parts) + "."
     # That none is shown is not that there is none: what the readings leave open is said.
-    most = signed(100 * float(table["high"].max()), 0)
-    return f"none shown, of {len(table)} pairs; up to {most} points are not excluded."
+    most = float(table["high"].max())
+    left = f"; up to {signed(100 * most, 0)} points are not excluded" if known(most) else ""
+    return f"none shown, of {len(table)} pairs{left}."
 
 
 def _worded(table: pd.DataFrame) -> pd.DataFrame:
