@@ -9,9 +9,11 @@ of audits with one wrong verdict at least; with an ending, of one of the other `
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,15 +135,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=500)
     parser.add_argument("--out", type=Path, default=JSON)
+    parser.add_argument("--run", type=Path, default=Path("runs"), help="keeps rows until the last")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    rows = []
+    part = args.run / f"verdicts-{args.simulations}.json"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    rows = json.loads(part.read_text()) if part.exists() else []
     with ProcessPoolExecutor(2) as pool:
-        for shape in SHAPES:
-            for n in PATIENTS:
-                rows.append(row(n, shape, args.simulations, pool))
-                log.info("%s", rows[-1])
+        for shape, n in list(product(SHAPES, PATIENTS))[len(rows) :]:
+            rows.append(row(n, shape, args.simulations, pool))
+            write_json(part, rows)
+            log.info("%s", rows[-1])
     write_json(args.out, rows)
+    part.unlink()
 
 
 if __name__ == "__main__":

@@ -138,6 +138,25 @@ def test_few_of_many_patients_are_as_sure_as_few():
     assert wrong.max() <= 0.07, wrong
 
 
+def test_a_cell_is_the_same_beside_one_that_lacks_a_patient():
+    """Means of the same patients are resampled as one, others each for themselves."""
+    rng = np.random.default_rng(5)
+    five = [rng.normal(mean, 1, (30, 2)) for mean in (1, 4, 0.3, 4, 3)]
+    whole = margins.shares(margins.Terms(*five), QUICK)
+    five[0][0, 1] = np.nan
+    beside = margins.shares(margins.Terms(*five), QUICK)
+    for name in ("ratio", "leak", "corrected"):
+        for end in ("", "_low", "_high"):
+            same = getattr(beside, name + end)[0]
+            assert getattr(whole, name + end)[0] == pytest.approx(same, abs=1e-9)
+    assert beside.ratio[1] != whole.ratio[1]
+
+
+def test_no_cells_are_no_shares():
+    nobody = margins.shares(margins.Terms(*[np.zeros((30, 0))] * 5), QUICK)
+    assert all(column.shape == (0,) for column in nobody)
+
+
 def test_a_mean_of_some_patients_varies_by_those_who_are_drawn():
     """Chance of a term is that of a bootstrap-t of its own patients, however many others are."""
     rng = np.random.default_rng(5)

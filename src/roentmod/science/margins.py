@@ -156,52 +156,74 @@ class _Sample:
 
         Both are of resamples of patients, q x count x m; values are centred.
         """
-        q, m = len(values), self.means.shape[1]
         slopes = np.nan_to_num(np.array([one.slopes for one in values]))
-        chance, errors = (np.zeros((q, rules.resamples, m)) for _ in range(2))
-        k = len(self.means)
-        step = max(1, _COLUMNS // (k * (2 * k + 3)))
-        for start in range(0, m, step):
-            cells = slice(start, start + step)
-            chance[..., cells], errors[..., cells] = self._of_cells(
-                slopes[..., cells], cells, rules
-            )
-        return chance, errors
+        if not (self.weights == self.weights[:1]).all():
+            return _resampled(self.off_by, self.weights, slopes, rules)
+        # What is made of means over the same patients is one mean over these.
+        q, _, m = slopes.shape
+        lines = np.einsum("qkm,knm->nqm", slopes, self.off_by).reshape(1, self.n, q * m)
+        found = _resampled(lines, np.tile(self.weights[:1], q), np.ones((1, 1, q * m)), rules)
+        first, second = (one.reshape(rules.resamples, q, m).swapaxes(0, 1) for one in found)
+        return first, second
 
-    def _of_cells(self, slopes: Floats, cells: slice, rules: Rules) -> tuple[Floats, Floats]:
-        """Return chance and errors of some cells, with slopes q x K x cells.
 
-        In a resample a mean moves by the mean of `off_by` over that of `weights`, and each patient
-        is off it by `off_by` less `weights` times the move, over the mean of `weights`. Their mean
-        products follow from those of `off_by` and `weights`, so that no resample is held.
-        """
-        both = np.concatenate([self.off_by[..., cells], self.weights[..., cells]])
-        both = np.stack([_grouped(np.nan_to_num(one)) for one in both])
-        size, n, m = both.shape
-        k = size // 2
-        first, second = np.triu_indices(size)
-        table = np.concatenate([both, both[first] * both[second]]).transpose(1, 0, 2)
-        drawn = stats.resampled_means(table.reshape(n, -1), rules.resamples, rules.seed)
-        drawn = drawn.reshape(len(drawn), -1, m)
-        share = drawn[:, k:size]
-        # A mean of patients of whom none is drawn stays where it is.
-        scale = np.divide(1, share, out=np.zeros_like(share), where=share > 0)
-        moved = drawn[:, :k] * scale
-        place = np.zeros((size, size), int)
-        place[first, second] = place[second, first] = size + np.arange(first.size)
-        products = drawn[:, place]
-        crossed = moved[:, :, None] * products[:, k:, :k]
-        around = products[:, :k, :k] - crossed - crossed.swapaxes(1, 2)
-        around += moved[:, :, None] * moved[:, None] * products[:, k:, k:]
-        around *= scale[:, :, None] * scale[:, None]
-        mean = np.einsum("qkm,ckm->qcm", slopes, moved)
-        half = np.einsum("qkm,cklm->qclm", slopes, around)
-        variance = np.einsum("qclm,qlm->qcm", half, slopes)
-        whole = both[:k, None] * both[None, :k]
-        whole = np.einsum("qkm,klm,qlm->qm", slopes, whole.mean(axis=2), slopes)
-        errors = np.sqrt(np.maximum(variance, _FLOOR * np.maximum(whole, 0)[:, None]) / n)
-        chance = np.divide(mean, errors, out=np.zeros_like(mean), where=errors > 0)
-        return chance, errors
+def _resampled(
+    off_by: Floats, weights: Floats, slopes: Floats, rules: Rules
+) -> tuple[Floats, Floats]:
+    """Return chance and errors of q values, q x count x m.
+
+    Args:
+        off_by: of a sample, K x n x m.
+        weights: of a sample, K x n x m.
+        slopes: of the values, q x K x m.
+        rules: how many resamples, and their seed.
+    """
+    q, k, m = slopes.shape
+    chance, errors = (np.zeros((q, rules.resamples, m)) for _ in range(2))
+    step = max(1, _COLUMNS // (k * (2 * k + 3)))
+    for start in range(0, m, step):
+        some = (..., slice(start, start + step))
+        found = _of_cells(off_by[some], weights[some], slopes[some], rules)
+        chance[some], errors[some] = found
+    return chance, errors
+
+
+def _of_cells(
+    off_by: Floats, weights: Floats, slopes: Floats, rules: Rules
+) -> tuple[Floats, Floats]:
+    """Return chance and errors of some cells, with slopes q x K x cells.
+
+    In a resample a mean moves by the mean of `off_by` over that of `weights`, and each patient
+    is off it by `off_by` less `weights` times the move, over the mean of `weights`. Their mean
+    products follow from those of `off_by` and `weights`, so that no resample is held.
+    """
+    both = np.concatenate([off_by, weights])
+    both = np.stack([_grouped(np.nan_to_num(one)) for one in both])
+    size, n, m = both.shape
+    k = size // 2
+    first, second = np.triu_indices(size)
+    table = np.concatenate([both, both[first] * both[second]]).transpose(1, 0, 2)
+    drawn = stats.resampled_means(table.reshape(n, -1), rules.resamples, rules.seed)
+    drawn = drawn.reshape(len(drawn), -1, m)
+    share = drawn[:, k:size]
+    # A mean of patients of whom none is drawn stays where it is.
+    scale = np.divide(1, share, out=np.zeros_like(share), where=share > 0)
+    moved = drawn[:, :k] * scale
+    place = np.zeros((size, size), int)
+    place[first, second] = place[second, first] = size + np.arange(first.size)
+    products = drawn[:, place]
+    crossed = moved[:, :, None] * products[:, k:, :k]
+    around = products[:, :k, :k] - crossed - crossed.swapaxes(1, 2)
+    around += moved[:, :, None] * moved[:, None] * products[:, k:, k:]
+    around *= scale[:, :, None] * scale[:, None]
+    mean = np.einsum("qkm,ckm->qcm", slopes, moved)
+    half = np.einsum("qkm,cklm->qclm", slopes, around)
+    variance = np.einsum("qclm,qlm->qcm", half, slopes)
+    whole = both[:k, None] * both[None, :k]
+    whole = np.einsum("qkm,klm,qlm->qm", slopes, whole.mean(axis=2), slopes)
+    errors = np.sqrt(np.maximum(variance, _FLOOR * np.maximum(whole, 0)[:, None]) / n)
+    chance = np.divide(mean, errors, out=np.zeros_like(mean), where=errors > 0)
+    return chance, errors
 
 
 def shares(terms: Terms, rules: Rules) -> Shares:
