@@ -18,7 +18,7 @@ _SIDE = 32
 # Patches at the picture's own resolution, and quarters of the whole picture at 64 pixels.
 _FINE, _COARSE = 9, 4
 VIEWS, SHAPE = _FINE + _COARSE, (_SIDE, _SIDE)
-_STEPS, _HALF, _RATE = 40, 8, 1e-2
+_HALF, _RATE = 8, 1e-2
 
 
 def views(radiograph: Radiograph) -> Views:
@@ -38,7 +38,7 @@ def views(radiograph: Radiograph) -> Views:
 
 
 def learn(
-    pictures: Views, positive: NDArray[np.bool_], seed: int
+    pictures: Views, positive: NDArray[np.bool_], seed: int, steps: int = 40
 ) -> Callable[[Views], NDArray[np.float64]]:
     """Teach a network to tell two sorts apart, and return what scores other pictures.
 
@@ -50,6 +50,7 @@ def learn(
         pictures: n x `VIEWS` x 32 x 32, of `views`.
         positive: n, with both sorts in it.
         seed: of first weights, batches and flips.
+        steps: of training.
     """
     import torch
 
@@ -60,12 +61,12 @@ def learn(
         torch.manual_seed(seed)
         network = _network()
         optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=1e-2)
-        for step in range(_STEPS):
+        for step in range(steps):
             rows = np.concatenate([rng.choice(side, _HALF) for side in sides])
             batch = _tensor(pictures[rows])
             for axis in (2, 3):
                 batch = batch.flip(axis) if rng.random() < 0.5 else batch
-            optimizer.param_groups[0]["lr"] = _RATE * (1 - step / _STEPS)
+            optimizer.param_groups[0]["lr"] = _RATE * (1 - step / steps)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(network(batch), truth)
             optimizer.zero_grad()
             loss.backward()

@@ -76,6 +76,12 @@ class ValidatePlan(Operating):
         ge=0,
         young=True,
     )
+    detector_steps: int = parameter(
+        40,
+        "Training steps of each network that looks for traces of edits; 0: none.",
+        ge=0,
+        young=True,
+    )
     hold: Findings = parameter(
         (),
         "Also measure with this finding held; repeat. 'linked': as in edit.",

@@ -174,6 +174,7 @@ SMALL = {
     "strangers": 2,
     "known": 4,
     "real": 0,
+    "detector_steps": 4,
     "resamples": 300,
     "permutations": 299,
 }

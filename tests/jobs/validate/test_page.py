@@ -41,13 +41,14 @@ def test_every_section_has_its_numbers(page, good):
 
 
 def test_what_is_absent_is_said(data, tmp_path):
-    nothing = {"swept": 0, "worded": 0, "undone": 0, "known": 0}
+    nothing = {"swept": 0, "worded": 0, "undone": 0, "known": 0, "detector_steps": 0}
     few = choose(data, split="test").head(1)
     bare = run(data, tmp_path / "run", Stamp(words=False), chosen=few, **nothing)
     bare = dataclasses.replace(bare, pictures={}, pairs=bare.pairs[:0], pfid=bare.pfid[:0])
     report.write(shown(bare), tmp_path / "x.html")
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
-    for words in ("no sweep", "no wordings", "No pairs were compared", "not measured"):
+    assert bare.artefacts.empty
+    for words in ("no sweep", "no wordings", "no detectors", "No pairs were compared", "not measured"):
         assert words in text
     Page(text)
 

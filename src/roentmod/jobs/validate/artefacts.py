@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +93,7 @@ def detected(
             [views_of(text) for text in table["views"]],
             np.repeat([True, False], [len(first), len(second)]),
             table["patient_id"].to_numpy(str),
-            detector.learn,
+            partial(detector.learn, steps=plan.detector_steps),
             resamples=plan.resamples,
             level=plan.level,
         )
@@ -109,7 +110,7 @@ def _comparisons(
     fine: pd.DataFrame, partners: Mapping[str, Matched], plan: ValidatePlan
 ) -> Iterator[Comparison]:
     """Yield composite, contrast and finding of each comparison, and its two sorts of pictures."""
-    if fine.empty:
+    if fine.empty or not plan.detector_steps:
         return
     of_all = fine[(fine["arm"] != "edited") | fine["edited"].isin(plan.findings[: plan.composited])]
     for mode in COMPOSITES:

@@ -153,6 +153,8 @@ class ValidateJob(EditingJob[ValidationResult]):
             absent["wording"] = "The plan asks for no wordings."
         if not self.plan.undone:
             absent["reversal"] = "The plan asks for no removals."
+        if not self.plan.detector_steps:
+            absent["artefacts"] = "The plan asks for no detectors."
         return absent
 
     @cached_property

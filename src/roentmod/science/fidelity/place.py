@@ -43,7 +43,9 @@ def displaced(before: ArrayLike, after: ArrayLike, where: Mask | None = None) ->
             f"more; got {first.shape} and {second.shape}."
         )
     tile, reach = side // _TILES, round(_REACH * side)
-    looked_at = np.sqrt(_variance(first, tile)) >= _TEXTURE
+    mean = _means(first, tile)
+    variance = _variance(first, mean, tile)
+    looked_at = np.sqrt(variance) >= _TEXTURE
     if where is not None:
         looked_at &= _means(where.astype(np.float64), tile) > 1 - 1e-9
     if not looked_at.any():
@@ -52,12 +54,14 @@ def displaced(before: ArrayLike, after: ArrayLike, where: Mask | None = None) ->
     steps = [
         (down, across) for down in range(-reach, reach + 1) for across in range(-reach, reach + 1)
     ]
-    fits = np.stack(
-        [
-            _correlation(first, padded[reach + d :, reach + a :][:side, :side], tile)[looked_at]
-            for d, a in steps
-        ]
-    )
+    fits = np.zeros((len(steps), np.count_nonzero(looked_at)))
+    for number, (down, across) in enumerate(steps):
+        shifted = padded[reach + down :, reach + across :][:side, :side]
+        there = _means(shifted, tile)
+        both = _means(first * shifted, tile) - mean * there
+        spread = np.sqrt(variance * _variance(shifted, there, tile))
+        # Pearson's correlation of each window; 0 where one does not vary.
+        fits[number] = (both / np.where(spread > 1e-12, spread, np.inf))[looked_at]
     best, still = fits.max(axis=0), fits[steps.index((0, 0))]
     away = np.hypot(*np.array(steps, np.float64).T)
     # Of places that fit as well, the nearest.
@@ -74,13 +78,7 @@ def _means(values: Floats, tile: int) -> Floats:
     return np.asarray((cut[1:, 1:] + cut[1:, :-1] + cut[:-1, 1:] + cut[:-1, :-1]) / 4)
 
 
-def _variance(values: Floats, tile: int) -> Floats:
-    variance: Floats = np.maximum(_means(values**2, tile) - _means(values, tile) ** 2, 0)
+def _variance(values: Floats, mean: Floats, tile: int) -> Floats:
+    """Return the variance of each window, of which `mean` are the means."""
+    variance: Floats = np.maximum(_means(values**2, tile) - mean**2, 0)
     return variance
-
-
-def _correlation(first: Floats, second: Floats, tile: int) -> Floats:
-    """Return Pearson's correlation of each window; 0 where one does not vary."""
-    both = _means(first * second, tile) - _means(first, tile) * _means(second, tile)
-    spread = np.sqrt(_variance(first, tile) * _variance(second, tile))
-    return np.asarray(both / np.where(spread > 1e-12, spread, np.inf))
