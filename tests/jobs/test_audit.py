@@ -434,6 +434,34 @@ def test_the_control_is_not_taken_off_twice():
     assert not np.array_equal(arms[0], baseline.pixels)
 
 
+class Mean:
+    """Reads one finding: how bright a picture is, at its size."""
+
+    findings = ("Mass",)
+
+    def __init__(self, size):
+        self.size = size
+
+    def logits(self, images):
+        assert images.shape[1:] == (self.size, self.size)
+        return images.mean((1, 2))[:, None]
+
+
+def test_pictures_are_made_once_for_all_readers_of_a_size(monkeypatch):
+    made = []
+    shrink = compose.shrink
+    monkeypatch.setattr(compose, "shrink", lambda *given: made.append(given[1]) or shrink(*given))
+    readers = Readers({"one": Mean(32), "two": Mean(32), "large": Mean(48)})
+    bright, dark = phantom(3, size=96).radiograph, phantom(4, size=96).radiograph
+    dark = dark.with_pixels(dark.pixels / 2)
+    for pictures in ([bright, dark], [dark, bright]):
+        first, second, large = (readers.read(name, pictures).logits for name in readers.by_name)
+        assert np.array_equal(first, second)
+        np.testing.assert_allclose(first, large, atol=0.01)
+        assert (first[0] > first[1]) == (pictures[0] is bright)
+    assert made == [32, 32, 48, 48] * 2
+
+
 @pytest.mark.slow
 def test_catalogue_names_are_what_the_tables_use(whole):
     known = {item.name for item in FINDINGS}

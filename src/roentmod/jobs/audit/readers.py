@@ -26,6 +26,9 @@ class Readers:
 
     by_name: Mapping[str, Classifier]
     failures: dict[str, int] = field(default_factory=dict)
+    _shown: tuple[Sequence[Radiograph], dict[int, list[Array]]] = field(
+        default=((), {}), repr=False
+    )
 
     def given_up(self, name: str) -> bool:
         """Tell whether a classifier has failed too often to be asked again."""
@@ -38,7 +41,7 @@ class Readers:
             nothing = np.full((len(pictures), len(classifier.findings)), np.nan, np.float32)
             message = f"not asked: it failed {_PATIENCE} times in a row; run again to go on"
             return checks.Reading(nothing, ["classifier_failed"] * len(pictures), message)
-        images = [compose.shrink(picture, classifier.size) for picture in pictures]
+        images = self._at(classifier.size, pictures)
         # Without anything to undo, a sham is its baseline, and one reading serves both.
         places: dict[bytes, int] = {}
         rows = [places.setdefault(image.tobytes(), len(places)) for image in images]
@@ -49,3 +52,12 @@ class Readers:
         return checks.Reading(
             reading.logits[rows], [reading.status[row] for row in rows], reading.message
         )
+
+    def _at(self, size: int, pictures: Sequence[Radiograph]) -> list[Array]:
+        """Return pictures at a size, made once for all who read the same ones in turn."""
+        if self._shown[0] is not pictures:
+            self._shown = pictures, {}
+        sizes = self._shown[1]
+        if size not in sizes:
+            sizes[size] = [compose.shrink(picture, size) for picture in pictures]
+        return sizes[size]
