@@ -47,8 +47,8 @@ def retraining(figures: Mapping[str, Any]) -> str:
     earlier = weights.head(dict(figures), ("mini", "judge", "anatomy", "painter"))
     text = (
         f"{'By earlier weights, where' if earlier else 'Where'} the truth is known, "
-        "counterfactuals of `mini` lowered the audit's score by "
-        f"{_span(_falls(truth), '{:.0f}')} % and changed the mean AUC {' and '.join(means)} "
+        "counterfactuals of `mini` changed the audit's score by "
+        f"{_span(_changes(truth), '{:+.0f}')} % and the mean AUC {' and '.join(means)} "
         f"points; of {len(pairs)} gains of single pairs {better or 'none'} "
         f"{'hold' if better > 1 else 'holds'} surely once seeds and multiple tests count. With "
         "real labels, few and not confounded on purpose, the macro AUC changed by "
@@ -90,11 +90,14 @@ def _gains(arms: Mapping[str, Any]) -> str:
     return _span((gain for gain, _ in means), "{:+.1f}") + words
 
 
-def _falls(studies: Iterable[Mapping[str, Any]]) -> list[float]:
-    """Return the falls of shortcut scores against the reference of the same study."""
-    scores = [one["shortcut_score"] for one in studies]
+def _changes(studies: Iterable[Mapping[str, Any]]) -> list[float]:
+    """Return by which shares scores differ from the reference's of the same study.
+
+    They are by the editor that made no counterfactual, where one did.
+    """
+    scores = [one.get("shortcut_score_unseen", one["shortcut_score"]) for one in studies]
     return [
-        1 - own[arm] / own[_RULES.reference]
+        own[arm] / own[_RULES.reference] - 1
         for own in scores
         for arm in _RULES.corrected
         if own.get(arm) is not None and own.get(_RULES.reference)

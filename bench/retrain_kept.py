@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ class Kept(NamedTuple):
         predictions: the columns of `performance.PREDICTIONS`, and the site where it is known.
         scores: of every retrained classifier, as `StudyResult.scores` returns them.
         facts: `pairs`; `counts` of edits by finding and status; `pictures` that were planted;
-            `editor`; `numbers` of the arms; `minutes`.
+            `editor`; `numbers` of the arms; arms as the pilot `ranked` them; `minutes`.
     """
 
     predictions: pd.DataFrame
@@ -65,8 +66,8 @@ class Kept(NamedTuple):
         return [(cause, read) for cause, read in self.facts["pairs"]]
 
 
-def keep(name: str, result: StudyResult, origin: Origin) -> Kept:
-    """Write down and return what a study found."""
+def keep(name: str, result: StudyResult, origin: Origin, ranked: Sequence[str]) -> Kept:
+    """Write down and return what a study found, and how the pilot had ranked the arms."""
     place = _place(result, "augment")
     made: dict[str, Any] = json.loads((place / "augment.json").read_text(encoding="utf-8"))
     plan = result.spec.retrain
@@ -77,6 +78,7 @@ def keep(name: str, result: StudyResult, origin: Origin) -> Kept:
         "pictures": result.figures("plant"),
         "editor": made["editor"],
         "numbers": {number: getattr(plan, number) for number in retrain_tune.GRID},
+        "ranked": list(ranked),
         "minutes": round(sum(stage.seconds for stage in result.stages) / 60, 1),
         "scores": json.loads(result.scores().to_json(orient="records")),
     }

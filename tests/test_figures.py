@@ -84,15 +84,19 @@ def test_the_readme_counts_what_is_sure_by_seeds_and_q():
             },
         }
     ).replace("\n", " ")
-    assert "score by 90 % and" in text
+    assert "score by -90 % and" in text
     assert "inside by +5.0 (surely for 1 of 2 arms) and outside" in text
     assert "of 3 gains of single pairs 1 holds surely" in text
     assert "surely worse: `soft`, Mass in NIH (-20.0); surely better: none" in text
 
 
 def test_the_readme_is_written_also_where_no_score_is_known():
-    assert readme._falls([{"shortcut_score": {"soft": 1.0}}]) == []
-    assert readme._falls([{"shortcut_score": {"erm": 4.0, "soft": 1.0, "pair": None}}]) == [0.75]
+    assert readme._changes([{"shortcut_score": {"soft": 1.0}}]) == []
+    scores = {"erm": 4.0, "soft": 1.0, "pair": None}
+    assert readme._changes([{"shortcut_score": scores}]) == [-0.75]
+    unseen = {"erm": 2.0, "soft": 3.0}
+    both = {"shortcut_score": scores, "shortcut_score_unseen": unseen}
+    assert readme._changes([both]) == [0.5]
     assert readme._span([], "{:.0f}") == "-"
 
 

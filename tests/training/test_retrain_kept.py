@@ -49,10 +49,11 @@ def result(origin, monkeypatch):
 
 
 def test_figures_of_what_is_kept_are_those_of_the_study(origin, result):
-    found = retrain_kept.keep("one", result, origin)
+    found = retrain_kept.keep("one", result, origin, ["pair", "soft"])
     again = retrain_kept.load("one")
     assert found.facts == again.facts
     assert again.facts["minutes"] == 1.5
+    assert again.facts["ranked"] == ["pair", "soft"]
     assert again.pairs == [tuple(pair) for pair in result.spec.pairs]
     assert pd.isna(again.scores["low"][1])
     before, after = (
@@ -64,7 +65,7 @@ def test_figures_of_what_is_kept_are_those_of_the_study(origin, result):
 
 
 def test_a_study_of_another_plan_or_pictures_or_weights_is_not_taken(origin, result, monkeypatch):
-    retrain_kept.keep("one", result, origin)
+    retrain_kept.keep("one", result, origin, ["pair", "soft"])
     assert retrain_kept.kept("one", result.spec, origin)
     assert not retrain_kept.kept("two", result.spec, origin)
     assert not retrain_kept.kept("one", spec(origin.run, "second"), origin)

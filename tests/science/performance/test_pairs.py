@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -145,6 +146,22 @@ def test_a_pair_that_never_comes_together_has_no_loss():
     assert (row["n_both"], row["state"]) == (0, "too few")
     assert math.isnan(row["loss"])
     assert evaluation.reverse_scores(own, [fake.PAIR], points).empty
+
+
+def test_a_pair_with_few_together_is_in_no_mean():
+    """The size of a gap of few is large by chance alone."""
+    table = planted({"erm": lambda cause, read: read + 0.0})
+    together = table.pivot_table(index="image_id", columns="finding", values="label").sum(axis=1)
+    both = together.index[together == 2]
+    own = evaluation.panels(table[~table["image_id"].isin(both[9:])], RULES)
+    points = evaluation.operating_points(own)
+    pairs = [fake.PAIR]
+    for few, known in ((5, True), (RULES.fewest, False)):
+        rules = replace(RULES, fewest=few)
+        assert len(evaluation.reverse_scores(own, pairs, points, rules)) == known
+        assert len(evaluation.reverse_comparisons(own, pairs, points, rules)) == 0
+    row = one(evaluation.reverse_shortcut(own, pairs, points, RULES), arm="erm")
+    assert row["state"] == "too few"
 
 
 def test_specificity_falls_by_what_the_other_finding_adds():

@@ -239,7 +239,7 @@ def _read(predictions: pd.DataFrame, pairs: Pairs, arm: str, level: float) -> di
         "areas": performance.primary([(own, ())], rules),
         "comparisons": performance.comparisons(own, rules),
         "reached": performance.performance(own, points, rules).mean,
-        "reverse": performance.reverse_scores(own, pairs, points),
+        "reverse": performance.reverse_scores(own, pairs, points, rules),
         "reversals": performance.reverse_comparisons(own, pairs, points, rules),
     }
 

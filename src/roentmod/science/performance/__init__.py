@@ -126,8 +126,8 @@ class Evaluation:
         }
 
     def _scores(self) -> dict[str, Any]:
-        first = self.scores["editor"].eq(self.scores["editor"].iloc[:1].squeeze())
-        parts = {"": self.scores[first], "_unseen": self.scores[~first]}
+        other = self.scores["editor"].astype(bool)
+        parts = {"": self.scores[~other], "_unseen": self.scores[other]}
         return {
             f"shortcut_score{mark}": {
                 str(row["arm"]): _number(row["score"])
@@ -192,7 +192,7 @@ def evaluate(
         pairs=pair_performance(own, requested, rules),
         pair_comparisons=compared,
         reverse=reverse_shortcut(own, requested, points, rules),
-        reverse_scores=reverse_scores(own, requested, points),
+        reverse_scores=reverse_scores(own, requested, points, rules),
         reverse_comparisons=reverse,
         stress=stress_specificity(own, points, rules),
         groups=groups.groups,

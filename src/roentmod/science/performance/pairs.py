@@ -153,7 +153,7 @@ def reverse_shortcut(
         for cause, read in pairs:
             positive, slices = _slices(panel, cause, read)
             present = slices["cause present"]
-            counts = [int((positive & ~present).sum()), int((positive & present).sum())]
+            counts = _positives(panel, cause, read)
             result = "ok" if min(counts) >= rules.fewest else "too few"
             head = [panel.test, panel.where, cause, read, *counts, int(present.sum()), result]
             single, both = _called(panel, (cause, read), points)
@@ -171,12 +171,20 @@ def reverse_shortcut(
     return pd.DataFrame(rows, columns=_REVERSE)
 
 
+def _positives(panel: Panel, cause: str, read: str) -> list[int]:
+    """Return how many are positive for `read` without the cause, and with it."""
+    positive, slices = _slices(panel, cause, read)
+    present = slices["cause present"]
+    return [int((positive & ~present).sum()), int((positive & present).sum())]
+
+
 def _known_losses(
-    panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame
+    panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame, rules: Rules
 ) -> Iterable[tuple[Panel, list[Floats]]]:
-    """Yield panel, and losses of the pairs of which it knows one, each m x (1 + resamples)."""
+    """Yield panel, and losses of the pairs with enough of both, each m x (1 + resamples)."""
     for panel in tests(panels):
-        losses = [single - both for single, both in (_called(panel, p, points) for p in pairs)]
+        enough = [pair for pair in pairs if min(_positives(panel, *pair)) >= rules.fewest]
+        losses = [single - both for single, both in (_called(panel, p, points) for p in enough)]
         known = [loss for loss in losses if np.isfinite(loss[:, 0]).all()]
         if known:
             yield panel, known
@@ -200,14 +208,16 @@ def _above(loss: Floats) -> Floats:
     return np.asarray(np.maximum(loss, 0))
 
 
-def reverse_scores(panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame) -> pd.DataFrame:
+def reverse_scores(
+    panels: Sequence[Panel], pairs: Pairs, points: pd.DataFrame, rules: Rules | None = None
+) -> pd.DataFrame:
     """Return each arm's mean loss over pairs in each test, reverse shortcut and dependence.
 
-    Pairs without singly or jointly positive pictures in a test are left out; ``pairs`` says how
-    many are in. A test without any has no row. Arguments as `reverse_shortcut`.
+    Pairs with fewer than `rules.fewest` singly or jointly positive pictures in a test are left out;
+    ``pairs`` says how many are in. A test without any has no row. Arguments as `reverse_shortcut`.
     """
     rows = []
-    for panel, losses in _known_losses(panels, pairs, points):
+    for panel, losses in _known_losses(panels, pairs, points, rules or Rules()):
         sides = [panel.by_arm(side) for side in _sides(losses)]
         for arm, result in panel.means(np.mean(losses, axis=0)):
             both = [end for side in sides for end in panel.interval(side[arm])]
@@ -223,11 +233,12 @@ def reverse_comparisons(
     Returns:
         one row per contrast, test and ``measure``: "reverse" or "dependence".
     """
+    rules = rules or Rules()
     rows = [
         [*arms, panel.test, panel.where, len(losses), measure, *result]
-        for panel, losses in _known_losses(panels, pairs, points)
+        for panel, losses in _known_losses(panels, pairs, points, rules)
         for measure, samples in zip(_SIDES, _sides(losses), strict=True)
-        for arms, result in panel.contrasts(samples, rules or Rules())
+        for arms, result in panel.contrasts(samples, rules)
     ]
     return pd.DataFrame(rows, columns=_CHANGE)
 

@@ -1,0 +1,243 @@
+"""What was asked of retraining, and what of it an arm reaches.
+
+One arm decides, that which the pilot ranked first: the best of several looks better than it is.
+Each row of a table is a target, what was found, and a state: met, missed with what the interval
+says of why, or not known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench import retrain_tune
+from roentmod.science.performance import Rules
+
+__all__ = ["decider", "falls", "gain", "limits", "painted", "rows", "span", "tuned"]
+
+Found = Mapping[str, Mapping[str, Any]]
+Row = tuple[str, str, str]
+MET, UNKNOWN = "met", "not known"
+_RULES = Rules()
+_STUDIES = ("truth-first-mini", "truth-second-mini")
+_WHERE = ("internal", "external")
+# Of what the painter's counterfactuals gain, what those of a generator should.
+_SHARE = 0.8
+
+
+def decider(found: Found) -> str | None:
+    """Return the arm that decides; none where no pilot was made."""
+    ranked = found["real"].get("ranked") or ()
+    return str(ranked[0]) if ranked else None
+
+
+def rows(found: Found, primary: Mapping[str, Any], arm: str) -> Iterator[Row]:
+    """Yield what was asked of an arm.
+
+    Args:
+        found: of each study, what ``bench/retrain.json`` tells.
+        primary: the primary outcome, by test.
+        arm: one that is taught with counterfactuals.
+    """
+    for test in (test for test in primary if test.startswith("real")):
+        against = primary[test].get(arm, {}).get("against", {}).get(_RULES.reference, {})
+        least = f"{-100 * _RULES.inferior:+.0f}"
+        yield (f"{test}: not inferior to erm, low end above {least}", gain(against), _harm(against))
+    for where in _WHERE:
+        against = primary[where].get(arm, {}).get("against", {})
+        over = against.get(_RULES.reference, {})
+        least = f"{100 * _RULES.gain:+.0f}"
+        yield (f"{where}: gain over erm of {least}, low end above 0", gain(over), _won(over))
+        yield (f"{where}: above every rival, low ends above 0", *_rivals(against, primary[where]))
+    for name in _STUDIES:
+        short = name.removeprefix("truth-")
+        yield (
+            f"{short}: score by the editor that made no counterfactual falls by {_RULES.fall:.0%}",
+            *_fallen(found.get(name, {}), arm),
+        )
+    for name in _STUDIES:
+        short = name.removeprefix("truth-")
+        for where in _WHERE:
+            yield (
+                f"{short}, {where}: sensitivity gap falls by {_RULES.fall:.0%}",
+                *_closed(found.get(name, {}), arm, where),
+            )
+    for where in _WHERE:
+        yield (
+            f"first set, {where}: `mini` gains {_SHARE:.0%} of what the painter gains",
+            *_share(found, arm, where),
+        )
+
+
+def gain(one: Mapping[str, Any]) -> str:
+    """Return a difference of the primary outcome in points, with its interval with seeds."""
+    if one.get("mean") is None:
+        return "-"
+    return f"{100 * one['mean']:+.1f} ({span(one.get('ci_with_seeds'), 100, '{:+.1f}')})"
+
+
+def span(values: Any, scale: float, form: str) -> str:
+    """Return numbers as "low to high", or - where one is not known."""
+    if values is None or None in values:
+        return "-"
+    return " to ".join(form.format(scale * value) for value in values)
+
+
+def _ends(one: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """Return a difference's mean and interval with seeds; none where it is not known."""
+    ends = one.get("ci_with_seeds")
+    if one.get("mean") is None or ends is None or None in ends:
+        return None
+    return float(one["mean"]), float(ends[0]), float(ends[1])
+
+
+def _harm(one: Mapping[str, Any]) -> str:
+    if (ends := _ends(one)) is None:
+        return UNKNOWN
+    _, low, high = ends
+    if low > -_RULES.inferior:
+        return MET
+    return "missed: it is worse" if high < 0 else "missed: no harm shown, the interval is too wide"
+
+
+def _won(one: Mapping[str, Any]) -> str:
+    if (ends := _ends(one)) is None:
+        return UNKNOWN
+    mean, low, high = ends
+    if high < 0:
+        return "missed: it is worse"
+    if low <= 0:
+        return "missed: not told apart from erm"
+    return MET if mean >= _RULES.gain else "missed: better, by less"
+
+
+def _rivals(against: Mapping[str, Any], arms: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the rival that an arm is least surely above, and whether it is above all."""
+    known = {name: _ends(against.get(name, {})) for name in _RULES.rivals if name in arms}
+    lows = {name: ends[1] for name, ends in known.items() if ends is not None}
+    if not lows:
+        return "-", UNKNOWN
+    hardest = min(lows, key=lambda name: lows[name])
+    shown = f"{hardest} {gain(against[hardest])}"
+    if lows[hardest] <= 0:
+        _, _, high = _ends(against[hardest]) or (0, 0, 0)
+        return shown, f"missed: {'below' if high < 0 else 'not told apart from'} {hardest}"
+    return shown, MET if len(lows) == len(known) else UNKNOWN
+
+
+def falls(one: Mapping[str, Any], unseen: bool) -> dict[str, tuple[float, float]]:
+    """Return how far each arm's score falls against erm of its study, and the low end of that.
+
+    Nothing of what has no interval: an audit of either that gives no score, or erm's near 0.
+    """
+    own = [row for row in one.get("scores", ()) if bool(row.get("editor")) == unseen]
+    return {
+        row["arm"]: (row["fall"], row["fall_low"])
+        for row in own
+        if row["fall"] is not None and row.get("fall_low") is not None
+    }
+
+
+def _fallen(one: Mapping[str, Any], arm: str) -> tuple[str, str]:
+    fall, low = falls(one, unseen=True).get(arm, (math.nan, math.nan))
+    if math.isnan(fall):
+        return "-", UNKNOWN
+    return f"{fall:.0%}, at least {low:.0%}", _halved(fall, surely=low > 0)
+
+
+def _halved(fall: float, *, surely: bool) -> str:
+    if fall < 0:
+        return "missed: it rises"
+    if fall < _RULES.fall:
+        return "missed: it falls by less" if surely else "missed: not told apart from erm"
+    return MET if surely else "missed: not surely"
+
+
+def _closed(one: Mapping[str, Any], arm: str, where: str) -> tuple[str, str]:
+    """Return by how much the sensitivity gap of an arm is smaller than erm's of the same study."""
+    gaps = {row["arm"]: row for row in one.get("reverse", ()) if row["where"] == where}
+    changes = [
+        row
+        for row in one.get("reverse_comparisons", ())
+        if (row["arm"], row["reference"], row["where"]) == (arm, _RULES.reference, where)
+    ]
+    base = gaps.get(_RULES.reference, {}).get("dependence")
+    if arm not in gaps or not base or not changes or changes[0]["seeds_high"] is None:
+        return "-", UNKNOWN
+    change = changes[0]
+    left = gaps[arm]["dependence"]
+    ends = f"{change['seeds_low']:+.2f} to {change['seeds_high']:+.2f}"
+    shown = f"{1 - left / base:.0%}: {base:.2f} to {left:.2f} ({ends}; {change['pairs']} pairs)"
+    return shown, _halved(1 - left / base, surely=change["seeds_high"] < 0)
+
+
+def _first(found: Found, corrector: str, arm: str, where: str) -> tuple[float, float, float] | None:
+    """Return an arm's gain over erm in the first set of pairs, by who made counterfactuals."""
+    for test, arms in found.get(f"truth-first-{corrector}", {}).get("primary", {}).items():
+        if (test == "external") == (where == "external"):
+            return _ends(arms.get(arm, {}).get("against", {}).get(_RULES.reference, {}))
+    return None
+
+
+def _share(found: Found, arm: str, where: str) -> tuple[str, str]:
+    """Return `mini`'s gain over the painter's, and its interval (Fieller), as if independent."""
+    ours, painter = (_first(found, name, arm, where) for name in ("mini", "painter"))
+    if ours is None or painter is None:
+        return "-", UNKNOWN
+    told = f"{100 * ours[0]:+.1f} of {100 * painter[0]:+.1f}"
+    if painter[1] <= 0:
+        return told, f"{UNKNOWN}: the painter gains nothing for sure"
+    half, whole = ((high - low) / 2 for _, low, high in (ours, painter))
+    first = painter[0] ** 2 - whole**2
+    product = ours[0] * painter[0]
+    root = math.sqrt(max(product**2 - first * (ours[0] ** 2 - half**2), 0))
+    share, ends = ours[0] / painter[0], ((product - root) / first, (product + root) / first)
+    return f"{share:.0%} ({span(ends, 1, '{:.0%}')}): {told}", MET if share >= _SHARE else "missed"
+
+
+def painted(found: Found, arm: str) -> Iterator[str]:
+    """Say what an arm gains with the painter's counterfactuals: whether a miss is the editor's."""
+    for where in _WHERE:
+        ours, painter = (_first(found, name, arm, where) for name in ("mini", "painter"))
+        if ours is None or painter is None:
+            continue
+        apart = painter[0] - ours[0]
+        margin = math.hypot(*((high - low) / 2 for _, low, high in (ours, painter)))
+        why = (
+            "surely more than with `mini`'s: what is missed there is the editor's part"
+            if apart > margin
+            else "which is not told apart from what `mini`'s gain"
+        )
+        ends = span(painter[1:], 100, "{:+.1f}")
+        yield (
+            f"- With the painter's counterfactuals (first set), {where}, {arm} gains "
+            f"{100 * painter[0]:+.1f} ({ends}), {why}."
+        )
+
+
+def tuned() -> tuple[int, int]:
+    """Return how many values the pilot tries for arms with counterfactuals, and for rivals."""
+    tried = [(arm, len(values)) for arm, values in retrain_tune.GRID.values()]
+    ours = sum(count for arm, count in tried if arm in _RULES.corrected)
+    return ours, sum(count for arm, count in tried if arm in _RULES.rivals)
+
+
+def limits() -> Iterator[str]:
+    """Say what the intervals take no account of."""
+    ours, rivals = tuned()
+    yield from (
+        "- Hosts are those of the earlier tries, with findings drawn anew and with seeds that no "
+        "try and no pilot had. Arms, shares and severities were changed after those tries' tests "
+        "were read, which no interval counts.",
+        "- The editor that made no counterfactual is the painter where `mini` corrects. It painted "
+        "what all training pictures show, and its pictures taught `mini`: it is new to an arm as a "
+        "source of counterfactuals alone.",
+        f"- The pilot tried {ours} values of numbers for arms with counterfactuals, by those of "
+        f"`mini`, and {rivals} for rivals; the painter's study has the same numbers.",
+        "- Of a size of the sensitivity gap chance alone makes a part, the more the fewer "
+        "radiographs show both findings: falls are understated. Pairs with fewer than "
+        f"{_RULES.fewest} of either kind are left out.",
+        "- Some patients of (b), and of the AP radiographs of (a), are of the split whose "
+        "radiographs taught `mini` or the judge.",
+    )
