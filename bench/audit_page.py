@@ -53,8 +53,9 @@ bench.audit_page`.
    an edit may not have come out in them. A shortcut is called by the higher of the two, a pair is
    cleared by the lower. A second judge (`--second-judge`) or readers (`--readers`) can take the
    judge's place. With one seed and one judge, errors that all heads of the judge share in one
-   picture are not told from leakage. Where leakage surely explains more than half of an effect
-   that may be beyond the margin, the pair *needs readers*. The painter changes nothing else, so
+   picture are not told from leakage. Where leakage is estimated at more than half of an
+   effect that may be beyond the margin, and is surely there or the pair would be called, the pair
+   *needs readers*. The painter changes nothing else, so
    there nothing is taken off.
 5. **Verdict.** Tests at the margin ({margin:.0%} of the own effect): *shortcut* rejects that
    off-target effect - margin x own effect - leakage is 0 or less, a linear contrast in which
@@ -86,7 +87,8 @@ the share is the margin and 10 % more, which the judge sees{scenes}.
 {verdicts}
 
 A true share of 2.5 % is estimated as {noise} by {simulations} audits. Below 20 patients nothing is
-judged unless `--fewest` says so, as it did for 10 here; effects are shown.
+judged unless `--fewest` says so, as it did here for 10, and
+for 20 of whom some do not count; effects are shown.
 
 ## Planted shortcuts
 
@@ -406,7 +408,10 @@ _SCENES = {
     "_leaking_little": ("leaking little", "where they leak little, 3 % more"),
     "_weak": ("weak", "weak own effects are 3 standard errors above 0"),
     "_gated": ("gated", "where edits are gated, three in five pass, and leak"),
-    "_sparse": ("few count", "where 20 patients count for each finding, others for each"),
+    "_sparse": (
+        "few count",
+        "where 20 patients count, of 50 or more others for each finding",
+    ),
 }
 
 
