@@ -45,9 +45,10 @@ def retraining(figures: Mapping[str, Any]) -> str:
     )
     rows = _against(studies["real"]["comparisons_by_test"])
     earlier = weights.head(dict(figures), ("mini", "judge", "anatomy", "painter"))
+    by = " by the editor that made none" if "shortcut_score_unseen" in truth[0] else ""
     text = (
         f"{'By earlier weights, where' if earlier else 'Where'} the truth is known, "
-        "counterfactuals of `mini` changed the audit's score by "
+        f"counterfactuals of `mini` changed the audit's score{by} by "
         f"{_span(_changes(truth), '{:+.0f}')} % and the mean AUC {' and '.join(means)} "
         f"points; of {len(pairs)} gains of single pairs {better or 'none'} "
         f"{'hold' if better > 1 else 'holds'} surely once seeds and multiple tests count. With "

@@ -45,7 +45,8 @@ def gathered(found: Found, primary: Mapping[str, Any]) -> dict[str, Any]:
             (left, "residual_dependence"),
         ):
             for arm, value in _named(one.get(key, {}), painter).items():
-                kept.setdefault(arm, []).append(value)
+                if value is not None:
+                    kept.setdefault(arm, []).append(value)
     real = found["real"]
     return {
         "truth": truth,
@@ -347,11 +348,10 @@ def _scores(found: Found) -> Iterator[str]:
     yield ""
     rows = []
     for name, one in _truth(found):
-        for arm, loss in one["reverse_shortcut"].items():
+        for arm in one["seeds"]:
             shown = [_fallen(one, unseen, arm) for unseen in (False, True)]
-            ends = (
-                "-" if x is None else f"{x:.3f}" for x in (loss, one["residual_dependence"][arm])
-            )
+            sides = (one[key].get(arm) for key in ("reverse_shortcut", "residual_dependence"))
+            ends = ("-" if side is None else f"{side:.3f}" for side in sides)
             rows.append((name.removeprefix("truth-"), arm, *shown, *ends))
     heads = ("study", "arm", "score (fall)", "score by the other editor (fall)")
     yield from _table((*heads, "reverse shortcut", "residual dependence"), rows)

@@ -14,7 +14,7 @@ from typing import Any
 from bench import retrain_tune
 from roentmod.science.performance import Rules
 
-__all__ = ["decider", "falls", "gain", "limits", "painted", "rows", "span", "tuned"]
+__all__ = ["decider", "falls", "gain", "limits", "painted", "rows", "span"]
 
 Found = Mapping[str, Mapping[str, Any]]
 Row = tuple[str, str, str]
@@ -114,16 +114,15 @@ def _won(one: Mapping[str, Any]) -> str:
 
 def _rivals(against: Mapping[str, Any], arms: Mapping[str, Any]) -> tuple[str, str]:
     """Return the rival that an arm is least surely above, and whether it is above all."""
-    known = {name: _ends(against.get(name, {})) for name in _RULES.rivals if name in arms}
-    lows = {name: ends[1] for name, ends in known.items() if ends is not None}
-    if not lows:
+    asked = [name for name in _RULES.rivals if name in arms]
+    known = {name: ends for name in asked if (ends := _ends(against.get(name, {}))) is not None}
+    if not known:
         return "-", UNKNOWN
-    hardest = min(lows, key=lambda name: lows[name])
+    hardest, (_, low, high) = min(known.items(), key=lambda item: item[1][1])
     shown = f"{hardest} {gain(against[hardest])}"
-    if lows[hardest] <= 0:
-        _, _, high = _ends(against[hardest]) or (0, 0, 0)
+    if low <= 0:
         return shown, f"missed: {'below' if high < 0 else 'not told apart from'} {hardest}"
-    return shown, MET if len(lows) == len(known) else UNKNOWN
+    return shown, MET if len(known) == len(asked) else UNKNOWN
 
 
 def falls(one: Mapping[str, Any], unseen: bool) -> dict[str, tuple[float, float]]:
@@ -216,7 +215,7 @@ def painted(found: Found, arm: str) -> Iterator[str]:
         )
 
 
-def tuned() -> tuple[int, int]:
+def _tuned() -> tuple[int, int]:
     """Return how many values the pilot tries for arms with counterfactuals, and for rivals."""
     tried = [(arm, len(values)) for arm, values in retrain_tune.GRID.values()]
     ours = sum(count for arm, count in tried if arm in _RULES.corrected)
@@ -225,7 +224,7 @@ def tuned() -> tuple[int, int]:
 
 def limits() -> Iterator[str]:
     """Say what the intervals take no account of."""
-    ours, rivals = tuned()
+    ours, rivals = _tuned()
     yield from (
         "- Hosts are those of the earlier tries, with findings drawn anew and with seeds that no "
         "try and no pilot had. Arms, shares and severities were changed after those tries' tests "

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roentmod.science import effects
+from roentmod.science import effects, margins
 from roentmod.science.effects import Rules
-from roentmod.store import write_json
+from roentmod.store import canonical_hash, file_sha256, write_json
 
 JSON = Path("bench/verdicts.json")
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Mass", "Pneumothorax")
@@ -138,7 +138,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs"), help="keeps rows until the last")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    part = args.run / f"verdicts-{args.simulations}.json"
+    # Rows of another version of the tests are not gone on with.
+    version = [file_sha256(Path(str(one.__file__))) for one in (effects, margins)]
+    part = args.run / f"verdicts-{args.simulations}-{canonical_hash(version)[:8]}.json"
     part.parent.mkdir(parents=True, exist_ok=True)
     rows = json.loads(part.read_text()) if part.exists() else []
     with ProcessPoolExecutor(2) as pool:

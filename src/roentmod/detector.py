@@ -38,7 +38,7 @@ def views(radiograph: Radiograph) -> Views:
 
 
 def learn(
-    pictures: Views, positive: NDArray[np.bool_], seed: int, steps: int = 40
+    pictures: Views, positive: NDArray[np.bool_], seed: int, *, steps: int
 ) -> Callable[[Views], NDArray[np.float64]]:
     """Teach a network to tell two sorts apart, and return what scores other pictures.
 
@@ -50,7 +50,7 @@ def learn(
         pictures: n x `VIEWS` x 32 x 32, of `views`.
         positive: n, with both sorts in it.
         seed: of first weights, batches and flips.
-        steps: of training.
+        steps: of training, 1 or more.
     """
     import torch
 

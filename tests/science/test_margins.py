@@ -1,5 +1,7 @@
 """Tests at the margin against closed forms, other libraries, and truth by construction."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -136,6 +138,30 @@ def test_few_of_many_patients_are_as_sure_as_few():
     """Twenty of 200 count: resamples that took the others for patients were wrong in 11 %."""
     wrong = np.mean([verdicts.audit(i, 200, "normal", "_sparse") for i in range(60)], axis=0)
     assert wrong.max() <= 0.07, wrong
+
+
+def test_a_simulation_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    rows = {}
+
+    def row(n, shape, count, pool):
+        if len(rows) == 3 and "stopped" not in rows:
+            rows["stopped"] = 0
+            raise KeyboardInterrupt
+        rows[n, shape] = rows.get((n, shape), 0) + 1
+        return {"n": n, "shape": shape, "simulations": count}
+
+    out = tmp_path / "verdicts.json"
+    given = ["verdicts", "--out", str(out), "--run", str(tmp_path / "run"), "--simulations", "2"]
+    monkeypatch.setattr(verdicts, "row", row)
+    monkeypatch.setattr("sys.argv", given)
+    with pytest.raises(KeyboardInterrupt):
+        verdicts.main()
+    assert not out.exists()
+    verdicts.main()
+    assert {count for name, count in rows.items() if name != "stopped"} == {1}
+    told = [(one["n"], one["shape"]) for one in json.loads(out.read_text())]
+    assert told == [(n, shape) for shape in verdicts.SHAPES for n in verdicts.PATIENTS]
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_cell_is_the_same_beside_one_that_lacks_a_patient():

@@ -85,6 +85,16 @@ def test_no_fall_is_told_of_what_has_no_interval():
     assert states(found, NOTHING, "teacher")[score.format("first")][1] == "missed: not surely"
 
 
+def test_an_arm_that_one_set_did_not_score_has_no_mean(told):
+    studies = {name: dict(one) for name, one in told["studies"].items()}
+    first, second = studies["truth-first-mini"], studies["truth-second-mini"]
+    first["shortcut_score"] = {"erm": 0.6, "soft": 0.2, "isolated": 0.4}
+    second["shortcut_score"] = {"erm": 0.4, "soft": 0.4, "isolated": None}
+    found = retrain_page.gathered(studies, told["primary"])["shortcut_score"]
+    assert {arm: found.get(arm) for arm in ("erm", "soft")} == {"erm": 0.5, "soft": 0.3}
+    assert "isolated" not in found
+
+
 @pytest.mark.parametrize(
     ("own", "state"),
     [

@@ -48,6 +48,7 @@ def test_what_is_absent_is_said(data, tmp_path):
     report.write(shown(bare), tmp_path / "x.html")
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert bare.artefacts.empty
+    assert "No real positives were at hand" not in text
     asked = ("no sweep", "no wordings", "no detectors")
     for words in (*asked, "No pairs were compared", "not measured"):
         assert words in text

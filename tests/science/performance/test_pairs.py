@@ -150,7 +150,7 @@ def test_a_pair_that_never_comes_together_has_no_loss():
 
 def test_a_pair_with_few_together_is_in_no_mean():
     """The size of a gap of few is large by chance alone."""
-    table = planted({"erm": lambda cause, read: read + 0.0})
+    table = planted(dict.fromkeys(("erm", "soft"), lambda cause, read: read + 0.0))
     together = table.pivot_table(index="image_id", columns="finding", values="label").sum(axis=1)
     both = together.index[together == 2]
     own = evaluation.panels(table[~table["image_id"].isin(both[9:])], RULES)
@@ -158,8 +158,8 @@ def test_a_pair_with_few_together_is_in_no_mean():
     pairs = [fake.PAIR]
     for few, known in ((5, True), (RULES.fewest, False)):
         rules = replace(RULES, fewest=few)
-        assert len(evaluation.reverse_scores(own, pairs, points, rules)) == known
-        assert len(evaluation.reverse_comparisons(own, pairs, points, rules)) == 0
+        assert evaluation.reverse_scores(own, pairs, points, rules).empty != known
+        assert evaluation.reverse_comparisons(own, pairs, points, rules).empty != known
     row = one(evaluation.reverse_shortcut(own, pairs, points, RULES), arm="erm")
     assert row["state"] == "too few"
 
@@ -389,3 +389,18 @@ def test_a_planted_shortcut_is_judged_from_end_to_end():
     assert best["against"]["erm"]["q"] < 0.01
     assert told["shortcut_score"]["soft"] == 0.05
     assert told["seeds"] == dict.fromkeys(arms, 5)
+
+
+def test_what_another_editor_scored_is_not_told_as_the_own():
+    """Also where the own editor gave no score at all."""
+    table = planted({"erm": lambda cause, read: read, "soft": lambda cause, read: read})
+    scores = pd.DataFrame(
+        [
+            {"arm": arm, "seed": 0, "score": score, "editor": editor}
+            for arm in ("erm", "soft")
+            for editor, score in (("", math.nan), ("painter", 0.5))
+        ]
+    )
+    told = evaluation.evaluate(table, [fake.PAIR], scores=scores, rules=RULES).figures()
+    assert told["shortcut_score"] == {}
+    assert told["shortcut_score_unseen"] == {"erm": 0.5, "soft": 0.5}

@@ -130,7 +130,7 @@ class ValidateJob(EditingJob[ValidationResult]):
         return {
             "radiographs": self.subjects,
             "known": self.known,
-            "real": self._real(),
+            "real": [] if "detectors" in absent else self._real(),
             "edits": self.subjects,
             "sweep": [] if "sweep" in absent else self.subjects[: plan.swept],
             "prompts": self.subjects[: plan.worded],
@@ -154,7 +154,7 @@ class ValidateJob(EditingJob[ValidationResult]):
         if not self.plan.undone:
             absent["reversal"] = "The plan asks for no removals."
         if not self.plan.detector_steps:
-            absent["artefacts"] = "The plan asks for no detectors."
+            absent["detectors"] = "The plan asks for no detectors."
         return absent
 
     @cached_property

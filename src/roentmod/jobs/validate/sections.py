@@ -398,7 +398,8 @@ def _detector(result: ValidationResult) -> tuple[Block, ...]:
     rows = records(result.artefacts)
     real = [{**row, "state": _measured(row)} for row in rows if row["edited"] != "all"]
     arms = [row for row in rows if row["edited"] == "all"]
-    return _say.table("detector", arms), _say.table("real", real)
+    empty = result.absent.get("detectors", "")
+    return _say.table("detector", arms, empty=empty), _say.table("real", real, empty=empty)
 
 
 def _measured(row: Row) -> str:

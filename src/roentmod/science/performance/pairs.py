@@ -153,7 +153,7 @@ def reverse_shortcut(
         for cause, read in pairs:
             positive, slices = _slices(panel, cause, read)
             present = slices["cause present"]
-            counts = _positives(panel, cause, read)
+            counts = _counts(positive, present)
             result = "ok" if min(counts) >= rules.fewest else "too few"
             head = [panel.test, panel.where, cause, read, *counts, int(present.sum()), result]
             single, both = _called(panel, (cause, read), points)
@@ -171,10 +171,8 @@ def reverse_shortcut(
     return pd.DataFrame(rows, columns=_REVERSE)
 
 
-def _positives(panel: Panel, cause: str, read: str) -> list[int]:
-    """Return how many are positive for `read` without the cause, and with it."""
-    positive, slices = _slices(panel, cause, read)
-    present = slices["cause present"]
+def _counts(positive: Mask, present: Mask) -> list[int]:
+    """Return how many of n are positive without the cause, and with it."""
     return [int((positive & ~present).sum()), int((positive & present).sum())]
 
 
@@ -183,8 +181,12 @@ def _known_losses(
 ) -> Iterable[tuple[Panel, list[Floats]]]:
     """Yield panel, and losses of the pairs with enough of both, each m x (1 + resamples)."""
     for panel in tests(panels):
-        enough = [pair for pair in pairs if min(_positives(panel, *pair)) >= rules.fewest]
-        losses = [single - both for single, both in (_called(panel, p, points) for p in enough)]
+        losses = []
+        for pair in pairs:
+            positive, slices = _slices(panel, *pair)
+            if min(_counts(positive, slices["cause present"])) >= rules.fewest:
+                single, both = _called(panel, pair, points)
+                losses.append(single - both)
         known = [loss for loss in losses if np.isfinite(loss[:, 0]).all()]
         if known:
             yield panel, known
