@@ -51,6 +51,9 @@ def test_the_page_says_that_readers_are_simulated(result):
     for title in ("Realism", "Findings", "Off-target findings", "Agreement", "Readers", "Methods"):
         assert f">{title}<" in page
     assert not re.search(r"\bnan\b", page, re.I)
+    # Words, not what tables hold.
+    assert ">finding:" not in page
+    assert ">True<" not in page
     report = json.loads((result.folder / "report.json").read_text())
     areas = [row for row in report["analysis"]["realism"] if row["against"] == "real"]
     assert {row["samples"] for row in areas} == {"readers and cases", "readers", "cases"}

@@ -83,7 +83,8 @@ def shown(result: ReadersResult) -> Page:
                     _say.table("contrasts", contrasts[contrasts["measure"] == "finding seen"],
                                caption="Finding seen: edited less real cases without a finding"),
                     _say.table("contrasts", contrasts[contrasts["measure"] == "seen_real"],
-                               caption="Finding seen: edited less real cases with it"),
+                               caption="Finding seen: edited less real cases with it",
+                               empty="No real cases with a finding were read to compare with."),
                 ),
                 id="findings",
             ),
@@ -94,7 +95,7 @@ def shown(result: ReadersResult) -> Page:
                 id="off-target",
             ),
             Section("Agreement", _agreement(tables.agreement), id="agreement"),
-            Section("Readers", (_say.table("readers", tables.readers.astype({"included": str})),),
+            Section("Readers", (_say.table("readers", _included(tables.readers)),),
                     id="readers"),
             _say.section(
                 "methods",
@@ -178,6 +179,11 @@ def _worded(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].map(lambda t: _WORDS.get(t, t)) for name in columns})
 
 
+def _included(readers: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of readers with who is included in words."""
+    return readers.assign(included=readers["included"].map({True: "yes", False: "no"}))
+
+
 def _areas(result: ReadersResult) -> Picture | None:
     """Return readers' areas and their mean, as a forest plot."""
     rows = records(result.analysis.areas[result.analysis.areas["against"] == "real"])
@@ -209,6 +215,7 @@ def _seen(result: ReadersResult) -> Block:
 
 def _agreement(table: pd.DataFrame) -> tuple[Block, ...]:
     """Return the tables of agreement: between readers, and with themselves."""
+    table = table.assign(question=table["question"].str.removeprefix("finding:"))
     blocks: list[Block] = [_say("fleiss")]
     cells: dict[str, Any] = {name: _cell(name) for name in _MEASURES}
     for raters, caption in (
