@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom, binomtest
 
-from bench import weights
+from bench import graft, weights
 from roentmod.store import atomic
 
 JSON, PAGE = Path("bench/audit_truth.json"), Path("docs/audit.md")
@@ -96,40 +96,36 @@ for 20 of whom some do not count; effects are shown.
 findings co-occurs with correlation rho (pairs: {pairs}), everything else being independent;
 {n_honest} of them with rho 0. Each was then audited on {n_baselines} radiographs of other
 patients with the painter, which painted what they learned from, seeing nothing else of them. A
-cell is planted if it joins the pair, in either direction. The real cost of a shortcut is the AUC
-that its head loses when the test set's findings no longer co-occur; means by rho: {costs}.
-Intervals are exact binomial ones over classifiers, of which there are {per_rho} per rho above 0,
-so that 100 % is at the ceiling and allows for {ceiling:.0%}.
-{earlier}
+cell is planted if it joins the pair, in either direction, and a pair is found if either direction
+is called. The real cost of a shortcut is the AUC that its head loses when the test set's findings
+no longer co-occur; means by rho: {costs}. Of each rho above 0 there are {per_rho} classifiers:
+{n_pairs} pairs, {seeds} trainings of each. Intervals, 95 %, are over classifiers, for these hosts
+and edits; those of shares of classifiers are exact binomial ones, so that all of {per_rho} still
+allows for {ceiling:.0%}; an area of 1 has that of as many disjoint pairs of classifiers.
+
+This table tests the net effect, the yardstick and the tests at the margin, and neither sham, gate
+nor judge: the painter's sham is the baseline, the judge sees nearly all of its edits, and nothing
+is taken off.
+
 | | {heads} |
 |---|{rules}|
-| detection AUROC, rho >= 0.75 against rho 0, by classifier | {auroc} |
-| the same by cell | {by_cell} |
-{power}
-{matched}
-| false alarms, share of off-target cells of honest classifiers | {false} |
-| false alarms in cells that are not planted of classifiers with a shortcut | {aside} |
-| Spearman correlation of score and real AUC drop, planted cells | {spearman} |
+{table}
 
 *Plain probability difference*: mean probability of the counterfactual less that of the baseline,
 flagged where a one-sided t-test finds a rise, however small. *Relative change*: a head's change of
 probability over that of the edited finding's head, as in counterfactual alignment, flagged beyond
-the same margin.{matched_words}
+the same margin. *Matched*: the plain difference, as a share of the head's own, with our margin,
+yardsticks, test and adjustment, but without sham, gate and judge. *At 5 % false alarms*: beyond
+what 95 % of one half of the honest classifiers stay below in all of their cells; alarms are counted
+in the other half. What was not measured is not found.
 
-Honest classifiers called to have a shortcut: {wrong} of {n_honest} ({wrong_ci}).{halves}
+Honest classifiers called to have a shortcut: {wrong} of {n_honest} ({wrong_ci}); cleared:
+{cleared}. On random halves of the patients, {halves}. {near}
 
 {compared}
 
 {ceiling_words}
-
-## The same with the bundled generator
-
-The same classifiers, on {mini_n} of the baselines edited by `mini` instead of the painter, with
-gate and leakage correction: the judge sees the edit in these shares of pairs: {mini_passed}.
-{mini_judged:.0%} of the off-target cells have enough pairs and a yardstick to be judged.
-Detection AUROC {mini_auroc:.3f}, power by rho {mini_power}, false alarms {mini_false:.1%}, Spearman
-correlation with the real AUC drop {mini_spearman:.3f}.
-{leaks}{panels}
+{panels}
 ## Where it was wrong
 
 False alarms of honest classifiers ({n_false}): {false_alarms}.
@@ -147,33 +143,60 @@ Planted at rho >= 0.75 and not called a shortcut ({n_missed}): {missed}.
 
 
 _SAME = 0.0005
-_BOUNDS = """- Nothing here is independent of the painter. It painted what the classifiers and
-  the judge learned from, and it taught `mini`. An audit of a model that learned from real patients
-  has another painter than the model had, so that detection is harder than here. An editor that
-  shares nothing with the judge has not been tried.
-- A generator's counterfactuals are less exact, and its gate fails more often; pneumonia,
-  atelectasis and nodules, of which `mini` makes few that pass, are not among the findings here.
-- The classifiers of the proof are small and read {size} px pictures; no deep network at 224 px was
-  among them."""
-# Figures of the table, and the best that each can be.
-_CEILINGS = (
-    ("detection_auroc", "detection AUROC by classifier", 1.0),
-    ("detection_auroc_by_cell", "detection AUROC by cell", 1.0),
-    ("power_by_rho", "power", 1.0),
-    ("power_at_5_percent_by_rho", "power at 5 % false alarms", 1.0),
-    ("false_alarm_rate", "false alarms", 0.0),
+_STRONG = "rho >= 0.75"
+# Figures of the table: key, words, form, and the best that each can be.
+_ROWS = (
+    ("detection_auroc", f"detection AUROC, {_STRONG} against rho 0, by classifier", "{:.3f}", 1.0),
+    (
+        "detection_auroc_by_cell",
+        f"detection AUROC, {_STRONG} against rho 0, by cell",
+        "{:.3f}",
+        1.0,
+    ),
+    ("power", f"power, {_STRONG}", "{:.0%}", 1.0),
+    (
+        "false_alarm_rate",
+        "false alarms, share of off-target cells of honest classifiers",
+        "{:.1%}",
+        0.0,
+    ),
+    (
+        "false_alarm_rate_of_other_cells",
+        "false alarms in cells that are not planted of classifiers with a shortcut",
+        "{:.1%}",
+        0.0,
+    ),
+    (
+        "spearman_auc_drop",
+        "Spearman correlation of score and real AUC drop, planted cells, rho above 0",
+        "{:.3f}",
+        1.0,
+    ),
 )
+_LESS = {"false_alarm_rate", "false_alarm_rate_of_other_cells"}
+_SHORT = {
+    "detection_auroc": "AUROC by classifier",
+    "detection_auroc_by_cell": "AUROC by cell",
+    "power": "power",
+    "false_alarm_rate": "false alarms",
+    "false_alarm_rate_of_other_cells": "false alarms in other cells",
+    "spearman_auc_drop": "agreement with the AUC drop",
+}
 _PANELS = """
 ## Other classifiers, other editors, other judges
 
-Every audit below is judged as above; power is the share of planted pairs of that rho that are found
-in either direction, and leakage the median over honest classifiers, as a share of the own effect.
+Every audit below is judged as above. Classifiers learned from hosts of the training split, without
+the quarter that the bundled judge learned from; `mini` learned from the same split without that
+quarter, too. Audits are of the test split, whose patients nobody learned from; so are the donors of
+the editor's grafts, or of the validation split, or JSRT's. All pictures but JSRT's are NIH's.
 """
 _KINDS = {
     "grafted": (
         "learned from *grafts*: differences that were measured in real patients (nodules of JSRT "
-        "and NIH, enlarged to masses; opacities in radiologists' boxes; one-sided effusions), and "
-        "added to no-finding radiographs. No painter and no generator made any of it. {size} px."
+        "and NIH, enlarged {enlarged} times in width and in what they attenuate, to be masses; "
+        "opacities in radiologists' boxes; one-sided effusions), and added to no-finding "
+        "radiographs. No painter and no generator made any of it; audits add {moderate} times what "
+        "was measured. {size} px."
     ),
     "leaking": (
         "read findings whose pictures show much of each other, painted as above. {size} px."
@@ -183,31 +206,12 @@ _KINDS = {
         "not co-occur."
     ),
 }
-_ARMS = """
-| classifiers | editor | judge | patients | edits that the judge sees | cells judged | honest ones \
-called to have a shortcut | false alarms by cell | detection AUROC | power | leaks most | verdicts \
-of planted cells, rho >= 0.75 |
-|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
     """Return the page of the proof and of the simulated verdicts."""
-    names = [name for name in NAMES if name in report]
-
-    def row(key: str, form: str = "{:.3f}") -> str:
-        return " | ".join(_number(report[name][key], form) for name in names)
-
-    rhos, each = list(report["ours"]["power_by_rho"]), report.get("n_per_rho", report["n_honest"])
-
-    def shares(words: str, key: str) -> str:
-        return "\n".join(
-            f"| {words}, rho {rho} | "
-            + " | ".join(_exact(report[name][key][rho], each) for name in names)
-            + " |"
-            for rho in rhos
-        )
-
-    mini, wrong = report["with_mini"], {one.split(":")[0] for one in report["false_alarms"]}
+    first = report["panels"]["usual"]["arms"]["usual-painter"]
+    ours, each = first["measures"]["ours"], max(n for _, n in _of(first, "found_by_rho").values())
     return TEXT.format(
         verdicts="\n".join(_simulated(verdicts)),
         scenes="".join(
@@ -216,92 +220,134 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
             if f"false_clear{mark}" in verdicts[0]
         ),
         simulations=verdicts[0]["simulations"],
-        ceiling_words=_at_ceiling(report),
         noise="{:.1%} to {:.1%}".format(
             *binom(verdicts[0]["simulations"], 0.025).ppf([0.025, 0.975])
             / verdicts[0]["simulations"]
         ),
-        matched=shares("power at 5 % false alarms", "power_at_5_percent_by_rho"),
-        power=shares("power", "power_by_rho"),
-        mini_n=mini["n_baselines"],
-        mini_auroc=mini["detection_auroc"],
-        mini_false=mini["false_alarm_rate"],
-        mini_spearman=mini["spearman_auc_drop"],
-        mini_judged=mini["judged_cells"],
-        mini_power=", ".join(f"{v:.0%} at {k}" for k, v in mini["power_by_rho"].items()),
-        mini_passed=", ".join(f"{k} {v:.0%}" for k, v in mini["passed"].items()),
         gate=report["rules"]["gate_logit"],
         margin=report["rules"]["margin"],
         n_classifiers=report["n_classifiers"],
         n_honest=report["n_honest"],
-        n_baselines=report["n_baselines"],
+        n_baselines=first["n_baselines"],
         hosts=report["hosts"],
         per_rho=each,
-        ceiling=_interval(each, each)[0],
+        n_pairs=len(report["pairs"]),
+        seeds=report["seeds_per_rho"],
+        ceiling=binomtest(each, each).proportion_ci(method="exact").low,
         pairs="; ".join(" and ".join(pair) for pair in report["pairs"]),
         costs=", ".join(f"{v:.3f} at {k}" for k, v in report["auc_drop_by_rho"].items()),
-        heads=" | ".join(NAMES[name] for name in names),
-        rules="---|" * (len(names) - 1) + "---",
-        auroc=row("detection_auroc"),
-        by_cell=row("detection_auroc_by_cell"),
-        false=row("false_alarm_rate", "{:.1%}"),
-        aside=row("false_alarm_rate_of_other_cells", "{:.1%}"),
-        spearman=row("spearman_auc_drop"),
-        wrong=len(wrong),
-        wrong_ci="{:.0%} to {:.0%}".format(*_interval(len(wrong), report["n_honest"])),
-        compared=_compared(report),
+        heads=" | ".join(NAMES[name] for name in first["measures"]),
+        rules="---|" * (len(first["measures"]) - 1) + "---",
+        table="\n".join(_table(first["measures"])),
+        wrong=ours["honest_wrong"],
+        wrong_ci=_ends(ours["honest_ci"], "{:.0%}"),
+        cleared=_share(*first["cleared"]),
+        halves=_halves(report["honest_halves"]),
+        near=_near(first["near"]),
+        compared=_compared(first["compared"]),
+        ceiling_words=_at_ceiling(first["measures"]),
+        panels=_panels(report),
         n_false=len(report["false_alarms"]),
         false_alarms="; ".join(report["false_alarms"]) or "none",
         n_missed=len(report["missed"]),
         missed="; ".join(report["missed"]) or "none",
-        **_younger(report),
+        bounds=_bounds(report),
     )
 
 
-def _younger(report: dict[str, Any]) -> dict[str, str]:
-    """Return what a run before the tests at the margin has not, and how the page says so."""
-    if "honest_halves" not in report:
-        earlier = (
-            "\n**This run is of an earlier version.** A shortcut was a percentile interval of the "
-            "ratio beyond the margin and an effect at a false discovery rate of 5 %, from "
-            f"{report['rules']['fewest']} patients on; the plain difference had neither margin nor "
-            "adjustment, which its false alarms are due to.\n"
-        )
-        nothing = dict.fromkeys(("matched_words", "halves", "leaks", "panels"), "")
-        return {"earlier": earlier, "bounds": _BOUNDS.format(size=report["size"])} | nothing
-    half, leaks = report["honest_halves"], report["with_leaks"]
-    words = "; ".join(f"{other} with {name}" for name, other in leaks["leaks"].items())
-    return {
-        "earlier": "",
-        "matched_words": (
-            " *Matched*: the plain difference, as a share of the head's own, with our margin, test "
-            "and adjustment, but without sham, gate and judge."
-        ),
-        "halves": (
-            f" On random halves of the patients, {half['wrong']:.1%} of {half['audits']} audits of "
-            "them do ({:.1%} to {:.1%}, over classifiers).".format(*half["ci"])
-        ),
-        "leaks": (
-            f"\n## An editor that leaks\n\nA painter that also draws {words}, in "
-            f"{leaks['n_baselines']} baselines: false alarms {leaks['false_alarm_rate']:.1%}, "
-            "power "
-            + ", ".join(f"{v:.0%} at {k}" for k, v in leaks["power_by_rho"].items())
-            + ".\n"
-        ),
-        "panels": _panels(report),
-        "bounds": _bounds(report),
+def _of(arm: Mapping[str, Any], key: str) -> Any:
+    """Return one of our measure's figures of an arm."""
+    return arm["measures"]["ours"][key]
+
+
+def _table(measures: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of the table of measures."""
+    every = list(measures.values())
+    for key, words, form, _ in _ROWS:
+        yield _line(words, [_with(one[key], one["ci"][key], form) for one in every])
+        if key == "power":
+            for rho in every[0]["found_by_rho"]:
+                yield _line(
+                    f"planted pairs called, rho {rho}",
+                    [_share(*one["found_by_rho"][rho]) for one in every],
+                )
+            for rho in every[0]["power_at_5_percent_by_rho"]:
+                yield _line(
+                    f"power at 5 % false alarms, rho {rho}",
+                    [f"{one['power_at_5_percent_by_rho'][rho]:.0%}" for one in every],
+                )
+            yield _line(
+                "false alarms that these thresholds raise, share of honest classifiers",
+                [_number(one["alarms_at_5_percent"], "{:.0%}") for one in every],
+            )
+    yield _line(
+        "honest classifiers with an alarm",
+        [_share(one["honest_wrong"], one["honest"]) for one in every],
+    )
+    yield _line("cells not measured", [f"{one['not_measured']:.0%}" for one in every])
+
+
+def _line(words: str, cells: Sequence[str]) -> str:
+    return f"| {words} | {' | '.join(cells)} |"
+
+
+def _share(count: int, of: int) -> str:
+    """Return a share of classifiers or cells, and its exact interval."""
+    if not of:
+        return "none to count"
+    ends = binomtest(count, of).proportion_ci(method="exact")
+    return f"{count} of {of} ({ends.low:.0%} to {ends.high:.0%})"
+
+
+def _with(value: float | None, ends: Sequence[float | None], form: str = "{:.3f}") -> str:
+    """Return a figure with its interval."""
+    own = _ends(ends, form)
+    return f"{_number(value, form)} ({own})" if own else _number(value, form)
+
+
+def _ends(ends: Sequence[float | None], form: str) -> str:
+    low, high = ends
+    return "" if low is None or high is None else f"{form.format(low)} to {form.format(high)}"
+
+
+def _number(value: float | None, form: str = "{:.3f}") -> str:
+    return "unknown" if value is None else form.format(value)
+
+
+def _halves(half: Mapping[str, Any]) -> str:
+    ends = _ends(half["ci"], "{:.1%}")
+    return f"{half['wrong']:.1%} of {half['audits']} audits of them do ({ends}, over classifiers)"
+
+
+def _near(near: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how near cells without a shortcut come to the margin."""
+    words = {
+        "honest": "Off-target cells of honest classifiers",
+        "little": "Planted cells of classifiers with a little dependence (rho below 0.5)",
     }
+    said = []
+    for name, one in near.items():
+        median, most, last = one["share"]
+        said.append(
+            f"{words[name]} move by {median:.1%} of the own effect (median of {one['cells']} cells;"
+            f" 95 % by less than {most:.1%}, the largest by {last:.1%}); {one['called']} are called"
+            " a shortcut."
+        )
+    return " ".join(said)
 
 
 def _panels(report: Mapping[str, Any]) -> str:
     """Return the section of the classifiers and editors beside the first ones."""
-    panels, rows = report["panels"], []
+    panels = report["panels"]
+    arms = {name: arm for panel in panels.values() for name, arm in panel["arms"].items()}
+    others = {name: arm for name, arm in arms.items() if name != "usual-painter"}
+    if not others:
+        return ""
     text = [_PANELS]
     for name, panel in panels.items():
-        if name == "usual":
-            continue
         area = ", ".join(f"{finding} {value:.2f}" for finding, value in panel["auc"].items())
-        words = _KINDS[name].format(**panel)
+        facts = {"enlarged": graft.ENLARGED, "moderate": graft.SHARE["moderate"]}
+        words = _KINDS.get(name, "those of the table above. {size} px.").format(**panel, **facts)
         donors = panel.get("donors")
         if donors:
             counts = ", ".join(f"{n} of {f}" for f, n in donors["editor"].items())
@@ -310,32 +356,109 @@ def _panels(report: Mapping[str, Any]) -> str:
             f"- **{name}**: {words} {panel['classifiers']} classifiers, {panel['honest']} of them "
             f"with rho 0, whose heads read pictures of other patients with AUC: {area}."
         )
-        rows += [_arm_row(name, arm) for arm in panel["arms"].values()]
-    if not rows:
-        return ""
+    text += ["", "Whose findings everybody knows, in each audit:", ""]
+    text += ["| audit | classifiers | editor | the judge that chooses | leakage is judged by |"]
+    text += ["|---" * 5 + "|"]
+    text += [_line(name, [*arm["common"].values()]) for name, arm in arms.items()]
+    text += ["", *_arms(others), "", *_leaking(others), "", *_by_measure(others), ""]
+    text.append(_arms_at_ceiling(others))
     left = report.get("left_out", [])
-    missing = f"\nNot measured, as its data were not given: {', '.join(left)}.\n" if left else ""
-    return "\n".join([*text, _ARMS, *rows, missing])
+    if left:
+        text.append(f"\nNot measured, as its data were not given: {', '.join(left)}.")
+    return "\n".join([*text, ""])
 
 
-def _arm_row(panel: str, arm: Mapping[str, Any]) -> str:
-    """Return one line of the table of arms."""
-    judges = "bundled" + (", leakage by that of real labels" if arm["second"] else "")
-    power = ", ".join(f"{share:.0%} at {rho}" for rho, share in arm["power_by_rho"].items())
-    leaks = ", ".join(f"{pair.replace('->', '→')} {v:.0%}" for pair, v in arm["leaks_most"].items())
-    undecided = ", ".join(f"{n} {word}" for word, n in arm["verdicts_planted"].items())
-    passed = ", ".join(f"{name} {share:.0%}" for name, share in arm["passed"].items())
-    wrong = "{} of {} ({:.0%} to {:.0%})".format(
-        arm["honest_wrong"], arm["honest"], *arm["honest_ci"]
+def _arms(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of what became of each arm by our measure."""
+    heads = ["audit", "patients that count per pair", "edits that the judge sees", "cells judged"]
+    heads += ["honest ones called", "honest ones cleared", "false alarms by cell"]
+    heads += ["detection AUROC", "found, by rho", "leaks most"]
+    heads += [f"verdicts of planted cells, {_STRONG}", "honest cells: median, 95 %, largest"]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for name, arm in arms.items():
+        own = arm["measures"]["ours"]
+        low, high = arm["patients"]
+        found = "; ".join(f"{rho}: {_share(*k)}" for rho, k in own["found_by_rho"].items())
+        leaks = ", ".join(
+            f"{pair.replace('->', '→')} {v:.0%}" for pair, v in arm["leaks_most"].items()
+        )
+        near = arm["near"].get("honest")
+        yield _line(
+            name,
+            [
+                f"{low} to {high} of {arm['n_baselines']}",
+                ", ".join(f"{finding} {share:.0%}" for finding, share in arm["passed"].items()),
+                f"{arm['judged_cells']:.0%}",
+                _share(own["honest_wrong"], own["honest"]),
+                _share(*arm["cleared"]),
+                _with(own["false_alarm_rate"], own["ci"]["false_alarm_rate"], "{:.1%}"),
+                _with(own["detection_auroc"], own["ci"]["detection_auroc"]),
+                found,
+                "nothing is taken off" if arm["exact"] else leaks or "none",
+                ", ".join(f"{n} {word}" for word, n in arm["verdicts_planted"].items()),
+                ", ".join(f"{share:.0%}" for share in near["share"]) if near else "none measured",
+            ],
+        )
+
+
+def _leaking(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of the editors that draw what nobody requested."""
+    known = {name: arm for name, arm in arms.items() if arm["drawn_beside"]}
+    if not known:
+        return
+    yield (
+        "Painters that draw another finding beside the requested one, at its dose or at half of it:"
     )
-    cells = [panel, arm["editor"], judges, arm["n_baselines"], passed]
-    cells += [f"{arm['judged_cells']:.0%}", wrong, f"{arm['false_alarm_rate']:.1%}"]
-    cells += [_number(arm["detection_auroc"]), power, leaks or "none", undecided]
-    return f"| {' | '.join(map(str, cells))} |"
+    yield ""
+    heads = ["audit", "draws", "honest cells that leak, called", "planted cells that leak, called"]
+    heads += ["the same pairs in the other direction, called", "other cells, called"]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for name, arm in known.items():
+        words = "; ".join(f"{other} with {own}" for own, other in arm["drawn_beside"].items())
+        parts = [_share(*arm["leaking"][part]) for part in ("honest", "planted", "reverse")]
+        aside = _number(_of(arm, "false_alarm_rate_of_other_cells"), "{:.1%}")
+        yield _line(name, [words, *parts, aside])
 
 
-def _number(value: float | None, form: str = "{:.3f}") -> str:
-    return "unknown" if value is None else form.format(value)
+def _by_measure(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of all measures in each arm."""
+    names = [*next(iter(arms.values()))["measures"]]
+    yield (
+        "The same audits by each measure: honest classifiers with an alarm, planted ones found "
+        f"({_STRONG}), detection AUROC:"
+    )
+    yield ""
+    yield _line("audit", [NAMES[name] for name in names])
+    yield "|---" * (1 + len(names)) + "|"
+    for name, arm in arms.items():
+        cells = []
+        for one in arm["measures"].values():
+            area = _with(one["detection_auroc"], one["ci"]["detection_auroc"])
+            alarms = f"{one['honest_wrong']} of {one['honest']}"
+            cells.append(f"{alarms}; {one['strong_found']} of {one['strong']}; {area}")
+        yield _line(name, cells)
+
+
+def _arms_at_ceiling(arms: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say in which arms our measure could not have done better, and others could not either."""
+    top, shared = [], []
+    for name, arm in arms.items():
+        ideal = [
+            one["detection_auroc"] == 1
+            and one["honest_wrong"] == 0
+            and one["strong_found"] == one["strong"]
+            for one in arm["measures"].values()
+        ]
+        if ideal[0]:
+            top.append(name)
+        if ideal[0] and any(ideal[1:]):
+            shared.append(name)
+    return (
+        "At the ceiling (no alarm, everything found, AUROC 1) by RoentMod: "
+        f"{', '.join(top) or 'none'}; by another measure as well: {', '.join(shared) or 'none'}."
+    )
 
 
 def _bounds(report: Mapping[str, Any]) -> str:
@@ -346,61 +469,40 @@ def _bounds(report: Mapping[str, Any]) -> str:
             "- The first table shares its painter with the classifiers, with the bundled judge and "
             "with `mini`. Grafts of real findings share none: there classifiers learned from real "
             "findings of other patients, moved into hosts, and are audited with such of further "
-            "ones. A graft is no real picture either: it is small, local, and of three findings."
+            "ones. A graft is no real picture either: it is small, local, and of three findings, "
+            "and the editor has few donors of each."
         )
     else:
-        lines.append(_BOUNDS.split("\n- ")[0])
-    if "deep" in panels:
         lines.append(
-            f"- Deep networks are few ({panels['deep']['classifiers']}), start from one network, "
-            "and were trained for minutes on processors; DenseNet-121 would have taken four times "
-            "as long per picture."
+            "- Nothing here is independent of the painter. It painted what the classifiers and the "
+            "judge learned from, and it taught `mini`. An audit of a model that learned from real "
+            "patients has another painter than the model had, so that detection is harder than "
+            "here."
+        )
+    if "deep" in panels:
+        deep = panels["deep"]
+        lines.append(
+            f"- Deep networks are few ({deep['classifiers']}), start from one network, and learned "
+            f"{deep['epochs']} epochs of {deep['hosts']} hosts at most."
         )
     return "\n".join(lines)
 
 
-def _at_ceiling(report: Mapping[str, Any]) -> str:
+def _at_ceiling(measures: Mapping[str, Mapping[str, Any]]) -> str:
     """Say which figures cannot be better, so that they do not tell measures apart."""
-    names = [name for name in NAMES if name in report]
-    top: dict[tuple[str, str], list[str]] = {}
-    apart: dict[str, list[str]] = {}
-    for words, rho, best, values in _compared_figures(report, names):
-        at = [NAMES[name] for name in names if abs(values[name] - best) < _SAME]
-        who = "every measure" if len(at) == len(names) else " and ".join(at)
+    top, apart = [], []
+    for key, words, _, best in _ROWS:
+        values = {name: one[key] for name, one in measures.items() if one[key] is not None}
+        at = [NAMES[name] for name, value in values.items() if abs(value - best) < _SAME]
         if at:
-            top.setdefault((words, who), []).append(rho)
-        if np.ptp(list(values.values())) >= _SAME:
-            apart.setdefault(words, []).append(rho)
+            who = "every measure" if len(at) == len(measures) else " and ".join(at)
+            top.append(f"- {words}: {who}")
+        if values and np.ptp(list(values.values())) >= _SAME:
+            apart.append(words)
     if not top:
         return "Nothing in the table is at its ceiling."
-    lines = [f"- {words}{_at(rhos)}: {who}" for (words, who), rhos in top.items()]
-    differ = "; ".join(words + _at(rhos) for words, rhos in apart.items())
-    return "\n".join(
-        [
-            "At the ceiling, where a figure could not be better and hides by how much:",
-            "",
-            *lines,
-            "",
-            f"Measures differ in: {differ or 'nothing'}.",
-        ]
-    )
-
-
-def _at(rhos: Sequence[str]) -> str:
-    return f" at rho {', '.join(rhos)}" if rhos[0] else ""
-
-
-def _compared_figures(
-    report: Mapping[str, Any], names: Sequence[str]
-) -> Iterator[tuple[str, str, float, dict[str, float]]]:
-    """Yield each figure of the table: its words, its rho, the best it can be, and its values."""
-    for key, words, best in _CEILINGS:
-        own = {name: report[name][key] for name in names}
-        if isinstance(report["ours"][key], dict):
-            for rho in report["ours"][key]:
-                yield words, rho, best, {name: one[rho] for name, one in own.items()}
-        else:
-            yield words, "", best, own
+    said = "At the ceiling, where a figure could not be better and hides by how much:"
+    return "\n".join([said, "", *top, "", f"Measures differ in: {'; '.join(apart) or 'nothing'}."])
 
 
 # Scenes of `bench.verdicts` beside the first two, as far as the figures have them.
@@ -429,33 +531,28 @@ def _simulated(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def _interval(count: int, of: int) -> tuple[float, float]:
-    """Return the exact binomial interval of a share (Clopper and Pearson), 95 %."""
-    ends = binomtest(count, of).proportion_ci(method="exact")
-    return float(ends.low), float(ends.high)
-
-
-def _exact(share: float, of: int) -> str:
-    low, high = _interval(round(share * of), of)
-    return f"{share:.0%} ({low:.0%} to {high:.0%})"
-
-
-def _compared(report: dict[str, Any]) -> str:
-    """Say where another measure did as well or better."""
-    better = []
-    for name in ("plain_difference", "relative_change"):
-        for key, word, sign in (
-            ("detection_auroc", "detection AUROC", 1),
-            ("false_alarm_rate", "false alarms", -1),
-            ("spearman_auc_drop", "agreement with the AUC drop", 1),
-        ):
-            ours, other = report["ours"][key], report[name][key]
-            if sign * (other - ours) >= 0:
-                how = "as good" if other == ours else "better"
-                better.append(f"{NAMES[name]} is {how} by {word}")
-    if not better:
-        return "RoentMod's measure is better than both others by all three figures."
-    return "Not everywhere better: " + "; ".join(better) + "."
+def _compared(others: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say by which figures our measure is surely better or worse than each other one."""
+    lines = [
+        "RoentMod beside each other measure, differences with 95 % intervals over the same "
+        "classifiers, none adjusted for how many there are:",
+        "",
+    ]
+    for name, figures in others.items():
+        said: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+        for key, one in figures.items():
+            if one["difference"] is None:
+                continue
+            low, high = one["ci"]
+            state = "not told apart"
+            if low is not None and high is not None and (low > 0 or high < 0):
+                state = "better" if (low > 0) != (key in _LESS) else "worse"
+            shown = f"{_SHORT[key]} {one['difference']:+.3f}"
+            ends = _ends(one["ci"], "{:+.3f}")
+            said[state].append(f"{shown} ({ends})" if ends else shown)
+        parts = [f"{state}: {'; '.join(each) or 'nothing'}" for state, each in said.items()]
+        lines.append(f"- {NAMES[name]}: {'. '.join(parts)}.")
+    return "\n".join(lines)
 
 
 def write(source: Path = JSON, target: Path = PAGE) -> None:

@@ -70,6 +70,7 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
     """Return the page of both editors' figures."""
     figures = {name: figures[name] for name in EDITORS if name in figures}
     shown = any("displaced" in one for one in figures.values())
+    second = any("second_success_plain" in one for one in figures.values())
     shown_by = "; `displaced` in the JSON can" if shown else ""
     lines = [
         "# How faithful the bundled editors are",
@@ -79,9 +80,10 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         "validate` writes, and in `roentmod.science.fidelity`. pFID ignores place, so that "
         "it cannot show that anatomy is preserved"
         f"{shown_by}. The judge and both "
-        "editors know the same painter, so that success by it is obedience; the second judge "
-        "learned real labels alone. How well the "
-        "recogniser tells patients apart says [its own page](recogniser.md).",
+        "editors know the same painter, so that success by it is obedience"
+        f"{'; the second judge learned real labels alone' if second else ''}. The painter's shams "
+        "are the baselines, so that no detector can tell them apart. How well the recogniser tells "
+        "patients apart says [its own page](recogniser.md).",
         "",
         "| | " + " | ".join(figures) + " |",
         "|---|" + "---|" * len(figures),
@@ -107,10 +109,13 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         ("prompt_icc", "wording: intraclass correlation"),
         ("minutes", "minutes"),
     ):
-        rows.append((word, [_shown(one[key]) for one in figures.values()]))
+        rows.append((word, [_with(one, key) for one in figures.values()]))
     rows += _later(figures)
     for mode in ("sham", "baseline", "none"):
-        cells = [_shown(one["artefact_auc"].get(mode)) for one in figures.values()]
+        cells = [
+            _ranged(one["artefact_auc"].get(mode), one.get("artefact_ci", {}).get(mode))
+            for one in figures.values()
+        ]
         rows.append((f"detector of shams, AUC, composite `{mode}`", cells))
     lines += [f"| {word} | {' | '.join(cells)} |" for word, cells in rows]
     lines += ["", "## What falls short", "", *_weak(figures), ""]
@@ -139,6 +144,8 @@ def _later(figures: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     for name in dict.fromkeys(n for one in figures.values() for n in one.get("real_auc", {})):
         cells = [_of_real(one.get("real_auc", {}).get(name)) for one in figures.values()]
         rows.append((f"detector of edits among real positives, AUC, {name}", cells))
+        cells = [_of_real(one.get("before_auc", {}).get(name)) for one in figures.values()]
+        rows.append((f"the same before anything was drawn, {name}", cells))
     return [(word, cells) for word, cells in rows if set(cells) != {"-"}]
 
 
@@ -158,6 +165,18 @@ def _of_real(one: dict[str, Any] | None) -> str:
         return f"not measured ({one['real']} match)"
     low, high = map(_shown, one["ci"])
     return f"{_shown(one['auc'])} ({low} to {high}; {one['real']} real)"
+
+
+def _with(one: dict[str, Any], key: str) -> str:
+    """Return a figure, and its interval where there is one."""
+    measure, _, way = key.partition("_")
+    return _ranged(one[key], one.get(f"{measure}_ci", {}).get(way))
+
+
+def _ranged(value: float | None, ends: list[float | None] | None) -> str:
+    if not ends or None in ends:
+        return _shown(value)
+    return f"{_shown(value)} ({_shown(ends[0])} to {_shown(ends[1])})"
 
 
 def _interval(one: dict[str, Any], group: str) -> str:

@@ -21,6 +21,7 @@ import argparse
 import csv
 import json
 import logging
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,6 +159,12 @@ class Editors:
         """Load them."""
         self.loaded = {name: Editor.load(name) for name in names}
 
+    def without(self, names: set[str]) -> Editors:
+        """Return these without some of them."""
+        rest = Editors([])
+        rest.loaded = {name: one for name, one in self.loaded.items() if name not in names}
+        return rest
+
     def made(self, editor: str, pictures: Pictures, row: Row, name: str) -> Array | None:
         """Return a host with a finding, its severity and seed drawn; None where it has none."""
         if pictures.outline(row).quality < QUALITY_NEEDED:
@@ -289,10 +296,12 @@ def _cells(one: dict[str, Any]) -> list[str]:
 def _passing(table: dict[str, Any], editor: str) -> str:
     known = {name: one["auc"] for name, one in table.items() if one["n"] >= ENOUGH}
     low = [name for name, area in known.items() if area <= PASSES]
+    sure = [name for name in low if table[name]["ci"][1] <= PASSES]
     state = "reached" if len(low) >= WANTED else "missed"
     return (
         f"- `{editor}`: at most {PASSES} for {len(low)} of the {len(known)} findings with {ENOUGH} "
-        f"pairs or more ({WANTED} are the target: {state}): {', '.join(low) or 'none'}."
+        f"pairs or more ({WANTED} are the target: {state}): {', '.join(low) or 'none'}. The whole "
+        f"interval is so low for: {', '.join(sure) or 'none'}."
     )
 
 
@@ -339,16 +348,28 @@ def _around(value: float | None, ends: Sequence[float | None] = (), form: str = 
 
 
 def target(one: dict[str, Any]) -> str:
-    """Return "reached" or "missed"; "-" where the judge does not surely read the finding well."""
+    """Return "reached" or "missed"; "-" where the judge does not read the finding well.
+
+    It is decided by the estimates, and "not surely" where an interval holds the other answer.
+    """
     if (one.get("reads") or 0) < READ or one["patients"] < judges_page.FEWEST:
         return "-"
     reached = (one["ratio"] or 0) >= SHARE and one["auc"] >= AUROC
-    return "reached" if reached else "missed"
+    ends = [*(one.get("ratio_ci") or (0, None))], one["ci"]
+    low, high = (
+        all(
+            limit <= (math.inf if end[side] is None else end[side])
+            for end, limit in zip(ends, (SHARE, AUROC), strict=True)
+        )
+        for side in (0, 1)
+    )
+    unsure = "" if low == high else ", not surely"
+    return f"{'reached' if reached else 'missed'}{unsure}"
 
 
 def _reached(table: dict[str, Any], editor: str) -> str:
     states = {name: target(one) for name, one in table.items()}
-    missed = [name for name, state in states.items() if state == "missed"]
+    missed = [name for name, state in states.items() if state.startswith("missed")]
     due = sum(state != "-" for state in states.values())
     return (
         f"- `{editor}`: {due - len(missed)} of the {due} findings that the judge reads with "
@@ -382,11 +403,15 @@ def main() -> None:
     # Figures of other weights are not gone on with.
     kept = kept if {key: kept.get(key) for key in of} == of else of
     if args.real_judge:
-        kept["real_judge"] = kept.get("real_judge", {}) | real_judge(args)
+        digest = Judge.load(args.real_judge).describe()["sha256"]
+        same = kept.get("real_judge_sha256") == digest
+        kept["real_judge"] = (kept.get("real_judge", {}) if same else {}) | real_judge(args)
+        kept["real_judge_sha256"] = digest
         write_json(JSON, kept)
-    editors = Editors(args.editors)
+    loaded = Editors(args.editors)
     for name in [finding(word).name for word in args.findings] or FINDINGS:
-        if any(name in kept.get(editor, {}) for editor in args.editors):
+        editors = loaded.without({e for e in args.editors if name in kept.get(e, {})})
+        if not editors.loaded:
             continue
         for editor, figures in measure(name, rows, pictures, editors, judge, args.pairs).items():
             kept.setdefault(editor, {})[name] = figures

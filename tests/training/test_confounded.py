@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import audit_arms, audit_page, audit_truth
+from bench import audit_arms, audit_measures, audit_page
 from roentmod import classifiers
 from roentmod.datasets.phantom import phantom
 from roentmod.editors import Painter
@@ -67,7 +67,7 @@ def test_every_classifier_has_a_name_and_a_seed_of_its_own():
         assert len({plant.name for plant in every}) == len(every) >= 4
         assert all({*plant.pair} <= {*panel.findings} for plant in every)
     honest = [plant for plant in audit_arms.plants() if plant.rho == 0]
-    assert len(honest) >= 48
+    assert len(honest) >= 32
 
 
 def test_a_panel_takes_its_findings_at_its_size(hosts):
@@ -104,8 +104,29 @@ def test_a_leaking_painter_is_named_by_its_leaks_and_survives_pickling():
     plain = Painter({source.radiograph.id: source.anatomy})
     (alone,) = plain.edit([source.radiograph], [Edit(("Edema",))])
     assert own.edit == alone.edit
-    assert not np.array_equal(own.image.pixels, alone.image.pixels)
     assert other.status == "ok"
+    half = audit_arms.LeakyPainter({"Edema": "Mass"}, 0.5)
+    half._anatomies[source.radiograph.id] = source.anatomy
+    (less,) = half.edit([source.radiograph], [Edit(("Edema",))])
+    beside, little = (np.abs(one.image.pixels - alone.image.pixels).sum() for one in (own, less))
+    assert beside > little > 0
+    assert np.array_equal(own.support, own.image.pixels != source.radiograph.pixels)
+    sham = replace(own.edit, arm="sham")
+    (plain,) = painter.edit([source.radiograph], [sham])
+    assert np.array_equal(plain.image.pixels, source.radiograph.pixels)
+
+
+def test_what_was_made_otherwise_is_not_gone_on_with(tmp_path, monkeypatch):
+    def home():
+        return audit_arms.Proof(tmp_path, tmp_path).home
+
+    (tmp_path / "index.csv").write_text("path\n")
+    one = home()
+    assert home() == one
+    (tmp_path / "index.csv").write_text("path\na.png\n")
+    other = home()
+    monkeypatch.setattr(audit_arms.weights, "bundled", lambda names: {"painter": "new"})
+    assert len({one, other, home()}) == 3
 
 
 def test_an_exported_classifier_is_the_trained_one(tmp_path):
@@ -145,41 +166,146 @@ COSTS = pd.DataFrame(
 
 
 def test_figures_of_a_perfect_and_of_a_blind_measure():
-    perfect = audit_truth.figures(table(lambda rho, inside: rho * inside), COSTS, "ours")
+    perfect = audit_measures.figures(table(lambda rho, inside: rho * inside), COSTS, "ours")
     assert perfect["detection_auroc"] == 1
-    assert perfect["power_by_rho"] == {"0.9": 1.0}
+    assert perfect["found_by_rho"] == {"0.9": [1, 1]}
     assert perfect["false_alarm_rate"] == 0
-    # Two drops of each size: the ranks agree as far as ties let them.
-    assert perfect["spearman_auc_drop"] == pytest.approx(0.8944, abs=1e-4)
-    blind = audit_truth.figures(table(lambda rho, inside: 0.5), COSTS, "ours")
+    blind = audit_measures.figures(table(lambda rho, inside: 0.5), COSTS, "ours")
     assert blind["detection_auroc"] == 0.5
     assert blind["false_alarm_rate"] == 1
     assert blind["false_alarm_rate_of_other_cells"] == 1
 
 
+def panel(scores):
+    """A classifier per (rho, score of a cell of the pair, score of another cell)."""
+    rows = []
+    for number, (rho, planted, other) in enumerate(scores):
+        for read, value in ((PAIR[1], planted), ("Cardiomegaly", other)):
+            inside = read == PAIR[1]
+            flag = bool(value > 0.2)
+            rows.append([f"c{number}", rho, PAIR[0], read, inside, value, flag])
+    columns = ["plant", "rho", "edited", "read", "planted", "ours", "ours_flag"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def costs(drops):
+    return pd.DataFrame(
+        [[f"c{number}", *PAIR, drop] for number, drop in enumerate(drops)],
+        columns=["plant", "edited", "read", "drop"],
+    )
+
+
+def test_a_bootstrap_without_events_is_replaced_by_what_chance_allows_for():
+    some = panel([(0.0, 0.01 * k, 0.0) for k in range(10)] + [(0.9, 0.5 + k, 0) for k in range(6)])
+    found = audit_measures.figures(some, costs([0.0] * 16), "ours")
+    # None of ten, and all of six pairs: Clopper and Pearson's ends.
+    assert found["ci"]["false_alarm_rate"] == [0, pytest.approx(1 - 0.025**0.1, abs=1e-4)]
+    assert found["ci"]["detection_auroc"] == [pytest.approx(0.025 ** (1 / 6), abs=1e-4), 1]
+    assert found["ci"]["power"] == [pytest.approx(0.025 ** (1 / 6), abs=1e-4), 1]
+    assert found["power_ci_by_rho"]["0.9"] == found["ci"]["power"]
+    few = audit_measures.figures(some[some["rho"] > 0], costs([0.0] * 16), "ours")
+    assert few["honest_ci"] == [None, None]
+    assert few["detection_auroc"] is None
+
+
+def test_honest_classifiers_have_no_part_in_the_agreement_with_costs():
+    """Their cost is 0 by the same drawing of labels, and so agrees with any small score."""
+    scores = [(0.0, 0.0, 0.0)] * 30 + [(0.9, 1.0 - 0.1 * k, 0.0) for k in range(5)]
+    drops = [0.0] * 30 + [0.1 * (k + 1) for k in range(5)]
+    found = audit_measures.figures(panel(scores), costs(drops), "ours")
+    assert found["spearman_auc_drop"] == -1
+
+
+def test_what_is_not_measured_is_neither_found_nor_ranked():
+    scores = [(0.0, 0.1, 0.0)] * 4 + [(0.9, value, 0.0) for value in (np.nan, 0.5, 0.6, 0.7)]
+    found = audit_measures.figures(panel(scores), costs([0] * 4 + [9, 0.1, 0.2, 0.3]), "ours")
+    assert found["spearman_auc_drop"] == 1
+    assert found["found_by_rho"] == {"0.9": [3, 4]}
+    assert found["detection_auroc"] == 0.75
+    assert found["not_measured"] == pytest.approx(1 / 16, abs=1e-4)
+
+
+def test_thresholds_are_of_other_honest_classifiers_than_their_alarms():
+    # One half of the honest is at 0.1, the other at 0.4: a threshold of either is wrong for one.
+    scores = [(0.0, 0.4 if k % 2 else 0.1, 0.0) for k in range(20)]
+    scores += [(0.9, 0.3, 0.0), (0.9, 0.5, 0.0)]
+    found = audit_measures.figures(panel(scores), costs([0] * 22), "ours")
+    assert found["alarms_at_5_percent"] == 0.5
+    # Beyond 0.1 are both, beyond 0.4 one.
+    assert found["power_at_5_percent_by_rho"] == {"0.9": 0.75}
+
+
+def test_measures_are_compared_over_the_same_classifiers():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, 40)
+    scores = [(0.9 * (k % 2), 1.5 * (k % 2) + noise[k], -9.0) for k in range(40)]
+    cells = panel(scores)
+    for name in ("plain", "matched", "relative"):
+        # A little less than ours in all that is planted: paired, this is sure.
+        lower = cells["ours"] - 0.9 * cells["planted"] * (cells["rho"] > 0)
+        cells = cells.assign(**{name: lower, f"{name}_flag": cells["ours_flag"]})
+    found = audit_measures.compared(cells, costs(list(rng.random(40))))
+    assert [*found] == ["plain_difference", "matched_difference", "relative_change"]
+    one = found["matched_difference"]["detection_auroc"]
+    assert one["ci"][0] > 0
+    assert one["difference"] > 0
+    # The flags are the same: no drawing of classifiers tells them apart.
+    assert found["matched_difference"]["power"] == {"difference": 0, "ci": [None, None]}
+
+
+def test_power_in_the_direction_that_leaks_is_counted_by_itself():
+    rows = [
+        ("honest", 0.0, *PAIR, False, True, False),
+        ("honest", 0.0, *PAIR[::-1], False, False, False),
+        ("planted", 0.9, *PAIR, True, True, False),
+        ("planted", 0.9, *PAIR[::-1], True, False, True),
+        ("elsewhere", 0.9, "Edema", "Cardiomegaly", True, False, True),
+    ]
+    columns = ["plant", "rho", "edited", "read", "planted", "leaking", "ours_flag"]
+    found = audit_measures.leaking(pd.DataFrame(rows, columns=columns))
+    assert found == {"honest": [0, 1], "planted": [0, 1], "reverse": [1, 1]}
+
+
+def told(ours, other):
+    """Return measures of the table, alike but for these."""
+    base = {
+        "detection_auroc": 1.0,
+        "detection_auroc_by_cell": 0.999,
+        "power": 1.0,
+        "false_alarm_rate": 0.0,
+        "false_alarm_rate_of_other_cells": 0.01,
+        "spearman_auc_drop": 0.9,
+    }
+    return {"ours": base | ours, "plain_difference": base | other}
+
+
 def test_page_says_what_is_at_the_ceiling():
-    ours = {"detection_auroc": 1.0, "detection_auroc_by_cell": 0.999, "false_alarm_rate": 0.0}
-    ours |= {"power_by_rho": {"0.9": 1.0}, "power_at_5_percent_by_rho": {"0.9": 0.8}}
-    other = ours | {"false_alarm_rate": 0.3, "power_by_rho": {"0.9": 0.5}}
-    said = audit_page._at_ceiling({"ours": ours, "plain_difference": other})
+    said = audit_page._at_ceiling(told({}, {"power": 0.5, "spearman_auc_drop": None}))
     lines = said.splitlines()
-    assert "- detection AUROC by classifier: every measure" in lines
-    assert "- power at rho 0.9: RoentMod" in lines
-    assert "- false alarms: RoentMod" in lines
+    assert "- detection AUROC, rho >= 0.75 against rho 0, by classifier: every measure" in lines
+    assert "- power, rho >= 0.75: RoentMod" in lines
     # The same by both and not the best: it neither is at the ceiling nor tells them apart.
     assert "by cell" not in said
-    assert lines[-1] == "Measures differ in: power at rho 0.9; false alarms."
+    assert lines[-1] == "Measures differ in: power, rho >= 0.75."
 
 
 def test_page_says_where_another_measure_is_better():
-    ours = {"detection_auroc": 0.9, "false_alarm_rate": 0.01, "spearman_auc_drop": 0.9}
-    other = {"detection_auroc": 0.95, "false_alarm_rate": 0.2, "spearman_auc_drop": 0.5}
-    said = audit_page._compared(
-        {"ours": ours, "plain_difference": other, "relative_change": other | ours}
-    )
-    assert "plain probability difference is better by detection AUROC" in said
-    assert "relative change is as good by false alarms" in said
-    assert "plain probability difference is better by false alarms" not in said
+    figures = {
+        "detection_auroc": {"difference": -0.05, "ci": [-0.09, -0.01]},
+        "power": {"difference": 0.2, "ci": [0.1, 0.3]},
+        # Fewer alarms are better.
+        "false_alarm_rate": {"difference": -0.2, "ci": [-0.3, -0.1]},
+        "false_alarm_rate_of_other_cells": {"difference": 0.1, "ci": [0.02, 0.2]},
+        "detection_auroc_by_cell": {"difference": 0.0, "ci": [None, None]},
+        "spearman_auc_drop": {"difference": None, "ci": [None, None]},
+    }
+    said = audit_page._compared({"matched_difference": figures})
+    (line,) = (line for line in said.splitlines() if line.startswith("- matched difference: "))
+    better, worse, apart = line.removeprefix("- matched difference: ").split(". ")
+    assert better.startswith("better: power +0.200 (+0.100 to +0.300); false alarms -0.200 ")
+    assert worse.startswith("worse: AUROC by classifier -0.050")
+    assert "other cells +0.100" in worse
+    assert apart == "not told apart: AUROC by cell +0.000."
 
 
 def test_a_head_that_does_not_know_its_finding_has_no_matched_share():
@@ -198,8 +324,14 @@ def test_a_head_that_does_not_know_its_finding_has_no_matched_share():
     wide = table.pivot_table(
         index=["edited_finding", "baseline_id"], columns="read_finding", values="change"
     )
-    found = audit_truth._matched(wide, Rules(exact=True))
+    found = audit_measures._matched(wide, Rules(exact=True))
     assert found["Mass", "Edema"]["matched"] == pytest.approx(0.5, abs=0.1)
     assert found["Mass", "Edema"]["matched_flag"]
-    assert np.isnan(found["Edema", "Mass"]["matched"])
-    assert not found["Edema", "Mass"]["matched_flag"]
+    # Measured by the edited finding's head, as in an audit: by 0.4, and not by what is near 0.
+    assert found["Edema", "Mass"]["matched"] == pytest.approx(0.75, abs=0.1)
+    assert found["Edema", "Mass"]["matched_flag"]
+    blind = audit_measures._matched(wide.assign(Edema=0.0), Rules(exact=True))
+    assert np.isnan(blind["Edema", "Mass"]["matched"])
+    assert not blind["Edema", "Mass"]["matched_flag"]
+    few = audit_measures._matched(wide, Rules(exact=True, fewest=31))
+    assert np.isnan(few["Mass", "Edema"]["matched"])

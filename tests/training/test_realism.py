@@ -80,12 +80,30 @@ def test_shifts_have_intervals_and_no_ratio_to_what_may_be_nothing(monkeypatch):
 @pytest.mark.parametrize(
     ("reads", "patients", "ratio", "area", "state"),
     [(0.79, 9, 0.9, 0.9, "-"), (0.8, 5, 0.5, 0.8, "reached"), (0.9, 9, 0.49, 0.9, "missed"),
-     (0.9, 9, 0.9, 0.79, "missed"), (0.9, 9, None, 0.9, "missed"), (None, 9, 0.9, 0.9, "-"),
+     (0.9, 9, 0.9, 0.79, "missed"), (0.9, 9, None, 0.7, "missed"), (None, 9, 0.9, 0.9, "-"),
      (0.9, 4, 0.9, 0.9, "-")],
 )  # fmt: skip
 def test_the_target_is_of_findings_that_the_judge_reads(reads, patients, ratio, area, state):
-    one = {"reads": reads, "patients": patients, "ratio": ratio, "auc": area}
+    ends = {"ci": [area, area], "ratio_ci": [ratio, ratio] if ratio else []}
+    one = {"reads": reads, "patients": patients, "ratio": ratio, "auc": area} | ends
     assert realism.target(one) == state
+
+
+@pytest.mark.parametrize(
+    ("ratio", "ratio_ci", "ci", "state"),
+    [(0.6, [0.4, 0.9], [0.85, 0.95], "reached, not surely"),
+     (0.6, [0.55, None], [0.7, 0.95], "reached, not surely"),
+     (0.6, [0.55, None], [0.85, 0.95], "reached"),
+     (0.3, [0.1, 0.6], [0.85, 0.95], "missed, not surely"),
+     (0.3, [0.1, 0.4], [0.85, 0.95], "missed"),
+     # A shift that may be none has no ratio: it may be any.
+     (None, [], [0.85, 0.95], "missed, not surely")],
+)  # fmt: skip
+def test_an_interval_that_holds_the_other_answer_is_told(ratio, ratio_ci, ci, state):
+    one = {"reads": 0.9, "patients": 9, "ratio": ratio, "ratio_ci": ratio_ci, "auc": 0.9}
+    assert realism.target(one | {"ci": ci}) == state
+    told = realism._reached({"Mass": one | {"ci": ci}}, "mini")
+    assert ("missed: Mass" in told) == state.startswith("missed")
 
 
 def test_an_interval_without_an_end_is_shown_as_open():

@@ -135,12 +135,16 @@ def test_figures_have_the_keys_of_the_benchmark(good):
         "success_hold",
         "success_region",
         "artefact_auc",
+        "artefact_ci",
+        "before_auc",
+        "leakage_ci",
         "real_auc",
         "prompt_icc",
         "control",
         "minutes",
     }
     assert set(figures["artefact_auc"]) == {"sham", "baseline", "none"}
+    assert set(figures["artefact_ci"]) == {"sham", "baseline", "none"}
     assert set(figures["pfid"]["baseline-edit"]) == {"median", "ci"}
     assert figures["leakage_hold"] is None
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
@@ -247,7 +251,9 @@ def test_edits_are_compared_with_real_positives_of_their_source(tmp_path):
     nodule = rows.loc[("edited against real", "Nodule")]
     assert (nodule["real"], nodule["pictures"], nodule["patients"]) == (12, 24, 24)
     assert nodule["low"] <= nodule["auc"] <= nodule["high"]
-    assert np.isfinite(rows.loc[("untouched against real", "Nodule"), "auc"])
+    before = rows.loc[("untouched against real", "Nodule"), "auc"]
+    assert np.isfinite(before)
+    assert result.figures()["before_auc"]["Nodule"]["auc"] == round(before, 4)
     assert np.isnan(rows.loc[("edited against real", "Edema"), "auc"])
     realism = result.checks.set_index("check").loc["realism"]
     assert realism["value"] == pytest.approx(nodule["auc"])

@@ -14,7 +14,7 @@ from roentmod import datasets, detector
 from roentmod.datasets import Dataset
 from roentmod.errors import DatasetError
 from roentmod.jobs.validate.measure import views_of
-from roentmod.jobs.validate.result import REAL, SHAM
+from roentmod.jobs.validate.result import REAL, SHAM, UNEDITED
 from roentmod.plans.validate import COMPOSITES, ValidatePlan
 from roentmod.science import fidelity
 
@@ -26,8 +26,6 @@ _CONTRASTS = (
     ("edited against untouched", "edited", "untouched"),
     ("edited against sham", "edited", "sham"),
 )
-# Before anything is drawn: what the others have to be compared with.
-_BEFORE = "untouched against real"
 COLUMNS = ("composite", "contrast", "edited", "auc", "low", "high", "patients", "pictures", "real")
 _FACTS = ("site", "view", "sex")
 
@@ -124,7 +122,7 @@ def _comparisons(
     for name, own in partners.items():
         real = arm_of(fine, "", "real")
         real = real[real["baseline_id"].isin([image for image, _ in own.real])]
-        for label, arm in ((REAL, "edited"), (_BEFORE, "untouched")):
+        for label, arm in ((REAL, "edited"), (UNEDITED, "untouched")):
             made: Any = arm_of(fine, COMPOSITES[0], arm)
             made = made[made["baseline_id"].isin(own.baselines)]
             made = made[made["edited"] == name] if arm == "edited" else made

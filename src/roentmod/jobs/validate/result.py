@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pandas as pd
 
 from roentmod.plans.validate import COMPOSITES, WAYS
 
-__all__ = ["REAL", "SHAM", "SHAM_ARM", "VISIT_ARM", "ValidationResult"]
+__all__ = ["REAL", "SHAM", "SHAM_ARM", "UNEDITED", "VISIT_ARM", "ValidationResult"]
 
 # Comparisons of the detector that checks are of.
 SHAM, REAL = "sham against untouched", "edited against real"
+# Before anything is drawn: what the latter has to be compared with.
+UNEDITED = "untouched against real"
 # Arms of likeness that are no edits.
 SHAM_ARM, VISIT_ARM = "sham", "other visit"
 
@@ -104,23 +107,24 @@ class ValidationResult:
         recogniser, of edits, shams and other visits: share, ci, patients}, ``own_closer_fraction``,
         ``leakage_plain``,
         ``_hold`` and ``_region``, ``success_`` of the same, by a second judge ``second_`` of both,
-        ``control`` of these, ``artefact_auc`` {composite: of sham against untouched}, ``real_auc``
-        {finding: {auc, ci, real}: of edits against real positives, None: not measured},
-        ``prompt_icc`` over all findings, ``minutes``.
+        ``leakage_ci`` {way: ends}, ``control`` of these, ``artefact_auc`` {composite: of sham
+        against untouched} and ``artefact_ci`` {composite: ends}, ``real_auc`` {finding: {auc, ci,
+        real}: of edits against real positives, None: not measured} and ``before_auc``, the same
+        before anything was drawn, ``prompt_icc`` over all findings, ``minutes``.
         """
         by_way = {str(row["way"]): row for row in self.leakage.to_dict("records")}
         result: dict[str, Any] = {
             "pfid": {
                 str(row["group"]): {
                     "median": _number(row["median"]),
-                    "ci": [_number(row["low"]), _number(row["high"])],
+                    "ci": _ends(row),
                 }
                 for row in self.pfid.to_dict("records")
             },
             "displaced": {
                 str(row["group"]): {
                     "mean": _number(row["displaced"]),
-                    "ci": [_number(row["low"]), _number(row["high"])],
+                    "ci": _ends(row),
                 }
                 for row in self.place.to_dict("records")
             },
@@ -135,16 +139,19 @@ class ValidationResult:
             for way in WAYS:
                 result[f"{name}_{way}"] = _number(by_way.get(way, {}).get(name))
         shams = self.artefacts[self.artefacts["contrast"] == SHAM]
-        areas = zip(shams["composite"], shams["auc"], strict=True)
-        result["artefact_auc"] = {str(mode): _number(area) for mode, area in areas}
-        result["real_auc"] = {
-            str(row["edited"]): {
-                "auc": _number(row["auc"]),
-                "ci": [_number(row["low"]), _number(row["high"])],
-                "real": int(row["real"]),
+        by_mode = {str(row["composite"]): row for row in shams.to_dict("records")}
+        result["artefact_auc"] = {mode: _number(row["auc"]) for mode, row in by_mode.items()}
+        result["artefact_ci"] = {mode: _ends(row) for mode, row in by_mode.items()}
+        result["leakage_ci"] = {way: _ends(row) for way, row in by_way.items()}
+        for key, contrast in (("real_auc", REAL), ("before_auc", UNEDITED)):
+            result[key] = {
+                str(row["edited"]): {
+                    "auc": _number(row["auc"]),
+                    "ci": _ends(row),
+                    "real": int(row["real"]),
+                }
+                for row in self.artefacts[self.artefacts["contrast"] == contrast].to_dict("records")
             }
-            for row in self.artefacts[self.artefacts["contrast"] == REAL].to_dict("records")
-        }
         overall = self.wording[self.wording["edited"] == "all"]
         result["prompt_icc"] = _number(overall["icc"].iloc[0]) if len(overall) else None
         return result | {
@@ -169,7 +176,7 @@ class ValidationResult:
         return {
             str(row["arm"]): {
                 "share": _number(row["value"]),
-                "ci": [_number(row["low"]), _number(row["high"])],
+                "ci": _ends(row),
                 "patients": int(row["patients"]),
             }
             for row in rows.to_dict("records")
@@ -194,3 +201,7 @@ def _number(value: Any) -> float | None:
     if value is None or not math.isfinite(float(value)):
         return None
     return round(float(value), 4)
+
+
+def _ends(row: Mapping[Any, Any]) -> list[float | None]:
+    return [_number(row["low"]), _number(row["high"])]
