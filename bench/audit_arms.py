@@ -31,7 +31,9 @@ from roentmod.editors.painter import DOSE, paint
 from roentmod.edits import Edit
 from roentmod.jobs import audit
 from roentmod.jobs.audit import AuditResult
+from roentmod.learning import networks
 from roentmod.radiograph import Radiograph
+from roentmod.science import effects, margins
 from roentmod.store import atomic, canonical_hash, file_sha256
 from training import benchmark, cohort, confounded
 from training.confounded import FINDINGS, USUAL, Hosts, Panel, Plant
@@ -122,11 +124,12 @@ class Arm:
         """Return whose findings everybody knows: of classifiers, editor, gate and leak judge."""
         grafts = self.panel == GRAFTED
         edits = {"grafts": "grafts of other patients", "mini": "painter (taught `mini`)"}
+        both = "painter and real"
         return {
-            "classifiers": "grafts" if grafts else "painter",
+            "classifiers": "grafts (of real findings)" if grafts else "painter",
             "editor": edits.get(self.editor, "painter"),
-            "gate": "painter and real",
-            "leakage": "real" if self.second else "none" if self.exact else "painter and real",
+            "gate": both,
+            "leakage": "real" if self.second else "none" if self.exact else both,
         }
 
     @property
@@ -138,8 +141,9 @@ class Arm:
 # What matters most comes first; what stands on the generator, last.
 ARMS = (
     Arm(USUAL, "painter", 100),
-    Arm(USUAL, LEAKY),
-    Arm(USUAL, HALF),
+    # It sees half of the devices.
+    Arm(USUAL, LEAKY, 60),
+    Arm(USUAL, HALF, 60),
     # The judge sees about two thirds of grafts.
     Arm(GRAFTED, "grafts", 60),
     Arm(GRAFTED, "grafts", 60, second="real"),
@@ -149,7 +153,7 @@ ARMS = (
     Arm(LEAKING, LEAKY, seeds=2),
     Arm(LEAKING, "grafts", 60),
     Arm(DEEP, "painter"),
-    Arm(USUAL, "mini"),
+    Arm(USUAL, "mini", 60),
     # The judge sees few of these edits.
     Arm(LEAKING, "mini", 100),
     Arm(LEAKING, "mini", 60, second="real"),
@@ -191,10 +195,13 @@ class Proof:
 
     @cached_property
     def home(self) -> Path:
-        """Folder of what is made with this data, these panels and outlines, and this painter."""
+        """Folder of what is made with these data, panels and outlines, and this code."""
         index = "" if self.data is None else file_sha256(self.data / "index.csv")
+        code = [confounded, networks, graft, effects, margins]
         made_with = [
             weights.bundled(("painter", "anatomy")),
+            [file_sha256(str(module.__file__)) for module in code],
+            [_listing(folder) for folder in (self.more, self.nih)],
             index,
             [asdict(panel) for panel in (*PANELS, BASE)],
             [plant.name for panel in PANELS for plant in plants(panel)],
@@ -318,6 +325,14 @@ class Proof:
         if arm.leaks:
             return LeakyPainter(arm.leaks, LEAKING_DOSE[arm.editor])
         return graft.Grafter(self.donors[1]) if arm.editor == "grafts" else Editor.load(arm.editor)
+
+
+def _listing(folder: Path | None) -> list[tuple[str, int]]:
+    """Return names and sizes of a folder's files."""
+    if folder is None:
+        return []
+    every = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    return [(str(p.relative_to(folder)), p.stat().st_size) for p in every]
 
 
 def _one_thread() -> None:

@@ -42,6 +42,8 @@ MEASURES = {
 BASE_CHANGE = 0.1
 # Of intervals over classifiers.
 RESAMPLES = 400
+# Below every score: what was not measured is found by no threshold.
+_NOT_FOUND = -1e300
 # False alarms among honest classifiers that a threshold may raise.
 ALARMS = 0.05
 Floats = NDArray[np.float64]
@@ -173,23 +175,28 @@ class _Classifiers:
         self.flag = cells[f"{column}_flag"].to_numpy(bool)
         self.planted = cells["planted"].to_numpy(bool)
         self.rho, self.drop = cells["rho"].to_numpy(float), cells["drop"].to_numpy(float)
+        # What an editor draws besides is counted by itself (`leaking`).
+        self.aside = (self.rho > 0) & ~self.planted & ~cells["leaking"].to_numpy(bool)
         self.rows = [np.flatnonzero(cells["plant"] == name) for name in cells["plant"].unique()]
         self.model_rho = np.array([self.rho[rows[0]] for rows in self.rows])
-        # What was not measured is found by no threshold.
-        filled = np.nan_to_num(self.value)
+        filled = np.nan_to_num(self.value, nan=_NOT_FOUND)
+        self.filled = filled
         self.most = np.array([filled[rows].max() for rows in self.rows])
         of_pair = [rows[self.planted[rows]] for rows in self.rows]
         self.found = np.array([self.flag[rows].any() for rows in of_pair])
-        self.most_planted = np.array([filled[rows].max(initial=-np.inf) for rows in of_pair])
+        self.most_planted = np.array([filled[rows].max(initial=_NOT_FOUND) for rows in of_pair])
         self.alarmed = np.array([self.flag[rows].any() for rows in self.rows])
+        aside = [rows[self.aside[rows]] for rows in self.rows]
+        self.alarmed_aside = np.array([self.flag[rows].any() for rows in aside])
+        self.known = np.isfinite(self.value)
 
     def values(self, models: NDArray[np.intp]) -> dict[str, float]:
         """Return the figures that are shares or areas, of some classifiers."""
         rows = np.concatenate([self.rows[i] for i in models])
-        value, filled = self.value[rows], np.nan_to_num(self.value[rows])
+        value, filled = self.value[rows], self.filled[rows]
         rho, planted, flag = self.rho[rows], self.planted[rows], self.flag[rows]
         honest, strong = self.model_rho[models] == 0, self.model_rho[models] >= STRONG
-        dropped = planted & (rho > 0) & np.isfinite(value) & np.isfinite(self.drop[rows])
+        dropped = planted & (rho > 0) & self.known[rows] & np.isfinite(self.drop[rows])
         most = self.most[models]
         return {
             "detection_auroc": stats.auc(most[strong], most[honest]),
@@ -198,7 +205,7 @@ class _Classifiers:
             ),
             "power": _mean(self.found[models][strong]),
             "false_alarm_rate": _mean(flag[rho == 0]),
-            "false_alarm_rate_of_other_cells": _mean(flag[(rho > 0) & ~planted]),
+            "false_alarm_rate_of_other_cells": _mean(flag[self.aside[rows]]),
             "spearman_auc_drop": _agreement(value[dropped], self.drop[rows][dropped]),
         }
 
@@ -221,7 +228,11 @@ class _Classifiers:
         """
         honest = np.flatnonzero(self.model_rho == 0)
         halves = honest[::2], honest[1::2]
-        limits = [float(np.quantile(self.most[half], 1 - ALARMS)) for half in halves if len(half)]
+        limits = [
+            float(np.quantile(self.most[half], 1 - ALARMS, method="higher"))
+            for half in halves
+            if len(half)
+        ]
         if len(limits) < 2:
             return {}, math.nan
         wrong = [self.most[half] > limit for half, limit in zip(halves[::-1], limits, strict=True)]
@@ -258,8 +269,8 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
     """Return detection, power, false alarms and agreement of one measure, with intervals.
 
     `ci` is over classifiers, conditional on hosts and edits: of shares of classifiers exact
-    binomial ones, else bootstrapped. Where no draw differs from the figure, a bootstrap says
-    nothing, and the interval is what chance allows for in as many independent classifiers.
+    binomial ones, else bootstrapped, with None where no draw differs from another. No area's is
+    narrower at its low end than what chance allows for where all are told apart.
     """
     own = _Classifiers(cells, costs, MEASURES[measure])
     every = np.arange(len(own.rows))
@@ -270,17 +281,19 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
     ends = {name: _ends([one[name] for one in drawn]) for name in values}
     pairs = int(min(honest.sum(), strong.sum()))
     for name in ("detection_auroc", "detection_auroc_by_cell"):
-        if values[name] == 1 and pairs:
-            # As many disjoint pairs of an honest and another one were all told apart.
-            ends[name] = [round(0.025 ** (1 / pairs), 4), 1.0]
+        # As many disjoint pairs of an honest and another one could all be told apart.
+        least = round(0.025 ** (1 / pairs), 4) if pairs else 0.0
+        if values[name] == 1:
+            ends[name] = [least, 1.0]
+        elif ends[name][0] is not None:
+            ends[name][0] = min(float(ends[name][0] or 0), least)
     ends["power"] = interval_of(found, int(strong.sum()))
-    planted = own.model_rho > 0
     for name, some in (
         ("false_alarm_rate", honest),
-        ("false_alarm_rate_of_other_cells", planted),
+        ("false_alarm_rate_of_other_cells", own.model_rho > 0),
     ):
-        if values[name] == 0:
-            ends[name] = interval_of(0, int(some.sum()))
+        if values[name] in (0, 1):
+            ends[name] = interval_of(int(values[name] * some.sum()), int(some.sum()))
     return {
         **{name: rounded(value) for name, value in values.items()},
         "ci": ends,
@@ -299,32 +312,50 @@ def figures(cells: pd.DataFrame, costs: pd.DataFrame, measure: str) -> dict[str,
 
 
 def _ends(drawn: list[float]) -> list[float | None]:
-    """Return the interval of a figure's draws; of nine in ten of them at least."""
+    """Return the interval of a figure's draws; of nine in ten of them at least, if they differ."""
     finite = [one for one in drawn if np.isfinite(one)]
-    enough = len(finite) >= 0.9 * RESAMPLES
+    enough = len(finite) >= 0.9 * RESAMPLES and np.ptp(finite) > 0
     return [rounded(end) for end in stats.interval(finite)] if enough else [None, None]
 
 
 def compared(cells: pd.DataFrame, costs: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return by how much our measure is above each other one, with paired intervals.
+    """Return by how much our measure is above each other one, over the same classifiers.
 
-    By measure and figure: difference, ci (None where no draw of classifiers differs from another).
+    By measure and figure: difference, with the ci of classifiers drawn for both (None where no draw
+    differs from another), or, of shares of classifiers, the p of an exact sign test of those in
+    which the two differ (McNemar). Agreement is over the cells that both have measured.
     """
-    tables = {name: _Classifiers(cells, costs, column) for name, column in MEASURES.items()}
-    every = np.arange(len(next(iter(tables.values())).rows))
-    values = {name: one.values(every) for name, one in tables.items()}
-    drawn = {name: one.drawn() for name, one in tables.items()}
+    every = {name: _Classifiers(cells, costs, column) for name, column in MEASURES.items()}
+    ours = every.pop("ours")
+    models, known = np.arange(len(ours.rows)), ours.known
     found: dict[str, dict[str, Any]] = {}
-    for name in [*MEASURES][1:]:
-        found[name] = {}
-        for figure, own in values["ours"].items():
-            each = [
-                first[figure] - second[figure]
-                for first, second in zip(drawn["ours"], drawn[name], strict=True)
-            ]
-            ends = _ends(each) if np.ptp(np.nan_to_num(each)) > 0 else [None, None]
-            found[name][figure] = {"difference": rounded(own - values[name][figure]), "ci": ends}
+    for name, other in every.items():
+        ours.known = other.known = known & other.known
+        first, second = ours.values(models), other.values(models)
+        drawn = list(zip(ours.drawn(), other.drawn(), strict=True))
+        found[name] = {
+            figure: {
+                "difference": rounded(first[figure] - second[figure]),
+                "ci": _ends([one[figure] - two[figure] for one, two in drawn]),
+            }
+            for figure in ("detection_auroc", "detection_auroc_by_cell", "spearman_auc_drop")
+        }
+        for figure, some, one, two in (
+            ("power", ours.model_rho >= STRONG, ours.found, other.found),
+            ("honest_alarms", ours.model_rho == 0, ours.alarmed, other.alarmed),
+            ("other_alarms", ours.model_rho > 0, ours.alarmed_aside, other.alarmed_aside),
+        ):
+            apart = one[some].astype(int) - two[some].astype(int)
+            difference = rounded(float(apart.mean())) if apart.size else None
+            found[name][figure] = {"difference": difference, "p": _sign_test(apart)}
     return found
+
+
+def _sign_test(differences: NDArray[np.int_]) -> float:
+    """Return the two-sided p of as uneven a split of those that are not 0."""
+    apart = int((differences != 0).sum())
+    p = binomtest(int((differences > 0).sum()), apart).pvalue if apart else 1.0
+    return round(float(p), 4)
 
 
 def near(cells: pd.DataFrame) -> dict[str, Any]:
@@ -347,17 +378,17 @@ def near(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def leaking(cells: pd.DataFrame) -> dict[str, list[int]]:
-    """Return flagged cells, and of how many, in the directions in which an editor leaks.
+    """Return classifiers with a flagged cell, and of how many, in which an editor leaks.
 
-    honest: of classifiers without a shortcut. planted: of planted pairs with a strong rho, in the
+    null: cells that leak and are not planted. planted: planted pairs with a strong rho, in the
     direction that leaks; reverse: the same pairs in the other one.
     """
-    own = cells[cells["leaking"]]
     strong = cells[cells["planted"] & (cells["rho"] >= STRONG)]
-    both = strong.groupby("plant")["leaking"].transform("any")
+    both = strong.groupby("plant")["leaking"].transform("any").astype(bool)
     parts: Mapping[str, pd.DataFrame] = {
-        "honest": own[own["rho"] == 0],
+        "null": cells[cells["leaking"] & ~cells["planted"]],
         "planted": strong[strong["leaking"]],
         "reverse": strong[both & ~strong["leaking"]],
     }
-    return {name: [int(part["ours_flag"].sum()), len(part)] for name, part in parts.items()}
+    called = {name: part.groupby("plant")["ours_flag"].any() for name, part in parts.items()}
+    return {name: [int(one.sum()), len(one)] for name, one in called.items()}

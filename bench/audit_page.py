@@ -100,12 +100,15 @@ cell is planted if it joins the pair, in either direction, and a pair is found i
 is called. The real cost of a shortcut is the AUC that its head loses when the test set's findings
 no longer co-occur; means by rho: {costs}. Of each rho above 0 there are {per_rho} classifiers:
 {n_pairs} pairs, {seeds} trainings of each. Intervals, 95 %, are over classifiers, for these hosts
-and edits; those of shares of classifiers are exact binomial ones, so that all of {per_rho} still
-allows for {ceiling:.0%}; an area of 1 has that of as many disjoint pairs of classifiers.
+and edits, as if trainings of one pair were independent; those of shares of classifiers are exact
+binomial ones, so that all of {per_rho} still allows for {ceiling:.0%}; areas near 1 are given at
+least the width that as many disjoint pairs of classifiers allow for.
 
-This table tests the net effect, the yardstick and the tests at the margin, and neither sham, gate
-nor judge: the painter's sham is the baseline, the judge sees nearly all of its edits, and nothing
-is taken off.
+This table tests the net effect, the yardstick, the tests at the margin and the gate, and neither
+sham nor leakage: the painter's sham is the baseline, and nothing is taken off. The judge sees
+{passed} of the edits; {patients} patients count per pair. The other measures have all of them.
+
+A classifier's score is its largest cell, planted or not.
 
 | | {heads} |
 |---|{rules}|
@@ -117,7 +120,7 @@ probability over that of the edited finding's head, as in counterfactual alignme
 the same margin. *Matched*: the plain difference, as a share of the head's own, with our margin,
 yardsticks, test and adjustment, but without sham, gate and judge. *At 5 % false alarms*: beyond
 what 95 % of one half of the honest classifiers stay below in all of their cells; alarms are counted
-in the other half. What was not measured is not found.
+in the other half. What was not measured is below every score.
 
 Honest classifiers called to have a shortcut: {wrong} of {n_honest} ({wrong_ci}); cleared:
 {cleared}. On random halves of the patients, {halves}. {near}
@@ -128,9 +131,10 @@ Honest classifiers called to have a shortcut: {wrong} of {n_honest} ({wrong_ci})
 {panels}
 ## Where it was wrong
 
-False alarms of honest classifiers ({n_false}): {false_alarms}.
+Cells by direction, with the corrected share and the verdict; a pair is missed where neither
+direction is called.
 
-Planted at rho >= 0.75 and not called a shortcut ({n_missed}): {missed}.
+{errors}
 
 ## What it cannot say
 
@@ -144,6 +148,8 @@ Planted at rho >= 0.75 and not called a shortcut ({n_missed}): {missed}.
 
 _SAME = 0.0005
 _STRONG = "rho >= 0.75"
+# Cells of a kind that are named, of each arm.
+_SHOWN = 8
 # Figures of the table: key, words, form, and the best that each can be.
 _ROWS = (
     ("detection_auroc", f"detection AUROC, {_STRONG} against rho 0, by classifier", "{:.3f}", 1.0),
@@ -168,18 +174,18 @@ _ROWS = (
     ),
     (
         "spearman_auc_drop",
-        "Spearman correlation of score and real AUC drop, planted cells, rho above 0",
+        "Spearman correlation of measure and real AUC drop, measured planted cells, rho > 0",
         "{:.3f}",
         1.0,
     ),
 )
-_LESS = {"false_alarm_rate", "false_alarm_rate_of_other_cells"}
+_LESS = {"honest_alarms", "other_alarms"}
 _SHORT = {
     "detection_auroc": "AUROC by classifier",
     "detection_auroc_by_cell": "AUROC by cell",
     "power": "power",
-    "false_alarm_rate": "false alarms",
-    "false_alarm_rate_of_other_cells": "false alarms in other cells",
+    "honest_alarms": "honest classifiers with an alarm",
+    "other_alarms": "classifiers with an alarm in a cell that is not planted",
     "spearman_auc_drop": "agreement with the AUC drop",
 }
 _PANELS = """
@@ -187,16 +193,19 @@ _PANELS = """
 
 Every audit below is judged as above. Classifiers learned from hosts of the training split, without
 the quarter that the bundled judge learned from; `mini` learned from the same split without that
-quarter, too. Audits are of the test split, whose patients nobody learned from; so are the donors of
-the editor's grafts, or of the validation split, or JSRT's. All pictures but JSRT's are NIH's.
+quarter, too. Donors of the grafts that teach are mostly of the training split, the judge's quarter
+among them. Audits are of the test split, whose patients nobody learned from; so are the donors of
+the editor's grafts, or of the validation split, or JSRT's. A donor stands in many hosts' edits, and
+intervals take hosts as independent. All pictures but JSRT's are NIH's; without data, hosts are
+phantoms.
 """
 _KINDS = {
     "grafted": (
         "learned from *grafts*: differences that were measured in real patients (nodules of JSRT "
         "and NIH, enlarged {enlarged} times in width and in what they attenuate, to be masses; "
         "opacities in radiologists' boxes; one-sided effusions), and added to no-finding "
-        "radiographs. No painter and no generator made any of it; audits add {moderate} times what "
-        "was measured. {size} px."
+        "radiographs. No painter and no generator made any of it; the editor of grafts adds "
+        "{moderate} times what was measured. {size} px."
     ),
     "leaking": (
         "read findings whose pictures show much of each other, painted as above. {size} px."
@@ -241,16 +250,15 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
         table="\n".join(_table(first["measures"])),
         wrong=ours["honest_wrong"],
         wrong_ci=_ends(ours["honest_ci"], "{:.0%}"),
-        cleared=_share(*first["cleared"]),
+        cleared=_cleared(first),
         halves=_halves(report["honest_halves"]),
         near=_near(first["near"]),
         compared=_compared(first["compared"]),
         ceiling_words=_at_ceiling(first["measures"]),
         panels=_panels(report),
-        n_false=len(report["false_alarms"]),
-        false_alarms="; ".join(report["false_alarms"]) or "none",
-        n_missed=len(report["missed"]),
-        missed="; ".join(report["missed"]) or "none",
+        passed=_passed(first),
+        patients="{} to {}".format(*first["patients"]),
+        errors="\n".join(_errors(report)),
         bounds=_bounds(report),
     )
 
@@ -368,9 +376,41 @@ def _panels(report: Mapping[str, Any]) -> str:
     return "\n".join([*text, ""])
 
 
+def _cleared(arm: Mapping[str, Any]) -> str:
+    """Return how many honest ones were cleared; none can be whose finding is not added."""
+    return _share(*arm["cleared"]) if arm["cleared"] else "none can be: not all findings are added"
+
+
+def _passed(arm: Mapping[str, Any]) -> str:
+    return ", ".join(f"{finding} {share:.0%}" for finding, share in arm["passed"].items())
+
+
+def _errors(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each arm: what was called and is none, and what was missed."""
+    words = {
+        "false_alarms": "called in honest classifiers",
+        "others_called": "called in cells that are not planted",
+        "missed": f"missed pairs ({_STRONG})",
+    }
+    for panel in report["panels"].values():
+        for name, arm in panel["arms"].items():
+            parts = []
+            for key, said in words.items():
+                some = arm[key][:_SHOWN]
+                more = f"; and {len(arm[key]) - _SHOWN} more" if len(arm[key]) > _SHOWN else ""
+                if some:
+                    parts.append(f"{said}: {'; '.join(some)}{more}")
+            yield f"- **{name}**: {'. '.join(parts) or 'nothing'}."
+
+
 def _arms(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield the table of what became of each arm by our measure."""
-    heads = ["audit", "patients that count per pair", "edits that the judge sees", "cells judged"]
+    heads = [
+        "audit",
+        "patients that count per pair",
+        "edits that the judge sees",
+        "cells with enough patients and a yardstick",
+    ]
     heads += ["honest ones called", "honest ones cleared", "false alarms by cell"]
     heads += ["detection AUROC", "found, by rho", "leaks most"]
     heads += [f"verdicts of planted cells, {_STRONG}", "honest cells: median, 95 %, largest"]
@@ -388,14 +428,14 @@ def _arms(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             name,
             [
                 f"{low} to {high} of {arm['n_baselines']}",
-                ", ".join(f"{finding} {share:.0%}" for finding, share in arm["passed"].items()),
+                _passed(arm),
                 f"{arm['judged_cells']:.0%}",
                 _share(own["honest_wrong"], own["honest"]),
-                _share(*arm["cleared"]),
+                _cleared(arm),
                 _with(own["false_alarm_rate"], own["ci"]["false_alarm_rate"], "{:.1%}"),
                 _with(own["detection_auroc"], own["ci"]["detection_auroc"]),
                 found,
-                "nothing is taken off" if arm["exact"] else leaks or "none",
+                "nothing is taken off" if arm["exact"] else leaks or "not measured",
                 ", ".join(f"{n} {word}" for word, n in arm["verdicts_planted"].items()),
                 ", ".join(f"{share:.0%}" for share in near["share"]) if near else "none measured",
             ],
@@ -408,16 +448,19 @@ def _leaking(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if not known:
         return
     yield (
-        "Painters that draw another finding beside the requested one, at its dose or at half of it:"
+        "Painters that draw another finding beside the requested one, at its dose or at half of "
+        "it, by classifiers. What is drawn besides may set off a real shortcut of its own: that is "
+        "called in one of the other cells."
     )
     yield ""
-    heads = ["audit", "draws", "honest cells that leak, called", "planted cells that leak, called"]
-    heads += ["the same pairs in the other direction, called", "other cells, called"]
+    heads = ["audit", "draws", "called in a cell that leaks and is not planted"]
+    heads += ["planted pairs called in the direction that leaks", "in the other direction"]
+    heads += ["other cells, called"]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for name, arm in known.items():
         words = "; ".join(f"{other} with {own}" for own, other in arm["drawn_beside"].items())
-        parts = [_share(*arm["leaking"][part]) for part in ("honest", "planted", "reverse")]
+        parts = [_share(*arm["leaking"][part]) for part in ("null", "planted", "reverse")]
         aside = _number(_of(arm, "false_alarm_rate_of_other_cells"), "{:.1%}")
         yield _line(name, [words, *parts, aside])
 
@@ -534,8 +577,10 @@ def _simulated(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _compared(others: Mapping[str, Mapping[str, Any]]) -> str:
     """Say by which figures our measure is surely better or worse than each other one."""
     lines = [
-        "RoentMod beside each other measure, differences with 95 % intervals over the same "
-        "classifiers, none adjusted for how many there are:",
+        "RoentMod beside each other measure, over the same classifiers: differences with 95 % "
+        "intervals of classifiers drawn anew, which near the ceiling are too sure, or with the p "
+        "of an exact sign test of the classifiers in which the two differ; none is adjusted for "
+        "how many there are:",
         "",
     ]
     for name, figures in others.items():
@@ -543,13 +588,13 @@ def _compared(others: Mapping[str, Mapping[str, Any]]) -> str:
         for key, one in figures.items():
             if one["difference"] is None:
                 continue
-            low, high = one["ci"]
-            state = "not told apart"
-            if low is not None and high is not None and (low > 0 or high < 0):
-                state = "better" if (low > 0) != (key in _LESS) else "worse"
+            low, high = one.get("ci", (None, None))
+            sure = one["p"] < 0.05 if "p" in one else low is not None and (low > 0 or high < 0)
+            better = (one["difference"] > 0) != (key in _LESS)
+            state = ("better" if better else "worse") if sure else "not told apart"
+            ends = f"p {one['p']:.2g}" if "p" in one else _ends((low, high), "{:+.3f}")
             shown = f"{_SHORT[key]} {one['difference']:+.3f}"
-            ends = _ends(one["ci"], "{:+.3f}")
-            said[state].append(f"{shown} ({ends})" if ends else shown)
+            said[state].append(f"{shown} ({ends or 'without an interval'})")
         parts = [f"{state}: {'; '.join(each) or 'nothing'}" for state, each in said.items()]
         lines.append(f"- {NAMES[name]}: {'. '.join(parts)}.")
     return "\n".join(lines)

@@ -51,7 +51,7 @@ from roentmod.interfaces import Classifier
 from roentmod.jobs.audit import AuditResult
 from roentmod.science import effects, stats
 from roentmod.science.effects import JUDGE
-from roentmod.store import write_json
+from roentmod.store import canonical_hash, file_sha256, write_json
 from training import confounded
 from training.confounded import FINDINGS, USUAL, Hosts, Panel, Plant
 
@@ -79,7 +79,8 @@ def drops(proof: Proof, panel: Panel) -> pd.DataFrame:
     read head's AUC where they co-occur as planted less this one; NaN, and `edited` "", of heads
     that are not of the plant's pair. Means over a few drawings of the labels.
     """
-    path = proof.home / f"drops-{panel.name}.parquet"
+    models = canonical_hash([file_sha256(proof.model(panel, plant)) for plant in plants(panel)])
+    path = proof.home / f"drops-{panel.name}-{models[:10]}.parquet"
     if not path.exists():
         rows, own = [], proof.hosts("test", panel)
         for plant in plants(panel):
@@ -172,8 +173,6 @@ def measured(proof: Proof, count: int) -> dict[str, Any]:
             f"{rho:g}": round(float(part["drop"].mean()), 4)
             for rho, part in by_pair[by_pair["rho"] > 0].groupby("rho")
         },
-        "false_alarms": _named(cells[(cells["rho"] == 0) & cells["ours_flag"]]),
-        "missed": _named(cells[cells["planted"] & (cells["rho"] >= STRONG) & ~cells["ours_flag"]]),
     }
     if proof.real is not None:
         report["real_judge"] = Judge.load(proof.real).describe()["sha256"][:16]
@@ -223,6 +222,8 @@ def _arm(arm: Arm, result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
     leaks = honest.groupby(pair)["leak"].median().dropna().sort_values()[::-1]
     shown = {str(name): round(float(value), 3) for name, value in leaks.head(4).items()}
     names = set(honest["plant"])
+    # A finding that is read and not added leaves a classifier undecided.
+    able = {*arm.panel.findings} == {*result.plan["findings"]}
     cleared = [
         one.verdict == "no shortcut beyond the margin" for one in result if one.name in names
     ]
@@ -240,7 +241,10 @@ def _arm(arm: Arm, result: AuditResult, costs: pd.DataFrame) -> dict[str, Any]:
         "leaks_most": shown,
         "leaking": leaking(cells),
         "near": near(cells),
-        "cleared": [sum(cleared), len(cleared)],
+        "cleared": [sum(cleared), len(cleared)] if able else None,
+        "false_alarms": _named(honest[honest["ours_flag"]]),
+        "others_called": _named(cells[cells["ours_flag"] & ~cells["planted"] & (cells["rho"] > 0)]),
+        "missed": _named(strong[~strong.groupby("plant")["ours_flag"].transform("any")]),
         "verdicts_honest": honest["verdict"].value_counts().to_dict(),
         "verdicts_planted": strong["verdict"].value_counts().to_dict(),
         "measures": {name: figures(cells, costs, name) for name in MEASURES},
@@ -288,8 +292,10 @@ def main() -> None:
 
 def _named(cells: pd.DataFrame) -> list[str]:
     """Return cells in words."""
+    shares = ("not measured" if np.isnan(one) else f"{one:.0%}" for one in cells["ours"])
     return [
-        f"{c.plant}: {c.edited} -> {c.read} {c.ours:.0%} ({c.verdict})" for c in cells.itertuples()
+        f"{c.plant}: {c.edited} -> {c.read} {share} ({c.verdict})"
+        for c, share in zip(cells.itertuples(), shares, strict=True)
     ]
 
 

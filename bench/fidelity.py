@@ -54,7 +54,9 @@ def validate(name: str, data: Path, run: Path, count: int, second: str = "") -> 
     )
     result.report()
     more = {"n_baselines": count, "missing": result.counts["missing"]}
-    return result.figures() | more | {"failed": failed(result.checks.to_dict("records"))}
+    checks = result.checks.to_dict("records")
+    unknown = [str(check["check"]) for check in checks if check["state"] == "not measured"]
+    return result.figures() | more | {"failed": failed(checks), "not_measured": unknown}
 
 
 def failed(checks: list[dict[Any, Any]]) -> dict[str, float]:
@@ -81,9 +83,9 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         "it cannot show that anatomy is preserved"
         f"{shown_by}. The judge and both "
         "editors know the same painter, so that success by it is obedience"
-        f"{'; the second judge learned real labels alone' if second else ''}. The painter's shams "
-        "are the baselines, so that no detector can tell them apart. How well the recogniser tells "
-        "patients apart says [its own page](recogniser.md).",
+        f"{'; the second one of `make fidelity` learned real labels alone' if second else ''}. The "
+        "painter's shams are the baselines, so that no detector can tell them apart. How well the "
+        "recogniser tells patients apart says [its own page](recogniser.md).",
         "",
         "| | " + " | ".join(figures) + " |",
         "|---|" + "---|" * len(figures),
@@ -195,15 +197,17 @@ def _weak(figures: dict[str, dict[str, Any]]) -> list[str]:
     """Return a line for each target that an editor misses."""
     lines = []
     for name, one in figures.items():
+        unknown = [CHECKS[check][0] for check in one.get("not_measured", ())]
+        if unknown:
+            lines.append(f"- `{name}`, not measured: {'; '.join(unknown)}.")
         for check, value in one["failed"].items():
             said, share = CHECKS[check]
             lines.append(f"- `{name}`: {said}: {f'{value:.0%}' if share else f'{value:.2f}'}.")
         for way, word in (("hold", "holding"), ("region", "the usual region")):
             plain, kept = one["leakage_plain"], one[f"leakage_{way}"]
             if plain and kept is not None and kept > 0.5 * plain:
-                lines.append(
-                    f"- `{name}`: {word} takes {1 - kept / plain:.0%} of the leakage, not 50 %."
-                )
+                takes = f"takes {1 - kept / plain:.0%} of" if kept < plain else "does not lower"
+                lines.append(f"- `{name}`: {word} {takes} the leakage; the target is 50 %.")
             before, after = one["success_plain"], one[f"success_{way}"]
             if before is not None and after is not None and after < before - 0.05:
                 lines.append(

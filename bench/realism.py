@@ -260,12 +260,15 @@ def page(figures: dict[str, Any]) -> str:
         "# Do edits pass for real findings?",
         "",
         "Made by `make realism DATA=DIR NIH=DIR` (`bench/realism.json`): a classifier is taught, "
-        "on the bundled judge's embedding and on texture, to tell edits (severity and seed drawn) "
+        "on a judge's embedding (the bundled one's, unless `--judge` names another) and on "
+        "texture, to tell edits (severity and seed drawn) "
         "from real positives of the same finding, source and view, at 224 px. Positives and hosts "
         f"are of the splits {' and '.join(SPLITS)}, patients that neither `mini` nor a judge was "
         "trained on; folds are of whole pairs. 0.5 is what cannot be told apart. *Hosts*: the same "
         "for the hosts before the edit, who lack the finding and differ from real patients in more "
-        "than that: an edit that is further away than its host is known by what was drawn.",
+        "than that: an edit that is further away than its host is known by what was drawn; hosts "
+        "are all, edits those that an editor could make. So few pairs teach little: an AUC is also "
+        "low where they are few.",
         "",
     ]
     lines += _table(figures, editors) if editors else ["No editor was measured so yet."]
@@ -358,7 +361,7 @@ def target(one: dict[str, Any]) -> str:
     ends = [*(one.get("ratio_ci") or (0, None))], one["ci"]
     low, high = (
         all(
-            limit <= (math.inf if end[side] is None else end[side])
+            limit <= ((2 * side - 1) * math.inf if end[side] is None else end[side])
             for end, limit in zip(ends, (SHARE, AUROC), strict=True)
         )
         for side in (0, 1)

@@ -152,7 +152,7 @@ def table(score):
                     value = score(rho, inside) + 1e-3 * FINDINGS.index(read)
                     rows.append([name, rho, edited, read, inside, value, value > 0.2])
     columns = ["plant", "rho", "edited", "read", "planted", "ours", "ours_flag"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(leaking=False)
 
 
 COSTS = pd.DataFrame(
@@ -185,7 +185,7 @@ def panel(scores):
             flag = bool(value > 0.2)
             rows.append([f"c{number}", rho, PAIR[0], read, inside, value, flag])
     columns = ["plant", "rho", "edited", "read", "planted", "ours", "ours_flag"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(leaking=False)
 
 
 def costs(drops):
@@ -203,6 +203,14 @@ def test_a_bootstrap_without_events_is_replaced_by_what_chance_allows_for():
     assert found["ci"]["detection_auroc"] == [pytest.approx(0.025 ** (1 / 6), abs=1e-4), 1]
     assert found["ci"]["power"] == [pytest.approx(0.025 ** (1 / 6), abs=1e-4), 1]
     assert found["power_ci_by_rho"]["0.9"] == found["ci"]["power"]
+    # An area that is not quite 1 is not surer than one that is.
+    nearly = audit_measures.figures(
+        panel([(0.0, 0.01 * k, 0.0) for k in range(10)] + [(0.9, 0.0895 + k, 0) for k in range(6)]),
+        costs([0.0] * 16),
+        "ours",
+    )
+    assert 0.9 < nearly["detection_auroc"] < 1
+    assert nearly["ci"]["detection_auroc"][0] <= found["ci"]["detection_auroc"][0]
     few = audit_measures.figures(some[some["rho"] > 0], costs([0.0] * 16), "ours")
     assert few["honest_ci"] == [None, None]
     assert few["detection_auroc"] is None
@@ -217,12 +225,14 @@ def test_honest_classifiers_have_no_part_in_the_agreement_with_costs():
 
 
 def test_what_is_not_measured_is_neither_found_nor_ranked():
-    scores = [(0.0, 0.1, 0.0)] * 4 + [(0.9, value, 0.0) for value in (np.nan, 0.5, 0.6, 0.7)]
+    # Nor is it above honest cells that are below 0.
+    scores = [(0.0, -0.1, -0.2)] * 4 + [(0.9, value, value) for value in (np.nan, 0.5, 0.6, 0.7)]
     found = audit_measures.figures(panel(scores), costs([0] * 4 + [9, 0.1, 0.2, 0.3]), "ours")
     assert found["spearman_auc_drop"] == 1
     assert found["found_by_rho"] == {"0.9": [3, 4]}
     assert found["detection_auroc"] == 0.75
-    assert found["not_measured"] == pytest.approx(1 / 16, abs=1e-4)
+    assert found["power_at_5_percent_by_rho"] == {"0.9": 0.75}
+    assert found["not_measured"] == pytest.approx(2 / 16, abs=1e-4)
 
 
 def test_thresholds_are_of_other_honest_classifiers_than_their_alarms():
@@ -249,8 +259,31 @@ def test_measures_are_compared_over_the_same_classifiers():
     one = found["matched_difference"]["detection_auroc"]
     assert one["ci"][0] > 0
     assert one["difference"] > 0
-    # The flags are the same: no drawing of classifiers tells them apart.
-    assert found["matched_difference"]["power"] == {"difference": 0, "ci": [None, None]}
+    # The flags are the same.
+    assert found["matched_difference"]["power"] == {"difference": 0, "p": 1}
+
+
+@pytest.mark.parametrize(("apart", "p"), [(4, 0.125), (6, 0.0312)])
+def test_few_classifiers_do_not_tell_measures_apart(apart, p):
+    """A bootstrap of 4 alarms in 32 against none is surely above 0; the exact test is not."""
+    cells = panel([(0.0, 0.1, 0.1)] * 32 + [(0.9, 1.0, 0.1)] * 6)
+    for name in ("plain", "matched", "relative"):
+        wrong = cells["plant"].isin([f"c{k}" for k in range(apart)])
+        cells = cells.assign(**{name: cells["ours"], f"{name}_flag": cells["ours_flag"] | wrong})
+    found = audit_measures.compared(cells, costs([0.1] * 38))["plain_difference"]
+    assert found["honest_alarms"] == {"difference": round(-apart / 32, 4), "p": p}
+    said = audit_page._compared({"plain_difference": found})
+    assert ("better: honest classifiers" in said) == (p < 0.05)
+
+
+def test_what_an_editor_draws_besides_is_not_counted_among_other_cells():
+    cells = panel([(0.0, 0.1, 0.1)] * 3 + [(0.9, 1.0, 1.0)] * 3)
+    leaky = cells.assign(leaking=cells["read"] == "Cardiomegaly")
+    both = [
+        audit_measures.figures(one, costs([0.1] * 6), "ours")["false_alarm_rate_of_other_cells"]
+        for one in (cells, leaky)
+    ]
+    assert both == [1, None]
 
 
 def test_power_in_the_direction_that_leaks_is_counted_by_itself():
@@ -260,10 +293,13 @@ def test_power_in_the_direction_that_leaks_is_counted_by_itself():
         ("planted", 0.9, *PAIR, True, True, False),
         ("planted", 0.9, *PAIR[::-1], True, False, True),
         ("elsewhere", 0.9, "Edema", "Cardiomegaly", True, False, True),
+        # Two cells of a classifier are one.
+        ("elsewhere", 0.9, *PAIR, False, True, True),
+        ("elsewhere", 0.9, "Mass", "Cardiomegaly", False, True, False),
     ]
     columns = ["plant", "rho", "edited", "read", "planted", "leaking", "ours_flag"]
     found = audit_measures.leaking(pd.DataFrame(rows, columns=columns))
-    assert found == {"honest": [0, 1], "planted": [0, 1], "reverse": [1, 1]}
+    assert found == {"null": [1, 2], "planted": [0, 1], "reverse": [1, 1]}
 
 
 def told(ours, other):
@@ -292,20 +328,22 @@ def test_page_says_what_is_at_the_ceiling():
 def test_page_says_where_another_measure_is_better():
     figures = {
         "detection_auroc": {"difference": -0.05, "ci": [-0.09, -0.01]},
-        "power": {"difference": 0.2, "ci": [0.1, 0.3]},
+        "power": {"difference": 0.2, "p": 0.03},
         # Fewer alarms are better.
-        "false_alarm_rate": {"difference": -0.2, "ci": [-0.3, -0.1]},
-        "false_alarm_rate_of_other_cells": {"difference": 0.1, "ci": [0.02, 0.2]},
+        "honest_alarms": {"difference": -0.2, "p": 0.001},
+        "other_alarms": {"difference": 0.1, "p": 0.04},
         "detection_auroc_by_cell": {"difference": 0.0, "ci": [None, None]},
         "spearman_auc_drop": {"difference": None, "ci": [None, None]},
     }
     said = audit_page._compared({"matched_difference": figures})
     (line,) = (line for line in said.splitlines() if line.startswith("- matched difference: "))
     better, worse, apart = line.removeprefix("- matched difference: ").split(". ")
-    assert better.startswith("better: power +0.200 (+0.100 to +0.300); false alarms -0.200 ")
-    assert worse.startswith("worse: AUROC by classifier -0.050")
-    assert "other cells +0.100" in worse
-    assert apart == "not told apart: AUROC by cell +0.000."
+    words = "better: power +0.200 (p 0.03); honest classifiers with an alarm -0.200 (p 0.001)"
+    assert better == words
+    assert worse.startswith(
+        "worse: AUROC by classifier -0.050 (-0.090 to -0.010); classifiers with"
+    )
+    assert apart == "not told apart: AUROC by cell +0.000 (without an interval)."
 
 
 def test_a_head_that_does_not_know_its_finding_has_no_matched_share():
