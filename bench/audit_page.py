@@ -592,12 +592,16 @@ def _compared(others: Mapping[str, Mapping[str, Any]]) -> str:
             sure = one["p"] < 0.05 if "p" in one else low is not None and (low > 0 or high < 0)
             better = (one["difference"] > 0) != (key in _LESS)
             state = ("better" if better else "worse") if sure else "not told apart"
-            ends = f"p {one['p']:.2g}" if "p" in one else _ends((low, high), "{:+.3f}")
+            ends = _p(one["p"]) if "p" in one else _ends((low, high), "{:+.3f}")
             shown = f"{_SHORT[key]} {one['difference']:+.3f}"
             said[state].append(f"{shown} ({ends or 'without an interval'})")
         parts = [f"{state}: {'; '.join(each) or 'nothing'}" for state, each in said.items()]
         lines.append(f"- {NAMES[name]}: {'. '.join(parts)}.")
     return "\n".join(lines)
+
+
+def _p(value: float) -> str:
+    return f"p {value:.2g}" if value >= 0.001 else "p < 0.001"
 
 
 def write(source: Path = JSON, target: Path = PAGE) -> None:

@@ -95,7 +95,7 @@ class Panel:
     prevalence: float = PREVALENCE
 
 
-USUAL = Panel("usual")
+USUAL = Panel("usual", epochs=15)
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,6 +152,17 @@ def test_a_head_that_knows_nothing_but_the_shortcut_is_found():
     assert cells.loc[("Nodule", "Mass"), "verdict"] == "no yardstick"
 
 
+def test_a_shortcut_of_a_head_that_hardly_knows_its_finding_says_so():
+    """A share of so little is much, whatever taught the head so."""
+    truth = OWN | {("Mass", "Mass"): 0.3, ("Edema", "Mass"): 0.25, ("Edema", "Nodule"): 3.0}
+    cells = judged(truth, noise=0.1)
+    weak, strong = (cells.loc[("Edema", read)] for read in ("Mass", "Nodule"))
+    assert weak["verdict"] == strong["verdict"] == "shortcut"
+    assert "Mass itself moves the head by 0.3" in weak["reason"]
+    assert "hardly knows it." in weak["reason"]
+    assert "hardly" not in strong["reason"]
+
+
 def test_a_head_whose_finding_was_not_edited_has_no_yardstick():
     made = table(OWN | {("Edema", "Mass"): 2.0})
     nets = effects.net_effects(made[made["edited_finding"] != "Mass"])

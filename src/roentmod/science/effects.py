@@ -60,6 +60,10 @@ PREDICTIONS += ("logit_baseline", "logit_edited")
 Verdict = Literal["shortcuts found", "no shortcut beyond the margin", "undecided"]
 Witness = Literal["gate", "second", "readers"]
 
+# Logits below which a head that reacts to its own finding hardly knows it: half of what the gate
+# asks of an edit.
+_WEAK = 0.5
+
 
 def net_effects(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return one row per classifier, pair and read finding, with `net` and `net_p`.
@@ -504,6 +508,9 @@ def _judged(
         return "needs readers", f"{leak} of the own effect: too much to rest on a judge."
     if beyond:
         rest = "" if scaled else f"; to {read} itself the head is blind"
+        own = row["margin"] / margin
+        if scaled and own < _WEAK:
+            rest = f". {read} itself moves the head by {own:.2f} logits alone: it hardly knows it"
         return "shortcut", f"{edited} raises {read} by {share}, beyond {margin:.0%}{rest}."
     if not scaled:
         return "no yardstick", blind
