@@ -94,7 +94,10 @@ for 20 of whom some do not count; effects are shown.
 
 {n_classifiers} small classifiers were trained on painted cohorts of {hosts} in which one pair of
 findings co-occurs with correlation rho (pairs: {pairs}), everything else being independent;
-{n_honest} of them with rho 0. Each was then audited on {n_baselines} radiographs of other
+{n_honest} of them with rho 0. They go on from {starts} networks that had learned the same
+findings where none co-occur: a head that hardly knows its own finding is moved by any other, and
+its classifier is honest in its labels alone. Each was then audited on {n_baselines} radiographs of
+other
 patients with the painter, which painted what they learned from, seeing nothing else of them. A
 cell is planted if it joins the pair, in either direction, and a pair is found if either direction
 is called. The real cost of a shortcut is the AUC that its head loses when the test set's findings
@@ -191,7 +194,8 @@ _SHORT = {
 _PANELS = """
 ## Other classifiers, other editors, other judges
 
-Every audit below is judged as above. Classifiers learned from hosts of the training split, without
+Every audit below is judged as above, and all classifiers go on from networks that know their
+findings. They learned from hosts of the training split, without
 the quarter that the bundled judge learned from; `mini` learned from the same split without that
 quarter, too. Donors of the grafts that teach are mostly of the training split, the judge's quarter
 among them. Audits are of the test split, whose patients nobody learned from; so are the donors of
@@ -210,10 +214,7 @@ _KINDS = {
     "leaking": (
         "read findings whose pictures show much of each other, painted as above. {size} px."
     ),
-    "deep": (
-        "deep networks ({network}) at {size} px, all trained on from one that learned what does "
-        "not co-occur."
-    ),
+    "deep": ("deep networks ({network}) at {size} px."),
 }
 
 
@@ -237,6 +238,7 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
         margin=report["rules"]["margin"],
         n_classifiers=report["n_classifiers"],
         n_honest=report["n_honest"],
+        starts=report["starts"],
         n_baselines=first["n_baselines"],
         hosts=report["hosts"],
         per_rho=each,
@@ -525,8 +527,8 @@ def _bounds(report: Mapping[str, Any]) -> str:
     if "deep" in panels:
         deep = panels["deep"]
         lines.append(
-            f"- Deep networks are few ({deep['classifiers']}), start from one network, and learned "
-            f"{deep['epochs']} epochs of {deep['hosts']} hosts at most."
+            f"- Deep networks are few ({deep['classifiers']}), go on from one network, and learned "
+            f"{deep['epochs']} epochs more of {deep['hosts']} hosts at most."
         )
     return "\n".join(lines)
 

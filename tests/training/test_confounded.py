@@ -116,6 +116,30 @@ def test_a_leaking_painter_is_named_by_its_leaks_and_survives_pickling():
     assert np.array_equal(plain.image.pixels, source.radiograph.pixels)
 
 
+def test_classifiers_go_on_from_networks_that_know_their_findings(tmp_path, monkeypatch):
+    begun, seen = [], []
+    monkeypatch.setattr(audit_arms, "_hosts", lambda proof, panel: panel)
+    monkeypatch.setattr(confounded, "export", lambda *rest: None)
+
+    def train(hosts, plant, panel, *, start=None):
+        begun.append(hosts)
+        seen.append(start)
+        torch.manual_seed(plant.seed)
+        return confounded.untrained(panel)
+
+    monkeypatch.setattr(confounded, "train", train)
+    proof = audit_arms.Proof(tmp_path)
+    for number in range(audit_arms.STARTS):
+        proof.learn(audit_arms.LEAKING, number)
+    assert begun[0].epochs > audit_arms.LEAKING.epochs
+    pair = audit_arms.PANEL_PAIRS["leaking"][0]
+    for seed in range(3):
+        proof.make(audit_arms.LEAKING, Plant(pair, 0.0, seed))
+    first, second, third = (next(one.parameters()) for one in seen[2:])
+    assert torch.equal(first, third)
+    assert not torch.equal(first, second)
+
+
 def test_what_was_made_otherwise_is_not_gone_on_with(tmp_path, monkeypatch):
     def home():
         return audit_arms.Proof(tmp_path, tmp_path).home
