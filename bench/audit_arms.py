@@ -224,6 +224,14 @@ class Proof:
             return False
         return self.real is not None or not arm.second
 
+    def folder(self, arm: Arm) -> Path:
+        """Return where an arm's audit is."""
+        return self.home / f"audit-{arm.name}"
+
+    def finished(self, arm: Arm) -> bool:
+        """Tell whether an arm is made."""
+        return self.able(arm) and (self.folder(arm) / "judged" / "judged.json").exists()
+
     def model(self, panel: Panel, plant: Plant) -> Path:
         """Return where a classifier is."""
         return self.home / "models" / panel.name / f"{plant.name}.onnx"
@@ -328,7 +336,7 @@ class Proof:
             self._editor(arm),
             models,
             plan,
-            self.home / f"audit-{arm.name}",
+            self.folder(arm),
             second=Judge.load(self.real) if arm.second else None,
         )
 

@@ -374,7 +374,7 @@ def _panels(report: Mapping[str, Any]) -> str:
     text.append(_arms_at_ceiling(others))
     left = report.get("left_out", [])
     if left:
-        text.append(f"\nNot measured, as its data were not given: {', '.join(left)}.")
+        text.append(f"\nNot measured by this run: {', '.join(left)}.")
     return "\n".join([*text, ""])
 
 

@@ -5,7 +5,8 @@ is known (`training.confounded`), audits each through the public door, seeing no
 and writes ``bench/audit_truth.json`` and ``docs/audit.md``. Without ``--data`` the hosts are
 phantoms; ``--nih`` and ``--more`` add grafts of real findings, ``--real-judge`` a judge that never
 saw a painted picture. Everything is kept in ``--run`` and resumed from there; ``--only ARM`` makes
-single arms (`bench.audit_arms`) and writes no figures.
+single arms (`bench.audit_arms`) and writes no figures, ``--finished`` writes those of the arms that
+are made, and makes none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,11 @@ def halves(result: AuditResult, count: int) -> dict[str, Any]:
     return {"audits": audits, "wrong": round(float(np.mean(wrong)), 4), "ci": ends}
 
 
-def measured(proof: Proof, count: int) -> dict[str, Any]:
-    """Return all figures of the arms that can be made; the others are named. `count`: of halves."""
-    able = [arm for arm in ARMS if proof.able(arm)]
+def measured(proof: Proof, able: Sequence[Arm], count: int) -> dict[str, Any]:
+    """Return all figures of some arms, the first among them; the others are named.
+
+    `count` is of halves.
+    """
     results = {arm: made(proof, arm) for arm in able}
     first, usual = ARMS[0], results[ARMS[0]]
     costs, cells = drops(proof, USUAL), cells_of(usual, first)
@@ -270,6 +273,7 @@ def main() -> None:
     parser.add_argument(
         "--only", action="append", choices=[arm.name for arm in ARMS], help="make these arms alone"
     )
+    parser.add_argument("--finished", action="store_true", help="figures of what is made already")
     parser.add_argument("--bundle", action="store_true", help="make the package's two, no more")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -284,7 +288,10 @@ def main() -> None:
             made(proof, arm)
         return
     started = time.monotonic()
-    report = measured(proof, args.halves)
+    able = [arm for arm in ARMS if (proof.finished if args.finished else proof.able)(arm)]
+    if ARMS[0] not in able:
+        raise SystemExit(f"Figures need the arm {ARMS[0].name}; it is not finished.")
+    report = measured(proof, able, args.halves)
     report["seconds"] = round(time.monotonic() - started, 1)
     report["weights"] = weights.bundled(weights.of(audit_page.JSON).weights)
     write_json(args.out, report)
