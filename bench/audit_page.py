@@ -257,7 +257,7 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
         near=_near(first["near"]),
         compared=_compared(first["compared"]),
         ceiling_words=_at_ceiling(first["measures"]),
-        panels=_panels(report),
+        panels=_panels(report) + _left_out(report),
         passed=_passed(first),
         patients="{} to {}".format(*first["patients"]),
         errors="\n".join(_errors(report)),
@@ -372,9 +372,6 @@ def _panels(report: Mapping[str, Any]) -> str:
     text += [_line(name, [*arm["common"].values()]) for name, arm in arms.items()]
     text += ["", *_arms(others), "", *_leaking(others), "", *_by_measure(others), ""]
     text.append(_arms_at_ceiling(others))
-    left = report.get("left_out", [])
-    if left:
-        text.append(f"\nNot measured by this run: {', '.join(left)}.")
     return "\n".join([*text, ""])
 
 
@@ -403,6 +400,11 @@ def _errors(report: Mapping[str, Any]) -> Iterator[str]:
                 if some:
                     parts.append(f"{said}: {'; '.join(some)}{more}")
             yield f"- **{name}**: {'. '.join(parts) or 'nothing'}."
+
+
+def _left_out(report: Mapping[str, Any]) -> str:
+    left = report["left_out"]
+    return f"\nAudits that this run has not measured: {', '.join(left)}.\n" if left else ""
 
 
 def _arms(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
