@@ -129,7 +129,7 @@ class Arm:
         return LEAKS[self.panel.name] if self.editor in LEAKING_DOSE else {}
 
     def common(self) -> dict[str, str]:
-        """Return whose findings everybody knows: of classifiers, editor, gate and leak judge."""
+        """Return where the findings come from that each part of the audit learned or adds."""
         grafts = self.panel == GRAFTED
         edits = {"grafts": "grafts of other patients", "mini": "painter (taught `mini`)"}
         both = "painter and real"
@@ -149,7 +149,7 @@ class Arm:
 # What matters most comes first; what stands on the generator, last.
 ARMS = (
     Arm(USUAL, "painter", 100),
-    # It sees half of the devices.
+    # The judge sees half of the painted devices.
     Arm(USUAL, LEAKY, 60),
     Arm(USUAL, HALF, 60),
     # The judge sees about two thirds of grafts.

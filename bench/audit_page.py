@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom, binomtest
+from scipy.stats import binom
 
 from bench import graft, weights
+from bench.audit_measures import interval_of
 from roentmod.store import atomic
 
 JSON, PAGE = Path("bench/audit_truth.json"), Path("docs/audit.md")
@@ -97,9 +98,8 @@ findings co-occurs with correlation rho (pairs: {pairs}), everything else being 
 {n_honest} of them with rho 0. They go on from {starts} networks that had learned the same
 findings where none co-occur: a head that hardly knows its own finding is moved by any other, and
 its classifier is honest in its labels alone. Each was then audited on {n_baselines} radiographs of
-other
-patients with the painter, which painted what they learned from, seeing nothing else of them. A
-cell is planted if it joins the pair, in either direction, and a pair is found if either direction
+other patients with the painter, which painted what they learned from, seeing nothing else of them.
+A cell is planted if it joins the pair, in either direction, and a pair is found if either direction
 is called. The real cost of a shortcut is the AUC that its head loses when the test set's findings
 no longer co-occur; means by rho: {costs}. Of each rho above 0 there are {per_rho} classifiers:
 {n_pairs} pairs, {seeds} trainings of each. Intervals, 95 %, are over classifiers, for these hosts
@@ -244,7 +244,7 @@ def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
         per_rho=each,
         n_pairs=len(report["pairs"]),
         seeds=report["seeds_per_rho"],
-        ceiling=binomtest(each, each).proportion_ci(method="exact").low,
+        ceiling=interval_of(each, each)[0],
         pairs="; ".join(" and ".join(pair) for pair in report["pairs"]),
         costs=", ".join(f"{v:.3f} at {k}" for k, v in report["auc_drop_by_rho"].items()),
         heads=" | ".join(NAMES[name] for name in first["measures"]),
@@ -305,8 +305,7 @@ def _share(count: int, of: int) -> str:
     """Return a share of classifiers or cells, and its exact interval."""
     if not of:
         return "none to count"
-    ends = binomtest(count, of).proportion_ci(method="exact")
-    return f"{count} of {of} ({ends.low:.0%} to {ends.high:.0%})"
+    return f"{count} of {of} ({_ends(interval_of(count, of), '{:.0%}')})"
 
 
 def _with(value: float | None, ends: Sequence[float | None], form: str = "{:.3f}") -> str:
@@ -366,7 +365,7 @@ def _panels(report: Mapping[str, Any]) -> str:
             f"- **{name}**: {words} {panel['classifiers']} classifiers, {panel['honest']} of them "
             f"with rho 0, whose heads read pictures of other patients with AUC: {area}."
         )
-    text += ["", "Whose findings everybody knows, in each audit:", ""]
+    text += ["", "Where the findings come from that each part of an audit learned or adds:", ""]
     text += ["| audit | classifiers | editor | the judge that chooses | leakage is judged by |"]
     text += ["|---" * 5 + "|"]
     text += [_line(name, [*arm["common"].values()]) for name, arm in arms.items()]
@@ -414,10 +413,15 @@ def _arms(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         "patients that count per pair",
         "edits that the judge sees",
         "cells with enough patients and a yardstick",
+        "honest ones called",
+        "honest ones cleared",
+        "false alarms by cell",
+        "detection AUROC",
+        "found, by rho",
+        "leaks most",
+        f"verdicts of planted cells, {_STRONG}",
+        "honest cells: median, 95 %, largest",
     ]
-    heads += ["honest ones called", "honest ones cleared", "false alarms by cell"]
-    heads += ["detection AUROC", "found, by rho", "leaks most"]
-    heads += [f"verdicts of planted cells, {_STRONG}", "honest cells: median, 95 %, largest"]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for name, arm in arms.items():

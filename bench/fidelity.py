@@ -155,8 +155,7 @@ def _share(one: dict[str, Any] | None) -> str:
     """Return a share with its interval."""
     if one is None:
         return "-"
-    low, high = map(_shown, one["ci"])
-    return f"{_shown(one['share'])} ({low} to {high})"
+    return _ranged(one["share"], one["ci"])
 
 
 def _of_real(one: dict[str, Any] | None) -> str:
@@ -185,8 +184,7 @@ def _interval(one: dict[str, Any], group: str) -> str:
     found = one["pfid"].get(group)
     if found is None:
         return "-"
-    low, high = (_shown(value) for value in found["ci"])
-    return f"{_shown(found['median'])} ({low} to {high})"
+    return _ranged(found["median"], found["ci"])
 
 
 def _shown(value: float | None) -> str:

@@ -23,7 +23,7 @@ import json
 import logging
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +155,9 @@ class Pictures:
 class Editors:
     """The bundled editors, as each draws a finding into a host on the 224 px grid."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """Load them."""
-        self.loaded = {name: Editor.load(name) for name in names}
-
-    def without(self, names: set[str]) -> Editors:
-        """Return these without some of them."""
-        rest = Editors([])
-        rest.loaded = {name: one for name, one in self.loaded.items() if name not in names}
-        return rest
+    def __init__(self, loaded: Mapping[str, Any]) -> None:
+        """Keep them, by name."""
+        self.loaded = dict(loaded)
 
     def made(self, editor: str, pictures: Pictures, row: Row, name: str) -> Array | None:
         """Return a host with a finding, its severity and seed drawn; None where it has none."""
@@ -357,17 +351,15 @@ def target(one: dict[str, Any]) -> str:
     """
     if (one.get("reads") or 0) < READ or one["patients"] < judges_page.FEWEST:
         return "-"
-    reached = (one["ratio"] or 0) >= SHARE and one["auc"] >= AUROC
-    ends = [*(one.get("ratio_ci") or (0, None))], one["ci"]
-    low, high = (
-        all(
-            limit <= ((2 * side - 1) * math.inf if end[side] is None else end[side])
-            for end, limit in zip(ends, (SHARE, AUROC), strict=True)
-        )
-        for side in (0, 1)
-    )
-    unsure = "" if low == high else ", not surely"
-    return f"{'reached' if reached else 'missed'}{unsure}"
+    low, high = one.get("ratio_ci") or (None, None)
+    worst = _meets(-math.inf if low is None else low, one["ci"][0])
+    best = _meets(math.inf if high is None else high, one["ci"][1])
+    state = "reached" if _meets(one["ratio"] or 0, one["auc"]) else "missed"
+    return state if worst == best else f"{state}, not surely"
+
+
+def _meets(ratio: float, area: float) -> bool:
+    return ratio >= SHARE and area >= AUROC
 
 
 def _reached(table: dict[str, Any], editor: str) -> str:
@@ -411,11 +403,12 @@ def main() -> None:
         kept["real_judge"] = (kept.get("real_judge", {}) if same else {}) | real_judge(args)
         kept["real_judge_sha256"] = digest
         write_json(JSON, kept)
-    loaded = Editors(args.editors)
+    loaded = {name: Editor.load(name) for name in args.editors}
     for name in [finding(word).name for word in args.findings] or FINDINGS:
-        editors = loaded.without({e for e in args.editors if name in kept.get(e, {})})
-        if not editors.loaded:
+        missing = {e: one for e, one in loaded.items() if name not in kept.get(e, {})}
+        if not missing:
             continue
+        editors = Editors(missing)
         for editor, figures in measure(name, rows, pictures, editors, judge, args.pairs).items():
             kept.setdefault(editor, {})[name] = figures
             log.info("%s: %s: %s", editor, name, figures)

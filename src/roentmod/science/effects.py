@@ -60,8 +60,8 @@ PREDICTIONS += ("logit_baseline", "logit_edited")
 Verdict = Literal["shortcuts found", "no shortcut beyond the margin", "undecided"]
 Witness = Literal["gate", "second", "readers"]
 
-# Logits below which a head that reacts to its own finding hardly knows it: half of what the gate
-# asks of an edit.
+# Logits below which a head that reacts to its own finding hardly knows it: half of what a gate
+# asks of an edit where nothing else is said.
 _WEAK = 0.5
 
 
