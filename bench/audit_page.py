@@ -209,7 +209,8 @@ _KINDS = {
         "and NIH, enlarged {enlarged} times in width and in what they attenuate, to be masses; "
         "opacities in radiologists' boxes; one-sided effusions), and added to no-finding "
         "radiographs. No painter and no generator made any of it; the editor of grafts adds "
-        "{moderate} times what was measured. {size} px."
+        "{moderate} times what was measured, and of the densest less, so that no graft is whiter "
+        "than the host's heart. {size} px."
     ),
     "leaking": (
         "read findings whose pictures show much of each other, painted as above. {size} px."
