@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench import audit_page, graft, weights
+from bench import audit_page, graft, readme, weights
 from bench.audit_arms import (
     ARMS,
     GRAFTED,
@@ -297,6 +297,7 @@ def main() -> None:
     write_json(args.out, report)
     if args.out == audit_page.JSON:
         audit_page.write()
+        readme.write("bench.audit_truth")
 
 
 def _named(cells: pd.DataFrame) -> list[str]:
