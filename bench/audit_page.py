@@ -219,6 +219,11 @@ _KINDS = {
 }
 
 
+def arms_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of every audit of ``bench/audit_truth.json``, by its name."""
+    return {name: arm for panel in report["panels"].values() for name, arm in panel["arms"].items()}
+
+
 def page(report: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
     """Return the page of the proof and of the simulated verdicts."""
     first = report["panels"]["usual"]["arms"]["usual-painter"]
@@ -348,8 +353,7 @@ def _near(near: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _panels(report: Mapping[str, Any]) -> str:
     """Return the section of the classifiers and editors beside the first ones."""
-    panels = report["panels"]
-    arms = {name: arm for panel in panels.values() for name, arm in panel["arms"].items()}
+    panels, arms = report["panels"], arms_of(report)
     others = {name: arm for name, arm in arms.items() if name != "usual-painter"}
     if not others:
         return ""
@@ -391,15 +395,14 @@ def _errors(report: Mapping[str, Any]) -> Iterator[str]:
         "others_called": "called in cells that are not planted",
         "missed": f"missed pairs ({_STRONG})",
     }
-    for panel in report["panels"].values():
-        for name, arm in panel["arms"].items():
-            parts = []
-            for key, said in words.items():
-                some = arm[key][:_SHOWN]
-                more = f"; and {len(arm[key]) - _SHOWN} more" if len(arm[key]) > _SHOWN else ""
-                if some:
-                    parts.append(f"{said}: {'; '.join(some)}{more}")
-            yield f"- **{name}**: {'. '.join(parts) or 'nothing'}."
+    for name, arm in arms_of(report).items():
+        parts = []
+        for key, said in words.items():
+            some = arm[key][:_SHOWN]
+            more = f"; and {len(arm[key]) - _SHOWN} more" if len(arm[key]) > _SHOWN else ""
+            if some:
+                parts.append(f"{said}: {'; '.join(some)}{more}")
+        yield f"- **{name}**: {'. '.join(parts) or 'nothing'}."
 
 
 def _left_out(report: Mapping[str, Any]) -> str:

@@ -307,12 +307,14 @@ def grafted(picture: Array, anatomy: Anatomy, donor: Donor, share: float = 1.0) 
     Each place goes a part of the way from what it is to the host's own heart, which is as thick as
     what fills a lung: in logits, all of it only for a finding without bounds, so that ribs and
     grain stay in it. Twice what a donor adds takes its dense half about 0.8 of that way at most.
+    Where the finding does not reach the lung, or the lung is as white as the heart, the picture
+    stays as it is.
 
     Args:
         picture: of the host.
-        anatomy: the host's.
+        anatomy: the host's, h x w.
         donor: whose finding it gets.
-        share: times what the donor's finding attenuates, 0 to 2.
+        share: times what the donor's finding attenuates, 0 or more.
     """
     reach = picture.shape[0] / cohort.SIZE
     lung = binary_dilation(anatomy.lung(donor.side), iterations=max(1, round(3 * reach)))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import weights
+from bench import audit_page, weights
 from roentmod.classifiers import judge
 from roentmod.science.performance import Rules, sure
 from roentmod.store import atomic
@@ -26,6 +26,7 @@ _AUDITS = {
     "usual-leaky-painter": "with one that draws a second finding beside the requested one",
     "usual-mini": "with `mini`",
     "grafted-grafts": "where classifiers and editor add findings of real patients",
+    "grafted-grafts-real": "where, besides, a judge of real labels alone measures leakage",
     "leaking-painter": "where findings look alike",
     "deep-painter": "of deep networks",
 }
@@ -39,18 +40,16 @@ _WHERE = {"internal": "inside", "external": "outside"}
 
 def auditing(figures: Mapping[str, Any]) -> str:
     """Return the paragraph of ``bench/audit_truth.json``: what is found, and what is called."""
-    arms = {
-        name: arm for panel in figures["panels"].values() for name, arm in panel["arms"].items()
-    }
+    arms = audit_page.arms_of(figures)
     said = "; ".join(
         f"{words}, {_found(arms[name]['measures'])}"
         for name, words in _AUDITS.items()
         if name in arms
     )
     text = (
-        "Tested on classifiers with planted shortcuts, of which a strong one (rho 0.75 or more) is "
-        "to be found, and on honest ones, of which none is to be called (in brackets the same "
-        "margin and tests without sham, gate and judge): "
+        "Tested on classifiers with planted shortcuts, of which a strong one (correlation 0.75 or "
+        "more) is to be found, and on honest ones, of which none is to be called (in brackets the "
+        "same margin and tests without sham, gate and judge): "
         f"{said}. What was missed, called wrongly, not measured or undecided, and how verdicts at "
         "the margin were simulated: [docs/audit.md](docs/audit.md)."
     )
