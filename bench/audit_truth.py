@@ -6,12 +6,13 @@ and writes ``bench/audit_truth.json`` and ``docs/audit.md``. Without ``--data`` 
 phantoms; ``--nih`` and ``--more`` add grafts of real findings, ``--real-judge`` a judge that never
 saw a painted picture. Everything is kept in ``--run`` and resumed from there; ``--only ARM`` makes
 single arms (`bench.audit_arms`) and writes no figures, ``--finished`` writes those of the arms that
-are made, and makes none.
+are made, and makes none: a panel of which fewer are made than ``--out`` has figures of keeps those.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -149,21 +150,28 @@ def halves(result: AuditResult, count: int) -> dict[str, Any]:
 
 
 def measured(proof: Proof, able: Sequence[Arm], count: int) -> dict[str, Any]:
-    """Return all figures of some arms, the first among them; the others are named.
+    """Return the figures of some arms by panel, and, of the first arm, what the proof says of all.
 
     `count` is of halves.
     """
     results = {arm: made(proof, arm) for arm in able}
-    first, usual = ARMS[0], results[ARMS[0]]
-    costs, cells = drops(proof, USUAL), cells_of(usual, first)
-    by_pair = cells[cells["planted"]].merge(costs, on=["plant", "edited", "read"])
     report: dict[str, Any] = {
         "panels": {
             panel.name: _panel(proof, panel, {a: r for a, r in results.items() if a.panel == panel})
             for panel in PANELS
             if any(arm.panel == panel for arm in able)
         },
-        "left_out": [arm.name for arm in ARMS if arm not in able],
+    }
+    if proof.real is not None:
+        report["real_judge"] = Judge.load(proof.real).describe()["sha256"][:16]
+    return report | (_whole(proof, results[ARMS[0]], count) if ARMS[0] in results else {})
+
+
+def _whole(proof: Proof, usual: AuditResult, count: int) -> dict[str, Any]:
+    """Return what the proof says of all panels, which the audit of its first arm tells."""
+    costs, cells = drops(proof, USUAL), cells_of(usual, ARMS[0])
+    by_pair = cells[cells["planted"]].merge(costs, on=["plant", "edited", "read"])
+    return {
         "honest_halves": halves(usual, count),
         "n_classifiers": len(plants()),
         "n_honest": sum(plant.rho == 0 for plant in plants()),
@@ -179,9 +187,37 @@ def measured(proof: Proof, able: Sequence[Arm], count: int) -> dict[str, Any]:
             for rho, part in by_pair[by_pair["rho"] > 0].groupby("rho")
         },
     }
-    if proof.real is not None:
-        report["real_judge"] = Judge.load(proof.real).describe()["sha256"][:16]
-    return report
+
+
+def joined(found: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a run, with those that were kept of what it has not made.
+
+    A panel's arms audit the same classifiers, so that they come from one run: a panel is the run's
+    where it has made all the arms of it that are kept, and else stays as it is.
+
+    Raises:
+        SystemExit: what is kept was made with other weights or another judge of real labels.
+    """
+    for key in ("weights", "real_judge"):
+        if kept and kept.get(key) != found.get(key):
+            raise SystemExit(
+                f"Figures of several runs are of the same {key}; those kept are of "
+                f"{kept.get(key)}, these of {found.get(key)}. Make all arms anew, or use --out."
+            )
+    panels = dict(kept.get("panels", {}))
+    for name, panel in found["panels"].items():
+        missing = panels.get(name, {"arms": {}})["arms"].keys() - panel["arms"].keys()
+        if missing:
+            log.warning("%s stays as it was: not made here: %s", name, ", ".join(sorted(missing)))
+        else:
+            panels[name] = panel
+    arms = {arm for panel in panels.values() for arm in panel["arms"]}
+    return {
+        **kept,
+        **found,
+        "panels": {panel.name: panels[panel.name] for panel in PANELS if panel.name in panels},
+        "left_out": [arm.name for arm in ARMS if arm.name not in arms],
+    }
 
 
 def made(proof: Proof, arm: Arm) -> AuditResult:
@@ -289,12 +325,13 @@ def main() -> None:
         return
     started = time.monotonic()
     able = [arm for arm in ARMS if (proof.finished if args.finished else proof.able)(arm)]
-    if ARMS[0] not in able:
+    kept = json.loads(args.out.read_text()) if args.finished and args.out.exists() else {}
+    if ARMS[0] not in able and not kept:
         raise SystemExit(f"Figures need the arm {ARMS[0].name}; it is not finished.")
     report = measured(proof, able, args.halves)
     report["seconds"] = round(time.monotonic() - started, 1)
     report["weights"] = weights.bundled(weights.of(audit_page.JSON).weights)
-    write_json(args.out, report)
+    write_json(args.out, joined(report, kept))
     if args.out == audit_page.JSON:
         audit_page.write()
         readme.write("bench.audit_truth")
