@@ -28,6 +28,7 @@ import argparse
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,18 @@ BEST = 3
 _UNKNOWN = "nih_rxtorax"
 _RULES = evaluation.Rules()
 log = logging.getLogger(__name__)
+
+
+def name_alike(run: Path) -> None:
+    """Have patients' ids hidden alike on every machine, as kept studies are joined by patient.
+
+    The pictures are public, so that their salt may be.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    salt = run / "salt"
+    with atomic(salt) as part:
+        part.write_text(hashlib.sha256(b"bench.retrain").hexdigest())
+    os.environ["ROENTMOD_SALT"] = str(salt.resolve())
 
 
 def tables(data: Path, run: Path) -> dict[str, Path]:
@@ -362,9 +375,18 @@ def crossed(folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def primary(results: dict[str, Kept]) -> dict[str, Any]:
-    """Return the primary outcome: over both sets of pairs, and of the real labels."""
+    """Return the primary outcome: over both sets of pairs, and of the real labels.
+
+    Raises:
+        SystemExit: the studies of both sets share no patient.
+    """
     tables = [(pooled(results[f"truth-{pairs}-mini"]), PAIRS[pairs]) for pairs in PAIRS]
     shared = set.intersection(*(set(table["patient_id"]) for table, _ in tables))
+    if not shared:
+        raise SystemExit(
+            "Both sets of pairs are tested on the same patients; those of the kept studies have no "
+            "id in common. Run python -m bench.retrain --data DIR for both."
+        )
     own = [(evaluation.panels(t[t["patient_id"].isin(shared)]), pairs) for t, pairs in tables]
     real = evaluation.panels(crossed([one.predictions for one in _folds(results)]))
     told = evaluation.primary_figures(evaluation.primary(own))
@@ -396,6 +418,7 @@ def main() -> None:
         return
     if args.data is None:
         parser.error("--data is needed, but for --figures")
+    name_alike(args.run)
     places = tables(args.data, args.run)
     if args.tune:
         # What was chosen before is no part of the plan that chooses.

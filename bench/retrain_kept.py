@@ -19,7 +19,7 @@ import pandas as pd
 
 from bench import retrain_tune, weights
 from roentmod.jobs import retrain
-from roentmod.jobs.study import StudyPlan, StudyResult
+from roentmod.jobs.study import SCORES, StudyPlan, StudyResult
 from roentmod.science.performance import PREDICTIONS, STRATUM
 from roentmod.store import atomic, canonical_hash, write_json
 
@@ -105,8 +105,7 @@ def load(name: str) -> Kept:
     facts = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     table = pd.read_parquet(FOLDER / f"{name}.parquet")
     table = table.astype(dict.fromkeys(_texts(table), "str") | _NUMBERS)
-    columns = ["arm", "seed", "score", "editor", "low", "high"]
-    scores = pd.DataFrame(facts.pop("scores"), columns=columns)
+    scores = pd.DataFrame(facts.pop("scores"), columns=list(SCORES))
     ends = dict.fromkeys(("score", "low", "high"), "float64")
     return Kept(table, scores.astype({"seed": "int64"} | ends), facts)
 

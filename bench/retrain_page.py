@@ -121,8 +121,8 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
         "NIH PA radiographs without finding, findings painted in. In training the read finding of "
         "a pair is a copy of the cause with the chance 0.9; in every test all findings are "
         "independent. Internal: PA radiographs of other NIH patients. External: NIH AP bedside "
-        "radiographs of other patients, Hannover (AP, COVID-19) and Kermany (children), together: "
-        "areas are of pairs of one source, so that NIH counts most. "
+        "radiographs of other patients, Hannover (AP and PA, COVID-19) and Kermany (children), "
+        "together: areas are of pairs of one source, so that NIH counts most. "
         "Pairs were chosen in a pilot so that the read finding is the one that is harder to see; "
         "where the cause is the harder one, nothing is learned from it. Soft labels are the "
         "bundled NIH rates: the training's own rates hold the very link that was planted. "
@@ -237,7 +237,7 @@ def _primary(told: Mapping[str, Any], real: Mapping[str, Any]) -> Iterator[str]:
         "The mean AUC of the read findings over the six pairs of both sets (counterfactuals of "
         f"`mini`), and the macro AUC of the real labels{within}. The best rival is the arm without "
         f"counterfactuals ({', '.join(_RULES.rivals)}) that has the greatest mean in a test; "
-        "q, over all contrasts of arms, decides nothing here."
+        "q, over all contrasts with erm, and apart from them over all others, decides nothing here."
     )
     yield ""
     rows = []
@@ -339,7 +339,9 @@ def _scores(found: Found) -> Iterator[str]:
     yield (
         "The score is the largest off-target share of an audit: with r an off-target effect over "
         "the own effect, less leakage, it is r / (1 + r), from 0 to 1. Its fall is against erm of "
-        "the same study, where every audited seed of both has a score and the fall an interval. "
+        "the same study, where every audited seed of both has a score and the fall an interval. A "
+        "seed is blinded where a head that counts in erm's score may react to its own finding no "
+        "longer: its score is of fewer heads, and counts as no fall. "
         "The gap is sensitivity where the read finding comes without the cause, less sensitivity "
         "where both are there, at the operating point chosen on validation, internal. Above 0 it "
         "is a reverse shortcut: the model under-calls what truly comes together. Its size is the "
@@ -363,7 +365,9 @@ def _fallen(one: Mapping[str, Any], unseen: bool, arm: str) -> str:
     fall = targets.falls(one, unseen).get(arm)
     if score is None:
         return "-"
-    return f"{score:.2f}" + ("" if fall is None or arm == _RULES.reference else f" ({fall[0]:.1%})")
+    if fall is None or arm == _RULES.reference:
+        return f"{score:.2f}"
+    return f"{score:.2f} ({fall[0]:.1%}{targets.blinded(one, arm, unseen)})"
 
 
 def _real(one: Mapping[str, Any]) -> Iterator[str]:

@@ -138,50 +138,83 @@ def falls(one: Mapping[str, Any], unseen: bool) -> dict[str, tuple[float, float]
     }
 
 
+def blinded(one: Mapping[str, Any], arm: str, unseen: bool) -> str:
+    """Say in how many seeds an arm's score is of fewer heads than erm's; "" of none."""
+    own = [
+        row
+        for row in one.get("scores", ())
+        if row["arm"] == arm and bool(row.get("editor")) == unseen and row.get("blinded")
+    ]
+    return "".join(f"; {row['blinded']} of {row['seeds']} seeds blinded" for row in own)
+
+
 def _fallen(one: Mapping[str, Any], arm: str) -> tuple[str, str]:
     fall, low = falls(one, unseen=True).get(arm, (math.nan, math.nan))
     if math.isnan(fall):
         return "-", UNKNOWN
-    return f"{fall:.0%}, at least {low:.0%}", _halved(fall, surely=low > 0)
+    shown = f"{fall:.0%}, at least {low:.0%}{blinded(one, arm, unseen=True)}"
+    # The high end is not kept: a score that rises is not told apart from one that does not.
+    return shown, _halved(fall, falls_surely=low > 0)
 
 
-def _halved(fall: float, *, surely: bool) -> str:
-    if fall < 0:
+def _halved(fall: float, *, falls_surely: bool, rises_surely: bool = False) -> str:
+    if rises_surely:
         return "missed: it rises"
-    if fall < _RULES.fall:
-        return "missed: it falls by less" if surely else "missed: not told apart from erm"
-    return MET if surely else "missed: not surely"
+    if not falls_surely:
+        return "missed: not told apart from erm"
+    return MET if fall >= _RULES.fall else "missed: it falls by less"
 
 
 def _closed(one: Mapping[str, Any], arm: str, where: str) -> tuple[str, str]:
-    """Return by how much the sensitivity gap of an arm is smaller than erm's of the same study."""
+    """Return by how much the sensitivity gap of an arm is smaller than erm's of the same study.
+
+    A head that ranks nothing has no gap, too, so that the area must not have fallen; and of erm
+    there must be a gap that can fall.
+    """
     gaps = {row["arm"]: row for row in one.get("reverse", ()) if row["where"] == where}
     changes = [
         row
         for row in one.get("reverse_comparisons", ())
         if (row["arm"], row["reference"], row["where"]) == (arm, _RULES.reference, where)
     ]
-    base = gaps.get(_RULES.reference, {}).get("dependence")
+    erm = gaps.get(_RULES.reference, {})
+    base = erm.get("dependence")
     if arm not in gaps or not base or not changes or changes[0]["seeds_high"] is None:
         return "-", UNKNOWN
     change = changes[0]
     left = gaps[arm]["dependence"]
     ends = f"{change['seeds_low']:+.2f} to {change['seeds_high']:+.2f}"
     shown = f"{1 - left / base:.0%}: {base:.2f} to {left:.2f} ({ends}; {change['pairs']} pairs)"
-    return shown, _halved(1 - left / base, surely=change["seeds_high"] < 0)
+    low, high = erm.get("low"), erm.get("high")
+    if low is None or high is None or low <= 0 <= high:
+        return shown, f"{UNKNOWN}: erm has no gap for sure"
+    state = _halved(
+        1 - left / base,
+        falls_surely=change["seeds_high"] < 0,
+        rises_surely=change["seeds_low"] > 0,
+    )
+    over = _over(one, arm, where)
+    if state == MET and (over is None or over[1] <= -_RULES.inferior):
+        return shown, "missed: the area may have fallen, too"
+    return shown, state
 
 
-def _first(found: Found, corrector: str, arm: str, where: str) -> tuple[float, float, float] | None:
-    """Return an arm's gain over erm in the first set of pairs, by who made counterfactuals."""
-    for test, arms in found.get(f"truth-first-{corrector}", {}).get("primary", {}).items():
+def _over(one: Mapping[str, Any], arm: str, where: str) -> tuple[float, float, float] | None:
+    """Return an arm's gain over erm in the pairs of a study, and its ends."""
+    for test, arms in one.get("primary", {}).items():
         if (test == "external") == (where == "external"):
             return _ends(arms.get(arm, {}).get("against", {}).get(_RULES.reference, {}))
     return None
 
 
+def _both(found: Found, arm: str, where: str) -> list[tuple[float, float, float] | None]:
+    """Return an arm's gains in the first set of pairs, with counterfactuals by `mini`, painter."""
+    return [_over(found.get(f"truth-first-{name}", {}), arm, where) for name in ("mini", "painter")]
+
+
 def _share(found: Found, arm: str, where: str) -> tuple[str, str]:
     """Return `mini`'s gain over the painter's, and its interval (Fieller), as if independent."""
-    ours, painter = (_first(found, name, arm, where) for name in ("mini", "painter"))
+    ours, painter = _both(found, arm, where)
     if ours is None or painter is None:
         return "-", UNKNOWN
     told = f"{100 * ours[0]:+.1f} of {100 * painter[0]:+.1f}"
@@ -192,22 +225,26 @@ def _share(found: Found, arm: str, where: str) -> tuple[str, str]:
     product = ours[0] * painter[0]
     root = math.sqrt(max(product**2 - first * (ours[0] ** 2 - half**2), 0))
     share, ends = ours[0] / painter[0], ((product - root) / first, (product + root) / first)
-    return f"{share:.0%} ({span(ends, 1, '{:.0%}')}): {told}", MET if share >= _SHARE else "missed"
+    shown = f"{share:.0%} ({span(ends, 1, '{:.0%}')}): {told}"
+    if share >= _SHARE:
+        return shown, MET if ends[0] > 0 else "missed: not surely anything"
+    less = ends[1] < _SHARE
+    return shown, "missed: surely less" if less else f"missed: not told apart from {_SHARE:.0%}"
 
 
 def painted(found: Found, arm: str) -> Iterator[str]:
     """Say what an arm gains with the painter's counterfactuals: whether a miss is the editor's."""
     for where in _WHERE:
-        ours, painter = (_first(found, name, arm, where) for name in ("mini", "painter"))
+        ours, painter = _both(found, arm, where)
         if ours is None or painter is None:
             continue
         apart = painter[0] - ours[0]
         margin = math.hypot(*((high - low) / 2 for _, low, high in (ours, painter)))
-        why = (
-            "surely more than with `mini`'s: what is missed there is the editor's part"
-            if apart > margin
-            else "which is not told apart from what `mini`'s gain"
-        )
+        why = "which is not told apart from what `mini`'s gain"
+        if apart > margin:
+            why = "surely more than with `mini`'s: what is missed there is the editor's part"
+        elif apart < -margin:
+            why = "surely less than with `mini`'s"
         ends = span(painter[1:], 100, "{:+.1f}")
         yield (
             f"- With the painter's counterfactuals (first set), {where}, {arm} gains "
@@ -237,6 +274,10 @@ def limits() -> Iterator[str]:
         "- Of a size of the sensitivity gap chance alone makes a part, the more the fewer "
         "radiographs show both findings: falls are understated. Pairs with fewer than "
         f"{_RULES.fewest} of either kind are left out.",
-        "- Some patients of (b), and of the AP radiographs of (a), are of the split whose "
-        "radiographs taught `mini` or the judge.",
+        "- The patients of the AP radiographs of (a), and most of (b), are of the split whose "
+        "radiographs taught `mini` or the judge: arms that learn from counterfactuals may know "
+        "something of them by way of the editor.",
+        "- A study has one planted training set and one set of counterfactuals, which all its "
+        "seeds share: intervals are of other patients and seeds, not of another such set. Of real "
+        "labels the models of the folds are fixed, too.",
     )

@@ -334,6 +334,7 @@ def test_cells_of_a_blind_head_that_are_no_shortcut_have_no_part_in_the_score():
     cells = judged(truth).reset_index()
     assert cells.set_index(["edited", "read"]).loc[("Edema", "Mass"), "corrected"] > 0.1
     assert effects.score(cells).value == pytest.approx(0.2, abs=0.03)
+    assert effects.score(cells).blind == ("Mass",)
     blind = cells[cells["read"] == "Mass"]
     assert set(blind["verdict"]) == {"on target", "no yardstick"}
     assert effects.score(blind) is None

@@ -128,3 +128,28 @@ def test_a_head_that_surely_reacts_to_its_own_finding_is_counted_by_seed():
     models = {("before", 0): before, ("pair", 0): still, ("pair", 1): noisy, ("pair", 2): before}
     rows = falls(models, BLIND, pairs_of(before), [(A, B)], RULES, "before")
     assert list(rows["reacts"]) == [1, 1]
+    assert list(rows["alive"]) == [(0,), (2,)]
+
+
+def test_a_seed_whose_head_is_dead_falls_by_nothing():
+    """Its share of nothing would be 0, and make the fall of the others look larger."""
+    before, better = nets(matrix(3.0, 1.0)), nets(matrix(3.0, 0.5))
+    dead = nets(matrix(0.0, 0.0))
+    models = {("before", 0): before, ("pair", 0): better, ("pair", 1): dead}
+    mean = falls(models, BLIND, pairs_of(before), [(A, B)], RULES, "before").iloc[1]
+    alone = {key: table for key, table in models.items() if key != ("pair", 1)}
+    alone = falls(alone, BLIND, pairs_of(before), [(A, B)], RULES, "before").iloc[1]
+    assert mean["fall"] == pytest.approx(alone["fall"] / 2)
+    # One that its own finding moves no longer, and the other one does, is worse, not better.
+    worse = models | {("pair", 1): nets(matrix(0.0, 4.0))}
+    assert falls(worse, BLIND, pairs_of(before), [(A, B)], RULES, "before").iloc[1]["fall"] < 0
+
+
+def test_the_mean_over_pairs_is_of_the_fewest_patients_behind_any():
+    pairs = [(A, B), (C, A)]
+    before = nets(matrix(3.0, 1.0, pairs=pairs))
+    counted = pairs_of(before)
+    counted = counted[~counted["pair_id"].isin([f"{C}-{i}" for i in range(5, N)])]
+    models = {("before", 0): before}
+    rows = falls(models, BLIND, counted, pairs, RULES.but(exact=True), "before")
+    assert dict(zip(rows["cause"], rows["n"], strict=True)) == {A: N, C: 5, "": 5}

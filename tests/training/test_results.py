@@ -47,8 +47,8 @@ STUDY = {
     "scores": SCORES,
     "shortcut_score": {"erm": 0.5, "soft": 0.1, "pair": 0.1},
     "reverse": [
-        GAPS | {"arm": "erm", "dependence": 0.4},
-        GAPS | {"arm": "soft", "dependence": 0.1},
+        GAPS | {"arm": "erm", "dependence": 0.4, "low": -0.5, "high": -0.3},
+        GAPS | {"arm": "soft", "dependence": 0.1, "low": -0.2, "high": 0.1},
     ],
     "reverse_comparisons": [
         GAPS | {"arm": "soft", "reference": "erm", "seeds_low": -0.5, "seeds_high": -0.1}
@@ -59,6 +59,9 @@ STUDY = {
 def gained(mean, low, high, **others):
     erm = {"mean": mean, "ci_with_seeds": [low, high], "q": 0.2}
     return {"against": {"erm": erm, **others}}
+
+
+STUDY["primary"] = {"NIH-PA": {"soft": gained(0.02, -0.005, 0.045)}}
 
 
 def states(found, primary, arm):
@@ -82,7 +85,52 @@ def test_no_fall_is_told_of_what_has_no_interval():
     assert soft[score.format("second")] == ("-", "not known")
     assert soft[gap.format("first")] == ("75%: 0.40 to 0.10 (-0.50 to -0.10; 2 pairs)", "met")
     assert states(found, NOTHING, "pair")[score.format("first")] == ("-", "not known")
-    assert states(found, NOTHING, "teacher")[score.format("first")][1] == "missed: not surely"
+    # What may not have fallen at all is not told apart, however large the fall seems.
+    other = states(found, NOTHING, "teacher")[score.format("first")]
+    assert other == ("60%, at least -10%", "missed: not told apart from erm")
+
+
+def test_seeds_that_are_scored_without_a_head_are_told_beside_the_fall():
+    rows = [row | {"seeds": 5, "blinded": 2 * (row["arm"] == "soft")} for row in SCORES]
+    told = {"truth-first-mini": STUDY | {"scores": rows}}
+    assert retrain_page._fallen(told["truth-first-mini"], False, "soft").endswith(
+        "(80.0%; 2 of 5 seeds blinded)"
+    )
+    score = "first-mini: score by the editor that made no counterfactual falls by 50%"
+    assert states(told, NOTHING, "soft")[score][0] == "60%, at least 40%; 2 of 5 seeds blinded"
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "met"),
+        # Of random answers there is no gap.
+        ({"over": (-0.08, -0.11, -0.05)}, "missed: the area may have fallen, too"),
+        ({"over": (0.02, -0.02, 0.06)}, "missed: the area may have fallen, too"),
+        ({"over": (0.02, None, 0.06)}, "missed: the area may have fallen, too"),
+        ({"erm": (-0.3, 0.1)}, "not known: erm has no gap for sure"),
+        ({"change": (-0.2, 0.02)}, "missed: not told apart from erm"),
+        ({"change": (0.01, 0.2)}, "missed: it rises"),
+        ({"left": 0.3}, "missed: it falls by less"),
+    ],
+)
+def test_a_gap_falls_only_where_there_is_one_and_the_area_has_not_fallen(changes, state):
+    (low, high), (first, last) = (
+        changes.get("erm", (-0.5, -0.3)),
+        changes.get("change", (-0.5, -0.1)),
+    )
+    erm, soft = STUDY["reverse"]
+    change = STUDY["reverse_comparisons"][0] | {"seeds_low": first, "seeds_high": last}
+    one = STUDY | {
+        "reverse": [
+            erm | {"low": low, "high": high},
+            soft | {"dependence": changes.get("left", 0.1)},
+        ],
+        "reverse_comparisons": [change],
+        "primary": {"NIH-PA": {"soft": gained(*changes.get("over", (0.02, -0.005, 0.045)))}},
+    }
+    gap = "first-mini, internal: sensitivity gap falls by 50%"
+    assert states({"truth-first-mini": one}, NOTHING, "soft")[gap][1] == state
 
 
 def test_an_arm_that_one_set_did_not_score_has_no_mean(told):
@@ -157,9 +205,15 @@ def test_the_share_of_the_painter_s_gain_needs_a_painter_that_gains():
     assert lines[0].endswith("which is not told apart from what `mini`'s gain.")
     (shown, state), lines = told((0.016, 0.010, 0.022), (0.073, 0.068, 0.078))
     assert shown.startswith("22% (14% to 30%): +1.6 of +7.3")
-    assert state == "missed"
+    assert state == "missed: surely less"
     assert lines[0].endswith("what is missed there is the editor's part.")
     assert told((0.07, 0.06, 0.08), (0.073, 0.068, 0.078))[0][1] == "met"
+    assert (
+        told((0.05, 0.02, 0.08), (0.073, 0.068, 0.078))[0][1] == "missed: not told apart from 80%"
+    )
+    assert told((0.07, -0.02, 0.16), (0.073, 0.068, 0.078))[0][1] == "missed: not surely anything"
+    _, lines = told((0.2, 0.17, 0.23), (0.05, 0.02, 0.08))
+    assert lines[0].endswith("surely less than with `mini`'s.")
 
 
 def test_one_arm_decides_and_the_page_says_which(told):

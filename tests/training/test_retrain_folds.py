@@ -6,6 +6,7 @@ import pytest
 
 from bench import retrain
 from roentmod import datasets
+from roentmod.store import pseudonym
 from tests.science.performance import fake
 
 
@@ -27,6 +28,19 @@ def index(tmp_path_factory):
     columns = ["path", "set", "tier", "split", "labels", "view", "patient_id", "age", "sex"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "index.csv", index=False)
     return folder
+
+
+def test_names_are_hidden_alike_whatever_the_machine_s_salt(tmp_path, monkeypatch):
+    """Studies that were made on two machines are joined by patient."""
+    hidden = []
+    for machine in ("one", "other"):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / machine / "config"))
+        monkeypatch.setenv("ROENTMOD_SALT", "")
+        hidden.append(pseudonym("patient", "p"))
+        retrain.name_alike(tmp_path / machine / "run")
+        hidden.append(pseudonym("patient", "p"))
+    assert hidden[1] == hidden[3]
+    assert len(set(hidden)) == 3
 
 
 def test_each_patient_is_tested_once_and_sources_tell_nothing(index, tmp_path):

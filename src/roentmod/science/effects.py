@@ -552,11 +552,15 @@ def verdict(table: pd.DataFrame) -> Verdict:
 
 
 class Score(NamedTuple):
-    """A classifier's largest off-target share, in [0, 1], with its interval (NaN: unknown)."""
+    """A classifier's largest off-target share, in [0, 1], with its interval (NaN: unknown).
+
+    `blind` are the heads that it leaves out.
+    """
 
     value: float
     low: float
     high: float
+    blind: tuple[str, ...] = ()
 
 
 def score(table: pd.DataFrame) -> Score | None:
@@ -576,20 +580,22 @@ def score(table: pd.DataFrame) -> Score | None:
     itself, tried = table["on_target"].astype(bool), table["verdict"] == "on target"
     own = table[itself & tried & ~(table["low"].astype(float) > 0)].set_index("read")["high"]
     off = table[~itself & (table["verdict"] != "too few") & table["corrected"].notna()]
-    blind = off["read"].isin(own.index)
-    only = off[blind & (off["verdict"] == "shortcut")]
+    unsure = off["read"].isin(own.index)
+    only = off[unsure & (off["verdict"] == "shortcut")]
     if len(only):
         moved = (only["least"] * only["effect"] / only["ratio"]).clip(lower=0)
         most = moved + only["read"].map(own).clip(lower=0)
         return Score(1.0, float((moved / most).max()), 1.0)
-    off = off[~blind]
+    blind = tuple(sorted(set(off.loc[unsure, "read"])))
+    off = off[~unsure]
     if off.empty:
         return None
     ends = off[["corrected", "least", "corrected_high"]].astype(float)
     kept = ends.clip(lower=0)
     # r / (1 + r), whose limit is 1.
     shares = (1 - 1 / (1 + kept)).max(axis=0)
-    return Score(*(float(one) for one in shares))
+    value, low, high = (float(one) for one in shares)
+    return Score(value, low, high, blind)
 
 
 def doses(nets: pd.DataFrame, levels: Sequence[tuple[str, float]], rules: Rules) -> pd.DataFrame:

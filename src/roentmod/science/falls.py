@@ -26,7 +26,7 @@ __all__ = ["FALLS", "falls"]
 Floats = NDArray[np.float64]
 Model = tuple[str, int]
 FALLS: tuple[str, ...] = ("cause", "read", "arm", "seeds", "n", "share", "low", "high")
-FALLS += ("fall", "fall_low", "fall_high", "part", "reacts")
+FALLS += ("fall", "fall_low", "fall_high", "part", "reacts", "alive")
 
 
 def falls(
@@ -53,11 +53,16 @@ def falls(
         one row per pair and arm (`FALLS`): means over seeds; n, the fewest patients behind any
         effect, off or own; the share's interval over patients; the fall's over patients, and over
         seeds, too, where there are several; `part` is the fall as a share of the reference's;
-        `reacts`, how many seeds' heads surely react to their own finding. `cause` and `read` are ""
-        in rows of means, whose `reacts` counts seeds in which all heads do.
+        `reacts`, how many seeds' heads surely react to their own finding, and `alive`, which. A
+        seed whose head does not has learned nothing that could be a repair: its share counts as the
+        reference's where it is less. `cause` and `read` are "" in rows of means, whose `alive` are
+        the seeds in which all heads react.
     """
     models = list(nets)
     shares, reacts, counts = _shares(nets, judge, counted, pairs, rules)
+    later = np.array([arm != reference for arm, _ in models])
+    dead = (later[:, None] & ~reacts)[..., None]
+    shares = np.where(dead, np.maximum(shares, shares[~later].mean(axis=0)), shares)
     rows = [
         row
         for at, pair in enumerate(pairs)
@@ -65,9 +70,9 @@ def falls(
     ]
     whole = np.isfinite(shares[:, :, 0]).all(axis=0)
     if len(pairs) > 1 and whole.any():
-        mean, most = shares[:, whole].mean(axis=1), max(counts[whole])
+        mean, fewest = shares[:, whole].mean(axis=1), min(counts[whole])
         sure = np.asarray(reacts[:, whole].all(axis=1))
-        rows += _rows(("", ""), models, mean, sure, most, rules, reference)
+        rows += _rows(("", ""), models, mean, sure, fewest, rules, reference)
     return pd.DataFrame(rows, columns=list(FALLS))
 
 
@@ -134,17 +139,19 @@ def _rows(
     before = shares[arms == reference].mean(axis=0)
     rows: list[list[object]] = []
     for arm in dict.fromkeys(arm for arm, _ in models):
-        own, sure = shares[arms == arm], int(reacts[arms == arm].sum())
-        mean = own.mean(axis=0)
+        own, mean = shares[arms == arm], shares[arms == arm].mean(axis=0)
+        alive = tuple(
+            seed for (name, seed), sure in zip(models, reacts, strict=True) if name == arm and sure
+        )
         row = [*pair, arm, len(own), patients, mean[0], *_ends(mean, rules)]
         if arm == reference:
-            rows.append([*row, *[math.nan] * 4, sure])
+            rows.append([*row, *[math.nan] * 4, len(alive), alive])
             continue
         fall = before - mean
         both = two_way(fall, before[0] - own[:, 0], patients, rules.level)[:2]
         ends = both if math.isfinite(both[0]) else _of_patients(fall, patients, rules)
         part = fall[0] / before[0] if before[0] > 0 else math.nan
-        rows.append([*row, fall[0], *ends, part, sure])
+        rows.append([*row, fall[0], *ends, part, len(alive), alive])
     return rows
 
 

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from roentmod.jobs.repair.given import Given
-from roentmod.jobs.repair.outcome import _best, _new, _verdict, editors_of, found_in
+from roentmod.jobs.repair.outcome import HELD_OUT, _best, _new, _verdict, editors_of, found_in
 from roentmod.plans.repair import RepairPlan
 
 A, B = "Edema", "Cardiomegaly"
 GIVEN = Given("model.pt", "data", RepairPlan(arms="erm,isolated", seeds=3))
 GOOD = {"n": 30, "share": 0.1, "fall_low": 0.2, "part": 0.8, "called": 0, "reacts": 3}
+GOOD["alive"] = (0, 1, 2)
 
 
 def shares(**changes):
@@ -31,8 +32,10 @@ def shares(**changes):
     return pd.DataFrame(rows)
 
 
-def tables(difference=0.0, low=-0.02, high=0.02, q=0.5, reverse=(-0.1, 0.1), state="ok"):
-    head = {"arm": "isolated", "reference": "before", "test": "test"}
+def tables(
+    difference=0.0, low=-0.02, high=0.02, q=0.5, reverse=(-0.1, 0.1), state="ok", test="test"
+):
+    head = {"arm": "isolated", "reference": "before", "test": test}
     area = head | {"difference": difference, "seeds_low": low, "seeds_high": high, "q": q}
     back = head | {"measure": "reverse", "low": reverse[0], "seeds_low": reverse[0]}
     own = head | {"finding": B, "state": state}
@@ -76,6 +79,8 @@ def test_what_one_editor_does_not_confirm_is_no_repair(changes, said):
         ({"difference": -0.02, "low": -0.05, "high": 0.01}, "falls, by 2.0 points"),
         ({"reverse": (0.02, 0.1)}, "a reverse shortcut appears in test"),
         ({"state": "too few"}, "no test has enough positives and negatives to see a loss of Card"),
+        ({"reverse": (math.nan, math.nan)}, "no test has enough pictures of both findings"),
+        ({"test": HELD_OUT}, "validation, which chose each training's step, may hide a loss"),
     ],
 )
 def test_what_is_lost_is_a_cost(changes, said):
@@ -88,9 +93,10 @@ def test_what_is_lost_is_a_cost(changes, said):
 
 def test_where_no_test_has_an_area_a_loss_is_not_ruled_out():
     none = {name: table[:0] for name, table in tables().items()}
-    verdict, (cost,) = _verdict(shares(), none, [], GIVEN)
+    verdict, (cost, back) = _verdict(shares(), none, [], GIVEN)
     assert verdict == "repaired at a cost"
     assert cost.startswith("no test has enough positives and negatives to see a loss")
+    assert back.startswith("no test has enough pictures of both findings")
     # One test that can show it is enough.
     one, other = tables(), tables(state="too few")
     both = {name: pd.concat([other[name], one[name]]) for name in one}
@@ -130,18 +136,21 @@ def test_what_either_audit_calls_a_shortcut_is_found_what_both_call_first():
 
 
 def test_the_file_to_use_has_the_fewest_shortcuts_then_the_best_validation():
-    def best(left, areas=(0.9, 0.8, 0.7)):
+    def best(left, areas=(0.9, 0.8, 0.7), **changes):
         audits = [
             SimpleNamespace(name=f"isolated-{seed}", shortcuts=lambda n=number: [(A, B)] * n)
             for each in left
             for seed, number in enumerate(each)
         ]
         trainings = {f"isolated-{s}": {"val_auc": area} for s, area in enumerate(areas)}
-        return _best(audits, {"trainings": trainings}, GIVEN.plan)
+        return _best(audits, {"trainings": trainings}, GIVEN.plan, shares(**changes))
 
     assert best([(0, 0, 0), (0, 0, 0)]) == 0
     assert best([(0, 1, 0), (1, 0, 0)]) == 2
     assert best([(1, 0, 0), (1, 1, 1)], (0.9, 0.7, 0.8)) == 2
+    # A head that reacts to nothing has no shortcut, and is no repair.
+    assert best([(0, 1, 1), (0, 1, 1)], mini={"alive": (1, 2)}) == 1
+    assert best([(0, 1, 1), (0, 1, 1)], mini={"alive": (0,)}, painter={"alive": (1, 2)}) == 0
 
 
 def test_editors_are_named_without_their_folders():

@@ -281,6 +281,21 @@ def test_a_fall_is_of_all_audited_seeds(arm):
     assert arm not in set(evaluation.score_falls(scored(**scores))["arm"])
 
 
+def test_a_seed_that_is_scored_without_a_head_which_counted_before_falls_by_nothing():
+    """What a head that went blind does is left out of the score, which is no fall of it."""
+    scores = scored(0.05, 0.05, erm=[0.6, 0.6, 0.6], soft=[0.1, 0.1, 0.1])
+    fewer = scores["blind"] = ["A", "", "", "A", "B; A", ""]
+    row, _ = fell(scores)
+    assert row["blinded"] == 1
+    assert row["score"] == pytest.approx(0.1)
+    assert row["fall"] == pytest.approx(1 - (0.1 + 0.6 + 0.1) / 1.8)
+    assert row["fall"] < fell(scores.assign(blind=""))[0]["fall"]
+    # Fewer blind ones than before hide nothing, and a score that rises is what it is.
+    assert fell(scores.assign(blind=fewer[::-1]))[0]["blinded"] == 0
+    higher = scored(erm=[0.2] * 3, soft=[0.9] * 3).assign(blind=fewer)
+    assert fell(higher)[0]["fall"] == pytest.approx(-3.5)
+
+
 @pytest.mark.parametrize(
     ("scores", "state", "low"),
     [

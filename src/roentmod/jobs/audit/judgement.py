@@ -187,9 +187,7 @@ def _kept(place: Path, number: int, facts: dict[str, Any], folder: Path) -> Clas
     # Folders of earlier versions lack columns, and have a score without bounds.
     for name in ("cells", "reverse"):
         tables[name] = tables[name].reindex(columns=list(effects.CELLS))
-    score = effects.score(tables["cells"])
-    shown: dict[str, Any] = {"score": score and score.value}
-    shown["score_ends"] = (score.low, score.high) if score else UNKNOWN
+    shown = _scored(tables["cells"])
     examples = examples_of(folder, facts["name"])
     return ClassifierResult(**facts | tables | shown | {"examples": examples})
 
@@ -299,17 +297,23 @@ def _tables(
     counted, _ = effects.gate(undone, rules, judge=judge)
     levels = [tuple(level) for level in record["levels"]]
     dosed = nets[added & nets["dose"].isin([label for label, _ in levels])]
-    score = effects.score(cells)
     return {
         "cells": cells,
         "judges": judges,
         "verdict": effects.verdict(cells),
-        "score": score and score.value,
-        "score_ends": (score.low, score.high) if score else UNKNOWN,
+        **_scored(cells),
         "reverse": effects.cells(undone, judge, rules.but(exact=False), counted=counted),
         "doses": effects.doses(dosed, levels, rules),
         "subgroups": effects.subgroups(matrix, patients, ATTRIBUTES, rules),
     }
+
+
+def _scored(cells: pd.DataFrame) -> dict[str, Any]:
+    """Return the score of a classifier's cells, its ends, and the heads that it leaves out."""
+    score = effects.score(cells)
+    if score is None:
+        return {"score": None, "score_ends": UNKNOWN, "blind": ()}
+    return {"score": score.value, "score_ends": (score.low, score.high), "blind": score.blind}
 
 
 def _of_both(second: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:

@@ -62,6 +62,7 @@ class ClassifierResult:
         stress: AUC against clean negatives and against negatives with another finding.
         examples: pictures of the largest off-target effects.
         score_ends: the interval of the score; NaN: unknown.
+        blind: heads that the score leaves out, as they may not react to their own finding.
         judges: leakage, what is left and verdict of each off-target pair by a second judge, as in
             `cells`, and, from first_leak on, by the judge; empty without a second one.
     """
@@ -79,6 +80,7 @@ class ClassifierResult:
     stress: pd.DataFrame
     examples: tuple[Example, ...] = ()
     score_ends: tuple[float, float] = UNKNOWN
+    blind: tuple[str, ...] = ()
     judges: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property

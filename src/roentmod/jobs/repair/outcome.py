@@ -145,7 +145,7 @@ def _reached(whole: StudyResult, given: Given, pairs: Pairs) -> dict[str, Any]:
     new = _new(called, pairs, plan.arm, len(plan.seeds))
     verdict, reasons = _verdict(shares, tables, new, given)
     audits = [one for stage in _AFTER for one in audit.load(places[stage])]
-    best = _best(audits, trained.record, plan)
+    best = _best(audits, trained.record, plan, shares)
     model = trained.model(plan.arm, best)
     good = verdict != "not repaired"
     return tables | {
@@ -169,13 +169,23 @@ def _lost(folder: Path, kept: Iterable[str]) -> list[str]:
     return [str(name) for name in one.heads["finding"] if name and name not in set(kept)]
 
 
-def _best(audits: Iterable[ClassifierResult], record: Mapping[str, Any], plan: RepairPlan) -> int:
-    """Return the seed with the fewest shortcuts left, of several the one that reads val best."""
+def _best(
+    audits: Iterable[ClassifierResult],
+    record: Mapping[str, Any],
+    plan: RepairPlan,
+    shares: pd.DataFrame,
+) -> int:
+    """Return the seed with the fewest shortcuts left, of several the one that reads val best.
+
+    A head that reacts to nothing has no shortcut, so that only seeds are asked whose read heads
+    react to their own finding by both editors; all of them where there is none.
+    """
+    alive = set(plan.seeds).intersection(*shares.loc[shares["arm"] == plan.arm, "alive"])
     left = Counter(one.name for one in audits for _ in one.shortcuts())
     areas = {
         seed: float(record["trainings"][f"{plan.arm}-{seed}"]["val_auc"]) for seed in plan.seeds
     }
-    return min(plan.seeds, key=lambda seed: (left[f"{plan.arm}-{seed}"], -areas[seed]))
+    return min(alive or plan.seeds, key=lambda seed: (left[f"{plan.arm}-{seed}"], -areas[seed]))
 
 
 def _model(name: str) -> tuple[str, int]:
@@ -260,7 +270,8 @@ def _verdict(
     if failed:
         return "not repaired", failed
     costs = [f"{e} finds a new shortcut: {edited} → {read}" for e, edited, read in new]
-    costs += _unread(tables, arm, shares) + _costs(tables, arm, given.rules.level)
+    costs += _unread(tables, arm, shares) + _unseen(tables, arm)
+    costs += _costs(tables, arm, given.rules.level)
     return ("repaired at a cost", costs) if costs else ("repaired", [])
 
 
@@ -274,7 +285,6 @@ def _left(shares: pd.DataFrame, editor: str, given: Given) -> list[str]:
         names = ", ".join(f"{row.cause} → {row.read}" for row in few.itertuples())
         return [f"{editor} cannot judge {names}: too few patients whose edits are seen"]
     seeds = len(plan.seeds)
-    # Of a head that reacts to nothing the share is 0, too.
     reasons = [
         f"by {editor} the head for {row.read} surely reacts to {row.read} itself in {row.reacts} "
         f"of {seeds} only"
@@ -303,6 +313,22 @@ def _unread(tables: Mapping[str, pd.DataFrame], arm: str, shares: pd.DataFrame) 
     return [f"{few} of {', '.join(lacking)}"] if lacking else []
 
 
+def _unseen(tables: Mapping[str, pd.DataFrame], arm: str) -> list[str]:
+    """Return which losses no test could show, whichever heads were repaired."""
+    back, hidden = _reversals(tables, arm), []
+    if back[["low", "seeds_low"]].isna().all(axis=None):
+        hidden.append("no test has enough pictures of both findings to see a reverse shortcut")
+    if (tables["areas"]["test"] == HELD_OUT).any():
+        hidden.append(f"{HELD_OUT}, which chose each training's step, may hide a loss of AUC")
+    return hidden
+
+
+def _reversals(tables: Mapping[str, pd.DataFrame], arm: str) -> pd.DataFrame:
+    """Return the contrasts of reverse shortcuts of an arm with the given model."""
+    back = _against_before(tables["reversals"], arm)
+    return back[back["measure"] == "reverse"]
+
+
 def _against_before(table: pd.DataFrame, arm: str) -> pd.DataFrame:
     """Return the contrasts of an arm with the given model."""
     return table[(table["arm"] == arm) & (table["reference"] == BEFORE)]
@@ -318,8 +344,7 @@ def _costs(tables: Mapping[str, pd.DataFrame], arm: str, level: float) -> list[s
             costs.append(
                 f"the mean AUC in {row['test']} {word}, by {-100 * row['difference']:.1f} points"
             )
-    back = _against_before(tables["reversals"], arm)
-    for row in back[back["measure"] == "reverse"].to_dict("records"):
+    for row in _reversals(tables, arm).to_dict("records"):
         low = row["seeds_low"] if pd.notna(row["seeds_low"]) else row["low"]
         if low > 0:
             costs.append(f"a reverse shortcut appears in {row['test']}")

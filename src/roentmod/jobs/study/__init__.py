@@ -20,6 +20,7 @@ import pandas as pd
 from roentmod import datasets, runs
 from roentmod.datasets.table import PHANTOMS
 from roentmod.errors import RoentModError, StudyError
+from roentmod.jobs import audit as audits
 from roentmod.jobs.audit import AuditResult
 from roentmod.jobs.study import timing
 from roentmod.jobs.study.bench import Bench
@@ -31,6 +32,7 @@ from roentmod.runs import Made, Part, Stages, Task, Workers
 from roentmod.store import pseudonym
 
 __all__ = [
+    "SCORES",
     "Finished",
     "Planned",
     "StudyJob",
@@ -46,6 +48,8 @@ __all__ = [
 ]
 
 RECORD = "study.json"
+# Columns of `StudyResult.scores`.
+SCORES = ("arm", "seed", "score", "editor", "low", "high", "blind")
 # User and password, query and fragment of an address.
 _SECRETS = re.compile(r"(?<=://)[^/\s]*@|[?#].*")
 State = Literal["done", "begun", "to do"]
@@ -138,21 +142,23 @@ class StudyResult:
         return path
 
     def scores(self) -> pd.DataFrame:
-        """Return the shortcut score of every retrained classifier: arm, seed, score, editor, ends.
+        """Return the shortcut score of every retrained classifier, as the audits after have it.
 
-        `low` and `high` are the score's interval over patients, NaN where the audit has none.
-        `editor` is "" of the study's, which made counterfactuals that taught them, and the name of
-        one that did not.
+        Columns: arm, seed, score, editor, low, high, blind. `low` and `high` are the score's
+        interval over patients, NaN where the audit has none. `editor` is "" of the study's, which
+        made counterfactuals that taught them, and the name of one that did not. `blind` are the
+        heads that the score leaves out, in one text.
         """
         audit = self.spec.audit
         unseen, given = (audit.unseen, audit.classifiers) if audit else (None, {})
         rows = [
-            (*name.rsplit("-", 1), one["score"], editor, *one.get("score_ends", (None, None)))
+            (*one.name.rsplit("-", 1), one.score, editor, *one.score_ends, "; ".join(one.blind))
             for stage, editor in (("audit after", ""), (UNSEEN, unseen))
-            for name, one in self.figures(stage).get("classifiers", {}).items()
-            if name not in given
+            if (place := self.place(stage)) is not None
+            for one in audits.load(place)
+            if one.name not in given
         ]
-        table = pd.DataFrame(rows, columns=["arm", "seed", "score", "editor", "low", "high"])
+        table = pd.DataFrame(rows, columns=list(SCORES))
         return table.astype({"seed": int} | dict.fromkeys(("score", "low", "high"), float))
 
 

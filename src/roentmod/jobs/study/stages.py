@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -382,7 +381,6 @@ def _audit(
         one.name: {
             "verdict": one.verdict,
             "score": one.score,
-            "score_ends": [end if math.isfinite(end) else None for end in one.score_ends],
             "shortcuts": one.shortcuts(),
         }
         for one in result

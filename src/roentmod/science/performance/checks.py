@@ -19,7 +19,7 @@ __all__ = ["checks", "score_falls"]
 _CHECKS = ["check", "arm", "test", "where", "subject", "value", "low", "high", "limit", "state"]
 _ENDS = ("difference", "seeds_low", "seeds_high")
 _ENDS_OF = ["score", "low", "high"]
-_FALLS = ["arm", "editor", "seeds", "unscored", "score", "lowest", "highest"]
+_FALLS = ["arm", "editor", "seeds", "unscored", "blinded", "score", "lowest", "highest"]
 _FALL = ["fall", "fall_low", "fall_high"]
 _FALLS += _FALL
 
@@ -31,13 +31,15 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
         scores: one row per arm and audited seed, with `score` in [0, 1], NaN where an audit gives
             none, of audits that are alike in all else; `low` and `high`, where there are, its
             interval over patients; where several editors made them, `editor`, within which arms
-            are compared.
+            are compared; `blind`, the heads that a score leaves out, in one text.
         rules: the reference, and the level of intervals.
 
     Returns:
         one row per editor and arm that has a score: ``seeds`` that were audited, ``unscored`` of
-        them without a score, score, the lowest and highest of its seeds, and ``fall``: 0.7 where
-        the score is 30 % of the reference's, of the seeds that both have. ``fall_low`` and
+        them without a score, ``blinded`` in which a head that counts in the reference's may react
+        to its own finding no longer, score, the lowest and highest of its seeds, and ``fall``: 0.7
+        where the score is 30 % of the reference's, of the seeds that both have. One that is blinded
+        is of fewer heads, and falls by nothing unless it rises. ``fall_low`` and
         ``fall_high`` are over patients and seeds: the margin between seeds is Fieller's, that over
         patients, whom all seeds share, is of the scores' mean ends (Donner and Zou, Stat Med 31
         (2012) 3207, as if arms had patients of their own), and the two are added in quadrature.
@@ -51,25 +53,42 @@ def score_falls(scores: pd.DataFrame, rules: Rules | None = None) -> pd.DataFram
     missing = {"arm", "seed", "score"} - set(scores.columns)
     if missing:
         raise DatasetError(f"Scores need the columns {', '.join(sorted(missing))}; add them.")
-    columns = ["arm", "seed", "score", "low", "high", "editor"]
-    table = scores.reindex(columns=columns).astype({"editor": object})
-    table = table.fillna({"editor": ""}).sort_values(["arm", "seed"])
+    columns = ["arm", "seed", "score", "low", "high", "editor", "blind"]
+    table = scores.reindex(columns=columns).astype({"editor": object, "blind": object})
+    table = table.fillna({"editor": "", "blind": ""}).sort_values(["arm", "seed"])
     rows = []
     for editor, part in table.groupby("editor", sort=False):
         arms = {str(arm): own.set_index("seed") for arm, own in part.groupby("arm", sort=False)}
         base = arms.get(rules.reference, part.iloc[:0].set_index("seed"))
         for arm, own in arms.items():
-            score = own["score"].dropna()
+            score, blinded = own["score"].dropna(), _blinded(own, base)
             if len(score):
-                counts = [len(own), len(own) - len(score)]
+                counts = [len(own), len(own) - len(score), int(blinded.sum())]
                 ends = [score.mean(), score.min(), score.max()]
-                rows.append([arm, editor, *counts, *ends, *_fall(own, base, rules.level)])
+                rows.append([arm, editor, *counts, *ends, *_fall(own, base, blinded, rules.level)])
     return pd.DataFrame(rows, columns=_FALLS)
 
 
-def _fall(own: pd.DataFrame, base: pd.DataFrame, level: float) -> tuple[float, float, float]:
-    """Return the fall of a score and its interval; both are one row per seed."""
+def _blinded(own: pd.DataFrame, base: pd.DataFrame) -> pd.Series[bool]:
+    """Return in which seeds a score leaves out a head that the reference's does not."""
+    heads, known = (
+        part["blind"].map(lambda text: set(filter(None, text.split("; ")))) for part in (own, base)
+    )
+    return pd.Series(
+        [bool(heads[seed] - known[seed]) if seed in known else False for seed in own.index],
+        index=own.index,
+        dtype=bool,
+    )
+
+
+def _fall(
+    own: pd.DataFrame, base: pd.DataFrame, blinded: pd.Series[bool], level: float
+) -> tuple[float, float, float]:
+    """Return the fall of a score and its interval; all are one row per seed."""
     both = own[_ENDS_OF].join(base[_ENDS_OF].add_suffix("_base"), how="inner").astype(float)
+    none = blinded[both.index] & (both["score"] < both["score_base"])
+    for name in _ENDS_OF:
+        both[name] = both[name].mask(none, both[f"{name}_base"])
     unscored = own["score"].isna().any() or base["score"].isna().any()
     if unscored or both.empty or both["score_base"].mean() <= 0:
         return (math.nan,) * 3

@@ -225,9 +225,10 @@ def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataF
     The difference is of means over seeds, with the interval of patients resampled together for
     both arms; ``seeds_low``, ``seeds_high`` and ``seeds_p`` are `two_way`, over patients and seeds.
     p is of the paired DeLong test on logits averaged over seeds: it is of the two ensembles, whose
-    difference is ``delong_difference``, and takes pictures as independent, so that it is too sure
-    where there are fewer patients than pictures. q is p, adjusted over all rows with the reference,
-    which are one family, and over those among other arms, which are another.
+    difference is ``delong_difference``, and takes pictures as independent and seeds as they are, so
+    that it is too sure where patients have several pictures, and says nothing of another seed. q is
+    seeds_p, or p where there is one seed, adjusted over all rows with the reference, which are one
+    family, and over those among other arms, which are another.
 
     Args:
         panels: all of them; validation is left out.
@@ -249,19 +250,19 @@ def comparisons(panels: Sequence[Panel], rules: Rules | None = None) -> pd.DataF
             for arms, result in panel.contrasts(samples, rules):
                 rows.append([*arms, *head.values(), *result, *_delong(panel, finding, *arms)])
     table = pd.DataFrame(rows, columns=_COMPARED)
-    return table.assign(q=adjusted(table, rules, table["p"].notna(), "p"))
+    tested = table["seeds_p"].fillna(table["p"])
+    return table.assign(q=adjusted(table.assign(seeds_p=tested), rules, tested.notna()))
 
 
-def adjusted(table: pd.DataFrame, rules: Rules, chosen: pd.Series, p: str = "seeds_p") -> Floats:
+def adjusted(table: pd.DataFrame, rules: Rules, chosen: pd.Series) -> Floats:
     """Return q of the chosen contrasts, NaN of others: one family with the reference, one without.
 
     Args:
-        table: with "reference" and the column `p`.
+        table: with "reference" and "seeds_p", whose tests are adjusted.
         rules: the reference.
         chosen: which rows.
-        p: of which tests.
     """
-    values, q = table[p].to_numpy(float), np.full(len(table), np.nan)
+    values, q = table["seeds_p"].to_numpy(float), np.full(len(table), np.nan)
     chosen = chosen.to_numpy(bool) & np.isfinite(values)
     planned = (table["reference"] == rules.reference).to_numpy(bool)
     for family in (chosen & planned, chosen & ~planned):
