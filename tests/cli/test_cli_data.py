@@ -72,12 +72,15 @@ def test_a_folder_of_dicom_gets_an_index_and_is_audited(tmp_path):
     folder = tmp_path / "pacs"
     folder.mkdir()
     (folder / "film").write_bytes(DICOM.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "._film.png").write_bytes(bytes(200))
     nothing = run("data", folder, cache=tmp_path)
     assert nothing.returncode == 2
     assert "--init" in nothing.stderr
     made = run("data", folder, "--init", "--labels", "No Finding", cache=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "1 adults: too few" in made.stdout
+    assert f"{folder / 'index.csv'}: pictures 1\n" in made.stderr
     assert (folder / "index.csv").is_file()
     assert run("data", folder, "--init", cache=tmp_path).returncode == 2
     assert "--init" in run("data", folder, "--labels", "Mass", cache=tmp_path).stderr

@@ -263,3 +263,70 @@ def test_pictures_are_looked_for_by_a_name_that_no_other_has(tmp_path):
     # Two of one name: which is meant cannot be known.
     (tmp_path / "index.csv").write_text("path,labels\nx/1.png,Mass\ny/1.png,Edema\na/1.png,Mass\n")
     assert kinds(datasets.load(tmp_path))["missing files"].count == 2
+
+
+def placed(folder, *names):
+    """Return a folder with another picture in each place."""
+    for seed, name in enumerate(names):
+        picture(folder / name, seed)
+    return folder
+
+
+def listed(folder, *names):
+    """Return the paths of a data set of pictures of these names, from its folder."""
+    (folder / "index.csv").write_text("path,labels\n" + "".join(f"{n},Mass\n" for n in names))
+    return [path.removeprefix(f"{folder}/") for path in datasets.load(folder).table["path"]]
+
+
+def test_a_missing_picture_moves_none_that_is_there(tmp_path):
+    xrays = ["xrays/a.png", "xrays/b.png", "xrays/gone.png"]
+    placed(tmp_path, *xrays[:2], "masks/a.png", "masks/b.png")
+    assert listed(tmp_path, *xrays) == xrays
+    placed(tmp_path, "masks/gone.png")
+    assert listed(tmp_path, *xrays) == [*xrays[:2], "masks/gone.png"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_which_of_several_files_a_missing_picture_is_cannot_be_known(tmp_path, suffix):
+    placed(tmp_path, "here.png", f"x/gone{suffix}", f"y/gone{suffix}")
+    assert listed(tmp_path, "here.png", "gone.png") == ["here.png", "gone.png"]
+    loaded = datasets.load(tmp_path)
+    assert loaded.table["unfit"].tolist() == ["", "missing file"]
+    problem = kinds(loaded)["files in several places"]
+    assert (problem.count, problem.examples) == (1, ("gone.png",))
+    with pytest.raises(DatasetError, match=r"none of 1 .*\(files in several places: 1\)\. Name"):
+        listed(tmp_path, "gone.png")
+
+
+def test_a_missing_picture_is_none_of_other_rows_hidden_ones_or_longer_names(tmp_path):
+    names = ["1.png", "1.jpg", ".2.png", "2.png", "1.2.840.5"]
+    placed(tmp_path, names[0], names[2], ".trash/2.png", "1.2.840.png")
+    assert listed(tmp_path, *names) == names
+    placed(tmp_path, "sub/1.2.840.5.png")
+    assert listed(tmp_path, *names) == [*names[:4], "sub/1.2.840.5.png"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("ends", [("{0}", "{0}"), ("{0}{0}", "{0}"), ("", "\n{0}{0}{0}")])
+def test_empty_cells_after_the_last_column_are_none(tmp_path, delimiter, ends):
+    rows = ["path{0} labels{0}note", '1.png{0}Mass{0}" 1{0}\n2"', "2.png{0}Edema{0}{0} "]
+    rows = [row + end for row, end in zip(rows, ("", *ends), strict=True)]
+    written(tmp_path, "\n".join([*rows, ""]).format(delimiter))
+    frame = sheets.read_table(tmp_path / "index.csv")
+    assert frame.columns.tolist() == ["path", "labels", "note"]
+    assert frame["note"].tolist() == [f" 1{delimiter}\n2", ""]
+    loaded = datasets.load(tmp_path)
+    assert loaded.table["image_id"].tolist() == ["1.png", "2.png"]
+    assert [states(loaded, row) for row in (0, 1)] == [{"Mass": "positive"}, {"Edema": "positive"}]
+    assert loaded.readings[0].rows == 2
+
+
+@pytest.mark.parametrize("cell", ['"Mass\n', f'"{"x" * 140_000}"\n'])
+def test_a_cell_that_does_not_end_is_refused_with_its_row(tmp_path, cell):
+    with pytest.raises(DatasetError, match=r"row 3 cannot be split into cells .*Close its quotes"):
+        datasets.load(written(tmp_path, f"path,labels\n1.png,Edema,\n2.png,{cell}"))
+
+
+def test_a_table_of_one_endless_line_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"index\.csv gave 'Error: field larger"):
+        datasets.load(written(tmp_path, f"path,{'x' * 140_000}\n"))

@@ -1,6 +1,9 @@
 """Indexes that are written: corrected ones, and those begun from headers."""
 
+import errno
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -149,3 +152,66 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
         datasets.load(tmp_path / "ct.dcm")
     with pytest.raises(DatasetError, match=r"roentmod data .* --init"):
         datasets.load(tmp_path)
+
+
+def test_what_systems_leave_beside_pictures_is_no_picture(tmp_path):
+    for name in ("a.png", "b/c.jpg", "d.TIFF"):
+        picture(tmp_path / name)
+    for name in ("._a.png", "__MACOSX/._a.png", ".trash/e.png", "thumb.png", "f.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7" + bytes(200))
+    dicom(tmp_path / "._g.dcm")
+    assert datasets.begin_index(tmp_path, labels="Mass") == {"pictures": 3, "unreadable": 2}
+    assert datasets.load(tmp_path).table["image_id"].tolist() == ["a.png", "b/c.jpg", "d.TIFF"]
+
+
+def test_what_cannot_be_read_is_counted(tmp_path, monkeypatch):
+    """Whoever runs this may be root, who may read all: reading a process's memory fails for him."""
+    picture(tmp_path / "a.png")
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "locked.png").symlink_to("/proc/self/mem")
+    (tmp_path / "moved.png").symlink_to("elsewhere.png")
+    scan = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert datasets.begin_index(tmp_path, labels="Mass") == {"pictures": 1, "unreadable": 3}
+
+
+def test_names_that_are_no_text_are_counted_or_refused(tmp_path):
+    picture(tmp_path / "a.png")
+    odd = tmp_path / os.fsdecode(b"r\xf6ntgen")
+    picture(odd / "b.png")
+    (odd / "notes.txt").write_text("no picture")
+    counts = datasets.begin_index(tmp_path, labels="Mass")
+    assert counts == {"pictures": 1, "name is no UTF-8": 1}
+    # Nor is such a one found in place of a missing picture.
+    (tmp_path / "index.csv").write_text("path,labels\na.png,Mass\nb.png,Mass\n")
+    assert datasets.load(tmp_path).table["unfit"].tolist() == ["", "missing file"]
+    for refused in (
+        lambda: datasets.begin_index(odd),
+        lambda: datasets.load(odd),
+        lambda: datasets.load(tmp_path, images=odd),
+    ):
+        with pytest.raises(DatasetError, match=r"UTF-8; got '.*r.udcf6ntgen'"):
+            refused()
+
+
+@pytest.mark.parametrize("label", ["view", "patient_id", "tier", "Conflict", "Diagnosis", "marks"])
+def test_a_label_named_as_a_column_of_facts_is_not_written(plain, tmp_path, label):
+    loaded = datasets.load(plain({**FACTS, "path": "1.png", "labels": f"Mass|{label}?"}))
+    with pytest.raises(DatasetError, match=f"label '{label}'"):
+        datasets.write_index(loaded, tmp_path / "fixed.csv")
+    assert not (tmp_path / "fixed.csv").exists()
+
+
+def test_labels_that_only_resemble_columns_of_facts_are_written(plain, tmp_path):
+    loaded = datasets.load(plain({**FACTS, "path": "1.png", "labels": "View?|gender|Old file"}))
+    datasets.write_index(loaded, tmp_path / "fixed.csv")
+    again = datasets.load(tmp_path / "fixed.csv")
+    assert again.table["other_labels"].tolist() == ["View?|gender|Old file"]
+    assert again.table.iloc[0][["view", "sex"]].tolist() == ["PA", "F"]

@@ -135,3 +135,22 @@ def test_pictures_inside_a_tar(plain):
     # The third copies the first inside the tar; the last is a file with the bytes of a member.
     assert kinds(loaded)["duplicated files"].examples == ("0 = 3", "1 = 10")
     assert len(datasets.baselines(loaded)) == 5
+
+
+@pytest.mark.parametrize("check_files", [True, False])
+def test_one_id_of_two_files_is_refused(plain, check_files):
+    rows = [{**CLEAN, "path": f"{i}.png", "id": "p1"} for i in range(2)]
+    with pytest.raises(DatasetError, match=r"'p1' in .* row 2 and .* row 3.*patient_id where it"):
+        datasets.load(plain(*rows), check_files=check_files)
+    loaded = datasets.load(
+        plain(*({**row, "path": f"./{'./' * i}0.png"} for i, row in enumerate(rows)))
+    )
+    assert kinds(loaded)["duplicated ids"].count == 1
+
+
+def test_a_picture_without_an_id_is_named_by_its_path(plain):
+    rows = [{**CLEAN, "path": f"{i}.png", "image_id": name} for i, name in enumerate(["", "", "c"])]
+    loaded = datasets.load(plain(*rows))
+    assert loaded.table["image_id"].tolist() == ["0.png", "1.png", "c"]
+    assert len(datasets.baselines(loaded)) == 3
+    assert "duplicated ids" not in kinds(loaded)

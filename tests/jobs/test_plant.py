@@ -1,12 +1,14 @@
 """The planted data set: labels as drawn, pictures as labelled, links only where planted."""
 
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import roentmod
 from roentmod import datasets
 from roentmod.editors import Editor
 from roentmod.errors import DatasetError, InputError, RunError
@@ -198,3 +200,49 @@ def test_a_plan_that_makes_no_sense_is_refused(wrong):
 def test_unknown_hosts_are_refused(source, tmp_path):
     with pytest.raises(DatasetError, match="nobody"):
         planting.run(source, ["nobody"], Editor.load("painter"), PLAN, tmp_path)
+
+
+@pytest.mark.parametrize("count", [None, 2])
+def test_each_host_is_taken_once_where_some_have_no_split(source, count):
+    splits = ["train"] * 5 + [""] * 6 + ["test"] * 5
+    data = replace(source, table=source.table.assign(split=splits))
+    chosen = planting.hosts(data, count=count)
+    by = data.table.set_index("image_id")["split"]
+    assert len(chosen) == len(set(chosen))
+    assert by[chosen].value_counts().to_dict() == (
+        {"train": 5, "": 6, "test": 5} if count is None else {"train": 2, "": 2, "test": 2}
+    )
+    # Which are taken of one split does not depend on the others.
+    for split in ("train", "test"):
+        alone = datasets.baselines(data, split=split, count=count).table["baseline_id"]
+        assert [name for name in chosen if by[name] == split] == list(alone)
+    bare = replace(source, table=source.table.assign(split=""))
+    assert planting.hosts(bare, count=count) == list(
+        datasets.baselines(bare, count=count).table["baseline_id"]
+    )
+
+
+def test_a_patient_with_a_split_is_no_host_without_one(source):
+    """The plan would assign the second picture to a split of its own."""
+    table = source.table.iloc[:4].assign(
+        patient_id=["p", "p", "q", "q"], split=["train", "", "", ""]
+    )
+    chosen = planting.hosts(replace(source, table=table))
+    assert table["image_id"].iloc[0] in chosen
+    assert len(chosen) == 2
+    assert table["image_id"].iloc[1] not in chosen
+    # Where all without a split are such, those with one are enough.
+    few = replace(source, table=table.iloc[:2])
+    assert planting.hosts(few) == [table["image_id"].iloc[0]]
+
+
+def test_hosts_of_a_patient_in_two_splits_are_refused(source):
+    table = source.table.iloc[:2].assign(patient_id="p", split=["train", "test"])
+    with pytest.raises(DatasetError, match="belongs to one split"):
+        planting.hosts(replace(source, table=table))
+
+
+def test_the_verb_plants_in_each_host_once(source, tmp_path):
+    data = replace(source, table=source.table.iloc[:2].assign(split=["train", ""]))
+    planted = roentmod.plant(data, findings=["Edema"], out=tmp_path, prevalence=0.9)
+    assert sorted(planted.table["host"]) == sorted(data.table["image_id"])

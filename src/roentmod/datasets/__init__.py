@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from roentmod.datasets import folder, phantoms
-from roentmod.datasets.files import PICTURES
+from roentmod.datasets.files import PICTURES, check_text
 from roentmod.datasets.index import begin_index, write_index
 from roentmod.datasets.matching import burned_in, match, predictors, sizes, telling
 from roentmod.datasets.published import SOURCES
@@ -73,13 +73,15 @@ def load(
 
     Raises:
         DatasetError: no such folder or kind, a malformed table, an id given twice with different
-            labels, or none of the pictures is there.
+            files or labels, or none of the pictures is there.
     """
     name, rest = _parts(spec)
     if name == PHANTOMS:
         return build(phantoms.draft(rest), check_files=False)
     place = Path(rest).expanduser().absolute()
     pictures = None if images is None else Path(images).expanduser().absolute()
+    check_text(place)
+    check_text(pictures or place)
     if not place.exists():
         raise DatasetError(f"A data set is a folder; {place} does not exist. Check the path.")
     return replace(build(_read(place, name), pictures, check_files=check_files), ages=ages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,18 @@ from roentmod.imaging.checks import unheard
 from roentmod.imaging.headers import read_header
 from roentmod.store import file_sha256, file_size, open_bytes
 
-__all__ = ["PICTURES", "copies", "join", "locate", "named_twice", "shape", "sizes"]
+__all__ = [
+    "PICTURES",
+    "check_text",
+    "copies",
+    "is_text",
+    "join",
+    "locate",
+    "named_twice",
+    "shape",
+    "sizes",
+    "visible",
+]
 
 _PEEK = 4096
 PICTURES = {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff"}
@@ -31,48 +42,84 @@ def join(folder: Path, names: Texts) -> Texts:
 
 
 def locate(folder: Path, usual: Texts, tail: int) -> tuple[Texts, list[str]]:
-    """Find n pictures anywhere under `folder` by the last parts of their paths, of any suffix.
+    """Find those of n pictures that are missing anywhere under `folder`.
+
+    They are known by the last parts of their paths, with another suffix where no file has theirs. A
+    file that is where another picture's path says is that picture's.
 
     Args:
         folder: where to look.
-        usual: n absolute paths, which stand where nothing is found; nothing is looked for where
-            all of them are there.
+        usual: n absolute paths; those that lead to a file stay.
         tail: how many parts name a picture.
 
     Returns:
-        n absolute paths, and the names that lie in several places, of which the first by path is
-        taken.
+        n absolute paths, the usual ones where nothing is found or several files could be meant, and
+        the names of the latter.
     """
-    if all(_size(path) >= 0 for path in usual):
+    there = sizes(usual) >= 0
+    if there.all():
         return usual, []
-    names = [_tail(path, tail) for path in usual]
-    exact: dict[str, str] = {}
-    stems: dict[str, str] = {}
-    several: list[str] = []
-    for path in _pictures(folder):
+    exact: dict[str, list[str]] = {}
+    stems: dict[str, list[str]] = {}
+    for path in {*_pictures(folder)} - {*usual[there]}:
         name = _tail(path, tail)
-        if name in exact:
+        exact.setdefault(name, []).append(path)
+        stems.setdefault(_stem(name), []).append(path)
+    places, several = usual.copy(), []
+    for row in np.flatnonzero(~there):
+        name = _tail(usual[row], tail)
+        found = exact.get(name) or stems.get(_stem(name)) or [usual[row]]
+        if len(found) == 1:
+            places[row] = found[0]
+        else:
             several.append(name)
-        exact.setdefault(name, path)
-        stems.setdefault(os.path.splitext(name)[0], path)
-    places = [
-        exact.get(name) or stems.get(os.path.splitext(name)[0]) or other
-        for name, other in zip(names, usual, strict=True)
-    ]
-    wanted = set(names)
-    return np.array(places, dtype=object), [name for name in several if name in wanted]
+    return places, several
 
 
 def _tail(path: str, parts: int) -> str:
     return "/".join(path.split(os.sep)[-parts:])
 
 
-def _pictures(folder: Path) -> Iterable[str]:
-    for place, folders, names in os.walk(folder.absolute()):
-        folders.sort()
-        for name in sorted(names):
-            if os.path.splitext(name)[1].lower() in PICTURES:
-                yield os.path.join(place, name)
+def _stem(name: str) -> str:
+    stem, suffix = os.path.splitext(name)
+    # The last number of a DICOM UID is no suffix.
+    return name if suffix[1:].isdigit() else stem
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    for path in visible(folder):
+        if os.path.splitext(path)[1].lower() in PICTURES and is_text(path):
+            yield path
+
+
+def is_text(path: str) -> bool:
+    """Tell whether a path is UTF-8, as tables are; file systems allow any bytes."""
+    return path.encode(errors="ignore").decode() == path
+
+
+def check_text(place: Path) -> None:
+    """Refuse the path of a data set that is no text.
+
+    Raises:
+        DatasetError: it is none.
+    """
+    if not is_text(str(place)):
+        raise DatasetError(f"A data set's path is UTF-8; got {str(place)!a}. Rename it.")
+
+
+def visible(folder: Path, failed: Callable[[OSError], object] | None = None) -> Iterator[str]:
+    """Yield the absolute paths of all files under a folder, save hidden ones.
+
+    Those are named, or lie in a folder that is named, with a dot first: macOS puts one beside each
+    file that it copies or packs.
+
+    Args:
+        folder: where to look.
+        failed: called with the error of each folder that cannot be read.
+    """
+    for place, folders, names in os.walk(folder.absolute(), onerror=failed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(place, name) for name in names if not name.startswith("."))
 
 
 def sizes(paths: Texts) -> NDArray[np.int64]:

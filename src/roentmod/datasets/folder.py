@@ -15,7 +15,8 @@ A column ``tier`` marks pictures that need care: anything but "A" makes a pictur
 selections, and where the word contains "label" or "conflict" its labels are not trusted either:
 what they name is uncertain. A column ``conflict`` (1 or 0) does the same.
 
-A picture that does not lie where its path says is looked for by its name, if no other has it.
+A picture without an image_id is named by its path. One that does not lie where its path says is
+looked for by its name, if no other picture has it, and taken where one file alone has it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from roentmod.datasets.sheets import Reading, header, read_table
 from roentmod.datasets.table import Draft, Part, Problem, near_findings
 from roentmod.errors import DatasetError
 
-__all__ = ["draft", "table_of"]
+__all__ = ["draft", "known_columns", "table_of"]
 
 _COLUMNS = {
     "path": ("path", "image_path", "file_path", "image", "file", "filename", "image_index",
@@ -82,7 +83,7 @@ def table_of(folder: Path) -> Path | None:
     """
     tables = [path for pattern in _TABLES for path in sorted(folder.glob(pattern))]
     index = [path for path in tables if path.name.lower().startswith("index.")]
-    fitting = index or [path for path in tables if "path" in _known(header(path))]
+    fitting = index or [path for path in tables if "path" in known_columns(header(path))]
     # Where none fits, reading the one that is there says what it lacks.
     fitting = fitting or tables
     if len(fitting) > 1:
@@ -101,7 +102,7 @@ def draft(folder: Path, table: Path) -> Draft:
         DatasetError: no column of paths, an empty path, or an answer that is no label.
     """
     frame = read_table(table)
-    known = _known(frame.columns)
+    known = known_columns(frame.columns)
     if "path" not in known:
         raise DatasetError(
             f"{table.name} must have a column of picture files ({', '.join(_COLUMNS['path'])}); "
@@ -119,7 +120,7 @@ def draft(folder: Path, table: Path) -> Draft:
         read,
         table,
         {name: name for name in ("patient_id", "age", "sex", "split")},
-        image_id=texts_of(read, "image_id") if "image_id" in read else places,
+        image_id=texts_of(read, "image_id"),
         path=places,
         view=texts_of(read, "view", "frontal"),
         site=texts_of(read, "site", folder.name),
@@ -135,7 +136,7 @@ def draft(folder: Path, table: Path) -> Draft:
     return Draft("folder", folder, [part], tail=1 if len(names) == len({*places}) else 0)
 
 
-def _known(names: Iterable[str]) -> dict[str, str]:
+def known_columns(names: Iterable[str]) -> dict[str, str]:
     """Return which column holds each field; of several the first name listed."""
     columns: dict[str, str] = {}
     for name in names:
@@ -170,7 +171,7 @@ def _labels(
     frame: pd.DataFrame, read: pd.DataFrame, findings: list[str], table: Path
 ) -> tuple[Labels, tuple[Problem, ...]]:
     """Return the labels, and what is wrong with them or said in no known column."""
-    rest = [name for name in frame.columns if name not in _known(frame.columns).values()]
+    rest = [name for name in frame.columns if name not in known_columns(frame.columns).values()]
     if not findings and "labels" not in read:
         raise DatasetError(
             f"{table.name} must have a column 'labels', or one column per finding; it has "

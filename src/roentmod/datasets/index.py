@@ -6,10 +6,10 @@ What is written is in `folder`'s own form: one row per picture, one column per f
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ import pandas as pd
 from pydicom.dataset import Dataset as Header
 
 from roentmod.datasets import fields
-from roentmod.datasets.files import PICTURES
+from roentmod.datasets.files import PICTURES, check_text, is_text, visible
+from roentmod.datasets.folder import known_columns
 from roentmod.datasets.labels import NAMES, joined
 from roentmod.datasets.table import Dataset
 from roentmod.domain import registered
 from roentmod.errors import DatasetError
+from roentmod.imaging import RASTER
 from roentmod.imaging.checks import unheard
 from roentmod.imaging.headers import read_header
-from roentmod.store import write_bytes
+from roentmod.store import open_bytes, write_bytes
 
 __all__ = ["begin_index", "write_index"]
 
@@ -45,7 +47,8 @@ def write_index(dataset: Dataset, path: Path) -> int:
     index's folder where they lie under it.
 
     Raises:
-        DatasetError: there is such a file, or no picture has a file.
+        DatasetError: there is such a file, no picture has a file, or a label has the name of a
+            column that is none of labels.
     """
     _refuse_existing(path)
     table = dataset.table[
@@ -65,7 +68,9 @@ def write_index(dataset: Dataset, path: Path) -> int:
         if (table[name] != "unmentioned").any():
             frame[name] = table[name].astype(str).map(_ANSWERS)
     others = [dict.fromkeys(joined(text)) for text in table["other_labels"]]
-    for label in dict.fromkeys(name.rstrip("?") for row in others for name in row):
+    labels = dict.fromkeys(name.rstrip("?") for row in others for name in row)
+    _check_labels(labels, frame.columns)
+    for label in labels:
         frame[label] = [
             "1" if label in row else "-1" if f"{label}?" in row else "" for row in others
         ]
@@ -80,7 +85,8 @@ def begin_index(folder: Path, *, labels: str = "", salt: str | None = None) -> C
     is random and forgotten, so that nothing leads back to their ids. Labels are the caller's.
 
     Args:
-        folder: searched as a whole; a DICOM file is known by its content, others by their suffix.
+        folder: searched as a whole, save what is hidden; a DICOM file is known by its content,
+            others by their suffix and first bytes.
         labels: said of all pictures, as in a cell of ``labels``.
         salt: of the hashes of patients; None draws one.
 
@@ -88,20 +94,25 @@ def begin_index(folder: Path, *, labels: str = "", salt: str | None = None) -> C
         How many "pictures" there are, and how many files were left out for which reason.
 
     Raises:
-        DatasetError: there is an index, or no picture.
+        DatasetError: there is an index, no picture, or the folder's path is no text.
     """
     if not folder.is_dir():
         raise DatasetError(f"An index is begun in a folder; {folder} is none. Check the path.")
+    check_text(folder.absolute())
     _refuse_existing(folder / "index.csv")
     salt = secrets.token_hex(16) if salt is None else salt
     rows: list[dict[str, str]] = []
     counts: Counter[str] = Counter(pictures=0)
-    for path in _files(folder):
-        facts = _header_facts(path, salt)
+    failed: list[OSError] = []
+    for path in sorted(Path(name) for name in visible(folder, failed.append)):
+        facts, place = _header_facts(path, salt), _relative(str(path), folder.absolute())
         if isinstance(facts, str):
-            counts[facts] += bool(facts)
+            counts.update([facts] if facts else ())
+        elif not is_text(place):
+            counts["name is no UTF-8"] += 1
         else:
-            rows.append({"path": _relative(str(path), folder.absolute()), **facts})
+            rows.append({"path": place, **facts})
+    counts.update("unreadable" for _ in failed)
     counts["pictures"] = len(rows)
     if not rows:
         left = ", ".join(f"{reason} {n}" for reason, n in counts.items() if n)
@@ -112,6 +123,17 @@ def begin_index(folder: Path, *, labels: str = "", salt: str | None = None) -> C
     frame = pd.DataFrame(rows).fillna("").assign(labels=labels)
     write_bytes(folder / "index.csv", frame.to_csv(index=False).encode())
     return counts
+
+
+def _check_labels(labels: Collection[str], columns: Collection[str]) -> None:
+    """Refuse labels whose columns would be read as facts beside the other columns."""
+    fields = {*columns, *known_columns([*columns, *labels]).values()}
+    wrong = [label for label in labels if label in fields]
+    if wrong:
+        raise DatasetError(
+            f"An index has a column per label, and others of its own; the label '{wrong[0]}' is "
+            "named as one of those. Name it otherwise."
+        )
 
 
 def _refuse_existing(path: Path) -> None:
@@ -126,23 +148,21 @@ def _relative(path: str, folder: Path) -> str:
     return place.relative_to(folder).as_posix() if place.is_relative_to(folder) else str(place)
 
 
-def _files(folder: Path) -> list[Path]:
-    found = (Path(place, name) for place, _, names in os.walk(folder.absolute()) for name in names)
-    return sorted(path for path in found if path.is_file())
-
-
 def _header_facts(path: Path, salt: str) -> dict[str, str] | str:
     """Return what a picture's header says; or why it is left out, "" where it is no picture."""
-    with path.open("rb") as file:
-        if file.read(_PREAMBLE + 4)[_PREAMBLE:] != b"DICM":
-            return {} if path.suffix.lower() in PICTURES else ""
-        file.seek(0)
-        try:
-            with unheard():
-                header = read_header(file, stop_before_pixels=True, specific_tags=_TAGS)
-                return _unsuitable(header) or _facts(header, salt)
-        except Exception:  # a damaged header raises nearly anything
-            return "unreadable"
+    try:
+        with open_bytes(path) as file:
+            head = file.read(_PREAMBLE + 4)
+            if head[_PREAMBLE:] == b"DICM":
+                file.seek(0)
+                with unheard():
+                    header = read_header(file, stop_before_pixels=True, specific_tags=_TAGS)
+                    return _unsuitable(header) or _facts(header, salt)
+    except Exception:  # a damaged header raises nearly anything
+        return "unreadable"
+    if path.suffix.lower() not in PICTURES:
+        return ""
+    return {} if head.startswith(RASTER) else "unreadable"
 
 
 def _unsuitable(header: Header) -> str:

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -43,7 +44,9 @@ _PACKED: dict[bytes, Callable[[BinaryIO], io.BufferedIOBase]] = {
 # Tables unpack to some twenty times their size; what is far above that is an attack on memory.
 _SMALL, _MOST, _SHARE = 2**26, 2**30, 100
 _ZIP, _OLD = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-_BROKEN = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_BROKEN = (
+    OSError, ValueError, EOFError, csv.Error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
 _READING = "reading"
 
 
@@ -80,7 +83,7 @@ def header(path: Path) -> list[str]:
             return [str(name).strip() for name in _workbook(path).columns]
         text, _ = _decoded(_unpacked(path, _HEAD), "ignore")
         return _Layout.of(text).names
-    except (*_BROKEN, MissingDependencyError, csv.Error):
+    except (*_BROKEN, MissingDependencyError):
         return []
 
 
@@ -88,8 +91,8 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
     """Read a table as texts; an empty cell is "". The index counts the file's rows from 0.
 
     Raises:
-        DatasetError: it cannot be read, is empty, has a row of more cells than columns, two columns
-            of one name, or lacks a column of `needed`.
+        DatasetError: it cannot be read, is empty, has a row of more cells than columns that are
+            not empty, two columns of one name, or lacks a column of `needed`.
         MissingDependencyError: it is a workbook, and the library for those is not installed.
     """
     try:
@@ -153,40 +156,65 @@ def _csv(path: Path) -> pd.DataFrame:
             f"{layout.names.count(double[0])} times. Rename or remove one."
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(text, newline=None),
-                sep=layout.delimiter,
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,
-                skiprows=layout.before,
-                skipinitialspace=layout.delimiter != "\t",
-                skip_blank_lines=False,
-            ).fillna("")
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise _uneven(path, text, layout) or ValueError(str(error)) from error
+        frame = _parsed(text, layout.delimiter, layout.before)
+    except (pd.errors.ParserError, pd.errors.ParserWarning):
+        frame = _parsed(_evened(path, text, layout), layout.delimiter)
     frame.index += layout.before
     frame.attrs = {_READING: (encoding, layout.delimiter)}
     return frame
 
 
-def _uneven(path: Path, text: str, layout: _Layout) -> DatasetError | None:
-    """Return the error of the first row that has more cells than the header."""
-    width = len(layout.names)
-    for row, cells in enumerate(_rows(text, layout.delimiter), 1):
-        if len(cells) > width and any(cells[width:]) and row > layout.before:
-            return DatasetError(
-                f"A row has one cell per column; {path.name} row {row} has {len(cells)}, and there "
-                f"are {width} columns. Put a cell that holds '{layout.delimiter}' in double quotes."
-            )
-    return None
+def _parsed(text: str, delimiter: str, before: int = 0) -> pd.DataFrame:
+    """Read a text whose header comes `before` lines down, and whose rows are no longer than it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            io.StringIO(text, newline=None),
+            sep=delimiter,
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            skiprows=before,
+            skipinitialspace=delimiter != "\t",
+            skip_blank_lines=False,
+        ).fillna("")
 
 
-def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
+def _evened(path: Path, text: str, layout: _Layout) -> str:
+    """Return a text from its header on, without the empty cells by which rows are longer than it.
+
+    Raises:
+        DatasetError: such a cell is not empty, or where cells end is not clear.
+    """
+    width, last = len(layout.names), layout.before
+    evened = io.StringIO()
+    written = csv.writer(
+        evened, delimiter=layout.delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n"
+    )
+    try:
+        for row, cells in enumerate(_rows(text, layout), last + 1):
+            if any(map(str.strip, cells[width:])):
+                raise DatasetError(
+                    f"A row has one cell per column; {path.name} row {row} has {len(cells)}, and "
+                    f"there are {width} columns. Put a cell that holds '{layout.delimiter}' in "
+                    "double quotes."
+                )
+            written.writerow(cells[:width])
+            last = row
+    except csv.Error as error:
+        raise DatasetError(
+            f"A row has one cell per column; {path.name} row {last + 1} cannot be split into cells "
+            f"('{error}'). Close its quotes, or remove what rows have after the last column."
+        ) from error
+    return evened.getvalue()
+
+
+def _rows(text: str, layout: _Layout) -> Iterator[list[str]]:
+    """Yield the cells of rows from the header on; a quote that is not closed is an error."""
     lines = io.StringIO(text, newline=None)
-    return csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    spaced = layout.delimiter != "\t"
+    rows = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=spaced, strict=True)
+    return islice(rows, layout.before, None)
 
 
 def _decoded(content: bytes, errors: str) -> tuple[str, str]:

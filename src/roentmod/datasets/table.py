@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -48,8 +49,8 @@ _FACTS = (
 
 # What each kind of problem means, and what to do.
 _REMEDIES = {
-    "files in several places": "One name, several files: the first by path is taken. Remove the "
-    "others.",
+    "files in several places": "Not where the table says, and several elsewhere have the name: left"
+    " out of selections. Correct the paths, or remove the wrong files.",
     "impossible ages": f"Ages lie between 0 and {fields.OLDEST}: these count as unknown.",
     "unknown views": "Whether they are frontal is not known: they are left out of selections.",
     "no column of views": "All pictures are taken to be frontal.",
@@ -255,9 +256,10 @@ class Part:
     """The n pictures of one table, as the source has them.
 
     Attributes:
-        facts: texts in the source's words, n rows: `image_id`, `path`, `origin` (table and row, for
-            messages), and those of `patient_id`, `view`, `age`, `sex`, `split`, `site` and `unfit`
-            (why a picture must not be used) that the source knows.
+        facts: texts in the source's words, n rows: `image_id` ("" where the path is the id),
+            `path`, `origin` (table and row, for messages), and those of `patient_id`, `view`,
+            `age`, `sex`, `split`, `site` and `unfit` (why a picture must not be used) that the
+            source knows.
         labels: what the source says of them.
         problems: what the loader found wrong.
         reading: how its table was understood.
@@ -308,15 +310,16 @@ def build(draft: Draft, images: Path | None = None, *, check_files: bool) -> Dat
         np.concatenate([part.labels.others for part in draft.parts]),
     )
     problems = [problem for part in draft.parts for problem in part.problems]
-    problems += () if drawn else _find_files(facts, draft, images, check_files)
+    facts["image_id"] = facts["image_id"].where(facts["image_id"] != "", facts["path"])
+    unclear = () if drawn else _find_files(facts, draft, images, check_files)
     ages, impossible = fields.years(facts["age"].to_numpy(dtype=object))
     table = _table(facts, labels, ages)
-    problems += _odd_facts(table, facts, labels, impossible)
+    problems += [*unclear, *_odd_facts(table, facts, labels, impossible)]
     table, doubles = _without_doubles(table, facts)
     unknown = table["patient_id"] == ""
     table.loc[unknown, "patient_id"] = table.loc[unknown, "image_id"]
     problems += [*doubles, *Problem.of("unknown patients", _ids(table, unknown)), *_leaks(table)]
-    problems += () if drawn else _file_problems(table, draft.root, check_files)
+    problems += () if drawn else _file_problems(table, draft.root, check_files, unclear)
     readings = tuple(part.reading for part in draft.parts if part.reading)
     return Dataset(draft.name, draft.root, table, tuple(problems), readings)
 
@@ -395,12 +398,13 @@ def _without_doubles(
     """Keep the first row of each id.
 
     Raises:
-        DatasetError: rows of one id differ in anything but their path.
+        DatasetError: rows of one id differ in anything.
     """
     double = table["image_id"].duplicated(keep=False)
     if not double.any():
         return table, ()
-    some = table.loc[double].drop(columns="path")
+    some = table.loc[double]
+    some = some.assign(path=some["path"].map(os.path.normpath))
     variants = some.drop_duplicates().groupby("image_id").size()
     differing = variants.index[variants > 1]
     if len(differing):
@@ -410,8 +414,9 @@ def _without_doubles(
             for name in differing[:_SHOWN]
         ]
         raise DatasetError(
-            f"An image_id stands for one picture; {len(differing)} are given again with other "
-            f"labels or facts: {'; '.join(rows)}. Remove the wrong rows."
+            f"An image_id stands for one picture; {len(differing)} are given again with another "
+            f"file, other labels or facts: {'; '.join(rows)}. Remove the wrong rows, or call the "
+            "column patient_id where it names patients."
         )
     kept = table.drop_duplicates("image_id").reset_index(drop=True)
     names = some["image_id"].drop_duplicates().to_numpy(dtype=object)
@@ -424,14 +429,17 @@ def _leaks(table: pd.DataFrame) -> tuple[Problem, ...]:
     return Problem.of("leaking splits", examples)
 
 
-def _file_problems(table: pd.DataFrame, root: Path, check_files: bool) -> tuple[Problem, ...]:
+def _file_problems(
+    table: pd.DataFrame, root: Path, check_files: bool, unclear: tuple[Problem, ...]
+) -> tuple[Problem, ...]:
     names, paths = (table[column].to_numpy(dtype=object) for column in ("image_id", "path"))
     sizes = files.sizes(paths) if check_files else np.zeros(len(paths), np.int64)
     gone = sizes < 0
     if gone.all():
+        why = "".join(f" ({one.kind}: {one.count:,})" for one in unclear)
         raise DatasetError(
             f"Pictures lie where the table says; none of {len(table):,} was found, the first "
-            f"being {paths[0]}. Name the pictures' folder: --images, or images=... in Python."
+            f"being {paths[0]}{why}. Name the pictures' folder: --images, or images=... in Python."
         )
     table.loc[gone, "unfit"] = "missing file"
     copies = files.copies(paths, sizes) if check_files else files.named_twice(paths)

@@ -32,6 +32,7 @@ from roentmod.radiograph import Radiograph
 from roentmod.store import open_bytes, write_bytes
 
 __all__ = [
+    "RASTER",
     "Row",
     "Signer",
     "burned",
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-_RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PREAMBLE = 128
 # Twice what the largest picture of 16 bits weighs.
 _HEAVIEST = 2**30
@@ -267,7 +268,7 @@ def _kind(head: bytes) -> str:
         raise UnreadableError("The file is empty. Copy it again.")
     if head[_PREAMBLE:] == b"DICM":
         return "dicom"
-    if head.startswith(_RASTER):
+    if head.startswith(RASTER):
         return "raster"
     raise UnreadableError(
         "The content must be DICOM (with its preamble), PNG, JPEG or TIFF; it is none of them. "

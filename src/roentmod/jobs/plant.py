@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roentmod import imaging
+from roentmod import datasets, imaging
 from roentmod.datasets import Dataset
 from roentmod.domain import NO_FINDING
 from roentmod.edits import Severity
@@ -41,12 +41,34 @@ from roentmod.runs import AGAIN, Done, Made, Part, Row, Stage, Task, Workers, re
 from roentmod.runs import run as carry_out
 from roentmod.store import atomic, canonical_hash
 
-__all__ = ["INDEX", "PlantJob", "PlantPlan", "PlantResult", "draw", "load", "run"]
+__all__ = ["INDEX", "PlantJob", "PlantPlan", "PlantResult", "draw", "hosts", "load", "run"]
 
 INDEX, RECORD = "index.csv", "planted.json"
 _FACTS = ("patient_id", "view", "age", "sex", "split", "site")
 # Rows held in memory while the table is written.
 _ROWS = 4_000
+
+
+def hosts(data: Dataset, *, count: int | None = None) -> list[str]:
+    """Return the ids of baselines to plant in, of each split, as `run` takes them.
+
+    Pictures without a split are one more; a patient who has a split is not taken from them.
+
+    Args:
+        data: where from.
+        count: how many at most of each split; None for all.
+
+    Raises:
+        DatasetError: there are none in the data or in a split, or a patient is in two splits.
+    """
+    table = data.table
+    apart = table["split"] == ""
+    placed = table["patient_id"].isin(table.loc[~apart, "patient_id"])
+    every = datasets.baselines(replace(data, table=table[~(apart & placed)])).table["baseline_id"]
+    chosen = list(every[every.isin(table.loc[apart, "image_id"])][:count])
+    for split in sorted(set(table.loc[~apart, "split"])):
+        chosen += list(datasets.baselines(data, count=count, split=split).table["baseline_id"])
+    return chosen
 
 
 def draw(host: str, split: str, plan: PlantPlan) -> tuple[dict[str, bool], Severity]:

@@ -1,7 +1,7 @@
 """The verbs: edit, audit, validate, augment, plant, retrain, repair, study; one shape for all.
 
-The first argument is the data, then come what is read or trained, and options by keyword. Options
-are the fields of the verb's plans (`roentmod.plans`); each verb's signature and help list them.
+The first argument is the data (of `repair` the model, of `study` its plan), then come what is read
+or trained, and options by keyword. Options are the fields of the verb's plans (`roentmod.plans`); each verb's signature and help list them.
 ``out`` is the run's folder, in which the same call goes on. ``progress`` is called with a stage's
 title and returns what is called with parts done and in all. Results have tables as DataFrames.
 """
@@ -289,9 +289,9 @@ def audit(
     is its database's URL or an export, if not in the folder.
 
     Raises:
-        AuditError: nothing to audit, the folder holds another audit, or readers saw none of these
-            edits.
+        AuditError: nothing to audit, or readers saw none of these edits.
         ReadersError: the reader study cannot be read, or its readers are simulated.
+        RunError: the folder holds another audit.
     """
     from roentmod import datasets
     from roentmod.jobs import audit as job
@@ -353,7 +353,8 @@ def validate(
     as the judge: success and leakage are shown by both.
 
     Raises:
-        AuditError: a plan that makes no sense, or the folder holds another validation.
+        AuditError: a plan that makes no sense.
+        RunError: the folder holds another validation.
     """
     from roentmod.classifiers.extractors import load_extractor
     from roentmod.jobs import validate as job
@@ -442,22 +443,14 @@ def plant(
     Raises:
         DatasetError: a plan that makes no sense, or no host.
     """
-    from roentmod import datasets
     from roentmod.jobs import plant as job
 
     pack, chosen = pack_of(options, data), part(Hosts, options)
     plan = part(plans.PlantPlan, options, findings=names_of(findings, pack))
     source = _source(data, chosen)
-    hosts = [
-        name
-        for split in sorted(set(source.table["split"]))
-        for name in datasets.baselines(source, split=split or None, count=chosen.baselines).table[
-            "baseline_id"
-        ]
-    ]
     return job.run(
         source,
-        hosts,
+        job.hosts(source, count=chosen.baselines),
         editor_of(editor, options),
         plan,
         Path(out),
