@@ -1,5 +1,6 @@
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,18 @@ def zero_shot(tmp_path_factory):
     model = CLIPModel(config).eval()
     write(folder, model)
     return folder, model
+
+
+@pytest.mark.parametrize("form", ["hf", "clip"])
+def test_a_folder_at_home(form, chest, zero_shot, images, monkeypatch):
+    """Behind a form's colon no shell expands the tilde."""
+    folder = Path(chest[0].removeprefix("hf:")) if form == "hf" else zero_shot[0]
+    monkeypatch.setenv("HOME", str(folder.parent))
+    mine, other = (classifiers.load(f"{form}:{place}") for place in (f"~/{folder.name}", folder))
+    assert mine.describe() == other.describe()
+    assert np.array_equal(mine.logits(images), other.logits(images))
+    mine, other = (load_embedder(f"hf:{place}") for place in (f"~/{folder.name}", folder))
+    assert np.array_equal(mine.embed(images), other.embed(images))
 
 
 def test_zero_shot_is_clips_own_logits(zero_shot, images):

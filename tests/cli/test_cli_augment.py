@@ -74,6 +74,8 @@ def test_what_cannot_be_read_is_told_and_exits_3_until_it_can(verb, tmp_path):
         (("--pair", "Edema-Mass"), "--pair is"),
         (("--ratio", "9"), "Counterfactuals per baseline"),
         (("--split", "train"), "splits of phantoms"),
+        (("--form", "webdataset", "--form", "zip"), "got 'zip'"),
+        (("--store", "bogus://x/y"), "bogus"),
     ],
 )
 def test_bad_arguments_give_one_line_and_exit_2(more, said, tmp_path):

@@ -275,3 +275,37 @@ def test_grey_in_colour_channels_has_no_window(save):
     ds = dataset(rgb, bits=8, SamplesPerPixel=3, PhotometricInterpretation="RGB", **tags)
     ds.PlanarConfiguration = 0
     assert np.abs(imaging.read(save(ds)).pixels - stored / 255).max() < 1e-6
+
+
+FLAT = {
+    "window of centre 9000, width 10": {"WindowCenter": 9000, "WindowWidth": 10},
+    "window of centre -500, width 1": {"WindowCenter": -500, "WindowWidth": 1},
+    "window of centre 90000, width 9": {
+        **{"WindowCenter": 90000, "WindowWidth": 9, "VOILUTFunction": "SIGMOID"},
+        **{"RescaleSlope": -1, "RescaleIntercept": 0, "PhotometricInterpretation": "MONOCHROME1"},
+    },
+    r"window of centre 0, width 1e\+09": {
+        **{"WindowCenter": 0, "WindowWidth": 1e9, "VOILUTFunction": "LINEAR_EXACT"},
+    },
+    "VOI LUT": {"VOILUTSequence": [lut([0, 100], first=5000)]},
+}
+
+
+@pytest.mark.parametrize("words", FLAT)
+def test_a_scale_that_shows_nothing_of_the_picture_is_refused(save, words):
+    stored = np.linspace(0, 3480, 96 * 80).astype("u2").reshape(96, 80)
+    file = save(dataset(stored, **FLAT[words]))
+    with pytest.raises(UnsuitableError, match=f"show something; by its {words}, .* 0 to 3480") as e:
+        imaging.read(file)
+    assert "\n" not in str(e.value)
+
+
+def test_a_window_at_the_edge_of_the_picture_is_taken(save, tmp_path):
+    stored = np.linspace(0, 3480, 96 * 80).astype("u2").reshape(96, 80)
+    shown = imaging.read(save(dataset(stored, WindowCenter=3480, WindowWidth=1)))
+    assert np.array_equal(shown.pixels, stored == 3480)
+    imaging.write(shown, tmp_path / "edge.png", provenance=None)
+    assert imaging.read(tmp_path / "edge.png").id == shown.id
+    # One level throughout is what it is, whatever the window.
+    with pytest.raises(UnsuitableError, match="every pixel is 7"):
+        imaging.read(save(dataset(np.full((96, 80), 7, "u2"), WindowCenter=9000, WindowWidth=10)))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from roentmod.edits import Edit
 from roentmod.errors import EditError, RunError
 from roentmod.interfaces import Counterfactual
 from roentmod.jobs import edit as editing
-from roentmod.store import file_sha256
+from roentmod.radiograph import Radiograph
+from roentmod.store import file_sha256, is_name
 
 EDITS = [Edit((name,), num_inference_steps=10, composite="none") for name in ("edema", "mass")]
 
@@ -384,21 +387,113 @@ def test_nothing_is_loaded_before_files_and_folder_are_checked(picture, tmp_path
         editing.run([picture], EDITS, load, editing.Output(out))
     with pytest.raises(AssertionError):
         editing.run([picture, tmp_path / "b"], EDITS, load, editing.Output(tmp_path / "other"))
-    missing = editing.named([tmp_path / "b"], kept=False)[0].name
+    missing = editing.named([tmp_path / "b"], kept=False, folder=out)[0].name
     assert caplog.messages[-1] == f"1 of 2 inputs are missing: {missing}"
 
 
-def test_files_of_one_name_have_folders_of_their_own():
+def test_files_of_one_name_have_folders_of_their_own(tmp_path):
     paths = [Path("a/chest.png"), Path("b/chest.png"), Path("chest.dcm"), Path("chest-2.png")]
-    kept = editing.named(paths, kept=True)
+    kept = editing.named(paths, kept=True, folder=tmp_path)
     assert [one.folder for one in kept] == ["chest", "chest-2", "chest-3", "chest-2-2"]
     assert [one.name for one in kept] == ["chest.png", "chest.png", "chest.dcm", "chest-2.png"]
     taken = [Path("edits.json.png"), Path("parts.png"), Path("run.json.png"), Path(".")]
-    folders = [one.folder for one in editing.named(taken, kept=True)]
+    folders = [one.folder for one in editing.named(taken, kept=True, folder=tmp_path)]
     assert folders == ["edits.json-2", "parts-2", "run.json-2", "radiograph"]
-    first, second, other, _ = (one.folder for one in editing.named(paths, kept=False))
+    first, second, other, _ = (o.folder for o in editing.named(paths, kept=False, folder=tmp_path))
     assert second == f"{first}-2"
     assert not other.startswith(first)
+
+
+@pytest.mark.parametrize("name", ["...png", "....png", ".png", ".hidden.png"])
+def test_no_folder_is_hidden_or_leads_out_of_the_run(tmp_path, name):
+    ((_, folder, shown),) = editing.named([tmp_path / name], kept=True, folder=tmp_path)
+    assert is_name(folder)
+    assert shown == name
+
+
+def patients(folder, count=2):
+    """Write pictures of one name, each of another patient."""
+    for n in range(count):
+        place = folder / f"patient{n}" / "view1_frontal.png"
+        place.parent.mkdir()
+        pixels = np.random.default_rng(n).uniform(0.2, 0.6, (96, 80))
+        imaging.write(Radiograph.from_array(pixels), place, provenance=None)
+        yield place
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_folder_stays_that_of_its_file(tmp_path, kept):
+    files = list(patients(tmp_path, 3))
+    output, edits = editing.Output(tmp_path / "out", ("png",), kept), [Edit(("mass",))]
+    sums = {}
+
+    def edit(*paths, edits=edits):
+        done = editing.run(paths, edits, Brush(), output)
+        for item in done.record["items"]:
+            path = done.inputs[item["files"]["difference"]["path"].partition("/")[0]]
+            assert item["input_sha256"] == file_sha256(path)
+            assert item["status"] == "ok"
+        now = {p: file_sha256(p) for p in output.folder.rglob("add-*.png")}
+        # What an earlier call left is as it was.
+        assert now == now | sums
+        sums.update(now)
+        return {path: folder for folder, path in done.inputs.items()}, done.record
+
+    first, record = edit(files[0])
+    assert "earlier" not in record
+    second, record = edit(files[1])
+    assert second[files[1]] == f"{first[files[0]]}-2"
+    ((old,),) = ([item["input_sha256"] for item in one["items"]] for one in record["earlier"])
+    assert old == file_sha256(files[0])
+    assert editing.load(output.folder).record == record
+    count = len(sums)
+    for file, known in ((files[0], first), (files[1], second)):
+        assert edit(file)[0] == known
+    assert edit(*reversed(files[:2]))[0] == first | second
+    assert len(sums) == count
+    both, record = edit(*files)
+    assert both == first | second | {files[2]: f"{first[files[0]]}-3"}
+    assert "earlier" not in record
+    # Other edits of a file are in its folder, and both are on record.
+    again, record = edit(files[1], edits=[Edit(("edema",))])
+    assert again == second
+    assert len(record["earlier"][0]["items"]) == 3
+
+
+def test_a_folder_that_an_earlier_version_overwrote_is_that_of_the_pictures_in_it(tmp_path):
+    one, other = patients(tmp_path)
+    output = editing.Output(tmp_path / "out", ("png",))
+    folder = editing.run([one], [Edit(("mass",))], Brush(), output).record["items"][0]["input"]
+    shutil.copytree(output.folder, tmp_path / "first")
+    shutil.rmtree(output.folder)
+    editing.run([other], [Edit(("mass",))], Brush(), output)
+    for log in (tmp_path / "first" / "parts").glob("*.log"):
+        shutil.copy(log, output.folder / "parts" / f"0{log.name}")
+        shutil.copy(log, output.folder / "parts" / f"z{log.name}")
+    found = editing.named([one, other], kept=False, folder=output.folder)
+    assert [x.folder for x in found] == [f"{folder}-2", folder]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_picture_inside_a_tar(picture, tmp_path, kept):
+    (other,) = patients(tmp_path, 1)
+    mask = np.zeros((96, 80), np.uint8)
+    mask[:, 40:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    output, edits = editing.Output(tmp_path / "out", keep_ids=kept), [Edit(("mass",))]
+    hashes = []
+    for source in (picture, other):
+        with tarfile.open(tmp_path / "some.tar", "w") as tar:
+            tar.add(source, "p0.png")
+            tar.add(tmp_path / "mask.png", "mask.png")
+        inside, region = tmp_path / "some.tar" / "p0.png", tmp_path / "some.tar" / "mask.png"
+        done = editing.run([inside], edits, Brush(), output, mask=region)
+        (item,) = done.record["items"]
+        assert item["status"] == "ok", item
+        assert item["input_sha256"] == file_sha256(source)
+        assert done.record["settings"]["mask_sha256"] == file_sha256(tmp_path / "mask.png")
+        hashes.append(item["files"]["counterfactual.png"]["sha256"])
+    assert hashes[0] != hashes[1]
 
 
 @pytest.mark.parametrize("kept", [False, True])

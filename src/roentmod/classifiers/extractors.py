@@ -162,7 +162,7 @@ def _xrv(source: str) -> Extractor:
 def _rad_dino(source: str) -> Extractor:
     """RAD-DINO, one vector per patch of 14 pixels: 37 x 37 places of 768 features at 518 pixels."""
     transformers = _library("transformers", "transformers")
-    name = source or _RAD_DINO
+    name = str(Path(source).expanduser()) if source else _RAD_DINO
     try:
         model = transformers.AutoModel.from_pretrained(
             name, local_files_only=True, trust_remote_code=False, use_safetensors=True

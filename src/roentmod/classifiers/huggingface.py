@@ -63,13 +63,11 @@ def image_classifier(
         WeightsError: nothing can be loaded from there, or the head has no weights.
         ClassifierError: it does not declare size, range or kind of labels.
     """
+    name = _place(name)
     model, card = opened(name, declared, revision=revision, trust=trust)
-    source = str(Path(name)) if Path(name).is_dir() else name
     model.to(device)
     forward = in_torch(lambda inputs: model(pixel_values=inputs).logits, device)
-    return Adapter(
-        card, forward, _origin("hf", source, model), labels=labels, batch_size=batch_size
-    )
+    return Adapter(card, forward, _origin("hf", name, model), labels=labels, batch_size=batch_size)
 
 
 def opened(
@@ -81,7 +79,8 @@ def opened(
         WeightsError: nothing can be loaded from there, or the head has no weights.
         ClassifierError: it does not declare size, range or kind of labels.
     """
-    model, _ = _load("AutoModelForImageClassification", name, revision, trust=trust)
+    name = _place(name)
+    model = _load("AutoModelForImageClassification", name, revision, trust=trust)
     config = model.config
     names = [str(config.id2label[i]) for i in sorted(config.id2label)]
     words = declared_input(name, revision, config, declared) | {
@@ -126,7 +125,8 @@ def clip(
     """
     from transformers import AutoTokenizer
 
-    model, source = _load("AutoModel", name, revision, trust=trust)
+    name = _place(name)
+    model = _load("AutoModel", name, revision, trust=trust)
     if not (hasattr(model, "get_text_features") and hasattr(model, "logit_scale")):
         raise ClassifierError(
             f"A clip: model needs image and text towers; {name} is a {type(model).__name__}. "
@@ -149,7 +149,7 @@ def clip(
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     used = {label: tuple(pairs[label]) for label in wanted}
     forward = in_torch(_zero_shot(model, tokenizer, list(used.values()), device), device)
-    origin = _origin("clip", source, model, prompts={k: list(v) for k, v in used.items()})
+    origin = _origin("clip", name, model, prompts={k: list(v) for k, v in used.items()})
     return Adapter(card, forward, origin, labels=labels, batch_size=batch_size)
 
 
@@ -164,7 +164,8 @@ def vision_tower(
         WeightsError: nothing can be loaded from there.
         ClassifierError: it does not declare size or range.
     """
-    model, source = _load("AutoModel", name, revision, spare="pooler.")
+    name = _place(name)
+    model = _load("AutoModel", name, revision, spare="pooler.")
     words = declared_input(name, revision, model.config, declared)
     words |= {"labels": ["embedding"], "outputs": "logits"}
     card = make_card(words | dict(declared), where=_WHERE)
@@ -175,7 +176,7 @@ def vision_tower(
         return _pooled(model(pixel_values=inputs)).flatten(1)
 
     model.to(device)
-    return card, in_torch(embed, device), _origin("hf", source, model)
+    return card, in_torch(embed, device), _origin("hf", name, model)
 
 
 def _zero_shot(
@@ -209,6 +210,12 @@ def _unit(features: Any) -> Any:
     return features / features.norm(dim=-1, keepdim=True)
 
 
+def _place(name: str) -> str:
+    """Return the path of a folder, ``~`` expanded, and any other name as it is."""
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
+
+
 def _load(
     auto: str,
     name: str,
@@ -216,8 +223,8 @@ def _load(
     *,
     spare: str = "no key starts like this",
     trust: bool = False,
-) -> tuple[Any, str]:
-    """Return model and source; a part whose keys start with `spare` may lack, and is then off."""
+) -> Any:
+    """Return the model; a part whose keys start with `spare` may lack, and is then off."""
     import transformers
 
     _check_folder(Path(name), trust)
@@ -245,8 +252,7 @@ def _load(
             f"The weights of '{name}' must be complete; {len(missing)} are missing "
             f"({', '.join(missing[:3])}). Give a model that was trained for this."
         )
-    model.float().eval()
-    return model, str(Path(name)) if Path(name).is_dir() else name
+    return model.float().eval()
 
 
 def _check_folder(folder: Path, trust: bool) -> None:

@@ -36,7 +36,7 @@ def edit(
 
     if require_success and options["no_judge"]:
         raise EditError("--require-success needs the judge; got --no-judge. Leave one out.")
-    inputs = job.named(images, kept=part(Files, options).kept)
+    inputs = job.named(images, kept=part(Files, options).kept, folder=out)
     names = {one.name: printable(one.path.name) for one in inputs}
     with naming(names), progress() as stages:
         result = verbs.edit(images, out=out, progress=stages, **options)

@@ -67,6 +67,8 @@ def augment(
     """Make a counterfactual training set: pictures, labels, and where each came from."""
     from roentmod.jobs import augment as making
 
+    for one in form or []:
+        making.check_form(one)
     with progress() as stages:
         result = verbs.augment(data, out=out, progress=stages, **options)
     for one in form or []:

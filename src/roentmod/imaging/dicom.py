@@ -23,7 +23,7 @@ from roentmod.domain import Domain, registered
 from roentmod.errors import InputError, UnreadableError, UnsuitableError
 from roentmod.imaging.checks import check_expansion, check_size, line, single, unheard
 from roentmod.imaging.codestream import stream_size
-from roentmod.imaging.grey_scale import grey_scale, set_window
+from roentmod.imaging.grey_scale import check_shown, grey_scale, set_window
 from roentmod.imaging.headers import read_header
 from roentmod.imaging.position import (
     SPACINGS,
@@ -77,7 +77,7 @@ def read_dicom(stream: BinaryIO, name: str) -> Radiograph:
 
     Raises:
         UnreadableError: damaged, truncated, or in a transfer syntax that no decoder handles.
-        UnsuitableError: not one grey picture of a registered domain.
+        UnsuitableError: not one grey picture of a registered domain, or its window shows nothing.
     """
     # pydicom warns about values outside the standard; those that matter are checked below.
     with unheard():
@@ -110,6 +110,7 @@ def _read(stream: BinaryIO, name: str) -> Radiograph:
     if domain.window:
         _rewindow(file, domain, domain.window)
     grey = grey_scale(file, stored, little=file.original_encoding[1] is not False)
+    check_shown(file, stored, grey)
     if file.get("PresentationIntentType") == "FOR PROCESSING":
         log.warning("%s holds raw detector data (FOR PROCESSING), not a picture", name)
     if stated is not None:

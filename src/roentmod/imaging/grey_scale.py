@@ -28,11 +28,13 @@ from pydicom.valuerep import DSfloat, format_number_as_ds
 from roentmod.errors import UnreadableError, UnsuitableError
 from roentmod.radiograph import GreyScale
 
-__all__ = ["grey_scale", "set_window"]
+__all__ = ["check_shown", "grey_scale", "set_window"]
 
 log = logging.getLogger(__name__)
 Values = NDArray[np.float64]
 _MODALITY_TYPES = ("OD", "HU", "US")
+# Difference of display values that a file of 16 bits can hold.
+_LEAST = 2**-16
 
 
 def grey_scale(data: Dataset, stored: NDArray[np.integer], *, little: bool = True) -> GreyScale:
@@ -62,6 +64,29 @@ def grey_scale(data: Dataset, stored: NDArray[np.integer], *, little: bool = Tru
             "Export the picture without it."
         )
     return GreyScale(lowest, table)
+
+
+def check_shown(data: Dataset, stored: NDArray[np.integer], grey: GreyScale) -> None:
+    """Refuse a grey scale on which different levels of a picture look the same.
+
+    Args:
+        data: the data set, as `grey_scale` left it.
+        stored: the levels of the picture, h x w.
+        grey: its scale.
+
+    Raises:
+        UnsuitableError: the lowest and the highest level differ by less than 16 bits can hold.
+    """
+    ends = np.array([stored.min(), stored.max()])
+    shown = grey.display(ends)
+    if ends[0] == ends[1] or abs(shown[1] - shown[0]) >= _LEAST:
+        return
+    window = None if data.get("VOILUTSequence") else _window(data)
+    scale = "VOI LUT" if window is None else f"window of centre {window[0]:g}, width {window[1]:g}"
+    raise UnsuitableError(
+        f"A radiograph must show something; by its {scale}, levels of {ends[0]} to {ends[1]} all "
+        f"are {shown[0]:g}. Correct the header, or give another picture."
+    )
 
 
 def _inverse(data: Dataset) -> bool:

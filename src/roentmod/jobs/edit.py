@@ -5,7 +5,9 @@ The directory holds one folder per radiograph (``i-0c1d.../add-edema.png``, ``.s
 and timing, written at the end, and the engine's ``run.json`` and ``parts/``. An interrupted run
 keeps the radiographs it finished; the same command does what is left, and makes again what was
 changed since. Folders and items have pseudonyms of the files (`roentmod.store.pseudonym`), unless
-names are to be kept: `EditResult.inputs` says which is which, and nothing that is written does.
+names are to be kept: `EditResult.inputs` says which is which, and nothing that is written does. A
+folder stays that of one content: another file of that name gets the next number. ``items`` of
+``edits.json`` are those of the last call, ``earlier`` what calls before it left besides.
 
 A counterfactual is compared with its ``control``: in composite "sham" (the default), and of a
 removal, with the baseline; otherwise with the sham beside it. A judge says whether it sees what was
@@ -54,7 +56,7 @@ from roentmod.jobs.batches import (
 from roentmod.jobs.witness import Sight, Witness
 from roentmod.plans.parts import BurnedIn
 from roentmod.radiograph import Radiograph
-from roentmod.runs import Done, Made, Part, Stage, Stages, Task, Workers
+from roentmod.runs import Done, Made, Part, Stage, Stages, Task, Workers, reading
 from roentmod.runs import run as carry_out
 from roentmod.store import (
     as_name,
@@ -193,7 +195,7 @@ def run(
     if mask is not None and len(paths) != 1:
         raise EditError(f"A mask belongs to one radiograph; got {len(paths)}. Edit them singly.")
     _read(output.folder)
-    inputs = named(paths, kept=output.keep_ids)
+    inputs = named(paths, kept=output.keep_ids, folder=output.folder)
     files = {one.folder: one.path for one in inputs}
     unreadable = _unreadable(inputs, mask, burned_in)
     if len(unreadable) == len(paths):
@@ -211,23 +213,62 @@ def run(
     return replace(result, inputs=files)
 
 
-def named(paths: Sequence[Path], *, kept: bool) -> list[Input]:
+def named(paths: Sequence[Path], *, kept: bool, folder: Path) -> list[Input]:
     """Return files with what stands for them; a number is added where names of folders repeat.
+
+    A file whose edits are in the run directory already keeps the folder that they are in, and no
+    other file gets that one.
 
     Args:
         paths: of the files.
         kept: names stay; else they are pseudonyms.
+        folder: the run directory.
     """
+    owners = _owners(folder)
+    by_digest: dict[str | None, list[str]] = {}
+    for name, digest in owners.items():
+        by_digest.setdefault(digest, []).append(name)
+    taken = {*_TAKEN, *owners}
     inputs: dict[str, Input] = {}
     for path in paths:
-        first = pseudonym(path.name, "i")
-        if kept:
-            stem = path.stem or "radiograph"
-            first = stem if stem.isprintable() else as_name(stem)
-        wanted = chain([first], (f"{first}-{number}" for number in count(2)))
-        folder = next(name for name in wanted if name not in inputs and name not in _TAKEN)
-        inputs[folder] = Input(path, folder, printable(path.name) if kept else folder)
+        first = _first(path, kept)
+        there = by_digest.get(_sha256(path), ()) if owners else ()
+        own = [name for name in there if _of(name, first) and name not in inputs]
+        names = chain([first], (f"{first}-{number}" for number in count(2)))
+        free = (name for name in names if name not in taken and name not in inputs)
+        name = min(own, key=lambda one: (len(one), one)) if own else next(free)
+        inputs[name] = Input(path, name, printable(path.name) if kept else name)
     return list(inputs.values())
+
+
+def _first(path: Path, kept: bool) -> str:
+    """Return the name that a file's folder has where no other file's has it."""
+    if not kept:
+        return pseudonym(path.name, "i")
+    stem = path.stem or "radiograph"
+    # One that begins with a dot is hidden, or leads out of the run directory.
+    return stem if stem.isprintable() and not stem.startswith(".") else as_name(stem)
+
+
+def _of(name: str, first: str) -> bool:
+    """Tell whether a folder's name is a first one, or that with a number."""
+    number = name.removeprefix(f"{first}-")
+    return name == first or (number != name and number.isdecimal())
+
+
+def _owners(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the file that each folder of a run directory holds edits of."""
+    owners: dict[str, str] = {}
+    with reading(folder) as journal:
+        for key in journal:
+            paths, items = journal.files(key), journal.get(key).rows.get(_ITEMS)
+            if not paths or not items:
+                continue
+            name, digest = paths[0].partition("/")[0], items[0].get("input_sha256", "")
+            # Earlier versions gave all files of a name one folder: whose pictures are there?
+            if owners.get(name, digest) == digest or journal.settled(key, hashed=True):
+                owners[name] = digest
+    return owners
 
 
 def load(folder: Path) -> EditResult:
@@ -308,6 +349,14 @@ def _quietly() -> Iterator[None]:
         reading.setLevel(level)
 
 
+def _sha256(path: Path) -> str | None:
+    """Return the hash of a file, or of one inside an archive; None where it cannot be read."""
+    try:
+        return file_sha256(path)
+    except OSError:
+        return None
+
+
 def _there(path: Path) -> bool:
     try:
         return file_size(path) >= 0
@@ -356,7 +405,7 @@ class EditJob(EditingJob[EditResult]):
             "formats": list(self.output.formats),
             "keep_identity": self.output.keep_identity,
             "secondary_capture": self.output.secondary_capture,
-            "mask_sha256": file_sha256(mask) if mask is not None and mask.is_file() else None,
+            "mask_sha256": None if mask is None else _sha256(mask),
             "versions": {
                 "roentmod": roentmod.__version__,
                 "python": platform.python_version(),
@@ -375,7 +424,7 @@ class EditJob(EditingJob[EditResult]):
         ids = [edit.id for edit in self.edits]
         parts = []
         for one in self.inputs:
-            digest = file_sha256(one.path) if one.path.is_file() else None
+            digest = _sha256(one.path)
             key = canonical_hash([digest, one.folder, ids, self.settings])
             parts.append(Part(key, (one._replace(path=one.path.absolute()), digest)))
         yield Stage.of("editing", parts)
@@ -500,6 +549,8 @@ class EditJob(EditingJob[EditResult]):
         """Write the record."""
         count_burned_in(done.rows(MARKS))
         record = _content(list(done.rows(_ITEMS)), self.settings, self.edits)
+        earlier = _earlier(_read(done.folder) or {}, record["items"])
+        record |= {"earlier": earlier} if earlier else {}
         write_json(done.folder / RECORD, record)
         return EditResult(done.folder, record)
 
@@ -521,6 +572,23 @@ def _content(
         "edits": json.loads(json.dumps(list(map(asdict, edits)))),
         "items": list(items),
     }
+
+
+def _earlier(record: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a record, and those before it, say of pictures that `items` did not replace."""
+    made = {file["path"] for item in items for file in item.get("files", {}).values()}
+    kept: list[dict[str, Any]] = []
+    for one in (*record.get("earlier", ()), record):
+        facts = {name: one.get(name) for name in ("settings", "edits")}
+        left = []
+        for item in one.get("items", ()):
+            files = {k: f for k, f in item.get("files", {}).items() if f["path"] not in made}
+            left += [{**item, "files": files}] if files else []
+        if left and kept and all(kept[-1][name] == value for name, value in facts.items()):
+            kept[-1]["items"] += left
+        elif left:
+            kept.append({**facts, "items": left})
+    return kept
 
 
 def _labels(edits: Sequence[Edit]) -> list[str]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -120,6 +121,10 @@ class Journal:
             return True
         stored = self._stored(key)["files"]
         return all(self._whole(path, sha, size, hashed) for path, sha, size, _ in stored)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys of parts of which anything was ever made."""
+        return iter(self._entries)
 
     def __contains__(self, key: str) -> bool:
         """Tell whether anything was ever made of a part."""

@@ -14,7 +14,15 @@ from roentmod.documents import read_document
 from roentmod.errors import InputError, RunError
 from roentmod.store import write_json
 
-__all__ = ["EARLIER", "check_folder", "made_with", "now", "read_record", "write_record"]
+__all__ = [
+    "EARLIER",
+    "check_folder",
+    "differences",
+    "made_with",
+    "now",
+    "read_record",
+    "write_record",
+]
 
 _KEPT = ("started", "finished", "seconds")
 # What a model says of itself since later versions: its answer to one picture, hashes of its files.
@@ -70,17 +78,23 @@ def check_folder(
         raise RunError(f"--out names a folder; '{folder.name}' is a file. Name another.")
     record = read_record(path)
     if record:
-        other = [
-            f"{'other' if key.endswith('s') else 'another'} {key}{_values(there, value)}"
-            for key, value in identity.items()
-            if key not in free and not _same(there := record.get(key, EARLIER.get(key)), value)
-        ]
+        fixed = {key: value for key, value in identity.items() if key not in free}
+        other = differences(record, fixed)
         if other:
             raise RunError(
                 f"{folder} holds {article} with {', '.join(other)}. Give it back, or name another "
                 "folder."
             )
     return record
+
+
+def differences(record: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    """Return what of an identity, as JSON has it, is another in a record, in words."""
+    return [
+        f"{'other' if key.endswith('s') else 'another'} {key}{_values(there, value)}"
+        for key, value in identity.items()
+        if not _same(there := record.get(key, EARLIER.get(key)), value)
+    ]
 
 
 def write_record(

@@ -4,12 +4,12 @@ import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
 
 import fsspec
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -266,12 +266,80 @@ def _fail(call):
     raise RuntimeError("nothing today")
 
 
-@pytest.mark.parametrize("url", ["nowhere://x/y", "file:///proc/nothing/set"])
-def test_a_store_that_cannot_be_used_is_one_line(split_source, clean, tmp_path, url):
+@pytest.mark.parametrize(("url", "made"), [("nowhere://x/y", 0), ("file:///proc/nothing/set", 1)])
+def test_a_store_that_cannot_be_used_is_one_line(split_source, clean, tmp_path, url, made):
+    """An unknown kind of URL is refused before any picture is made."""
     with pytest.raises(RunError, match="put into a store") as caught:
         make(split_source, clean, tmp_path, "auto", store=url)
     assert "\n" not in str(caught.value)
-    assert np.isin("manifest.parquet", [path.name for path in tmp_path.iterdir()])
+    assert len(list(tmp_path.glob("manifest.parquet"))) == made
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "augment.json", "scan.tar"])
+def test_a_place_of_something_else_is_refused_and_stays(split_source, clean, tmp_path, name):
+    place = tmp_path / "place"
+    (place / "raw").mkdir(parents=True)
+    listed = [place / "raw" / "patients.csv", place / "scan.tar", tmp_path / "victim.txt"]
+    for path in listed:
+        path.write_text(path.name)
+    sums = "".join(
+        f"{store.file_sha256(path)}  {os.path.relpath(path, place)}\n" for path in listed
+    )
+    (place / name).write_text(sums)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=r"where nothing else is.*empty that one"):
+        make(split_source, clean, tmp_path / "set", "parquet", store=place.as_uri())
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_another_set_keeps_its_place(split_source, clean, tmp_path):
+    url = f"memory://{tmp_path.name}/set"
+    first = make(split_source, clean, tmp_path / "one", "files", store=url)
+    before = there(url)
+    other = PLAN.model_copy(update={"seed": 5})
+    with pytest.raises(RunError, match="holds a training set with another plan"):
+        make(split_source, clean, tmp_path / "two", "files", plan=other, store=url)
+    assert not (tmp_path / "two").exists()
+    two = make(split_source, clean, tmp_path / "two", "files", plan=other)
+    with pytest.raises(RunError, match="holds a training set with another plan"):
+        augment.put(two, url)
+    assert there(url) == before
+    # Other labels are another state of the same set.
+    masked = PLAN.model_copy(update={"labelling": Labelling(policy="masked")})
+    second = make(split_source, clean, tmp_path / "one", "files", plan=masked, store=url)
+    assert second.record["labels"] != first.record["labels"]
+    assert there(url)["augment.json"] == (tmp_path / "one" / "augment.json").read_bytes()
+
+
+def test_only_pictures_of_the_set_are_removed_from_its_place(split_source, clean, tmp_path):
+    place = tmp_path / "place"
+    made = make(split_source, clean, tmp_path / "set", "files", store=place.as_uri())
+    kept = ["../victim.txt", str(tmp_path / "away.png"), "notes.csv", "images/../../victim.txt"]
+    kept += ["images/00000/*.png", "shards/x", "images/new/a.png"]
+    gone = ["images/00000/0123456789abcdef-sham.png", "shards/train-00000.tar"]
+    with (place / stores.SUMS).open("a") as sums:
+        sums.write("".join(f"{'0' * 64}  {name}\n" for name in (*kept, *gone)) + "no list\n")
+    for name in (*kept, *gone):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("theirs")
+    augment.put(made, place.as_uri())
+    assert all((place / name).read_text() == "theirs" for name in kept)
+    assert not any((place / name).exists() for name in gone)
+    for path in made.training["path"]:
+        assert (place / path).read_bytes() == (made.folder / path).read_bytes()
+    assert (place / stores.SUMS).read_text().count("\n") == len(made.training) + 3
+
+
+def test_a_place_that_does_not_answer_is_not_taken_for_an_empty_one(
+    split_source, clean, tmp_path, monkeypatch
+):
+    def refuse(*_, **__):
+        raise PermissionError("no key")
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", refuse)
+    with pytest.raises(RunError, match=r"PermissionError: no key.*Name another"):
+        make(split_source, clean, tmp_path / "set", "files", store=f"memory://{tmp_path.name}/x")
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,12 @@ from roentmod.datasets.labels import NAMES
 from roentmod.domain import NO_FINDING
 from roentmod.errors import DatasetError
 from roentmod.interfaces import Classifier, Progress, RadiographEditor
-from roentmod.jobs.augment.export import Form, export
+from roentmod.jobs.augment.export import Form, check_form, export
 from roentmod.jobs.augment.job import AugmentJob, Case
 from roentmod.jobs.augment.manifest import check, labels_of
 from roentmod.jobs.augment.matrix import load_cooccurrence, save_cooccurrence
 from roentmod.jobs.augment.result import AugmentResult, load, relabel
-from roentmod.jobs.augment.stores import put
+from roentmod.jobs.augment.stores import check_place, put
 from roentmod.jobs.batches import say_time
 from roentmod.plans import AugmentPlan, Labelling, Policy
 from roentmod.runs import Workers
@@ -48,6 +48,7 @@ __all__ = [
     "Pictures",
     "Policy",
     "check",
+    "check_form",
     "export",
     "hosts",
     "labels_of",
@@ -104,7 +105,7 @@ def run(
         DatasetError: no baseline, one with a finding, a patient in two splits, labels that the
             matrix lacks, or an unknown form of pictures.
         EditError: the editor cannot make one of the edits.
-        RunError: `folder` holds a training set of something else, or the store cannot be used.
+        RunError: `folder` or the store holds something else, or the store cannot be used.
     """
     if rates is None and plan.labelling.needs_rates:
         rates = load_cooccurrence()
@@ -117,10 +118,12 @@ def run(
         sum(len(case.edits) + len(plan.beside) for case in cases),
         store,
     )
-    # What the editor cannot do is said before anything is done.
+    # What the editor cannot do, and where the set cannot go, is said before anything is done.
     editor.edit([], list(dict.fromkeys(edit for case in cases for edit in case.edits)))
-    say_time(editor, [case.edits for case in cases])
     job = AugmentJob(data, editor, gating, plan, form, cases, facts, targets, rates)
+    if store is not None:
+        check_place(store, job.identity())
+    say_time(editor, [case.edits for case in cases])
     stages = None if progress is None else lambda _: progress
     result = carry_out(job, folder, workers=workers, stages=stages)
     if store is not None:

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -19,10 +19,20 @@ from roentmod.jobs.augment.manifest import check, labels_of
 from roentmod.jobs.augment.shards import SHARDS, Shards
 from roentmod.store import as_name, atomic, read_bytes
 
-__all__ = ["Form", "export"]
+__all__ = ["Form", "check_form", "export"]
 
 Form = Literal["webdataset", "huggingface"]
 _HUB = {"": "train", "val": "validation"}
+
+
+def check_form(form: str) -> None:
+    """Refuse an unknown form.
+
+    Raises:
+        DatasetError: with those that there are.
+    """
+    if form not in get_args(Form):
+        raise DatasetError(f"Forms are {', '.join(get_args(Form))}; got '{form}'. Name one.")
 
 
 def export(folder: Path, form: Form, *, shard: int = 1000) -> Path:
@@ -43,14 +53,13 @@ def export(folder: Path, form: Form, *, shard: int = 1000) -> Path:
     Raises:
         DatasetError: `check` refuses the manifest, or an unknown form.
     """
-    writers: dict[str, Callable[[pd.DataFrame, Path, Path, int], None]] = {
+    writers: dict[Form, Callable[[pd.DataFrame, Path, Path, int], None]] = {
         "webdataset": _tars,
         "huggingface": _hugging_face,
     }
-    if form not in writers or shard < 1:
-        raise DatasetError(
-            f"Forms are {', '.join(writers)}, of shards of 1 or more; got '{form}', {shard}."
-        )
+    check_form(form)
+    if shard < 1:
+        raise DatasetError(f"A shard has 1 picture or more; got {shard}. Give another number.")
     table = check(folder, hashes=True)
     target, part = folder / form, folder / f".{form}"
     shutil.rmtree(part, ignore_errors=True)
