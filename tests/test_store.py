@@ -1,9 +1,13 @@
 import errno
 import hashlib
+import hmac
 import io
 import os
+import secrets
 import stat
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roentmod import store
+from roentmod.errors import RunError
 from roentmod.store import (
     atomic,
     canonical_hash,
@@ -19,6 +24,7 @@ from roentmod.store import (
     file_sha256,
     file_size,
     open_bytes,
+    pseudonym,
     read_bytes,
     remove_unfinished,
     write_bytes,
@@ -268,3 +274,81 @@ def test_whether_a_folder_can_be_written_is_found_without_a_trace(tmp_path, monk
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match="denied"):
         check_writable(tmp_path / "a")
+
+
+def no_links(*_):
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.fixture(params=["links", "no links"])
+def salt(request, tmp_path, monkeypatch):
+    """Where there is no salt yet, on a disk with hard links or without."""
+    if request.param == "no links":
+        monkeypatch.setattr(store.os, "link", no_links)
+    monkeypatch.setenv("ROENTMOD_SALT", str(tmp_path / "new" / "salt"))
+    return tmp_path / "new" / "salt"
+
+
+def test_of_two_who_make_a_salt_at_once_both_take_the_first(salt, monkeypatch):
+    """The second begins and ends between the first one's look and its writing."""
+    draw, others = secrets.token_hex, []
+
+    def drawn(size):
+        if not others:
+            others.append("")
+            others[:] = [pseudonym("x", "i")]
+        return draw(size)
+
+    monkeypatch.setattr(store.secrets, "token_hex", drawn)
+    own = pseudonym("x", "i")
+    assert [own] == others
+    store._salt.cache_clear()
+    assert pseudonym("x", "i") == own
+    key = bytes.fromhex(salt.read_text())
+    assert own == "i-" + hmac.new(key, b"i/x", "sha256").hexdigest()[:12]
+    assert stat.S_IMODE(salt.stat().st_mode) == 0o600
+    assert os.listdir(salt.parent) == ["salt"]
+
+
+def test_threads_that_make_a_salt_at_once_take_one(salt, monkeypatch):
+    count, exists = 6, Path.exists
+    together = threading.Barrier(count, timeout=20)
+
+    def seen(path):
+        found = exists(path)
+        if path == salt:
+            together.wait()
+        return found
+
+    monkeypatch.setattr(Path, "exists", seen)
+    with ThreadPoolExecutor(count) as threads:
+        names = list(threads.map(lambda _: pseudonym("x", "i"), range(count)))
+    assert len(set(names)) == 1
+    assert os.listdir(salt.parent) == ["salt"]
+
+
+def test_a_salt_that_cannot_be_written_leaves_nothing(salt, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        pseudonym("x", "i")
+    assert os.listdir(salt.parent) == []
+
+
+def test_a_salt_that_is_being_written_is_waited_for(salt):
+    salt.parent.mkdir()
+    salt.touch()
+    writer = threading.Timer(0.2, salt.write_text, ["7" * 64])
+    writer.start()
+    expected = hmac.new(b"\x77" * 32, b"i/x", "sha256").hexdigest()[:12]
+    assert pseudonym("x", "i") == f"i-{expected}"
+    writer.join()
+
+
+def test_a_salt_that_is_no_text_is_one_line(salt):
+    salt.parent.mkdir()
+    salt.write_bytes(b"\xff" * 64)
+    with pytest.raises(RunError, match="64 hexadecimal digits"):
+        pseudonym("x", "i")

@@ -19,9 +19,10 @@ import re
 import secrets
 import stat
 import tarfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -54,6 +55,8 @@ _TAR, _PARQUET = ".tar", ".parquet"
 _ANY = "surrogatepass"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SALT = re.compile(r"[0-9a-f]{64}")
+# Looks, and seconds between them, while somebody else may be writing the salt.
+_LOOKS, _PAUSE = 40, 0.05
 _PSEUDONYM = re.compile(r"[ips]-[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 # The names of `atomic`.
@@ -200,7 +203,8 @@ def pseudonym(text: str, kind: str) -> str:
         kind: "i" of a picture, "p" of a patient, "s" of a site.
 
     The salt is a file outside every result: ``ROENTMOD_SALT`` names it, or it is ``roentmod/salt``
-    in the configuration folder (``XDG_CONFIG_HOME``, ``~/.config``), and made where there is none.
+    in the configuration folder (``XDG_CONFIG_HOME``, ``~/.config``), and made where there is none:
+    of several processes that begin at once, all take that of the first.
 
     Raises:
         RunError: the file holds something else, or cannot be read or written.
@@ -226,10 +230,12 @@ def _salt(file: Path) -> bytes:
     try:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(file) as part:
-                part.chmod(0o600)
-                part.write_text(secrets.token_hex(32))
-        text = file.read_text().strip()
+            _write_first(file, secrets.token_hex(32).encode())
+        for _ in range(_LOOKS):
+            text = file.read_text(errors="replace").strip()
+            if text:
+                break
+            time.sleep(_PAUSE)
     except OSError as error:
         raise RunError(
             f"Names are hidden with a salt of yours in {file}; it gave '{error.strerror}'. Name "
@@ -241,6 +247,39 @@ def _salt(file: Path) -> bytes:
             "another file by ROENTMOD_SALT."
         )
     return bytes.fromhex(text)
+
+
+def _write_first(file: Path, data: bytes) -> None:
+    """Write a file for its owner alone, whole, unless there is one: the first stays."""
+    part = file.with_name(f".{file.stem}.{uuid.uuid4().hex[:12]}{file.suffix}")
+    _write_new(part, data)
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        pass
+    except OSError:
+        # Some disks have no links: the file is there before its content.
+        with suppress(FileExistsError):
+            _write_new(file, data)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_new(file: Path, data: bytes) -> None:
+    """Write a file for its owner alone.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: it cannot be written; nothing is left of it.
+    """
+    with open(file, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
+        try:
+            new.write(data)
+            new.flush()
+            os.fsync(new.fileno())
+        except BaseException:
+            file.unlink()
+            raise
 
 
 def _check_keys(data: Any) -> None:

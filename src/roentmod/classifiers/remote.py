@@ -1,7 +1,8 @@
 """Classifiers behind an HTTP endpoint: version 1 of the protocol of ``docs/classifiers.md``.
 
-Time-outs, lost connections and statuses 429 and 5xx are tried again, each time after twice the
-pause, or after as long as the endpoint asks for; other statuses and malformed answers are not.
+Time-outs, lost connections and statuses 429, 500, 502, 503 and 504 are tried again, each time after
+twice the pause, or after as long as the endpoint asks for; other statuses and malformed answers are
+not.
 Messages hold neither what the server wrote nor what only it is to know: its address alone, without
 user, password, query and headers.
 """

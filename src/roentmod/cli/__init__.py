@@ -1,9 +1,9 @@
 """The command line: arguments in, the public functions below, exit codes out.
 
-Exit codes: 0 done; 2 bad arguments, weights or mask; 3 some radiographs could not be edited or some
-classifier did not answer; 4 an audit's gate failed; 5 the judge does not see what an edit requested
-(--require-success); 6 a gate or a repair could judge nothing; 130 interrupted (what was finished
-stays).
+Exit codes: 0 done; 1 ``doctor`` misses something; 2 bad arguments, weights or mask; 3 some
+radiographs could not be edited or some classifier did not answer; 4 an audit's gate failed; 5 the
+judge does not see what an edit requested (--require-success); 6 a gate or a repair could judge
+nothing; 130 interrupted (what was finished stays).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def audit(
         Literal["never", "shortcut", "suppression", "undecided"],
         typer.Option(
             help="Exit with 4 on a shortcut; also on a suppression; also if undecided. Exit with 6 "
-            "if nothing could be judged."
+            "if of any classifier nothing could be judged."
         ),
     ] = "never",
     second_judge: Annotated[

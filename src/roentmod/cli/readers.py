@@ -60,7 +60,7 @@ def serve(
     study: Study,
     database: Database = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any free one.")] = _PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = _PORT,
     url: Annotated[
         str | None, typer.Option(help="Public address in links; default: host and port.")
     ] = None,
@@ -72,9 +72,8 @@ def serve(
     from roentmod.web.readers import app as pages
     from roentmod.web.readers.closed import close
 
-    bound = server.listen(host, port)
-    address = url or f"http://{host}:{bound.getsockname()[1]}"
-    desk = pages.desk(study, address.rstrip("/"), database=database)
+    bound, address = server.listen(host, port, url)
+    desk = pages.desk(study, address, database=database)
     application = pages.application(desk)
     closed = close(truth_folder(study))
     typer.echo(f"Reader study: {address} (truth closed by {closed}; Ctrl-C ends)")
@@ -90,11 +89,15 @@ def invite(
     url: Annotated[str, typer.Option(help="Public address.")] = f"http://127.0.0.1:{_PORT}",
     database: Database = None,
 ) -> None:
-    """Print new invitation links, each for one use; earlier ones and passwords are void."""
+    """Print new invitation links, each for one use.
+
+    Earlier links are void, and an old password is once the new link is used.
+    """
     require("litestar")
+    from roentmod.web import server
     from roentmod.web.readers import app as pages
 
-    desk = pages.desk(study, url.rstrip("/"), database=database)
+    desk = pages.desk(study, server.public(url), database=database)
     for name in reader or desk.design.readers:
         typer.echo(f"{name}  {desk.link(name)}")
 

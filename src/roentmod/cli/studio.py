@@ -11,7 +11,7 @@ import typer
 from roentmod import verbs
 from roentmod._optional import require
 from roentmod.cli.console import app
-from roentmod.errors import RunError
+from roentmod.errors import RunError, printable
 
 _PORT = 8770
 _EDITORS = ("mini", "painter")
@@ -33,7 +33,7 @@ def studio(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where edits are saved.")] = Path("studio"),
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any free one.")] = _PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = _PORT,
     url: Annotated[
         str | None, typer.Option(help="Public address in the link; default: host and port.")
     ] = None,
@@ -47,10 +47,10 @@ def studio(
     from roentmod.web import server
     from roentmod.web.studio.app import application
 
-    session = tempfile.TemporaryDirectory(prefix="roentmod-studio-")
-    with server.listen(host, port) as bound, session as place:
+    bound, address = server.listen(host, port, url)
+    with bound, tempfile.TemporaryDirectory(prefix="roentmod-studio-") as place:
         made = _made(
-            (url or f"http://{host}:{bound.getsockname()[1]}").rstrip("/"),
+            address,
             Path(place),
             _sorted(paths or []),
             data=data,
@@ -58,7 +58,7 @@ def studio(
             editors=editor or _EDITORS,
             readers=classifier or [],
         )
-        typer.echo(f"Studio: {made.door}\nEdits are saved in {out}. Ctrl-C ends.")
+        typer.echo(f"Studio: {made.door}\nEdits are saved in {printable(str(out))}. Ctrl-C ends.")
         if browser:
             # Other users can read the arguments of a process, but not this file.
             page = Path(place) / "open.html"

@@ -221,7 +221,7 @@ class Storage(Plan):
 
     error: ClassVar[type[RoentModError]] = DatasetError
     pictures: Literal["auto", "files", "webdataset", "parquet"] = parameter(
-        "auto", "Files, or shards; auto: files up to 10,000."
+        "auto", "Files, or shards; auto: files up to 10,000, and shards for a store."
     )
     store: str | None = parameter(None, "Also put the set there: s3://bucket/set, gs://, ...")
 

@@ -158,12 +158,13 @@ class RetrainPlan(Plan):
     )
     layers: Literal["all", "last"] = parameter(
         "all",
-        "Layers that learn: all (fine-tuning), or the last (the heads) of what --from names.",
+        "Layers that learn: all (fine-tuning), or the last (the heads) of the network that is "
+        "started from.",
         young=True,
     )
     size: int = parameter(
         224,
-        "Side of its pictures, px; default: 224, or what the network of --from takes.",
+        "Side of its pictures, px; default: 224, or what the network that is started from takes.",
         optional=True,
         ge=16,
         le=1024,
@@ -171,7 +172,7 @@ class RetrainPlan(Plan):
     through: int | None = parameter(
         _THROUGH,
         "Side, px, that every picture is brought to before its size; default: 224, or the size of "
-        "the network of --from where that is more.",
+        "the network that is started from where that is more.",
         optional=True,
         ge=16,
         le=4096,

@@ -3,7 +3,7 @@
 Several processes, also of several machines that share no more than a disk, may work on one folder.
 A process announces itself by a file that it keeps locked and touches; a claim is a file that only
 one can create. What a dead process had claimed is free: on the same machine the lock tells at once,
-elsewhere a heartbeat that has stopped.
+elsewhere, and where the disk has no locks, a heartbeat that has stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from roentmod.errors import RunError
 __all__ = ["Crew"]
 
 _BEAT = 10.0
-# A process of another machine that was silent for so long is dead.
+# A process that was silent for so long, and of which no lock can tell, is dead.
 _SILENT = 120.0
 _POLL = 0.2
 
@@ -132,6 +132,8 @@ class Crew:
         Returns:
             Whether nobody does.
         """
+        # Whoever died while this process was at work has left its files, too.
+        self._clear(self.scratch.parent)
         if any(path.name != self.name for path in self._members.glob("[!.]*")):
             return False
         held = {path for paths in self._held.values() for path in paths}
@@ -189,17 +191,16 @@ class Crew:
 
     def _alive(self, name: str) -> bool:
         path = self._path(name)
-        try:
-            with path.open("r+") as file:
-                if fcntl is None or name.partition(".")[0] != self.host:
-                    return self._age(path) < _SILENT
+        if fcntl is not None and name.partition(".")[0] == self.host:
+            # Any other error tells nothing of the process: the disk has no locks, or the file is
+            # another user's.
+            with suppress(OSError), path.open("r+") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                except (BlockingIOError, PermissionError):
                     return True
-        except OSError:
-            return False
-        return False
+                return False
+        return path.exists() and self._age(path) < _SILENT
 
     def _age(self, path: Path) -> float:
         """Return seconds since a file was touched, by the clock of the disk."""

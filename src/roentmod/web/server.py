@@ -8,6 +8,7 @@ of this site, and a line of the log has neither a query nor a name in it.
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,13 @@ from litestar.types import Message, Scope
 
 from roentmod.errors import RunError
 
-__all__ = ["LOCAL", "Site", "build", "limited", "listen", "serve"]
+__all__ = ["LOCAL", "Site", "build", "limited", "listen", "public", "serve"]
 
 log = logging.getLogger(__name__)
 LOCAL = "127.0.0.1"
+_OWN = (LOCAL, "localhost", "[::1]")
+# As a browser names it: other letters than ASCII are encoded (xn--...).
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]")
 _HERE = Path(__file__).parent
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -70,8 +74,8 @@ class Site:
     @property
     def hosts(self) -> list[str]:
         """Names that a request may address: of the URL, and of this machine where it is that."""
-        name = urlsplit(self.url).hostname or LOCAL
-        return [LOCAL, "localhost"] if name in (LOCAL, "localhost") else [name]
+        name = _host(self.url) or LOCAL
+        return list(_OWN) if name in _OWN else [name]
 
     def cookie(self, kind: str) -> str:
         """Return the name of a cookie; ports of one host share cookies, which this keeps apart."""
@@ -139,7 +143,7 @@ def _same_origin(site: Site) -> Callable[[Request[Any, Any, Any]], Awaitable[Non
             return
         origin = request.headers.get("origin", "null")
         # Pages that pass no address on send "null": the token then decides alone.
-        foreign = origin != "null" and urlsplit(origin).hostname not in site.hosts
+        foreign = origin != "null" and _host(origin) not in site.hosts
         if foreign or request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             raise PermissionDeniedException("Changes are made from pages of this site only.")
 
@@ -188,23 +192,67 @@ def _route(request: Request[Any, Any, Any]) -> str:
     return f"{request.method} {request.scope.get('path_template') or '(no page)'}"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound; port 0 takes a free one.
+def _host(url: str) -> str:
+    """Return the host of a URL as requests name it, IPv6 in brackets; "" where there is none."""
+    try:
+        name = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    return _bracketed(name)
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def public(url: str) -> str:
+    """Return a public address with no slash at its end.
 
     Raises:
-        RunError: the address is taken, or is none of this machine.
+        RunError: it has another scheme than http and https, no host, or a port that is none.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(found[0], socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(found[4])
-    except OSError as error:
+        parts = urlsplit(url)
+        # Reading the port checks it.
+        right = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or not _HOST.fullmatch(_host(url)):
         raise RunError(
-            f"A server needs a free address of this machine; {host}:{port} gave '{error.strerror}'."
-            " Choose another --port or --host."
+            "A public address is http://HOST:PORT or https://HOST, in letters of ASCII; got "
+            f"'{url}'. Correct --url."
+        )
+    return parts.geturl().rstrip("/")
+
+
+def listen(host: str, port: int, url: str | None = None) -> tuple[socket.socket, str]:
+    """Return a socket that is bound, and the address that links have.
+
+    Args:
+        host: name or address of this machine.
+        port: 0 to 65535; 0 takes a free one.
+        url: the public address; None or "" takes host and port.
+
+    Raises:
+        RunError: the address is taken, or is none of this machine; `url` is as `public` refuses.
+    """
+    address = public(url) if url else ""
+    try:
+        # Of the port itself, the resolver would keep the lower 16 bits.
+        family, *_, place = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((place[0], port, *place[2:]))
+        except BaseException:
+            bound.close()
+            raise
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise RunError(
+            f"A server needs a free address of this machine; {_bracketed(host)}:{port} gave "
+            f"'{getattr(error, 'strerror', None) or error}'. Choose another --port or --host."
         ) from error
-    return bound
+    return bound, address or f"http://{_bracketed(host)}:{bound.getsockname()[1]}"
 
 
 def serve(app: Litestar, bound: socket.socket) -> None:

@@ -51,8 +51,7 @@ def made(place):
         editors=("painter",),
         judge=Judge.load(),
     )
-    bound = server.listen("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    bound, url = server.listen("127.0.0.1", 0)
     sources = Sources([pictures], place / "session" / "dropped")
     return Studio(url, sources, shop, Finished(place / "audit", data)), bound
 

@@ -41,6 +41,31 @@ def test_a_public_address_stands_in_the_link(started, phantoms):
     assert "Studio: https://studio.example/?token=" in result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (["--url", "studio.example.org"], "A public address is"),
+        (["--url", "http://host:abc"], "A public address is"),
+        (["--host", ".."], "A server needs a free address"),
+    ],
+)
+def test_an_address_that_is_none_ends_in_one_line_before_anything_starts(
+    started, phantoms, words, refusal
+):
+    result, served = started(phantoms, *words)
+    assert isinstance(result.exception, RunError)
+    assert refusal in str(result.exception)
+    assert result.output == ""
+    assert served == []
+
+
+@pytest.mark.parametrize("command", [["studio", "--no-browser"], ["readers", "serve", "x"]])
+def test_a_port_that_is_none_is_refused(command):
+    result = CliRunner().invoke(app, [*command, "--port", "99999"])
+    assert result.exit_code == 2
+    assert "'--port': Input should be less than or equal to 65535" in result.output
+
+
 def test_what_is_missing_ends_in_one_line(started, tmp_path, monkeypatch):
     result, _ = started(tmp_path / "none.png")
     assert isinstance(result.exception, InputError)

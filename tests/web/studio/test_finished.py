@@ -1,4 +1,7 @@
-"""A finished audit in the studio: matrix, cells, cases, pictures."""
+"""A finished audit in the studio: matrix, cells, cases, pictures; names of any run."""
+
+import json
+import os
 
 import pytest
 
@@ -6,6 +9,7 @@ from roentmod import classifiers, datasets
 from roentmod.editors import Painter
 from roentmod.jobs import audit
 from roentmod.plans import AuditPlan
+from roentmod.web.studio.finished import Finished
 from tests.web.studio.test_studio import Browser
 
 
@@ -50,3 +54,15 @@ def test_a_cell_leads_to_its_cases_and_their_pictures(make, run, data):
         assert browser.post("/run/0/cases", wanted | {"classifier": 9}).status_code == 400
         report = browser.get("/run/0/report")
         assert report.headers["content-security-policy"].startswith("sandbox")
+
+
+def test_names_that_are_no_utf8_are_shown_as_text(tmp_path):
+    run = tmp_path / os.fsdecode(b"l\xf6")
+    run.mkdir()
+    item = {"input": "r\udcf6.png", "label": "add-mass", "status": "ok"}
+    item["files"] = {"counterfactual.png": {"path": "a.png"}}
+    record = {"statement": "RoentMod", "settings": {}, "edits": [], "items": [item]}
+    (run / "edits.json").write_text(json.dumps(record))
+    facts = Finished(run).facts()
+    assert facts["name"] == "l?"
+    assert facts["pictures"] == ["r?.png: add-mass"]

@@ -30,8 +30,8 @@ def served(studio, bound):
 
 @pytest.fixture
 def studio(make):
-    bound = server.listen("127.0.0.1", 0)
-    made = make(url=f"http://127.0.0.1:{bound.getsockname()[1]}")
+    bound, url = server.listen("127.0.0.1", 0)
+    made = make(url=url)
     with served(made, bound):
         yield made
 

@@ -3,8 +3,12 @@
 import gzip
 import json
 import logging
+import os
+import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from litestar.testing import TestClient
 from roentmod import imaging, verbs
 from roentmod.web.studio import sources as opening
 from roentmod.web.studio.app import application
+from roentmod.web.studio.workshop import Piece
 from tests.web.studio.conftest import URL
 
 STROKE = {"radius": 40, "erase": False, "points": [{"x": 180, "y": 150}, {"x": 185, "y": 190}]}
@@ -192,6 +197,72 @@ def test_dropped_files_are_kept_by_plain_names_within_bounds(browser, phantoms, 
     shown = browser.get(f"/pixels/source/{text.json()['id']}/baseline")
     assert shown.status_code == 400
     assert "must be DICOM" in message(shown)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("患者" * 50 + ".png", "患" + "者患" * 32 + ".png"),
+        ("x" * 300 + ".dcm", "x" * 196 + ".dcm"),
+        ("𐐀" * 80, "𐐀" * 50),
+        ("a." + "b" * 300, "a." + "b" * 19),
+        (".png", "png"),
+        ("..", "picture"),
+    ],
+)
+def test_a_long_name_is_cut_at_a_character_before_its_suffix(browser, phantoms, given, kept):
+    headers = {"x-csrftoken": browser.token, "x-name": quote(given)}
+    picture = (phantoms / "two.png").read_bytes()
+    answer = browser.client.post("/drop", content=picture, headers=headers)
+    assert answer.status_code == 201, message(answer)
+    assert answer.json()["name"] == kept
+    assert len(kept.encode()) <= 200
+    assert browser.studio.sources.find(answer.json()["id"]).path.read_bytes() == picture
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(browser, phantoms, monkeypatch):
+    real = Path.open
+
+    def opened(path, *mode, **options):
+        file = real(path, *mode, **options)
+        if path.name == "full.png":
+            file.close()
+            file = real(Path("/dev/full"), "wb", buffering=0)
+        return file
+
+    monkeypatch.setattr(Path, "open", opened)
+    headers = {"x-csrftoken": browser.token, "x-name": "full.png"}
+    answer = browser.client.post("/drop", content=b"x" * 1000, headers=headers)
+    assert answer.status_code == 400
+    assert message(answer) == "Cannot write or read: No space left on device."
+    assert not list((browser.studio.workshop.place / "dropped").glob("*/*"))
+    assert all(one["name"] != "full.png" for one in browser.get("/state").json()["sources"])
+
+
+def test_names_that_are_no_utf8_are_shown_and_opened(make, phantoms, tmp_path):
+    folder = os.fsencode(tmp_path / "given")
+    os.mkdir(folder)
+    path = os.path.join(folder, b"r\xf6ntgen's.png")
+    try:
+        with open(path, "wb") as file:
+            file.write((phantoms / "two.png").read_bytes())
+    except OSError:
+        pytest.skip("names of files are UTF-8 here")
+    browser = Browser(make([Path(os.fsdecode(folder))]))
+    with browser.client:
+        (one,) = browser.get("/state").json()["sources"]
+        assert one["name"] == "r?ntgen's.png"
+        assert browser.get(f"/pixels/source/{one['id']}/baseline").status_code == 200
+        # The path of its spelling is the same file's.
+        shop = browser.studio.workshop
+        shop.pieces[1] = Piece(1, browser.studio.sources.find(one["id"]), {}, shop.place)
+        words = browser.get("/edits/1/spelling").json()
+    shown = ["bash", "-c", words["command"].replace("roentmod edit", "printf '%s\n'")]
+    assert subprocess.run(shown, capture_output=True, check=True).stdout.startswith(path + b"\n")
+    calls = []
+    own = words["python"].replace("import roentmod as rm", "")
+    exec(own, {"rm": SimpleNamespace(edit=lambda *given, **_: calls.extend(given))})
+    assert [os.fsencode(one) for one in calls] == [path]
 
 
 def test_logs_hold_no_names_and_no_token(browser, caplog):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from litestar.params import FromPath, JSONBody
 from litestar.response import Redirect, Template
 
 from roentmod import domain, imaging, regions
-from roentmod.errors import RoentModError, RunError
+from roentmod.errors import RoentModError, RunError, printable
 from roentmod.radiograph import Radiograph
 from roentmod.web import server
 from roentmod.web.pixels import Pixels, encode
@@ -170,10 +171,8 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
         """Keep a dropped file, whose name stands in a header."""
         from urllib.parse import unquote
 
-        try:
+        with _saying():
             one = await sources.drop(unquote(request.headers.get("x-name", "")), request.stream())
-        except RoentModError as error:
-            raise ClientException(str(error)) from error
         return {"id": one.id, "name": one.name}
 
     @post("/edit", **options)
@@ -194,7 +193,7 @@ def _edits(studio: Studio, guard: Any) -> list[Any]:
     @post("/edits/{number:int}/save", **options)
     def save(number: FromPath[int]) -> Json:
         """Save an edit's files."""
-        return _said(lambda: {"folder": str(shop.save(studio.piece(number)))})
+        return _said(lambda: {"folder": printable(str(shop.save(studio.piece(number))))})
 
     @get("/edits/{number:int}/spelling", **options)
     def spell(number: FromPath[int]) -> Json:
@@ -287,8 +286,15 @@ def _pixels(pixels: Pixels) -> Response[bytes]:
 
 def _said(work: Callable[[], T]) -> T:
     """Return what work returns; what it refuses becomes one line for the page."""
-    try:
+    with _saying():
         return work()
+
+
+@contextmanager
+def _saying() -> Iterator[None]:
+    """Let what the block refuses become one line for the page."""
+    try:
+        yield
     except RoentModError as error:
         raise ClientException(str(error)) from error
     except OSError as error:

@@ -14,7 +14,7 @@ import pandas as pd
 from roentmod import imaging, verbs
 from roentmod.datasets import Dataset
 from roentmod.edits import Edit
-from roentmod.errors import RunError
+from roentmod.errors import RunError, printable
 from roentmod.interfaces import Counterfactual, described
 from roentmod.plans import AuditPlan
 from roentmod.radiograph import Radiograph
@@ -63,11 +63,11 @@ class Finished:
         own = getattr(self, f"_{self.kind}", dict)
         return {
             "kind": self.kind,
-            "name": self.folder.resolve().name,
+            "name": printable(self.folder.resolve().name),
             "words": repr(self.result).partition(": ")[2].partition(", in '")[0],
             "report": (self.folder / "report.html").is_file(),
             "shows": self.data is not None,
-            "pictures": [title for title, _ in self.pictures],
+            "pictures": [printable(title) for title, _ in self.pictures],
             "stages": [f"{one.kind}: {one.folder.name}" for one in self.stages],
             "matrices": [],
             "tables": _tables(self._evaluated()),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from roentmod.errors import InputError
+from roentmod.errors import InputError, printable
 
 __all__ = ["LARGEST", "Source", "Sources"]
 
@@ -20,11 +21,13 @@ _SUFFIXES = (".dcm", ".dicom", ".dic", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MOST = 5000
 # Of all dropped files together.
 _ROOM = 4 * 2**30
+# Bytes of a dropped file's name, of which file systems take 255, and characters of its suffix.
+_NAME, _SUFFIX = 200, 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that may be opened: an id that says nothing, the name to show, and where it lies."""
+    """A file that may be opened: an id that says nothing, a printable name, and where it lies."""
 
     id: str
     name: str
@@ -83,22 +86,26 @@ class Sources:
 
         Raises:
             InputError: it, or all together, are too large, or it is empty.
+            OSError: the disk is full.
         """
         place = self._dropped / f"{next(self._numbers):04d}"
         place.mkdir()
         path = place / _plain(name)
         room = _ROOM - sum(one.path.stat().st_size for one in self._names)
         size = 0
-        with path.open("wb") as file:
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > min(LARGEST, room):
-                    path.unlink()
-                    raise InputError(
-                        f"A dropped file has at most {LARGEST >> 20} MB, and all together "
-                        f"{_ROOM >> 30} GB; got more. Start the studio with the file's folder."
-                    )
-                file.write(chunk)
+        try:
+            with path.open("wb") as file:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > min(LARGEST, room):
+                        raise InputError(
+                            f"A dropped file has at most {LARGEST >> 20} MB, and all together "
+                            f"{_ROOM >> 30} GB; got more. Start the studio with the file's folder."
+                        )
+                    file.write(chunk)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         if not size:
             raise InputError("The dropped file is empty. Drop another.")
         one = Source(self._id(path), path.name, path)
@@ -116,10 +123,10 @@ class Sources:
                 if count > _MOST:
                     return
                 name = path.name if given.is_file() else path.relative_to(given).as_posix()
-                yield Source(self._id(path), name, path)
+                yield Source(self._id(path), printable(name), path)
 
     def _id(self, path: Path) -> str:
-        return hashlib.blake2b(str(path).encode(), key=self._key, digest_size=8).hexdigest()
+        return hashlib.blake2b(os.fsencode(path), key=self._key, digest_size=8).hexdigest()
 
 
 def _picture(path: Path, root: Path) -> bool:
@@ -133,7 +140,9 @@ def _picture(path: Path, root: Path) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Return a file name without folders or odd characters."""
+    """Return a file name without folders or odd characters; a long one is cut before its suffix."""
     last = re.split(r"[\\/]", name)[-1]
-    plain = re.sub(r"[^\w. ()+-]", "_", last).strip(" .")[:120]
-    return plain or "picture"
+    plain = Path(re.sub(r"[^\w. ()+-]", "_", last).strip(" .") or "picture")
+    suffix = plain.suffix[:_SUFFIX]
+    room = _NAME - len(suffix.encode())
+    return plain.stem.encode()[:room].decode(errors="ignore") + suffix

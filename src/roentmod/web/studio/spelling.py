@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from roentmod.plans.options import fields_of
 __all__ = ["command", "python"]
 
 _OUT = "edited"
+# As Python has them in the name of a file.
+_BYTE = re.compile(r"[\udc80-\udcff]")
 
 
 def command(path: str, options: Mapping[str, Any]) -> str:
@@ -28,7 +31,15 @@ def command(path: str, options: Mapping[str, Any]) -> str:
         else:
             for one in value if isinstance(value, list | tuple) else [value]:
                 words += [spelled, str(one)]
-    return shlex.join(words)
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    r"""Return a word as a shell takes it: bytes that are no UTF-8 as ``\xf6`` in ``$'...'``."""
+    if not _BYTE.search(word):
+        return shlex.quote(word)
+    word = word.replace("\\", r"\\").replace("'", r"\'")
+    return "$'" + _BYTE.sub(lambda one: f"\\x{ord(one[0]) & 0xFF:02x}", word) + "'"
 
 
 def python(path: str, options: Mapping[str, Any]) -> str:
