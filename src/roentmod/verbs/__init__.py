@@ -1,9 +1,10 @@
 """The verbs: edit, audit, validate, augment, plant, retrain, repair, study; one shape for all.
 
 The first argument is the data (of `repair` the model, of `study` its plan), then come what is read
-or trained, and options by keyword. Options are the fields of the verb's plans (`roentmod.plans`); each verb's signature and help list them.
-``out`` is the run's folder, in which the same call goes on. ``progress`` is called with a stage's
-title and returns what is called with parts done and in all. Results have tables as DataFrames.
+or trained, and options by keyword. Options are the fields of the verb's plans (`roentmod.plans`);
+each verb's signature and help list them. ``out`` is the run's folder, in which the same call goes
+on. ``progress`` is called with a stage's title and returns what is called with parts done and in
+all. Results have tables as DataFrames.
 """
 
 from __future__ import annotations
