@@ -156,6 +156,14 @@ def test_every_pair_has_both_arms_and_counts_add_up(whole):
 
 
 @pytest.mark.slow
+def test_a_pair_that_several_classifiers_show_is_made_once(source, chosen, tmp_path):
+    models = {"one": Ruler(0.8), "other": Ruler(0.8)}
+    result = run(source, chosen, tmp_path / "run", models)
+    first, second = ([e.counterfactual for e in one.examples] for one in result)
+    assert first == second != []
+
+
+@pytest.mark.slow
 def test_pictures_of_the_shortcuts_are_there(whole):
     cheat = whole.classifiers[1]
     assert {(e.edited, e.read) for e in cheat.examples} == {PAIR, PAIR[::-1]}

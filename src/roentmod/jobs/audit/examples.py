@@ -81,11 +81,15 @@ def illustrate(
         old.unlink()
     edits = {edit.id: edit for edit in plan.edits()}
     pairs: dict[str, list[Row]] = {name: [] for name in wanted}
+    made: dict[tuple[str, str], Row] = {}
     for name, rows in wanted.items():
         for row in rows:
             facts = {key: value for key, value in row.items() if key != "pair_id"}
-            files = _save(row["baseline_id"], edits[row["pair_id"]], source, editor, place)
-            pairs[name] += [facts | files] if files else []
+            # Classifiers that react alike are shown the same pairs.
+            pair = row["baseline_id"], row["pair_id"]
+            if pair not in made:
+                made[pair] = _save(pair[0], edits[pair[1]], source, editor, place)
+            pairs[name] += [facts | made[pair]] if made[pair] else []
     write_json(path, {"wanted": wanted, "pairs": pairs})
 
 
