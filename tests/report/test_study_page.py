@@ -63,6 +63,14 @@ def test_the_page_of_the_retraining_is_made_once_and_has_the_scores(study, monke
     assert told["figures"]["shortcut_score"] == dict.fromkeys(ARMS, 0.25)
 
 
+def test_scores_say_which_heads_they_leave_out(study):
+    (after,) = (one for one in study.stages if one.name == "audit after")
+    after.figures["classifiers"]["soft-0"] |= {"blind": ["Edema", "Mass"], "score_ends": [0.1, 0.5]}
+    erm, soft = study.scores().to_dict("records")
+    assert (erm["arm"], erm["seed"], erm["blind"]) == ("erm", 0, "")
+    assert (soft["blind"], soft["low"], soft["high"]) == ("Edema; Mass", 0.1, 0.5)
+
+
 def test_links_lead_to_the_pages_of_the_stages(study):
     links = [attrs["href"] for attrs in Page(publish(study)).all("a")]
     assert links == [f"{name}-0/report.html" for name in PAGES]

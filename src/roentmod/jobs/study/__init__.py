@@ -20,7 +20,6 @@ import pandas as pd
 from roentmod import datasets, runs
 from roentmod.datasets.table import PHANTOMS
 from roentmod.errors import RoentModError, StudyError
-from roentmod.jobs import audit as audits
 from roentmod.jobs.audit import AuditResult
 from roentmod.jobs.study import timing
 from roentmod.jobs.study.bench import Bench
@@ -152,11 +151,16 @@ class StudyResult:
         audit = self.spec.audit
         unseen, given = (audit.unseen, audit.classifiers) if audit else (None, {})
         rows = [
-            (*one.name.rsplit("-", 1), one.score, editor, *one.score_ends, "; ".join(one.blind))
+            (
+                *name.rsplit("-", 1),
+                one["score"],
+                editor,
+                *one.get("score_ends", (None, None)),
+                "; ".join(one.get("blind", ())),
+            )
             for stage, editor in (("audit after", ""), (UNSEEN, unseen))
-            if (place := self.place(stage)) is not None
-            for one in audits.load(place)
-            if one.name not in given
+            for name, one in self.figures(stage).get("classifiers", {}).items()
+            if name not in given
         ]
         table = pd.DataFrame(rows, columns=list(SCORES))
         return table.astype({"seed": int} | dict.fromkeys(("score", "low", "high"), float))

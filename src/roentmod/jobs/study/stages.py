@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -381,6 +382,8 @@ def _audit(
         one.name: {
             "verdict": one.verdict,
             "score": one.score,
+            "score_ends": [end if math.isfinite(end) else None for end in one.score_ends],
+            "blind": one.blind,
             "shortcuts": one.shortcuts(),
         }
         for one in result
