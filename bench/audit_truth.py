@@ -193,7 +193,8 @@ def joined(found: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a run, with those that were kept of what it has not made.
 
     A panel's arms audit the same classifiers, so that they come from one run: a panel is the run's
-    where it has made all the arms of it that are kept, and else stays as it is.
+    where it has made all the arms of it that are kept, and else stays as it is. What is told of all
+    panels goes with the first.
 
     Raises:
         SystemExit: what is kept was made with other weights or another judge of real labels.
@@ -204,17 +205,18 @@ def joined(found: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
                 f"Figures of several runs are of the same {key}; those kept are of "
                 f"{kept.get(key)}, these of {found.get(key)}. Make all arms anew, or use --out."
             )
-    panels = dict(kept.get("panels", {}))
+    panels, told = dict(kept.get("panels", {})), dict(found)
     for name, panel in found["panels"].items():
         missing = panels.get(name, {"arms": {}})["arms"].keys() - panel["arms"].keys()
         if missing:
             log.warning("%s stays as it was: not made here: %s", name, ", ".join(sorted(missing)))
+            told = {} if name == ARMS[0].panel.name else told
         else:
             panels[name] = panel
     arms = {arm for panel in panels.values() for arm in panel["arms"]}
     return {
         **kept,
-        **found,
+        **told,
         "panels": {panel.name: panels[panel.name] for panel in PANELS if panel.name in panels},
         "left_out": [arm.name for arm in ARMS if arm.name not in arms],
     }

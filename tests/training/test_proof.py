@@ -41,6 +41,12 @@ def test_a_panel_is_never_of_two_runs(caplog):
     assert names(LEAKING)[0] in caplog.text
 
 
+def test_what_is_told_of_all_panels_is_of_the_run_that_made_the_first():
+    kept = report(1, usual=names(USUAL))
+    assert joined(report(2, usual=names(USUAL)[:1]), kept)["n_honest"] == 1
+    assert joined(report(2, usual=names(USUAL)), kept)["n_honest"] == 2
+
+
 @pytest.mark.parametrize("key", ["weights", "real_judge"])
 def test_runs_of_other_weights_are_not_joined(key):
     found = report(2, usual=names(USUAL)) | {key: "other"}
