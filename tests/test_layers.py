@@ -1,7 +1,11 @@
 """Imports point down only, and heavy libraries stay in their layer."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import roentmod
 
@@ -103,3 +107,15 @@ def test_every_room_of_the_table_exists(tmp_path):
     (tmp_path / "edits.py").touch()
     (tmp_path / "science").mkdir()
     assert set(LEVEL) - set(missing(tmp_path)) == {"edits", "science"}
+
+
+@pytest.mark.slow
+def test_what_needs_no_generator_does_not_wait_for_one():
+    """The painter, and every job but those that train, do without torch: it takes seconds."""
+    jobs = "audit, augment, edit, plant, preflight, readers, validate"
+    script = (
+        f"import sys; from roentmod.jobs import {jobs}; from roentmod.editors import Editor\n"
+        "Editor.load('painter'); print({'torch', 'diffusers', 'transformers'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")

@@ -13,7 +13,7 @@ from roentmod.radiograph import Radiograph
 if TYPE_CHECKING:
     from roentmod.datasets.phantom import phantom
     from roentmod.editors import Editor
-    from roentmod.editors.transplant import transplant
+    from roentmod.editors.components import transplant
     from roentmod.imaging import read, write, write_edit
     from roentmod.verbs import (
         audit,

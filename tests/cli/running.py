@@ -13,7 +13,7 @@ from unittest import mock
 from roentmod.cli import main
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = "import torch; torch.set_num_threads(1); from roentmod.cli import main; main()"
+SCRIPT = "from roentmod.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def environment(cache):
     return {
         "XDG_CACHE_HOME": str(cache),
         "PATH": "/usr/bin:/bin",
+        "OMP_NUM_THREADS": "1",
         "COLUMNS": "60",
         "ROENTMOD_SALT": os.environ["ROENTMOD_SALT"],
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from multiprocessing import get_context
 from pathlib import Path
 
-PRELOADED = ["onnxruntime", "roentmod.classifiers", "roentmod.editors", "roentmod.jobs.study"]
+PRELOADED = ["onnxruntime", "roentmod.classifiers", "roentmod.jobs.study"]
 # Attempts that may end before they are killed, per kill.
 _PATIENCE = 5
 _TIMES = ("started", "finished", "seconds")

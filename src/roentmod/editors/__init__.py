@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import torch
-
-from roentmod.editors.diffusion import DiffusionEditor
-from roentmod.editors.engines import EngineName, make_engine
-from roentmod.editors.lora import adapter
 from roentmod.editors.painter import Painter
-from roentmod.editors.transplant import BUNDLED, Components, transplant
 from roentmod.errors import WeightsError
 from roentmod.interfaces import RadiographEditor, anchored
+
+if TYPE_CHECKING:
+    from roentmod.editors.components import BUNDLED, Components, transplant
+    from roentmod.editors.diffusion import DiffusionEditor
+    from roentmod.editors.engines import EngineName
 
 __all__ = ["BUNDLED", "Components", "DiffusionEditor", "Editor", "Painter", "transplant"]
 
 log = logging.getLogger(__name__)
 Precision = Literal["float32", "float16", "bfloat16"]
+# Generators bring torch and diffusers, which take many seconds; the painter needs neither.
+_LATE = {
+    "BUNDLED": "roentmod.editors.components",
+    "Components": "roentmod.editors.components",
+    "DiffusionEditor": "roentmod.editors.diffusion",
+    "transplant": "roentmod.editors.components",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'roentmod.editors' has no attribute '{name}'")
+    return getattr(import_module(_LATE[name]), name)
 
 
 class Editor:
@@ -60,6 +73,13 @@ class Editor:
         if str(name) == Painter.name:
             _ignored(name, device, lora)
             return Painter()
+        import torch
+
+        from roentmod.editors.components import transplant
+        from roentmod.editors.diffusion import DiffusionEditor
+        from roentmod.editors.engines import make_engine
+        from roentmod.editors.lora import adapter
+
         adapters = [adapter(text) for text in lora]
         settings = {
             "engine": engine,
@@ -94,6 +114,8 @@ class Editor:
 
 
 def _place(name: str | Path) -> str:
+    from roentmod.editors.components import BUNDLED
+
     # A bundled generator comes before a folder of the same name.
     return str(name) if str(name) in BUNDLED else anchored(name)
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from roentmod import regions
 from roentmod.anatomy import Anatomy
 from roentmod.editors import compose, sampling
+from roentmod.editors.components import Components
 from roentmod.editors.engines import CompiledEngine, Engine, TorchEngine, large
 from roentmod.editors.rows import Area, Case, Key, Row, passes, predictions, spent
 from roentmod.editors.speed import Speed, measure
-from roentmod.editors.transplant import Components
 from roentmod.edits import Edit
 from roentmod.errors import AnatomyError, EditError, NoEffectiveStepsError, WeightsError
 from roentmod.imaging.segmentation import QUALITY_NEEDED, estimate, require

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from roentmod._optional import open_session, require, threads
+from roentmod.editors.components import Components
 from roentmod.editors.sampling import embedding
-from roentmod.editors.transplant import Components
 from roentmod.errors import MissingDependencyError, WeightsError
 from roentmod.store import atomic, write_json
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from roentmod.editors.components import Components, tile
 from roentmod.editors.engines import Engine, TorchEngine, large
-from roentmod.editors.transplant import Components, tile
 
 __all__ = ["Speed", "measure"]
 

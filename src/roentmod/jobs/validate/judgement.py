@@ -161,14 +161,18 @@ class _Means:
         Shares of what is or is not have Wilson's interval (`stats.share_interval`), other means
         Student's over patients; fewer than five patients have none.
         """
-        known = frame[["patient_id", column]].dropna()
-        values = known.groupby("patient_id", sort=True)[column].mean().to_numpy(float)
+        # A group-by in pandas takes milliseconds, and a validation has thousands of means.
+        numbers = frame[column].to_numpy(float)
+        known = ~np.isnan(numbers)
+        numbers = numbers[known]
+        who, _ = pd.factorize(frame["patient_id"].to_numpy()[known], sort=True)
+        values = np.bincount(who, numbers) / np.bincount(who)
         if not values.size:
             return math.nan, math.nan, math.nan, 0
         mean, level = float(values.mean()), self.plan.level
         if values.size < _FEWEST:
             return mean, math.nan, math.nan, values.size
-        if known[column].isin((0, 1)).all():
+        if np.isin(numbers, (0, 1)).all():
             return mean, *stats.share_interval(values, level), values.size
         return mean, *stats.mean_interval(values, level), values.size
 
