@@ -11,10 +11,11 @@ from roentmod.store import canonical_hash, write_json
 from tests.science.readers.studies import FINDINGS, truth
 
 
-def make(folder, readers=4, patients=(), **sizes):
+def make(folder, readers=4, patients=(), altered=4, **sizes):
     """Write plan and truth of a study; nothing that serving needs.
 
-    Edits are of `patients`, each with every finding in turn, if they are given.
+    Edits are of `patients`, each with every finding in turn, if they are given. A picture counts as
+    altered from `altered` on; None: the plan does not say.
     """
     rows = truth(**sizes).to_dict("records")
     findings = sizes.get("findings", FINDINGS)
@@ -31,6 +32,7 @@ def make(folder, readers=4, patients=(), **sizes):
         "plan": ReadersPlan(readers=readers).facts(),
         "findings": list(findings),
         "present": 4,
+        **({"altered": altered} if altered else {}),
         "counts": dict(Counter(one.kind for one in shown)),
         "outcomes": ["Area under the curve of realism"],
         "exclusion": {"kind": "attention", "least": 0.75, "rule": "At least 75 % of them."},

@@ -78,6 +78,31 @@ def test_answers_of_strangers_are_refused(study, tmp_path):
         analyse.run(study, tmp_path / "out", answers=tmp_path / "other.parquet")
 
 
+def test_what_counts_as_altered_is_of_the_plan(result, study, tmp_path):
+    plan, answers = AnalysisPlan(resamples=200), study.parent / "answers.parquet"
+
+    def realistic(**options):
+        place = rehearsed.make(tmp_path / str(options), **SIZES, **options)
+        shares = analyse.run(place, plan=plan, answers=answers).analysis.shares
+        return shares.loc[shares["measure"] == "realistic", "value"].tolist()
+
+    usual, strict = realistic(), realistic(altered=6)
+    assert all(one <= other for one, other in zip(usual, strict, strict=True))
+    assert sum(strict) > sum(usual)
+    assert realistic(altered=None) == usual
+
+
+def test_readers_whom_no_attention_case_checked_do_not_pass(tmp_path):
+    place = rehearsed.make(tmp_path / "study", **SIZES | {"attention": 0})
+    simulate.run(place, tmp_path / "answers.parquet")
+    done = analyse.run(
+        place, plan=AnalysisPlan(resamples=200), answers=tmp_path / "answers.parquet"
+    )
+    page = done.report().read_text()
+    assert "4 of 4 readers answered no attention case" in page
+    assert "pass the attention rule" not in page
+
+
 def test_an_audit_is_not_judged_by_simulated_readers(study, tmp_path):
     with pytest.raises(ReadersError, match="judged by people"):
         analyse.seen_by(study, answers=study.parent / "answers.parquet")

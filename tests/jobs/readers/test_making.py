@@ -50,6 +50,12 @@ def test_the_rule_of_exclusion_says_its_share(study):
     assert "less than 75% of the attention cases" in rule["rule"]
 
 
+def test_what_counts_is_frozen(study):
+    names = study.content["scales"]
+    assert names["finding"][study.content["present"] - 1] == "Probably present"
+    assert names["realism"][study.content["altered"] - 1] == "Rather altered"
+
+
 def test_truth_has_a_row_per_case(study):
     truth = read_truth(study.folder).set_index("case")
     assert sorted(truth.index) == sorted(study.content["pictures"])

@@ -124,9 +124,33 @@ def test_intervals_come_from_patients():
     assert twice.loc["AC", "high"] == pytest.approx(alone.loc["AC", "high"])
 
 
+@pytest.mark.parametrize("cases", [np.ones(20), np.arange(20) % 2])
+def test_where_no_resample_differs_there_is_no_interval(cases):
+    table = agreement(np.tile(cases[:, None], (1, 4)), np.arange(20), 2).set_index("measure")
+    assert table.loc["AC", "value"] == 1
+    assert table.loc[["AC", "agreement", "positive"], ["low", "high"]].isna().all(axis=None)
+
+
 def test_repeats_are_two_raters_of_one_picture():
     pairs = repeats([[1, 0], [1, 1]], [[1, 1], [NA, 1]])
-    assert coefficients(counts(pairs, 2))["agreement"][0] == pytest.approx(2 / 3)
+    assert pairs.tolist()[1] == [[0, 1], [1, 1]]
+    table = agreement(pairs, ["a", "b"], 2).set_index("measure")
+    assert table.loc["agreement", "value"] == pytest.approx((1 + 1 / 2) / 2)
+    assert (table["cases"] == 3).all()
+    assert (table["raters"] == 2).all()
+
+
+def test_readers_who_answer_at_random_do_not_agree_with_themselves_beyond_chance():
+    """One says yes to 10 %, one to 90 %: chance is that of each reader's own rate."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.random((2000, 2)) < [0.1, 0.9] for _ in range(2))
+    table = agreement(repeats(first, second), np.arange(2000), 2, resamples=200)
+    table = table.set_index("measure")
+    for name in ("fleiss", "alpha"):
+        assert abs(table.loc[name, "value"]) < 0.05
+        assert table.loc[name, "low"] < 0 < table.loc[name, "high"]
+    # Of 0.82 observed and 0.18 by chance.
+    assert table.loc["AC", "value"] == pytest.approx(0.64 / 0.82, abs=0.03)
 
 
 def test_ordinal_weights_are_gwets():

@@ -6,6 +6,7 @@ from scipy.special import expit
 from roentmod.errors import ReadersError
 from roentmod.science.readers import simulated
 from roentmod.science.readers.analysis import Rules, analyse, sightings
+from roentmod.science.readers.pairs import preferences
 from roentmod.science.readers.simulated import FINDING, REALISM, Skill
 from tests.science.readers.studies import FINDINGS, held, truth
 
@@ -104,6 +105,21 @@ def test_pairs_are_of_the_edited_picture(study):
     np.testing.assert_allclose(expit(strengths["strength"]), shares["value"], atol=0.01)
 
 
+def test_a_finding_whose_pairs_are_all_alike_has_no_interval_of_strength():
+    """Its odds are infinite: what keeps the strength finite would decide the ends."""
+    table = truth(edits=24, positives=24, normals=0, findings=FINDINGS[:2])
+    pairs = held(table, pairs=24).query("question == 'pair'")
+    finding = pairs["case"].map(table.set_index("case")["finding"])
+    pairs = pairs.assign(value=pairs["value"].where(finding != "Edema", 0))
+    strengths = preferences(table, pairs, resamples=40)[1].set_index("item")
+    assert strengths.loc["Edema", "losses"] == 0
+    assert strengths.loc["Edema", ["low", "high"]].isna().all()
+    other = strengths.loc["Pleural Effusion"]
+    assert other["low"] < other["strength"] < other["high"]
+    one = preferences(table, pairs[pairs["case"].isin(["edit1", "edit2"])], resamples=40)[1]
+    assert one[["low", "high"]].isna().all(axis=None)
+
+
 def test_sightings_serve_an_audit(study):
     """Shares are those in the picture; normals stand beside, to be taken off with their error."""
     table = sightings(study[0], study[1], RULES)
@@ -145,6 +161,15 @@ def test_a_study_that_has_hardly_begun(questions):
     assert result.realism["against"].iloc[0] == "real"
     assert {"measure", "value", "low"} <= set(result.shares.columns)
     assert {"measure", "p_holm"} <= set(result.contrasts.columns)
+
+
+def test_when_nobody_is_attentive_the_group_is_empty():
+    table = truth(edits=8, positives=4, normals=4)
+    result = analyse(table, held(table, readers=2, careless=("r0", "r1")), RULES)
+    assert not result.readers["included"].any()
+    own = result.agreement.query("group == 'attentive'")
+    assert own["value"].isna().all()
+    assert (own["cases"] == 0).all()
 
 
 def test_one_reader_is_no_sample():

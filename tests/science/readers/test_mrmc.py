@@ -120,6 +120,29 @@ def test_nobody_answered():
     result = infer(share(np.full((3, 2), np.nan), ["a", "b", "c"]))
     assert result.readers == 0
     assert math.isnan(result.value)
+    assert result.method == "none: nobody answered"
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_patients_without_an_answer_are_no_sample(value):
+    """As for a side that few edits request: the others say nothing of it."""
+    yes = np.full((40, 3), np.nan)
+    yes[:6] = value
+    result = infer(share(yes, np.arange(40)))
+    assert (result.patients, result.answers) == (6, 18)
+    alone = infer(share(yes[:6], np.arange(6)))
+    assert (result.low, result.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_a_reader_of_one_side_alone_is_no_part_of_an_area():
+    rng = np.random.default_rng(6)
+    positive = np.arange(20) < 10
+    scores = rng.normal(size=(20, 3))
+    scores[8:, 2] = np.nan
+    scores[:4, :2] = np.nan
+    result = infer(area(scores, positive, np.arange(20)))
+    assert (result.readers, result.patients, result.answers) == (2, 16, 32)
+    assert result.df <= 15
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -151,7 +174,10 @@ def test_one_patient_tells_nothing_of_others(samples):
     result = infer(share([[1, 0], [1, 1]], ["a", "a"]), samples=samples)
     assert result.value == 0.75
     assert math.isnan(result.low)
-    assert result.method == "none: one patient"
+    assert result.method == "none: a reader has answers of one patient"
+    edits = infer(area([[3, 2], [2, 1], [1, 3]], [1, 0, 0], ["a", "b", "c"]), samples=samples)
+    assert math.isnan(edits.low)
+    assert edits.method == result.method
     _, p = contrast(share([[1, 0]], ["a"]), share([[1, 0], [0, 1]], ["b", "c"]))
     assert math.isnan(p)
 

@@ -36,6 +36,16 @@ def test_where_readers_differ_too_much_no_number_of_cases_will_do():
     assert table["half_width"].iloc[0] > 0.05
 
 
+def test_a_size_is_found_though_more_cases_would_be_too_many():
+    """Three readers have 10 degrees of freedom with few cases, and 2 with very many."""
+    assumed = Assumed("realism", 0.55)
+    row = needed(assumed, (3,), half_width=0.12).iloc[0]
+    assert row["half_width"] <= 0.12
+    assert precision(assumed, 3, int(row["edited"]) - 1).half_width > 0.12
+    assert precision(assumed, 3, 5000).half_width > 0.12
+    assert needed(assumed, (3,), limit=0.7, chance=0.8)["edited"].notna().all()
+
+
 def test_the_chance_of_leaving_out_a_limit_is_met():
     assumed = Assumed("realism", 0.55)
     row = needed(assumed, (8,), limit=0.7, chance=0.9).iloc[0]

@@ -184,6 +184,8 @@ def _opened(
         tuple(made.findings),
         level=plan.level,
         present=int(made.content["present"]),
+        # Plans of earlier versions do not name it; it was 4.
+        altered=int(made.content.get("altered", 4)),
         least=float(made.content["exclusion"]["least"]),
         resamples=plan.resamples,
         seed=plan.seed,

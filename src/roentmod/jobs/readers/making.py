@@ -36,6 +36,8 @@ __all__ = ["freeze", "make"]
 
 # From this answer on a finding counts as present, and side and severity are asked.
 PRESENT = 4
+# From this answer on a picture counts as altered.
+ALTERED = 4
 SCALES = {
     "finding": ["Absent", "Probably absent", "Undecided", "Probably present", "Present"],
     "side": ["Left", "Right", "Both sides"],
@@ -164,6 +166,7 @@ def _content(plan: ReadersPlan, names: list[str]) -> dict[str, Any]:
         "sided": [name for name in names if finding(name).sided],
         "scales": SCALES,
         "present": PRESENT,
+        "altered": ALTERED,
         "blocks": ["findings", "realism", "pairs"],
         "outcomes": OUTCOMES,
         "exclusion": {

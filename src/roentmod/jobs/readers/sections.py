@@ -123,9 +123,10 @@ def _warnings(result: ReadersResult) -> list[Block]:
 def _summary(result: ReadersResult) -> list[Block]:
     tables, own = result.analysis, result.realism()
     excluded = int((~tables.readers["included"]).sum())
+    unchecked = int(tables.readers["attention"].eq(0).sum())
     attention = _say(
-        "excluded" if excluded else "included",
-        count=excluded,
+        "excluded" if excluded else "unchecked" if unchecked else "included",
+        count=excluded or unchecked,
         readers=len(tables.readers),
         rule=result.plan["exclusion"],
     )

@@ -3,11 +3,14 @@
 All coefficients come from one table of counts, cases by categories, so that readers may have read
 different cases. Gwet's AC1 and AC2 stand first: where nearly every answer is the same, kappas go
 to 0 although readers agree (Feinstein and Cicchetti, J Clin Epidemiol 43 (1990) 543). Intervals are
-percentiles over resampled patients; readers are taken as they are.
+percentiles over resampled patients; readers are taken as they are. Agreement of readers with
+themselves is the mean over readers of each one's own: chance is that of each reader's own rates, as
+readers who differ in their rates would otherwise seem to agree with themselves by more than chance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -120,7 +123,9 @@ def agreement(
     """Return the coefficients with intervals (`AGREEMENT`), one row per measure.
 
     Args:
-        answers: n x r, whole numbers from 0, NaN where missing; a rater is a column.
+        answers: n x r, whole numbers from 0, NaN where missing; a rater is a column. Or several
+            such tables of the same cases, m x n x r, as of `repeats`: each coefficient is then the
+            mean over the tables in which it can be known.
         patients: n names, which are resampled.
         categories: how many answers there are.
         form: of the weights of AC and Fleiss.
@@ -128,40 +133,57 @@ def agreement(
         resamples: of patients.
         seed: of the resamples.
 
+    Returns:
+        `AGREEMENT`: cases have two answers or more, summed over tables. low and high are NaN where
+        no resample differs, as where all readers agree on all cases.
+
     Raises:
         ReadersError: an answer is none of the categories.
     """
-    table = counts(answers, categories)
+    given = np.asarray(answers, np.float64)
+    given = given if given.ndim == 3 else given[None]
+    # Without readers there is one table, of no answers.
+    tables = [counts(one, categories) for one in given] or [np.zeros((given.shape[1], categories))]
     names, code = np.unique(np.asarray(patients, str), return_inverse=True)
-    value = coefficients(table, form=form)
+    value = _averaged(tables, None, form)
     samples: list[dict[str, Floats]] = []
-    if len(table):
-        blocks = stats.draw_blocks(resamples, names.size, seed, width=len(table) * categories)
+    if names.size:
+        blocks = stats.draw_blocks(resamples, names.size, seed, width=code.size * categories)
         samples = [
-            coefficients(table, np.asarray(block.T[code], np.float64), form) for block in blocks
+            _averaged(tables, np.asarray(block.T[code], np.float64), form) for block in blocks
         ]
-    several, raters = int((table.sum(axis=1) > 1).sum()), int(_answered(answers).sum())
+    several = sum(int((table.sum(axis=1) > 1).sum()) for table in tables)
+    raters = int(np.isfinite(given).any(axis=(0, 1)).sum())
     rows = []
     for name in MEASURES:
         ends = (np.nan, np.nan)
         if samples and np.isfinite(value[name][0]):
             ends = stats.interval(np.concatenate([one[name] for one in samples]), level)
+            # Resamples that are all alike know nothing of what other cases would show.
+            ends = (np.nan, np.nan) if np.isclose(*ends) else ends
         rows.append([name, float(value[name][0]), *ends, several, raters])
     return pd.DataFrame(rows, columns=list(AGREEMENT))
 
 
 def repeats(first: ArrayLike, second: ArrayLike) -> Floats:
-    """Return each reader's answers to a picture and to its repeat as two raters of one case, m x 2.
+    """Return each reader's answers to pictures and to their repeats as two raters, r x n x 2.
 
     Args:
         first: n x r, NaN where missing.
         second: n x r, of the repeats.
     """
-    return np.stack([np.ravel(first), np.ravel(second)], axis=1).astype(float)
+    return np.stack([np.transpose(first), np.transpose(second)], axis=2).astype(float)
 
 
-def _answered(answers: ArrayLike) -> NDArray[Any]:
-    return np.asarray(np.isfinite(np.asarray(answers, float)).any(axis=0))
+def _averaged(tables: Sequence[Floats], drawn: Floats | None, form: Weighting) -> dict[str, Floats]:
+    """Return the coefficients, each the mean over the tables in which it can be known."""
+    every = [coefficients(table, drawn, form) for table in tables]
+    result = {}
+    for name in MEASURES:
+        values = np.stack([one[name] for one in every])
+        known = np.isfinite(values)
+        result[name] = stats.ratio(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
+    return result
 
 
 def _over(above: Floats, below: Floats, where: NDArray[Any]) -> Floats:

@@ -65,7 +65,7 @@ class Analysis:
         readers: reader, answers, cases, attention, passed, included, seconds, drift: median seconds
             per answer, and the rank correlation of time and position.
         realism: group, against, samples, then `Inference` of the area of "altered" for edits.
-        areas: reader, against, auc, low, high (DeLong's, on the logit scale).
+        areas: reader, against, auc, low, high (t, with DeLong's variance, patients as the unit).
         shares: group, measure, finding ("all" or one), kind, then `Inference`. Measures:
             "realistic"; "seen" of the requested or labelled finding, in normals of any of them;
             "side" and "severity" as requested, among answers that see it.
@@ -367,7 +367,7 @@ class _Readings:
             first = self.values(question)
             earlier = self.values(question, self.again["of"])
             again = repeats(earlier, self.values(question, self.again.index))
-            patients = np.repeat(self.again["patient"].to_numpy(str), len(self.readers))
+            patients = self.again["patient"].to_numpy(str)
             own = self.cases["patient"].to_numpy(str)
             for raters, values, names in (("readers", first, own), ("repeats", again, patients)):
                 for kind, form, coded, count in _scaled(values, least, _LEVELS[scale]):

@@ -31,8 +31,8 @@ class Merit:
         kind: what it is.
         values: of r readers; readers without any are left out.
         influence: g x r, one row per patient.
-        patients: their names, g.
-        answers: answers it was computed from.
+        patients: names of those it was computed from, g.
+        answers: how many it was computed from.
     """
 
     kind: Literal["area", "share", "difference"]
@@ -73,7 +73,7 @@ def area(scores: ArrayLike, positive: ArrayLike, patients: ArrayLike) -> Merit:
         values[j] = first.mean()
         influence[up, j] = _influence(first[0], code[up])
         influence[down, j] = _influence(second[0], code[down])
-    return _merit("area", values, influence, names, code, int(np.isfinite(table).sum()))
+    return _merit("area", values, influence, names, code, np.isfinite(table))
 
 
 def share(yes: ArrayLike, patients: ArrayLike) -> Merit:
@@ -92,7 +92,7 @@ def share(yes: ArrayLike, patients: ArrayLike) -> Merit:
     influence = np.zeros(table.shape)
     for j in np.flatnonzero(np.isfinite(values)):
         influence[here[:, j], j] = _influence(table[here[:, j], j], code[here[:, j]])
-    return _merit("share", values, influence, names, code, int(here.sum()))
+    return _merit("share", values, influence, names, code, here)
 
 
 def difference(one: Merit, other: Merit) -> Merit:
@@ -138,10 +138,15 @@ def _merit(
     influence: Floats,
     names: NDArray[Any],
     code: NDArray[Any],
-    answers: int,
+    here: NDArray[np.bool_],
 ) -> Merit:
-    """Return a merit of the readers who have a value, influences summed by patient."""
+    """Return a merit of the readers who have a value, influences summed by patient.
+
+    Patients without an answer are no part of it: they must not count as observed.
+    """
     known = np.isfinite(values)
+    answered = here[:, known]
     by_patient = np.zeros((names.size, int(known.sum())))
     np.add.at(by_patient, code, influence[:, known])
-    return Merit(kind, values[known], by_patient, names, answers)
+    some = np.bincount(code[answered.any(axis=1)], minlength=names.size) > 0
+    return Merit(kind, values[known], by_patient[some], names[some], int(answered.sum()))

@@ -28,6 +28,8 @@ _BOUND = "Wilson's score with one answer per patient, as no answer differs"
 _NEWCOMBE = "Newcombe's hybrid of two score intervals"
 _PLAIN = "t"
 _NOTHING = "none: no answer differs"
+_ALONE = "none: a reader has answers of one patient"
+_NOBODY = "none: nobody answered"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def infer(
     r = merit.values.size
     if not r:
         nothing = (math.nan,) * 5
-        return Inference(*nothing, 0, 0, 0, samples, *nothing[:3], _NOTHING)
+        return Inference(*nothing, 0, 0, 0, samples, *nothing[:3], _NOBODY)
     value, patients = float(merit.values.mean()), len(merit.patients)
     variance, covariance = _components(merit)
     square = float(merit.values.var(ddof=1)) if r > 1 else math.nan
@@ -161,7 +163,7 @@ def _error(
 ) -> tuple[float, float]:
     """Return standard error and degrees of freedom of a mean over readers."""
     most = max(1.0, patients - 1.0)
-    if not math.isfinite(variance):  # one patient tells nothing of others
+    if not math.isfinite(variance):  # a reader's one patient tells nothing of others
         return math.nan, most
     if samples == "cases":
         return math.sqrt(max(0.0, (variance + (r - 1) * covariance) / r)), most
@@ -181,6 +183,8 @@ def _interval(
 ) -> tuple[float, float, str]:
     if merit.kind == "share":
         return _score(merit, value, error, quantile, level)
+    if not math.isfinite(error):
+        return math.nan, math.nan, _ALONE
     if not error > 0:
         return math.nan, math.nan, _NOTHING
     least, most = (-1.0, 1.0) if merit.kind == "difference" else (0.0, 1.0)
@@ -192,7 +196,7 @@ def _score(
 ) -> tuple[float, float, str]:
     """Return the score interval of a share."""
     if not np.isfinite(error):
-        return math.nan, math.nan, "none: one patient"
+        return math.nan, math.nan, _ALONE
     if error <= 1e-12:
         normal = float(special.ndtri((1 + level) / 2))
         return *_wilson(value, len(merit.patients), normal), _BOUND

@@ -29,7 +29,8 @@ def preferences(
 
     Strengths (Biometrika 39 (1952) 324) are log odds of being called altered beside a real picture,
     one per edited finding, slightly drawn to each other so that they stay finite; their intervals
-    are percentiles over resampled pairs.
+    are percentiles over resampled pairs, of these readers. A finding with one pair, or whose
+    answers are all alike, has none: what keeps its strength finite would decide it.
 
     Args:
         truth: one row per case.
@@ -82,8 +83,10 @@ def _strengths(
     value = _fitted(member.T @ won, member.T @ lost)
     drawn = stats.draws(resamples, len(place), seed)
     samples = np.stack([_fitted(member.T @ (w * won), member.T @ (w * lost)) for w in drawn])
-    low, high = stats.percentile_interval(samples, level)
-    rows = zip(names, value, low, high, member.T @ won, member.T @ lost, strict=True)
+    wins, losses = member.T @ won, member.T @ lost
+    known = (wins > 0) & (losses > 0) & (member.sum(axis=0) > 1)
+    low, high = (np.where(known, end, np.nan) for end in stats.percentile_interval(samples, level))
+    rows = zip(names, value, low, high, wins, losses, strict=True)
     return pd.DataFrame(rows, columns=list(_STRENGTHS)).astype({"wins": int, "losses": int})
 
 

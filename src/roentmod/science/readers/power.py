@@ -119,9 +119,9 @@ def needed(
         chance: probability with which it must.
 
     Returns:
-        One row per number of readers; `edited` and `real` are missing where 5,000 cases would not
-        do, as the spread of readers alone is too large; half_width and chance are then those of
-        5,000.
+        One row per number of readers; `edited` and `real` are missing where no number up to 5,000
+        would do, as the spread of readers alone is too large; half_width and chance are then those
+        of 5,000.
 
     Raises:
         ReadersError: neither a half-width nor a limit, both, or a limit that equals the value.
@@ -138,14 +138,12 @@ def needed(
 
     rows = []
     for count in readers:
-        low, high = 1, _MOST
-        reached = enough(count, high)
-        while reached and high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if enough(count, middle) else (middle, high)
-        result = precision(assumed, count, high, limit=limit)
-        real = max(2, round(assumed.real * high)) if assumed.measure == "realism" else 0
-        sizes = (high, real) if reached else (None, None)
+        # No bisection: few readers have fewer degrees of freedom where cases are many, so that more
+        # cases can make the interval wider again.
+        least = next((n for n in range(2, _MOST + 1) if enough(count, n)), None)
+        result = precision(assumed, count, least or _MOST, limit=limit)
+        real = max(2, round(assumed.real * (least or 0))) if assumed.measure == "realism" else 0
+        sizes = (least, real) if least else (None, None)
         rows.append([count, *sizes, result.half_width, result.chance])
     table = pd.DataFrame(rows, columns=list(NEEDED))
     return table.astype({"edited": "Int64", "real": "Int64"})
