@@ -14,7 +14,15 @@ from pathlib import Path
 from roentmod.datasets import folder, phantoms
 from roentmod.datasets.files import PICTURES, check_text
 from roentmod.datasets.index import begin_index, write_index
-from roentmod.datasets.matching import burned_in, match, predictors, sizes, telling
+from roentmod.datasets.matching import (
+    PREDICTS,
+    burned_in,
+    foretold,
+    match,
+    predictors,
+    sizes,
+    telling,
+)
 from roentmod.datasets.published import SOURCES
 from roentmod.datasets.select import Selection, baselines, hosts, positives, with_validation
 from roentmod.datasets.table import (
@@ -31,12 +39,14 @@ from roentmod.plans.parts import Ages
 
 __all__ = [
     "NAMES",
+    "PREDICTS",
     "Dataset",
     "Problem",
     "Selection",
     "baselines",
     "begin_index",
     "burned_in",
+    "foretold",
     "hosts",
     "load",
     "match",

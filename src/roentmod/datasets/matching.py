@@ -24,7 +24,7 @@ from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import DatasetError, InputError
 from roentmod.imaging.marks import find
 
-__all__ = ["burned_in", "match", "predictors", "sizes", "telling"]
+__all__ = ["PREDICTS", "burned_in", "foretold", "match", "predictors", "sizes", "telling"]
 
 _FACTS = ("site", "view", "sex", "age")
 _SIZE = "size"
@@ -32,7 +32,7 @@ _SIZE = "size"
 _NEVER = {*NAMES, "image_id", "path", "patient_id", "unfit", "other_labels"}
 
 # From this AUC on, a fact alone predicts a label.
-_PREDICTS = 0.65
+PREDICTS = 0.65
 _FEWEST, _FOLDS = 20, 5
 
 
@@ -134,7 +134,7 @@ def predictors(
     table = dataset.table
     table = table if split is None else table[table["split"] == split_name(split)]
     table = table[table["unfit"] == ""]
-    folds = (shares(table["patient_id"].to_numpy(dtype=object)) * _FOLDS).astype(int)
+    patients = table["patient_id"].to_numpy(dtype=object)
     facts = {name: table[name].to_numpy(dtype=object) for name in ("site", "view")}
     facts["size"] = sizes(replace(dataset, table=table), most)
     rows = []
@@ -145,12 +145,31 @@ def predictors(
         known |= (table[wanted] == "unmentioned").to_numpy() & (unmentioned == "absent")
         for fact, values in facts.items():
             some = known & (values != "")
-            counts = int(there[some].sum()), int((some & ~there).sum())
-            if min(counts) >= _FEWEST and len(set(values[some])) > 1:
-                value = _auc(values[some], there[some], folds[some])
-                rows.append((wanted, fact, value, *counts))
+            value = foretold(values[some], there[some], patients[some])
+            if value is not None:
+                rows.append(
+                    (wanted, fact, value, int(there[some].sum()), int((~there)[some].sum()))
+                )
     frame = pd.DataFrame(rows, columns=["finding", "fact", "auc", "positives", "negatives"])
     return frame.sort_values("auc", ascending=False, kind="stable", ignore_index=True)
+
+
+def foretold(values: Texts, there: Mask, patients: Texts) -> float | None:
+    """Return how well a fact alone tells two kinds of pictures apart.
+
+    As in `predictors`, a value counts by its share of the one kind among other patients.
+
+    Args:
+        values: of each picture, n texts.
+        there: which are of the one kind, n.
+        patients: n texts.
+
+    Returns:
+        The AUC in [0, 1]; None of fewer than 20 of either kind, and where all values are alike.
+    """
+    if min(there.sum(), (~there).sum()) < _FEWEST or len(set(values)) < 2:
+        return None
+    return _auc(values, there, (shares(patients) * _FOLDS).astype(int))
 
 
 def sizes(dataset: Dataset, most: int) -> Texts:
@@ -186,7 +205,7 @@ def burned_in(dataset: Dataset, most: int) -> dict[str, int]:
 
 def telling(found: pd.DataFrame) -> tuple[Problem, ...]:
     """Return the predictors that predict by themselves as one problem; none where none does."""
-    sure = found[found["auc"] > _PREDICTS]
+    sure = found[found["auc"] > PREDICTS]
     rows = zip(sure["fact"], sure["finding"], sure["auc"], strict=True)
     examples = [f"{fact} -> {name} AUC {value:.2f}" for fact, name, value in rows]
     return Problem.of("facts that predict labels", examples)

@@ -2,12 +2,14 @@
 
 import json
 import stat
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 import roentmod as rm
-from bench.readers import drawn
+from bench.readers import drawn, picture
 from roentmod.errors import ReadersError
 from roentmod.jobs.readers import design, making
 from roentmod.jobs.readers.answers import read_answers, read_truth, truth_folder
@@ -95,6 +97,23 @@ def test_fewer_cases_than_requested_are_reported(tmp_path):
     assert "edited 4 of 100" in note
     with pytest.raises(ReadersError, match="At most all readers"):
         ReadersPlan(readers=2, readings=3)
+
+
+def test_facts_that_tell_edited_from_real_cases_are_reported(tmp_path):
+    """Sizes of the drawn pictures say nothing; views of edits alone, and other sizes, do."""
+    many = drawn(edited=40, normals=40)
+    assert not any("alone" in note for note in write_study(tmp_path / "alike", many).notes)
+    one_view = [replace(case, view="AP" if case.kind == "edit" else "PA") for case in many]
+    (note,) = (n for n in write_study(tmp_path / "views", one_view).notes if "alone" in n)
+    assert "by their view alone (AUC 1.00)" in note
+    small = partial(picture, 0, (64, 64))
+    smaller = [replace(case, open=small) if case.kind == "edit" else case for case in many]
+    (note,) = (n for n in write_study(tmp_path / "sizes", smaller).notes if "alone" in n)
+    assert "by their pixel size alone (AUC 1.00)" in note
+    # Of few cases nothing is known.
+    few = drawn(edited=10, normals=40)
+    few = [replace(case, view="AP" if case.kind == "edit" else "PA") for case in few]
+    assert not any("alone" in note for note in write_study(tmp_path / "few", few).notes)
 
 
 @pytest.mark.slow

@@ -128,8 +128,9 @@ def freeze(
     pairs = pairings(edited, reals, plan.pairs, rng)
     truth = {"nonce": secret.hex(), "cases": _truth(shown, known)}
     counts = Counter(one.kind for one in shown)
-    pictures, covered = _write_pictures(folder, shown, known, plan, progress)
+    pictures, sizes, covered = _write_pictures(folder, shown, known, plan, progress)
     notes = [*notes, *([f"Burned-in text is covered in {covered} cases."] if covered else [])]
+    notes += _foretold([(known[one.case], sizes[one.case]) for one in (*edited, *reals)])
     content = _content(plan, list(plan.findings) or choosing.findings_of(cases)) | {
         "sessions": count_sessions(shown) + bool(pairs),
         "counts": dict(counts) | {"pairs": len(pairs)},
@@ -263,15 +264,16 @@ def _write_pictures(
     known: dict[str, Case],
     plan: ReadersPlan,
     progress: Progress | None,
-) -> tuple[dict[str, str], int]:
+) -> tuple[dict[str, str], dict[str, str], int]:
     """Write every picture by one encoder, in the order of ids: one size, one length, one time.
 
     Returns:
-        Hashes by case, and in how many cases burned-in text was covered.
+        Hashes and pixel sizes of the originals by case, and in how many cases burned-in text was
+        covered.
     """
     folder = place / PICTURES
     folder.mkdir(parents=True, exist_ok=True)
-    hashes, covered = {}, 0
+    hashes, sizes, covered = {}, {}, 0
     for done, one in enumerate(sorted(shown), 1):
         radiograph = known[one.of or one.case].open()
         found = marks.find(radiograph)
@@ -282,9 +284,28 @@ def _write_pictures(
         write_bytes(file, data)
         os.utime(file, (0, 0))
         hashes[one.case] = hashlib.sha256(data).hexdigest()
+        sizes[one.case] = " x ".join(map(str, radiograph.pixels.shape))
         if progress is not None:
             progress(done, len(shown))
-    return hashes, covered
+    return hashes, sizes, covered
+
+
+def _foretold(cases: Sequence[tuple[Case, str]]) -> list[str]:
+    """Return a sentence for each fact that alone tells edited from real cases, with pixel sizes."""
+    edited = np.array([case.kind == "edit" for case, _ in cases])
+    patients = np.array([case.patient for case, _ in cases], dtype=object)
+    facts = {"view": [case.view for case, _ in cases], "pixel size": [size for _, size in cases]}
+    found = {}
+    for name, listed in facts.items():
+        values = np.array(listed, dtype=object)
+        some = values != ""
+        found[name] = datasets.foretold(values[some], edited[some], patients[some])
+    return [
+        f"Readers may tell edited from real cases by their {name} alone (AUC {value:.2f}). Take "
+        "real cases of the source that was edited."
+        for name, value in found.items()
+        if value is not None and value > datasets.PREDICTS
+    ]
 
 
 def _encoded(radiograph: Radiograph, side: int) -> NDArray[np.uint16]:
