@@ -103,7 +103,7 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
     """Return the page."""
     told = gathered(found, primary)
     minutes = sum(one["minutes"] for one in found.values())
-    studies = sum(len(one.get("numbers", [None])) for one in found.values())
+    studies = sum(len(one["numbers"]) for one in found.values())
     lines = [
         "# Retraining: what counterfactuals correct",
         "",
@@ -126,14 +126,12 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
         "Pairs were chosen in a pilot so that the read finding is the one that is harder to see; "
         "where the cause is the harder one, nothing is learned from it. Soft labels are the "
         "bundled NIH rates: the training's own rates hold the very link that was planted. "
-        f"{_batches(found)} "
         f"Counterfactuals of `mini` are by the weights `{_weights(found)}`.",
         "",
-        *_earlier(found),
         *_numbers(found),
         "## Primary outcome",
         "",
-        *_primary(told["primary"], found["real"]),
+        *_primary(told["primary"]),
         "",
     ]
     for where in ("internal", "external"):
@@ -143,9 +141,7 @@ def page(found: Found, primary: Mapping[str, Any]) -> str:
     lines += ["### Audit, reverse shortcut, residual dependence", "", *_scores(found), ""]
     lines += ["## (b) Real labels", "", *_real(found["real"]), ""]
     lines += ["## Targets, and what falls short", "", *_short(found, told["primary"]), ""]
-    # Figures of an earlier version are themselves of a try that is told there.
-    if not _earlier(found):
-        lines += ["## Earlier tries", "", *_tries(), ""]
+    lines += ["## Earlier tries", "", *_tries(), ""]
     return "\n".join(lines)
 
 
@@ -174,24 +170,13 @@ def _tried(gain: tuple[float, list[float] | None] | None) -> str:
     return f"{mean:+.1f}" + (f" ({targets.span(ends, 1, '{:+.1f}')})" if ends else "")
 
 
-def _batches(found: Found) -> str:
-    if any("numbers" in one for one in found.values()):
-        return "Numbers of the arms are in the table below."
-    return (
-        "A batch is half counterfactuals; it was a quarter in a first run, and was raised after "
-        "its tests were seen."
-    )
-
-
 def _numbers(found: Found) -> list[str]:
     """Return a table of the numbers of arms by study, of the real labels by fold."""
     rows = [
         (f"{name} {fold}" if len(one["numbers"]) > 1 else name, numbers)
         for name, one in found.items()
-        for fold, numbers in enumerate(one.get("numbers", ()), 1)
+        for fold, numbers in enumerate(one["numbers"], 1)
     ]
-    if not rows:
-        return []
     names = list(rows[0][1])
     return [
         "Numbers of the arms ([retrain.md](retrain.md)), but for the steps of real labels chosen "
@@ -211,31 +196,12 @@ def _number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _earlier(found: Found) -> list[str]:
-    if not any(one.get("recomputed") for one in found.values()):
-        return []
-    return [
-        "**These runs are of an earlier version.** Intervals with seeds and q of pairs were "
-        "recomputed from the tables that they left; reverse shortcut and residual dependence from "
-        "mean losses over pairs, so that they are lower bounds; the primary outcome was fixed "
-        "after them. What those tables lack is shown as -, until `make prove-retrain` is run. "
-        "Counterfactuals were gated against shams (composite `sham`, whose control is the "
-        "baseline), half of a batch of theirs was taken from the real pictures, real labels were "
-        "tested across sources, and scores were not bounded.",
-        "",
-    ]
-
-
-def _primary(told: Mapping[str, Any], real: Mapping[str, Any]) -> Iterator[str]:
-    within = (
-        ""
-        if real.get("recomputed")
-        else " within source (pairs of a positive and a negative of one source, read by one fold's "
-        "models; Kermany is read by all folds' models together)"
-    )
+def _primary(told: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "The mean AUC of the read findings over the six pairs of both sets (counterfactuals of "
-        f"`mini`), and the macro AUC of the real labels{within}. The best rival is the arm without "
+        "`mini`), and the macro AUC of the real labels within source (pairs of a positive and a "
+        "negative of one source, read by one fold's models; Kermany is read by all folds' models "
+        "together). The best rival is the arm without "
         f"counterfactuals ({', '.join(_RULES.rivals)}) that has the greatest mean in a test; "
         "q, over all contrasts with erm, and apart from them over all others, decides nothing here."
     )
@@ -371,22 +337,14 @@ def _fallen(one: Mapping[str, Any], unseen: bool, arm: str) -> str:
 
 
 def _real(one: Mapping[str, Any]) -> Iterator[str]:
-    where = (
-        "internal is the NIH test split, of all sources"
-        if one.get("recomputed")
-        else "internal is NIH in five folds by patient, where positives and negatives of a finding "
-        "agree in source, view, sex and age band; areas are of pairs of one fold and source"
-    )
-    arms = (
-        "The arms are erm, plain counterfactuals, and those that the pilot found best: "
-        "what is asked of real labels is that they are not harmed."
-        if "numbers" in one
-        else "Half of a batch is counterfactuals, as in (a)."
-    )
     yield (
-        f"NIH labels, few positives: {where}; external is Kermany (children, pneumonia or normal, "
-        "aspect ratio squashed). Hannover has no picture without COVID-19, so no area can be had "
-        f"from it. Each difference is of one finding, on all its pictures. {arms}"
+        "NIH labels, few positives: internal is NIH in five folds by patient, where positives and "
+        "negatives of a finding agree in source, view, sex and age band; areas are of pairs of one "
+        "fold and source; external is Kermany (children, pneumonia or normal, aspect ratio "
+        "squashed). Hannover has no picture without COVID-19, so no area can be had from it. Each "
+        "difference is of one finding, on all its pictures. The arms are erm, plain "
+        "counterfactuals, and those that the pilot found best: what is asked of real labels is "
+        "that they are not harmed."
     )
     yield ""
     rows = (
@@ -418,6 +376,7 @@ def _short(found: Found, primary: Mapping[str, Any]) -> Iterator[str]:
         yield from _table(heads, rows)
         yield ""
         yield from targets.painted(found, arm)
+        yield from targets.why(found, primary, arm)
         yield ""
         yield "The other arms, for comparison: the best of several looks better than it is."
     yield ""
@@ -425,11 +384,10 @@ def _short(found: Found, primary: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(("arm", *heads), every)
     yield ""
     yield from _real_short(found["real"])
-    if not _earlier(found):
-        yield ""
-        yield "What the intervals take no account of:"
-        yield ""
-        yield from targets.limits()
+    yield ""
+    yield "What the intervals take no account of:"
+    yield ""
+    yield from targets.limits()
 
 
 def _real_short(one: Mapping[str, Any]) -> Iterator[str]:

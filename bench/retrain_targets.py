@@ -14,7 +14,7 @@ from typing import Any
 from bench import retrain_tune
 from roentmod.science.performance import Rules
 
-__all__ = ["decider", "falls", "gain", "limits", "painted", "rows", "span"]
+__all__ = ["decider", "falls", "gain", "limits", "painted", "rows", "span", "why"]
 
 Found = Mapping[str, Mapping[str, Any]]
 Row = tuple[str, str, str]
@@ -250,6 +250,31 @@ def painted(found: Found, arm: str) -> Iterator[str]:
             f"- With the painter's counterfactuals (first set), {where}, {arm} gains "
             f"{100 * painter[0]:+.1f} ({ends}), {why}."
         )
+
+
+def why(found: Found, primary: Mapping[str, Any], arm: str) -> Iterator[str]:
+    """Say what the figures tell of why targets are missed."""
+    for test in (test for test in primary if test.startswith("real")):
+        ends = _ends(primary[test].get(arm, {}).get("against", {}).get(_RULES.reference, {}))
+        if ends is not None and ends[1] <= -_RULES.inferior:
+            times = (ends[2] - ends[1]) / 2 / _RULES.inferior
+            yield (
+                f"- {test}: no interval so wide can exclude harm of {100 * _RULES.inferior:.0f} "
+                f"point where there is none; it would have to be {times:.1f} times narrower, for "
+                f"which some {times**2:.0f} times as many patients and seeds are needed."
+            )
+    for name in (*_STUDIES, "truth-first-painter"):
+        own, other = (falls(found.get(name, {}), unseen).get(arm) for unseen in (False, True))
+        if own is not None and other is not None:
+            learned = (
+                " What the first is greater by may be learned of how that editor draws, and not of "
+                "the findings."
+            )
+            yield (
+                f"- {name.removeprefix('truth-')}: the score falls by {own[0]:.0%} by the editor "
+                f"that made the counterfactuals, by {other[0]:.0%} by the other one."
+                f"{learned if own[0] > other[0] else ''}"
+            )
 
 
 def _tuned() -> tuple[int, int]:

@@ -65,39 +65,30 @@ def test_the_readme_says_what_the_figures_say(mark):
     assert f"<!-- {mark} -->\n{shown}\n<!-- end -->" in page, "run python -m bench.readme"
 
 
-def test_the_readme_counts_what_is_sure_by_seeds_and_q():
-    row = {"arm": "soft", "reference": "erm", "slice": "all", "difference": 0.05}
-    row |= {"seeds_low": 0.02, "seeds_high": 0.08, "q": 0.01}
-    rows = [row, row | {"q": 0.053}, row | {"seeds_low": -0.01}, row | {"arm": "oversampling"}]
-    known = {"mean": 0.05, "ci_with_seeds": [0.01, 0.09], "q": 0.01}
-    arms = {"soft": {"against": {"erm": known}}, "isolated": {"against": {"erm": known | {"q": 1}}}}
-    real = row | {"finding": "Mass", "test": "NIH", "difference": -0.2, "seeds_low": -0.3}
-    scores = {"erm": 10.0, "soft": 1.0, "oversampling": 9.0}
-    study = {"comparisons": rows, "shortcut_score": scores}
-    text = readme.retraining(
-        {
-            "primary": dict.fromkeys(("internal", "external", "real-NIH"), arms),
-            "studies": {
-                "truth-first-mini": study,
-                "truth-first-painter": study,
-                "real": {"comparisons_by_test": [real | {"seeds_high": -0.1}, real | {"q": 1}]},
-            },
-        }
-    ).replace("\n", " ")
-    assert "score by -90 % and" in text
-    assert "inside by +5.0 (surely for 1 of 2 arms) and outside" in text
-    assert "of 3 gains of single pairs 1 holds surely" in text
+def test_the_readme_says_what_the_deciding_way_gains_meets_and_misses():
+    def gained(mean, low, high):
+        known = {"mean": mean, "ci_with_seeds": [low, high], "q": 0.01}
+        return {"soft": {"against": {"erm": known}}, "isolated": {"against": {"erm": {}}}}
+
+    row = {"arm": "soft", "reference": "erm", "finding": "Mass", "test": "NIH", "q": 0.01}
+    row |= {"difference": -0.2, "seeds_low": -0.3, "seeds_high": -0.1}
+    real = {"ranked": ["soft"], "comparisons_by_test": [row, row | {"q": 0.053}]}
+    primary = {
+        "internal": gained(0.05, 0.01, 0.09),
+        "external": gained(0.02, 0.01, 0.03),
+        "real-NIH": gained(0.01, -0.005, 0.025),
+    }
+    text = readme.retraining({"primary": primary, "studies": {"real": real}}).replace("\n", " ")
+    assert "it gains +5.0 (+1.0 to +9.0) inside and +2.0 (+1.0 to +3.0) outside" in text
+    assert "on purpose, +1.0 (-0.5 to +2.5) in real-NIH." in text
+    # Not inferior on real labels, and better inside: all others are missed, or not known.
+    assert "It meets 2 of 13 targets" in text
+    assert "external: gain over erm of +3, low end above 0: +2.0 (+1.0 to +3.0);" in text
+    assert "internal: gain" not in text
     assert "surely worse: `soft`, Mass in NIH (-20.0); surely better: none" in text
-
-
-def test_the_readme_is_written_also_where_no_score_is_known():
-    assert readme._changes([{"shortcut_score": {"soft": 1.0}}]) == []
-    scores = {"erm": 4.0, "soft": 1.0, "pair": None}
-    assert readme._changes([{"shortcut_score": scores}]) == [-0.75]
-    unseen = {"erm": 2.0, "soft": 3.0}
-    both = {"shortcut_score": scores, "shortcut_score_unseen": unseen}
-    assert readme._changes([both]) == [0.5]
-    assert readme._span([], "{:.0f}") == "-"
+    real["ranked"] = []
+    none = readme.retraining({"primary": primary, "studies": {"real": real}})
+    assert none.startswith("No way of retraining was chosen")
 
 
 def test_other_weights_must_be_owned_up_to():

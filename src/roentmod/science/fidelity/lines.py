@@ -40,12 +40,12 @@ def longest_line(change: ArrayLike) -> float:
         raise AuditError(f"Lines are looked for in {SIDE} x {SIDE} pixels; got {table.shape}.")
     if not table.any():
         return 0.0
-    return max(_longest(_standing(sign * table) >= _STEP) for sign in (1.0, -1.0))
+    return max(_longest(standing >= _STEP) for standing in _standing(table))
 
 
-def _standing(change: Floats) -> Floats:
-    """Return how far every pixel stands out to both sides, in its best direction."""
-    best = np.full(change.shape, -np.inf)
+def _standing(change: Floats) -> tuple[Floats, Floats]:
+    """Return how far every pixel stands out to both sides in its best direction, up and down."""
+    up, down = np.full((2, *change.shape), -np.inf)
     for angle in np.arange(_ANGLES) * np.pi / _ANGLES:
         step = np.array([np.sin(angle), np.cos(angle)])
         reach = np.arange(_ALONG) - _ALONG // 2
@@ -54,9 +54,10 @@ def _standing(change: Floats) -> Floats:
         np.add.at(kernel, (places[:, 0], places[:, 1]), 1 / _ALONG)
         along = ndimage.correlate(change, kernel, mode="nearest")
         across = np.rint(_BESIDE * np.array([step[1], -step[0]])).astype(int)
-        beside = np.maximum(_shifted(along, across), _shifted(along, -across))
-        best = np.maximum(best, along - beside)
-    return best
+        sides = _shifted(along, across), _shifted(along, -across)
+        up = np.maximum(up, along - np.maximum(*sides))
+        down = np.maximum(down, np.minimum(*sides) - along)
+    return up, down
 
 
 def _shifted(values: Floats, way: NDArray[np.int64]) -> Floats:

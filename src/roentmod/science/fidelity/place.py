@@ -54,14 +54,15 @@ def displaced(before: ArrayLike, after: ArrayLike, where: Mask | None = None) ->
     steps = [
         (down, across) for down in range(-reach, reach + 1) for across in range(-reach, reach + 1)
     ]
-    fits = np.zeros((len(steps), np.count_nonzero(looked_at)))
-    for number, (down, across) in enumerate(steps):
-        shifted = padded[reach + down :, reach + across :][:side, :side]
+    rows = []
+    # All steps across at once: with those down as well, large pictures would need much memory.
+    for shifted in np.lib.stride_tricks.sliding_window_view(padded, (side, side)):
         there = _means(shifted, tile)
         both = _means(first * shifted, tile) - mean * there
         spread = np.sqrt(variance * _variance(shifted, there, tile))
         # Pearson's correlation of each window; 0 where one does not vary.
-        fits[number] = (both / np.where(spread > 1e-12, spread, np.inf))[looked_at]
+        rows.append((both / np.where(spread > 1e-12, spread, np.inf))[:, looked_at])
+    fits = np.concatenate(rows)
     best, still = fits.max(axis=0), fits[steps.index((0, 0))]
     away = np.hypot(*np.array(steps, np.float64).T)
     # Of places that fit as well, the nearest.
@@ -72,10 +73,15 @@ def displaced(before: ArrayLike, after: ArrayLike, where: Mask | None = None) ->
 
 
 def _means(values: Floats, tile: int) -> Floats:
-    """Return the means of windows of two tiles a side, a tile apart, `_TILES` - 1 a side."""
-    count = _TILES
-    cut = values[: count * tile, : count * tile].reshape(count, tile, count, tile).mean((1, 3))
-    return np.asarray((cut[1:, 1:] + cut[1:, :-1] + cut[:-1, 1:] + cut[:-1, :-1]) / 4)
+    """Return the means of windows of two tiles a side, a tile apart, `_TILES` - 1 a side.
+
+    `values` are of one or more pictures, ... x h x h.
+    """
+    side = values.shape[-1]
+    windows = np.zeros((side, _TILES - 1))
+    for number in range(_TILES - 1):
+        windows[number * tile : (number + 2) * tile, number] = 1 / (2 * tile)
+    return np.asarray(windows.T @ (values @ windows))
 
 
 def _variance(values: Floats, mean: Floats, tile: int) -> Floats:
