@@ -10,7 +10,16 @@ from collections.abc import Callable, Collection
 from multiprocessing import get_context
 from pathlib import Path
 
-PRELOADED = ["onnxruntime", "roentmod.classifiers", "roentmod.jobs.study"]
+PRELOADED = [
+    "onnxruntime",
+    "roentmod.classifiers",
+    "roentmod.jobs.study",
+    # What those import when they need it, in every attempt again.
+    "kornia.augmentation",
+    "roentmod.report.figures",
+    "onnx",
+    "pyarrow.dataset",
+]
 # Attempts that may end before they are killed, per kill.
 _PATIENCE = 5
 _TIMES = ("started", "finished", "seconds")
