@@ -72,7 +72,7 @@ def retraining(figures: Mapping[str, Any]) -> str:
     more = "[docs/results.md](docs/results.md)."
     arm = targets.decider(studies)
     if arm is None:
-        return _wrapped(f"No way of retraining was chosen before the tests were read: {more}")
+        return _wrapped(f"No arm of a retraining was chosen before the tests were read: {more}")
     gains = {
         test: targets.gain(arms[arm]["against"].get(_RULES.reference, {}))
         for test, arms in primary.items()
@@ -94,12 +94,12 @@ def retraining(figures: Mapping[str, Any]) -> str:
     ]
     earlier = weights.head(dict(figures), ("mini", "judge", "anatomy", "painter"))
     text = (
-        f"{'By earlier weights, one' if earlier else 'One'} way decides, `{arm}` with "
+        f"{'By earlier weights, one' if earlier else 'One'} arm decides, `{arm}` with "
         "counterfactuals of `mini`, which a pilot ranked first before any test was read. In points "
         f"of mean AUC over plain training it gains {truth} where the truth is known (intervals "
         "over patients and seeds); with real labels, few and not confounded on purpose, "
         f"{real or '-'}. It meets {len(rows) - len(missed)} of {len(rows)} targets; it missed: "
-        f"{'; '.join(missed) or 'none'}. Of all ways and single findings of real labels, surely "
+        f"{'; '.join(missed) or 'none'}. Of all arms and single findings of real labels, surely "
         f"worse: {_named(changed, -1)}; surely better: {_named(changed, 1)}: {more}"
     )
     return _wrapped(text)

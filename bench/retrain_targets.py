@@ -256,8 +256,11 @@ def why(found: Found, primary: Mapping[str, Any], arm: str) -> Iterator[str]:
     """Say what the figures tell of why targets are missed."""
     for test in (test for test in primary if test.startswith("real")):
         ends = _ends(primary[test].get(arm, {}).get("against", {}).get(_RULES.reference, {}))
-        if ends is not None and ends[1] <= -_RULES.inferior:
-            times = (ends[2] - ends[1]) / 2 / _RULES.inferior
+        if ends is None:
+            continue
+        times = (ends[2] - ends[1]) / 2 / _RULES.inferior
+        # What is surely worse, or worse by a narrow interval, does not want for patients.
+        if ends[1] <= -_RULES.inferior and ends[2] >= 0 and times > 1:
             yield (
                 f"- {test}: no interval so wide can exclude harm of {100 * _RULES.inferior:.0f} "
                 f"point where there is none; it would have to be {times:.1f} times narrower, for "

@@ -65,7 +65,7 @@ def test_the_readme_says_what_the_figures_say(mark):
     assert f"<!-- {mark} -->\n{shown}\n<!-- end -->" in page, "run python -m bench.readme"
 
 
-def test_the_readme_says_what_the_deciding_way_gains_meets_and_misses():
+def test_the_readme_says_what_the_deciding_arm_gains_meets_and_misses():
     def gained(mean, low, high):
         known = {"mean": mean, "ci_with_seeds": [low, high], "q": 0.01}
         return {"soft": {"against": {"erm": known}}, "isolated": {"against": {"erm": {}}}}
@@ -88,7 +88,7 @@ def test_the_readme_says_what_the_deciding_way_gains_meets_and_misses():
     assert "surely worse: `soft`, Mass in NIH (-20.0); surely better: none" in text
     real["ranked"] = []
     none = readme.retraining({"primary": primary, "studies": {"real": real}})
-    assert none.startswith("No way of retraining was chosen")
+    assert none.startswith("No arm of a retraining was chosen")
 
 
 def test_other_weights_must_be_owned_up_to():

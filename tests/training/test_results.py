@@ -225,6 +225,9 @@ def test_the_page_says_why_targets_are_missed():
     assert "first-mini: the score falls by 80% by the editor that made" in lines[1]
     assert "by 60% by the other one" in lines[1]
     assert len(lines) == 2
+    for mean, low, high in ((-0.05, -0.08, -0.02), (-0.006, -0.012, 0.0)):
+        worse = {"real-NIH": {"pair": gained(mean, low, high)}}
+        assert list(retrain_targets.why({}, worse, "pair")) == []
     # Nothing of a target that is met, and of a fall without an interval.
     narrow = {"real-NIH": {"pair": gained(0.0, -0.009, 0.03)}}
     assert list(retrain_targets.why({"truth-first-mini": STUDY}, narrow, "pair")) == []

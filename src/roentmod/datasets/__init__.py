@@ -17,7 +17,7 @@ from roentmod.datasets.index import begin_index, write_index
 from roentmod.datasets.matching import (
     PREDICTS,
     burned_in,
-    foretold,
+    fact_auc,
     match,
     predictors,
     sizes,
@@ -46,7 +46,7 @@ __all__ = [
     "baselines",
     "begin_index",
     "burned_in",
-    "foretold",
+    "fact_auc",
     "hosts",
     "load",
     "match",

@@ -24,7 +24,7 @@ from roentmod.domain import NO_FINDING, finding
 from roentmod.errors import DatasetError, InputError
 from roentmod.imaging.marks import find
 
-__all__ = ["PREDICTS", "burned_in", "foretold", "match", "predictors", "sizes", "telling"]
+__all__ = ["PREDICTS", "burned_in", "fact_auc", "match", "predictors", "sizes", "telling"]
 
 _FACTS = ("site", "view", "sex", "age")
 _SIZE = "size"
@@ -145,7 +145,7 @@ def predictors(
         known |= (table[wanted] == "unmentioned").to_numpy() & (unmentioned == "absent")
         for fact, values in facts.items():
             some = known & (values != "")
-            value = foretold(values[some], there[some], patients[some])
+            value = fact_auc(values[some], there[some], patients[some])
             if value is not None:
                 rows.append(
                     (wanted, fact, value, int(there[some].sum()), int((~there)[some].sum()))
@@ -154,7 +154,7 @@ def predictors(
     return frame.sort_values("auc", ascending=False, kind="stable", ignore_index=True)
 
 
-def foretold(values: Texts, there: Mask, patients: Texts) -> float | None:
+def fact_auc(values: Texts, there: Mask, patients: Texts) -> float | None:
     """Return how well a fact alone tells two kinds of pictures apart.
 
     As in `predictors`, a value counts by its share of the one kind among other patients.

@@ -130,7 +130,7 @@ def freeze(
     counts = Counter(one.kind for one in shown)
     pictures, sizes, covered = _write_pictures(folder, shown, known, plan, progress)
     notes = [*notes, *([f"Burned-in text is covered in {covered} cases."] if covered else [])]
-    notes += _foretold([(known[one.case], sizes[one.case]) for one in (*edited, *reals)])
+    notes += _telling_facts([(known[one.case], sizes[one.case]) for one in (*edited, *reals)])
     content = _content(plan, list(plan.findings) or choosing.findings_of(cases)) | {
         "sessions": count_sessions(shown) + bool(pairs),
         "counts": dict(counts) | {"pairs": len(pairs)},
@@ -290,7 +290,7 @@ def _write_pictures(
     return hashes, sizes, covered
 
 
-def _foretold(cases: Sequence[tuple[Case, str]]) -> list[str]:
+def _telling_facts(cases: Sequence[tuple[Case, str]]) -> list[str]:
     """Return a sentence for each fact that alone tells edited from real cases, with pixel sizes."""
     edited = np.array([case.kind == "edit" for case, _ in cases])
     patients = np.array([case.patient for case, _ in cases], dtype=object)
@@ -299,7 +299,7 @@ def _foretold(cases: Sequence[tuple[Case, str]]) -> list[str]:
     for name, listed in facts.items():
         values = np.array(listed, dtype=object)
         some = values != ""
-        found[name] = datasets.foretold(values[some], edited[some], patients[some])
+        found[name] = datasets.fact_auc(values[some], edited[some], patients[some])
     return [
         f"Readers may tell edited from real cases by their {name} alone (AUC {value:.2f}). Take "
         "real cases of the source that was edited."
