@@ -163,9 +163,10 @@ fidelity: setup
 	$(BIN)/python -m bench.fidelity --data $(DATA) --run $(RUN)/fidelity --second-judge judge:$(REAL)
 
 # Are real findings removed? bench/removal.json, docs/removal.md, the profile of mini (ten minutes;
-# goes on where it stopped).
+# goes on where it stopped). PAIRS adds what judges say where a finding really went.
 removal: setup
-	$(BIN)/python -m bench.removal --data $(DATA) --real-judge $(REAL) --run $(RUN)/removal
+	$(BIN)/python -m bench.removal --data $(DATA) --real-judge $(REAL) --run $(RUN)/removal \
+		$(if $(PAIRS),--pairs $(PAIRS))
 
 # Do intervals of reader studies hold the truth? bench/readings.json (five minutes).
 readings: setup

@@ -19,14 +19,19 @@ FINDINGS = ("Mass", "Edema")
 
 
 @pytest.fixture(scope="module")
-def measured():
-    return json.loads((ROOT / removal.JSON).read_text(encoding="utf-8"))["editors"]
+def kept():
+    return json.loads((ROOT / removal.JSON).read_text(encoding="utf-8"))
 
 
-def test_page_and_profile_follow_from_the_figures(measured):
+@pytest.fixture(scope="module")
+def measured(kept):
+    return kept["editors"]
+
+
+def test_page_and_profile_follow_from_the_figures(kept, measured):
     page = (ROOT / removal.PAGE).read_text(encoding="utf-8")
     own = weights.of(removal.JSON).weights
-    assert weights.headed(removal.page(measured), {"editors": measured}, own) == page
+    assert weights.headed(removal.page(measured, kept["follow_up"]), kept, own) == page
     profile = json.loads((BUNDLED["mini"] / "profile.json").read_text(encoding="utf-8"))
     assert profile["removal"] == removal.profile_table(measured["mini"])
     for row in measured["mini"]["findings"].values():
