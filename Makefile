@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup demo check test test-extras lint audit-dependencies types bench bench-gpu bench-scale bench-readers fuzz docs site train-mini train-anatomy train-judge \
 	train-real-judge train-recogniser recogniser judges evaluate-mini prove-audit prove-retrain fidelity realism \
-	removal readings clean distill-mini
+	removal one-way readings clean distill-mini
 
 setup: .venv/ready
 
@@ -167,6 +167,10 @@ fidelity: setup
 removal: setup
 	$(BIN)/python -m bench.removal --data $(DATA) --real-judge $(REAL) --run $(RUN)/removal \
 		$(if $(PAIRS),--pairs $(PAIRS))
+
+# What does composite one-way change? bench/one_way.json, docs/composite.md (ten minutes).
+one-way: setup
+	$(BIN)/python -m bench.one_way --data $(DATA) --real-judge $(REAL)
 
 # Do intervals of reader studies hold the truth? bench/readings.json (five minutes).
 readings: setup

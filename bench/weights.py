@@ -55,6 +55,7 @@ MEASURED = tuple(
         ("audit_truth", "audit", ("mini", "judge", "anatomy", "painter")),
         ("fidelity", "fidelity", ("mini", "judge", "recogniser", "anatomy", "painter")),
         ("mini", "mini", ("mini", "judge", "anatomy")),
+        ("one_way", "composite", ("mini", "judge")),
         ("real_judge", "judges", ("mini", "judge", "anatomy", "painter")),
         ("realism", "realism", ("mini", "judge", "anatomy", "painter")),
         ("reidentify", "recogniser", ("recogniser", "judge")),

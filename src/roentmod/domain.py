@@ -84,6 +84,7 @@ _TABLES = {
         "aliases": "a list",
         "sided": "true or false",
         "place": "text",
+        "density": "text",
     },
     "window": {"centre": "a number", "width": "a number"},
     "profile": {
@@ -122,6 +123,8 @@ class Finding:
         sided: whether left and right make sense.
         domain: the pack it belongs to; "" for all of them.
         place: the region where it usually lies, in the words of `roentmod.regions`; "" if unknown.
+        density: "more" or "less", if it only adds density or only takes it away; "" if it does both
+            or nobody said.
     """
 
     name: str
@@ -130,6 +133,7 @@ class Finding:
     sided: bool = False
     domain: str = ""
     place: str = ""
+    density: str = ""
 
 
 # Of every domain: labels, selections and shams mean the same by it everywhere.
@@ -287,7 +291,10 @@ def _findings(tables: Sequence[Any], domain: str) -> tuple[Finding, ...]:
             )
         aliases = tuple(alias.lower() for alias in _texts(table, "aliases"))
         sided, place = table.get("sided", False), table.get("place", "")
-        made.append(Finding(name, table["phrase"], aliases, sided, domain, place))
+        density = table.get("density", "")
+        if density not in ("", "more", "less"):
+            raise InputError(f"{name}: density is more or less; got '{density}'. Correct it.")
+        made.append(Finding(name, table["phrase"], aliases, sided, domain, place, density))
     if not made:
         raise InputError("A pack has one finding at least; got none. Add [[findings]].")
     return tuple(made)

@@ -23,6 +23,7 @@ __all__ = [
     "GUIDANCE_SCALE",
     "STRENGTH",
     "USUAL",
+    "WITHOUT_SHAM",
     "Action",
     "Arm",
     "Composite",
@@ -37,11 +38,13 @@ __all__ = [
 Action = Literal["add", "remove"]
 Arm = Literal["counterfactual", "sham"]
 Side = Literal["left", "right", "both"]
-Composite = Literal["sham", "baseline", "none"]
+Composite = Literal["sham", "one-way", "baseline", "none"]
 Control = Literal["baseline", "sham"]
 # Defaults of every verb, in diffusers' meanings (the paper's).
 STRENGTH = 0.4
 GUIDANCE_SCALE = 4.0
+# Composites whose pictures already lack what the sham changed.
+WITHOUT_SHAM: tuple[Composite, ...] = ("sham", "one-way")
 # The region that stands for the findings' usual places.
 USUAL = "usual"
 # Fields younger than the first ids: while they are empty they are left out of the hash.
@@ -51,11 +54,11 @@ _YOUNGER: dict[str, object] = {"region": None, "hold": (), "form": None}
 def control_of(composite: Composite, action: Action = "add") -> Control:
     """Return what counterfactuals of a composite are compared with, wherever an effect is measured.
 
-    In composite "sham" the counterfactual already lacks what the sham changed: its control is the
-    baseline, and the sham beside it shows what was left out. So is a removal's, as a sham goes
-    towards the normal prompt, too.
+    In the composites `WITHOUT_SHAM` the counterfactual already lacks what the sham changed: its
+    control is the baseline, and the sham beside it shows what was left out. So is a removal's, as a
+    sham goes towards the normal prompt, too.
     """
-    return "baseline" if composite == "sham" or action == "remove" else "sham"
+    return "baseline" if composite in WITHOUT_SHAM or action == "remove" else "sham"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Edit:
         scheduler: the sampler; None takes the generator's default.
         seed: the noise, together with the baseline.
         arm: "counterfactual", or "sham" (same noise, normal prompt).
-        composite: how the result returns to native resolution.
+        composite: how the result returns to native resolution; see `editors.compose.compose`.
         region: where the picture may change, in the words of `roentmod.regions`, or "usual": where
             the findings usually lie, at the edit's side; None: everywhere.
         hold: findings that the edit must not bring along or take along, canonical names; means
@@ -210,6 +213,19 @@ class Edit:
     def sided(self) -> bool:
         """Whether one of the findings has sides."""
         return any(item.sided for item in self.as_findings())
+
+    @property
+    def direction(self) -> int:
+        """In composite "one-way", 1 where pixels may only get brighter, -1 darker; else 0.
+
+        Adding a finding of more density brightens, removing it darkens; findings that do both, or
+        of which the pack says nothing, and free prompts may do either.
+        """
+        densities = {item.density for item in self.as_findings()}
+        if self.composite != "one-way" or len(densities) != 1:
+            return 0
+        sign = {"more": 1, "less": -1}.get(densities.pop(), 0)
+        return sign if self.action == "add" else -sign
 
     def sham(self) -> Edit:
         """Return the control arm of this edit: same noise, strength and steps, normal prompt."""

@@ -97,6 +97,19 @@ def test_shams_of_the_default_composite_keep_what_the_generator_cannot_draw(
     assert np.abs(lost.sham.pixels - radiograph.pixels).mean() > 0.02
 
 
+def test_one_way_is_the_default_composite_in_the_findings_direction(parts, radiograph):
+    """Random weights brighten and darken; an opacity that is added or removed does one of them."""
+    words = {"num_inference_steps": 10, "guidance_scale": 30, "strength": 0.9}
+    edits = [Edit(("mass",), composite="one-way", **words)]
+    edits += [replace(edits[0], action="remove"), replace(edits[0], composite="sham")]
+    added, removed, plain = DiffusionEditor(parts).edit([radiograph], edits)
+    assert added.difference.min() == 0 < added.difference.max()
+    assert removed.difference.max() == 0 > removed.difference.min()
+    assert plain.difference.min() < 0 < plain.difference.max()
+    assert np.array_equal(added.sham.stored, plain.sham.stored)
+    assert np.array_equal(added.baseline.stored, radiograph.stored)
+
+
 def test_edits_of_the_default_composite_are_the_same_alone_and_together(parts, radiograph):
     mirrored = Radiograph.from_array(radiograph.pixels[:, ::-1])
     words = {"num_inference_steps": 10, "guidance_scale": 30, "strength": 0.9}

@@ -85,3 +85,32 @@ def test_levels_are_those_that_interpolation_finds(kind, falling):
     expected = stored.copy()
     expected[changed] = (table.size - 1 - index if falling else index) + 7
     assert np.array_equal(grey.store(display, stored), expected)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("shape", [(500, 430), (96, 120)])
+def test_one_way_keeps_what_goes_in_the_findings_direction_and_nothing_else(direction, shape):
+    rng = np.random.default_rng(2)
+    baseline = Radiograph.from_array(rng.uniform(0.2, 0.8, shape).astype(np.float32))
+    before = compose.shrink(baseline, 224)
+    down, across = np.ogrid[:224, :224]
+    brighter, darker = (
+        0.15 * np.exp(-((down - row) ** 2 + (across - 112) ** 2) / 400) for row in (60, 160)
+    )
+    change = (brighter - darker).astype(np.float32)
+    decoded = compose.Decoded(before + change, before, before)
+    both = compose.compose(baseline, decoded, "sham")[1]
+    moved, support = compose.compose(baseline, decoded, "one-way", direction=direction)[1:]
+    # Sharp edges in the change, too, which interpolation overshoots.
+    sharp = compose.Decoded(before + np.where(change > 0.05, 0.2, -0.1), before, before)
+    edge = compose.compose(baseline, sharp, "one-way", direction=direction)[1]
+    for difference in (moved, edge):
+        assert (difference * direction).min() == 0
+        assert (difference * direction).max() > 0.1
+    level = 2 / 255
+    kept = both * direction > level
+    assert kept.any()
+    assert np.abs(moved - both)[kept].max() <= level
+    assert not moved[~support].any()
+    free = compose.compose(baseline, decoded, "one-way")
+    assert np.array_equal(free[1], both)

@@ -310,6 +310,7 @@ def test_doses_are_tabled(source, chosen, tmp_path):
         ({"findings": PAIR, "seeds": (1, 1)}, "Seeds"),
         ({"findings": PAIR, "stress": -1}, "stress must be 0 or more"),
         ({"findings": PAIR, "composite": "sham"}, "takes the sham off itself"),
+        ({"findings": PAIR, "composite": "one-way"}, "takes the sham off itself"),
     ],
 )
 def test_a_wrong_plan_is_refused(wrong, said):

@@ -86,6 +86,7 @@ def test_a_judge_beside_the_pack_is_found_from_anywhere(write, tmp_path):
             'normal = "n"\ntemplate = "{impression.__class__}"',
             "no other braces",
         ),
+        ("sided = true", 'sided = true\ndensity = "dense"', "density is more or less; got 'dense'"),
         ('normal = "normal knee"', 'normal = "n"\nsize = 5000', "size of a profile is 8 to 4096"),
         ('normal = "normal knee"', 'normal = "n"\nscheduler = "zz"', "one of ddim.*got 'zz'"),
         ('normal = "normal knee"', 'normal = "n"\nspeed = 5', "'speed', which is none"),

@@ -124,6 +124,26 @@ def test_an_edit_out_of_range_is_refused(wrong):
         Edit(**{"findings": ("effusion",), **wrong})
 
 
+@pytest.mark.parametrize(
+    ("findings", "action", "direction"),
+    [
+        (("effusion",), "add", 1),
+        (("effusion", "nodule"), "add", 1),
+        (("effusion",), "remove", -1),
+        (("emphysema",), "add", -1),
+        (("emphysema", "effusion"), "add", 0),
+        # Gas, and a lung that is denser for it.
+        (("pneumothorax",), "add", 0),
+        ((), "add", 0),
+    ],
+)
+def test_one_way_goes_in_the_direction_of_findings_that_have_one(findings, action, direction):
+    edit = Edit(findings, action=action, composite="one-way", prompt="dense")
+    assert edit.direction == direction
+    assert edit.control == "baseline"
+    assert replace(edit, composite="sham").direction == 0
+
+
 def test_prompts_name_side_severity_and_every_finding():
     edit = Edit(("effusion", "cardiomegaly"), side="both", severity="severe")
     said = "severe bilateral pleural effusion and severe cardiomegaly"

@@ -436,11 +436,14 @@ export class Studio extends LitElement {
         ${number("seed", "Seed", "0", "0", "999999999", "1")}
       </div>
       <details>
-        <summary>Hold, prompt, files</summary>
+        <summary>Hold, one way, prompt, files</summary>
         <div class="field">
           <label for="hold">Hold (must not come along)</label
           ><select id="hold" name="hold" multiple size="3">${options(["linked", ...names])}</select>
         </div>
+        <label class="row"
+          ><input type="checkbox" name="one_way" /> One way: opacities take no density away</label
+        >
         <div class="field">
           <label for="prompt">Free prompt, instead of our wording</label
           ><input id="prompt" name="prompt" type="text" />
@@ -531,6 +534,7 @@ function optionsOf(form: HTMLFormElement): Record<string, unknown> {
   }
   const hold = values.getAll("hold");
   if (hold.length) options.hold = hold;
+  if (values.get("one_way")) options.composite = "one-way";
   const defaults: Record<string, number> = { strength: 0.4, guidance_scale: 4, seed: 0 };
   for (const [name, value] of Object.entries(defaults)) {
     if (text(name) && Number(text(name)) !== value) options[name] = Number(text(name));

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from roentmod.edits import Composite
+from roentmod.edits import WITHOUT_SHAM, Composite
 from roentmod.radiograph import Radiograph, Square
 
 __all__ = [
@@ -44,7 +44,7 @@ Composed = tuple[Radiograph, Array, NDArray[np.bool_]]
 class Decoded:
     """Decoder outputs that one counterfactual needs, size x size in [0, 1].
 
-    The baseline's matters to composite "baseline" and to the sham of composite "sham".
+    The baseline's matters to composite "baseline", and to shams of "sham" and "one-way".
     """
 
     edit: Array
@@ -199,6 +199,7 @@ def compose(
     inside: Array | None = None,
     *,
     sham: bool = False,
+    direction: int = 0,
 ) -> Composed:
     """Bring an edit to native resolution.
 
@@ -207,11 +208,14 @@ def compose(
         decoded: the decoder's outputs.
         mode: ``none``: the decoded picture, as in the paper; ``baseline``: the original plus the
             change against the decoded baseline; ``sham``: the original plus the change against the
-            decoded sham, jitter left out, so that the losses of autoencoder and denoising cancel.
+            decoded sham, jitter left out, so that the losses of autoencoder and denoising cancel;
+            ``one-way``: the same, and only in the finding's `direction`, so that an opacity takes
+            no density away from what the patient has.
         inside: weights of a region (`feather`), h x w; where they are 0 the result equals the
             baseline bit for bit.
-        sham: return the control arm. In mode ``sham`` its change is taken against the decoded
-            baseline, since against itself it would be nothing.
+        sham: return the control arm. In modes ``sham`` and ``one-way`` its change is taken against
+            the decoded baseline, since against itself it would be nothing.
+        direction: 1: no pixel gets darker; -1: none gets brighter; 0: either.
 
     Returns:
         The picture, its difference from the baseline (h x w, display units) and where that may be
@@ -219,23 +223,24 @@ def compose(
     """
     shown = decoded.sham if sham else decoded.edit
     square, weights = baseline.square, np.ones(decoded.edit.shape, dtype=np.float32)
-    change = shown
+    change, without_sham = shown, mode in WITHOUT_SHAM
     if mode != "none":
-        other = decoded.sham if mode == "sham" and not sham else decoded.baseline
+        other = decoded.sham if without_sham and not sham else decoded.baseline
         assert other is not None, "the decoded baseline is missing"
-        change = shown - other
-    if mode == "sham":
+        change = _directed(shown - other, direction)
+    if without_sham:
         weights = significance(change)
     rows, columns = _window(weights, square, inside)
     changes = _Enlarged(change, square, columns)
-    softness = _Enlarged(weights, square, columns) if mode == "sham" else None
+    softness = _Enlarged(weights, square, columns) if without_sham else None
     pixels = baseline.pixels[rows, columns].copy()
     support = np.zeros(baseline.stored.shape, dtype=np.bool_)
     for start in range(rows.start, rows.stop, _STRIP):
         strip = slice(start, min(start + _STRIP, rows.stop))
         before, wanted = baseline.pixels[strip, columns], changes[strip]
         if mode != "none":
-            wanted = before + wanted
+            # Again, as interpolation overshoots.
+            wanted = before + _directed(wanted, direction)
         weight = np.ones(before.shape, dtype=np.float32)
         if softness is not None:
             soft = np.clip(softness[strip], 0, 1)
@@ -248,6 +253,11 @@ def compose(
     difference = np.zeros(baseline.stored.shape, dtype=np.float32)
     difference[rows, columns] = result.pixels[rows, columns] - baseline.pixels[rows, columns]
     return result, difference, support
+
+
+def _directed(change: Array, direction: int) -> Array:
+    """Return a change without what goes the other way; all of it where the direction is 0."""
+    return np.maximum(change * direction, 0) * direction if direction else change
 
 
 def _mixed(before: Array, wanted: Array, weight: Array) -> Array:

@@ -276,7 +276,13 @@ class DiffusionEditor(Loaded):
             made = control = shams[sham.key, edit.composite]
             if edit.arm != "sham":
                 shown = _shown(pictures, row, sham)
-                made = compose.compose(case.baseline, shown, edit.composite, row.area.inside)
+                made = compose.compose(
+                    case.baseline,
+                    shown,
+                    edit.composite,
+                    row.area.inside,
+                    direction=edit.direction,
+                )
             own["seconds"] = round(time.perf_counter() - started, 4)
             return Counterfactual(case.baseline, edit, "ok", made[0], control[0], *made[1:], own)
 

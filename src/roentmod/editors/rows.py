@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from roentmod.editors import compose, sampling
-from roentmod.edits import Edit
+from roentmod.edits import WITHOUT_SHAM, Edit
 from roentmod.interfaces import Status
 from roentmod.prompts import Spots
 from roentmod.radiograph import Radiograph
@@ -87,7 +87,7 @@ class Row:
     @property
     def anchored(self) -> bool:
         """Whether the baseline is put back wherever guidance does not move it."""
-        return self.edit.composite == "sham"
+        return self.edit.composite in WITHOUT_SHAM
 
     @property
     def still(self) -> bool:
@@ -150,7 +150,7 @@ class Case:
     def compared(self) -> bool:
         """Whether composing needs the baseline as the decoder gives it."""
         return any(
-            edit.composite == "baseline" or (edit.composite == "sham" and not pair[1].still)
+            edit.composite == "baseline" or (edit.composite in WITHOUT_SHAM and not pair[1].still)
             for edit, pair in zip(self.edits, self.pairs, strict=True)
             if not isinstance(pair, str)
         )

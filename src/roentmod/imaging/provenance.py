@@ -15,7 +15,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import roentmod
-from roentmod.edits import Edit
+from roentmod.edits import WITHOUT_SHAM, Edit
 from roentmod.radiograph import Radiograph
 
 __all__ = [
@@ -130,8 +130,8 @@ def title(facts: Mapping[str, Any]) -> str:
     edit = facts.get("edit", {})
     what = ", ".join(edit.get("findings", ())) or "free prompt"
     verb = "without" if edit.get("action") == "remove" else "with"
-    # In composite sham the counterfactual's control is the baseline.
-    arm = "not the control" if edit.get("composite") == "sham" else "control arm"
+    # There the counterfactual's control is the baseline.
+    arm = "not the control" if edit.get("composite") in WITHOUT_SHAM else "control arm"
     named = {"sham": f"sham ({arm})", "baseline": "radiograph, not edited again"}
     text = named.get(str(facts.get("arm")), f"{verb} {what}")
     return f"SYNTHETIC {text}"[:64]

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from roentmod.edits import Edit, Severity
+from roentmod.edits import WITHOUT_SHAM, Edit, Severity
 from roentmod.errors import AuditError, RoentModError
 from roentmod.plans.base import Findings, Plan, Seeds, different, parameter
 from roentmod.plans.parts import Operating
@@ -25,8 +25,8 @@ _STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6)
 class AuditPlan(Operating):
     """Everything an audit's predictions depend on besides radiographs, editor and classifiers.
 
-    Pictures in composite "sham" have the sham taken off already, and are refused: the difference
-    from the sham would take it off twice.
+    Pictures in composite "sham" or "one-way" have the sham taken off already, and are refused: the
+    difference from the sham would take it off twice.
     """
 
     error: ClassVar[type[RoentModError]] = AuditError
@@ -51,9 +51,9 @@ class AuditPlan(Operating):
     @field_validator("composite", mode="before")
     @classmethod
     def _with_sham(cls, value: object) -> object:
-        if value == "sham":
+        if value in WITHOUT_SHAM:
             raise AuditError(
-                "An audit takes the sham off itself; got composite 'sham'. Use 'baseline' or "
+                f"An audit takes the sham off itself; got composite '{value}'. Use 'baseline' or "
                 "'none'."
             )
         return value

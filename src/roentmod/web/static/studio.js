@@ -234,11 +234,14 @@ import{a as i,b as d,c as m,d as y,e as u,f as w}from"./shared.js";var R=200,b=c
         ${a("seed","Seed","0","0","999999999","1")}
       </div>
       <details>
-        <summary>Hold, prompt, files</summary>
+        <summary>Hold, one way, prompt, files</summary>
         <div class="field">
           <label for="hold">Hold (must not come along)</label
           ><select id="hold" name="hold" multiple size="3">${t(["linked",...s])}</select>
         </div>
+        <label class="row"
+          ><input type="checkbox" name="one_way" /> One way: opacities take no density away</label
+        >
         <div class="field">
           <label for="prompt">Free prompt, instead of our wording</label
           ><input id="prompt" name="prompt" type="text" />
@@ -291,4 +294,4 @@ import{a as i,b as d,c as m,d as y,e as u,f as w}from"./shared.js";var R=200,b=c
           .checked=${this.all}
           @change=${()=>this.all=!this.all}
         />all findings (${e.readings.length})</label
-      >`}};function P(c){let e=new FormData(c),t=l=>String(e.get(l)??"").trim(),s={editor:t("editor")},a=e.getAll("findings").join(" + ");a&&(s[t("action")]=[a]);for(let l of["prompt","side","severity","region"])t(l)&&(s[l]=t(l));let n=e.getAll("hold");n.length&&(s.hold=n);let o={strength:.4,guidance_scale:4,seed:0};for(let[l,r]of Object.entries(o))t(l)&&Number(t(l))!==r&&(s[l]=Number(t(l)));return t("format")!=="same"&&(s.format=[t("format")]),e.get("burn_in")&&(s.burn_in=!0),s}customElements.define("rm-studio",v);export{v as Studio};
+      >`}};function P(c){let e=new FormData(c),t=l=>String(e.get(l)??"").trim(),s={editor:t("editor")},a=e.getAll("findings").join(" + ");a&&(s[t("action")]=[a]);for(let l of["prompt","side","severity","region"])t(l)&&(s[l]=t(l));let n=e.getAll("hold");n.length&&(s.hold=n),e.get("one_way")&&(s.composite="one-way");let o={strength:.4,guidance_scale:4,seed:0};for(let[l,r]of Object.entries(o))t(l)&&Number(t(l))!==r&&(s[l]=Number(t(l)));return t("format")!=="same"&&(s.format=[t("format")]),e.get("burn_in")&&(s.burn_in=!0),s}customElements.define("rm-studio",v);export{v as Studio};
