@@ -51,19 +51,24 @@ def check_survives_kills(
     lasted = _ended(context.Process(target=run, args=(folder / "whole",)))
     whole = contents(folder / "whole", timed)
     assert whole
+    # What each attempt begins with, however much is done already.
+    beginning = _ended(context.Process(target=run, args=(folder / "whole",)))
     number = killed = 0
+    left = lasted
     for _ in range(_PATIENCE * kills):
         process = context.Process(target=run, args=(folder / f"killed-{number}",))
         process.start()
-        process.join(chance.uniform(0, lasted))
+        waited = chance.uniform(0, left)
+        process.join(waited)
         if process.is_alive():
             process.kill()
         process.join()
         if process.exitcode == 0:
             assert contents(folder / f"killed-{number}", timed) == whole
-            number += 1
+            number, left = number + 1, lasted
         elif process.exitcode == -9:
             killed += 1
+            left = max(left - max(waited - beginning, 0), 2 * beginning)
         else:
             raise AssertionError(f"The run ended with exit code {process.exitcode}.")
         if killed == kills:
