@@ -73,10 +73,10 @@ def main() -> None:
     command = [str(Path(sys.executable).with_name("roentmod")), "edit", str(SOURCE), "--keep-ids"]
     for finding in FINDINGS:
         command += ["--add", finding]
-    # The patient has masses, which an opacity beside them is to leave as they are.
-    command += ["--composite", "one-way", "--seed", "2"]
     started = time.perf_counter()
-    subprocess.run([*command, "--format", "dicom", "--format", "png", "--out", OUT], check=True)
+    # The patient has masses, which an opacity beside them is to leave as they are.
+    drawn = [*command, "--composite", "one-way", "--seed", "2", "--format", "dicom"]
+    subprocess.run([*drawn, "--format", "png", "--out", OUT], check=True)
     seconds = time.perf_counter() - started
     shutil.copyfile(OUT / SOURCE.stem / "edits.png", OUT / "edits.png")
     print(f"{len(FINDINGS)} counterfactuals with shams and pictures in {seconds:.0f} s")
