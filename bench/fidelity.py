@@ -71,17 +71,14 @@ def failed(checks: list[dict[Any, Any]]) -> dict[str, float]:
 def page(figures: dict[str, dict[str, Any]]) -> str:
     """Return the page of both editors' figures."""
     figures = {name: figures[name] for name in EDITORS if name in figures}
-    shown = any("displaced" in one for one in figures.values())
     second = any("second_success_plain" in one for one in figures.values())
-    shown_by = "; `displaced` in the JSON can" if shown else ""
     lines = [
         "# How faithful the bundled editors are",
         "",
         "Made by `python -m bench.fidelity --data DIR` (`bench/fidelity.json`) on the test split; "
         "what each figure means, and the limit of each check, stands in the report that `roentmod "
         "validate` writes, and in `roentmod.science.fidelity`. pFID ignores place, so that "
-        "it cannot show that anatomy is preserved"
-        f"{shown_by}. The judge and both "
+        "it cannot show that anatomy is preserved; places moved can. The judge and both "
         "editors know the same painter, so that success by it is obedience"
         f"{'; the second one of `make fidelity` learned real labels alone' if second else ''}. The "
         "painter's shams are the baselines, so that no detector can tell them apart. How well the "
@@ -94,10 +91,7 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         ("baselines", [str(one["n_baselines"]) for one in figures.values()])
     ]
     groups = dict.fromkeys(g for one in figures.values() for g in one["pfid"])
-    # Figures that name no control are of a version that took the sham off twice.
-    rows.append(
-        ("edits are compared with the", [o.get("control", "sham") for o in figures.values()])
-    )
+    rows.append(("edits are compared with the", [one["control"] for one in figures.values()]))
     for group in groups:
         rows.append((f"pFID, {group}, median", [_interval(o, group) for o in figures.values()]))
     for key, word in (
@@ -112,7 +106,7 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
         ("minutes", "minutes"),
     ):
         rows.append((word, [_with(one, key) for one in figures.values()]))
-    rows += _later(figures)
+    rows += _optional(figures)
     for mode in ("sham", "baseline", "none"):
         cells = [
             _ranged(one["artefact_auc"].get(mode), one.get("artefact_ci", {}).get(mode))
@@ -124,8 +118,8 @@ def page(figures: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _later(figures: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Return the rows of what earlier versions did not measure, where anything is measured."""
+def _optional(figures: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the rows of what not every editor and run has, where anything is measured."""
     rows = [
         (f"{word}, by the second judge", [_shown(one.get(key)) for one in figures.values()])
         for key, word in (
