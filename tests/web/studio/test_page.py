@@ -50,6 +50,8 @@ def test_a_session_by_mouse_and_keyboard(page, studio, phantoms, tmp_path):
     page.mouse.up()
     page.get_by_text("Painted with 1 stroke").wait_for()
     page.get_by_label("Findings (several are one edit)").select_option(["Consolidation"])
+    page.get_by_text("Hold, one way, prompt, files").click()
+    page.get_by_label("One way").check()
     page.get_by_label("Seed").fill("5")
     page.get_by_label("Seed").press("Control+Enter")
     page.locator("rm-viewer[label=Counterfactual]").wait_for(timeout=120_000)
@@ -67,6 +69,7 @@ def test_a_session_by_mouse_and_keyboard(page, studio, phantoms, tmp_path):
         editor="painter",
         add="Consolidation",
         seed=5,
+        composite="one-way",
         mask=saved / "0001.mask.png",
     )
     (item,) = made.record["items"]
