@@ -11,6 +11,8 @@ from roentmod import detector
 from roentmod.radiograph import Radiograph
 from roentmod.science.fidelity import detect
 
+pytestmark = pytest.mark.slow
+
 learn = partial(detector.learn, steps=40)
 
 
@@ -50,7 +52,6 @@ def test_what_was_planted_is_found_and_what_is_equal_is_a_tie():
     assert same.auc == pytest.approx(0.5)
 
 
-@pytest.mark.slow
 def test_what_was_planted_in_one_place_is_found():
     assert detect(*pictures(10, spotted), learn, resamples=200).auc > 0.8
 

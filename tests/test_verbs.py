@@ -14,10 +14,11 @@ from roentmod.errors import AuditError, DatasetError, RoentModError, RunError
 from roentmod.jobs.study.bench import Bench
 from roentmod.plans.study import Source
 
+pytestmark = pytest.mark.slow
+
 VERBS = ("audit", "augment", "edit", "plant", "repair", "retrain", "study", "validate")
 
 
-@pytest.mark.slow
 def test_the_package_is_quick_to_import():
     heavy = "{'torch', 'scipy', 'pandas', 'matplotlib', 'diffusers', 'pydicom'}"
     for what in ("roentmod", "roentmod.cli", "roentmod.verbs"):

@@ -15,6 +15,8 @@ from tests.editors.test_parity import DEFAULT, ZERO_SNR, ours, theirs
 from tests.editors.test_transplant import as_variant, shard
 from tests.tiny import open_clip_names, original_names
 
+pytestmark = pytest.mark.slow
+
 POINT = {"strength": 0.5, "steps": 4}
 
 

@@ -21,6 +21,8 @@ from roentmod.errors import WeightsError
 from roentmod.radiograph import Radiograph
 from tests.tiny import pipeline_draws, write_unet
 
+pytestmark = pytest.mark.slow
+
 KINDS = {"ddim": DDIMScheduler, "pndm": PNDMScheduler, "dpmsolver++": DPMSolverMultistepScheduler}
 DEFAULT = {
     "num_train_timesteps": 1000,

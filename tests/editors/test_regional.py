@@ -16,6 +16,8 @@ from roentmod.errors import EditError
 from roentmod.imaging import provenance
 from roentmod.radiograph import Radiograph
 
+pytestmark = pytest.mark.slow
+
 BODY = phantom(1, size=160)
 BLANK = Radiograph.from_array(np.full((96, 96), 0.5, dtype=np.float32))
 COMMON = {"num_inference_steps": 5, "composite": "baseline", "strength": 0.8}

@@ -14,6 +14,8 @@ from roentmod.radiograph import Radiograph
 from tests.editors.counting import Counter
 from tests.tiny import write_unet
 
+pytestmark = pytest.mark.slow
+
 # Four steps.
 WORDS = {"num_inference_steps": 10}
 FINDINGS = ("effusion", "cardiomegaly", "edema", "nodule", "mass", "pneumonia")

@@ -11,6 +11,8 @@ from roentmod.edits import Edit
 from roentmod.jobs import batches
 from roentmod.jobs.study import timing
 
+pytestmark = pytest.mark.slow
+
 EDIT = Edit(("effusion",), num_inference_steps=10)
 
 

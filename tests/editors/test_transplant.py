@@ -10,6 +10,8 @@ from roentmod.editors import DiffusionEditor, transplant
 from roentmod.errors import MismatchError, WeightsError
 from tests.tiny import write_generator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("change", "said"),

@@ -8,6 +8,8 @@ import pytest
 from roentmod.editors import DiffusionEditor, Editor, Painter, transplant, trial
 from roentmod.editors.trial import trial as run
 
+pytestmark = pytest.mark.slow
+
 
 def by_name(findings):
     return {one.name: one for one in findings}

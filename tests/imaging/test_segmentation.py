@@ -15,6 +15,8 @@ from roentmod.imaging.segmentation import (
 )
 from roentmod.radiograph import Radiograph
 
+pytestmark = pytest.mark.slow
+
 # The network never saw phantoms of these seeds.
 UNSEEN = 2_000_000
 

@@ -21,6 +21,8 @@ from roentmod.jobs.audit.predictions import Numbers
 from roentmod.jobs.audit.readers import Readers
 from tests.runs.kill import check_survives_kills, contents
 
+pytestmark = pytest.mark.slow
+
 # Both are seen in every phantom; of devices, thin lines are not.
 PAIR = ("Cardiomegaly", "Pneumothorax")
 QUICK = Rules(exact=True, fewest=4, resamples=300, flips=499)
@@ -127,7 +129,6 @@ def verdicts(one):
     return one.cells.set_index(["edited", "read"])["verdict"]
 
 
-@pytest.mark.slow
 def test_planted_is_found_and_honest_is_cleared(whole):
     honest, cheat = whole.classifiers
     assert honest.name == "honest"
@@ -141,7 +142,6 @@ def test_planted_is_found_and_honest_is_cleared(whole):
     assert honest.score < 0.2
 
 
-@pytest.mark.slow
 def test_every_pair_has_both_arms_and_counts_add_up(whole):
     table = pd.read_parquet(whole.folder / "predictions.parquet")
     lost = whole.items["status"].eq("poor_anatomy").sum()
@@ -155,7 +155,6 @@ def test_every_pair_has_both_arms_and_counts_add_up(whole):
     assert (arms == 2).all()
 
 
-@pytest.mark.slow
 def test_a_pair_that_several_classifiers_show_is_made_once(source, chosen, tmp_path):
     models = {"one": Ruler(0.8), "other": Ruler(0.8)}
     result = run(source, chosen, tmp_path / "run", models)
@@ -163,7 +162,6 @@ def test_a_pair_that_several_classifiers_show_is_made_once(source, chosen, tmp_p
     assert first == second != []
 
 
-@pytest.mark.slow
 def test_pictures_of_the_shortcuts_are_there(whole):
     cheat = whole.classifiers[1]
     assert {(e.edited, e.read) for e in cheat.examples} == {PAIR, PAIR[::-1]}
@@ -182,14 +180,12 @@ def test_pictures_of_the_shortcuts_are_there(whole):
         assert rows["logit_edited"].iloc[0] == pytest.approx(example.logit_counterfactual)
 
 
-@pytest.mark.slow
 def test_other_rules_judge_the_same_predictions(whole):
     lenient = audit.assess(whole.folder, QUICK.but(margin=1.0))
     assert lenient.classifiers[1].verdict != "shortcuts found"
     assert lenient.plan["margin"] == 1.0
 
 
-@pytest.mark.slow
 def test_an_interrupted_audit_goes_on_and_gives_the_same_table(whole, source, chosen, tmp_path):
     class Stop(KeyboardInterrupt):
         pass
@@ -225,7 +221,6 @@ def test_an_interrupted_audit_goes_on_and_gives_the_same_table(whole, source, ch
     pd.testing.assert_frame_equal(one, other)
 
 
-@pytest.mark.slow
 def test_a_silent_classifier_is_listed_and_asked_again_alone(source, chosen, tmp_path):
     # Its first call is that of the fingerprint.
     models = {"one": Ruler(fails=(3, 4, 5)), "two": Ruler()}
@@ -245,7 +240,6 @@ def test_a_silent_classifier_is_listed_and_asked_again_alone(source, chosen, tmp
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_a_classifier_that_stays_silent_costs_no_edits(source, chosen, tmp_path):
     few, silent = chosen.head(4), range(2, 99)
     run(source, few, tmp_path / "run", {"one": Ruler(fails=silent)})
@@ -256,7 +250,6 @@ def test_a_classifier_that_stays_silent_costs_no_edits(source, chosen, tmp_path)
     assert editor.calls == 1 + 3
 
 
-@pytest.mark.slow
 def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
     few = chosen.head(4)
     result = run(source, few, tmp_path / "run", {"one": Ruler(spoils=True)})
@@ -265,7 +258,6 @@ def test_what_is_not_finite_is_listed_by_picture(source, chosen, tmp_path):
     assert wrong["message"].str.contains("Cardiomegaly").all()
 
 
-@pytest.mark.slow
 def test_a_constant_head_is_left_out_and_said(source, chosen, tmp_path):
     result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler(constant=True)})
     heads = result.classifiers[0].heads.set_index("head")
@@ -274,7 +266,6 @@ def test_a_constant_head_is_left_out_and_said(source, chosen, tmp_path):
     assert PAIR[1] not in set(result.classifiers[0].cells["read"])
 
 
-@pytest.mark.slow
 def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     models = {"honest": Ruler(), "cheat": Ruler(0.8)}
     before = (whole.folder / "predictions.parquet").read_bytes()
@@ -289,7 +280,6 @@ def test_another_audit_does_not_take_the_folder(whole, source, chosen):
     assert "Control of counterfactuals" in whole.report().read_text()
 
 
-@pytest.mark.slow
 def test_doses_are_tabled(source, chosen, tmp_path):
     plan = AuditPlan(findings=("Cardiomegaly",), doses="severity")
     result = run(source, chosen.head(4), tmp_path / "run", {"one": Ruler()}, plan=plan)
@@ -318,7 +308,6 @@ def test_a_wrong_plan_is_refused(wrong, said):
         AuditPlan(**wrong)
 
 
-@pytest.mark.slow
 def test_real_positives_are_read_and_removed_where_the_data_has_them(tmp_path):
     """A folder of phantoms half of which are called positive: stress has its tables."""
     from PIL import Image
@@ -383,7 +372,6 @@ class Broken(Counting):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no\nmemory"), ValueError("no"), EditError("no")])
-@pytest.mark.slow
 def test_an_editor_that_fails_costs_one_case_and_is_tried_again(source, chosen, tmp_path, error):
     few = chosen.head(2)
     result = run(source, few, tmp_path / "run", {"one": Ruler()}, editor=Broken(error))
@@ -411,7 +399,6 @@ class Once:
         return self.data.radiograph(image_id)
 
 
-@pytest.mark.slow
 def test_a_radiograph_that_is_unreadable_once_is_mended(source, chosen, tmp_path):
     few = chosen.head(2)
     bad = few["baseline_id"].iloc[1]
@@ -424,7 +411,6 @@ def test_a_radiograph_that_is_unreadable_once_is_mended(source, chosen, tmp_path
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_an_exchanged_model_is_noticed(source, chosen, whole):
     models = {"honest": Ruler(0.3), "cheat": Ruler(0.8)}
     with pytest.raises(RunError, match="an audit with other classifiers"):
@@ -471,18 +457,15 @@ def test_pictures_are_made_once_for_all_readers_of_a_size(monkeypatch):
     assert made == [32, 32, 48, 48] * 2
 
 
-@pytest.mark.slow
 def test_catalogue_names_are_what_the_tables_use(whole):
     known = {item.name for item in FINDINGS}
     assert set(whole.classifiers[0].cells["edited"]) <= known
 
 
-@pytest.mark.slow
 def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(tmp_path):
     check_survives_kills(demo, tmp_path)
 
 
-@pytest.mark.slow
 def test_a_finished_audit_opens_again(whole):
     again = audit.load(whole.folder)
     assert again.counts == whole.counts
@@ -493,7 +476,6 @@ def test_a_finished_audit_opens_again(whole):
         assert one.examples == other.examples
 
 
-@pytest.mark.slow
 def test_many_cases_are_in_the_record_as_number_and_hash(source, chosen, whole):
     job = AuditJob(
         source, PAINTER, Readers({"judge": Judge.load()}), AuditPlan(findings=PAIR), QUICK

@@ -15,6 +15,8 @@ from roentmod.errors import DatasetError, InputError, RunError
 from roentmod.interfaces import Counterfactual
 from roentmod.jobs import plant as planting
 
+pytestmark = pytest.mark.slow
+
 FINDINGS = ("Pleural Effusion", "Mass", "Edema")
 PLAN = planting.PlantPlan(
     findings=FINDINGS,
@@ -81,7 +83,6 @@ def test_a_slow_editor_says_beforehand_how_long_planting_takes(source, tmp_path,
     assert f"about 16 min (radiographs: {len(hosts)}, edits: {len(hosts)}" in caplog.text
 
 
-@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_gives_the_same(source, made, tmp_path):
     hosts = list(source.table["image_id"])
     said = []
@@ -133,7 +134,6 @@ def test_what_cannot_be_edited_is_left_out(source, tmp_path):
     pd.testing.assert_frame_equal(planting.load(tmp_path).table, result.table)
 
 
-@pytest.mark.slow
 def test_what_failed_once_is_mended_by_the_next_run(source, made, tmp_path):
     hosts = list(source.table["image_id"])
 

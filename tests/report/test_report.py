@@ -18,6 +18,8 @@ from roentmod.report import standard
 from tests.report.fake import FINDINGS, audit
 from tests.report.pages import EVIL, Page, check_alone
 
+pytestmark = pytest.mark.slow
+
 
 def render(result, path):
     report.write(shown(result), path)

@@ -11,6 +11,8 @@ from roentmod.science import performance as evaluation
 from tests.report.pages import EVIL, Page, check_alone
 from tests.science.performance import fake
 
+pytestmark = pytest.mark.slow
+
 RULES = evaluation.Rules(resamples=200)
 SEEDS = (0, 1, 2, 3)
 

@@ -11,6 +11,8 @@ from tests.report.fake import audit
 from tests.report.pages import Page
 from tests.science.performance import fake
 
+pytestmark = pytest.mark.slow
+
 ARMS = ("erm", "soft")
 SAID = "facts that predict labels: 1 (site -> Edema AUC 0.90)"
 PAGES = ["audit-before", "retrain", "audit-after"]

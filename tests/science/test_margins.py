@@ -14,6 +14,8 @@ from roentmod.errors import AuditError
 from roentmod.science import effects, margins, stats
 from roentmod.science.effects import JUDGE, Rules
 
+pytestmark = pytest.mark.slow
+
 FINDINGS = ("Edema", "Mass")
 QUICK = Rules(resamples=2000, flips=199)
 

@@ -17,6 +17,8 @@ from roentmod.science.effects import Rules
 from training import confounded
 from training.confounded import FINDINGS, SIZE, Hosts, Plant
 
+pytestmark = pytest.mark.slow
+
 PAIR = ("Edema", "Mass")
 FIRST, SECOND = (FINDINGS.index(name) for name in PAIR)
 

@@ -8,6 +8,8 @@ import torch
 
 from bench import gpu
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -45,7 +47,6 @@ def test_without_a_gpu_it_says_in_a_line_what_can_be_done(monkeypatch, tmp_path)
     assert not (tmp_path / "gpu.json").exists()
 
 
-@pytest.mark.slow
 def test_an_edit_is_watched_in_a_process_of_its_own(folder, monkeypatch, tmp_path):
     out = tmp_path / "gpu.json"
     arguments = ["--tiny", "--proof", "--folder", str(folder.parent), "--out", str(out)]

@@ -23,6 +23,8 @@ from roentmod.runs import journal
 from tests.jobs.augment.parts import FINDINGS, Dabber, Eye
 from tests.runs import kill
 
+pytestmark = pytest.mark.slow
+
 PLAN = AugmentPlan(
     findings=FINDINGS, ratio=2, with_baselines=True, with_shams=True, composite="baseline"
 )

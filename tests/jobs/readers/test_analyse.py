@@ -13,6 +13,8 @@ from roentmod.jobs.readers.answers import ANSWERS, read_answers, read_truth
 from roentmod.plans.readings import AnalysisPlan, PowerPlan, SkillPlan
 from tests.jobs.readers import rehearsed
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"edits": 24, "positives": 12, "normals": 12, "repeats": 6, "attention": 4}
 
 

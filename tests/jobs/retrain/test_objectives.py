@@ -29,6 +29,8 @@ from roentmod.plans.retrain import ARMS, LATER_ARMS, Task
 from tests.jobs.augment.parts import FINDINGS
 from tests.jobs.retrain.parts import tiny
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SIDE = 16
 SETTLED = [arm for arm in ARMS if arm != "dfr"]
@@ -404,7 +406,6 @@ def weights_of(folder):
     return {p.stem: p.read_bytes() for p in sorted((folder / "models").glob("*.pt"))}
 
 
-@pytest.mark.slow
 def test_order_and_workers_do_not_matter(data, made, tests, tmp_path):
     arms = ("erm", *LATER_ARMS, "pair", "group_dro")
     plan = tiny(arms=arms, seeds=(0, 3), steps=3)

@@ -20,6 +20,8 @@ from tests.jobs.augment.parts import FINDINGS
 from tests.jobs.retrain import parts
 from tests.jobs.retrain.parts import tiny
 
+pytestmark = pytest.mark.slow
+
 SIZE = 16
 PICTURES = torch.rand(3, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 EDEMA, *OTHERS = FINDINGS

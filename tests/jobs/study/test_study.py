@@ -18,6 +18,8 @@ from roentmod.store import write_json
 from tests.jobs.augment.parts import FINDINGS
 from tests.jobs.retrain.parts import write_data
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "name": "tiny",
     "findings": ["Cardiomegaly", "Pleural Effusion"],
@@ -92,7 +94,6 @@ def test_a_record_has_no_places_and_no_secrets():
     assert study._facts(StudyPlan.of(TINY))["train"]["source"] == "phantoms:28:200"
 
 
-@pytest.mark.slow
 def test_every_stage_is_done_in_order(done):
     _, _, result, shown = done
     assert [one.name for one in result.stages] == ORDER
@@ -103,7 +104,6 @@ def test_every_stage_is_done_in_order(done):
     assert {(row["arm"], row["reference"]) for row in compared} == {("isolated", "erm")}
 
 
-@pytest.mark.slow
 def test_tests_are_of_other_patients_and_not_confounded(done):
     _, _, result, _ = done
     place = result.stages[0].folder
@@ -115,7 +115,6 @@ def test_tests_are_of_other_patients_and_not_confounded(done):
     assert set(table.loc[table["test"] == "own", "patient_id"]) == parts["test"]
 
 
-@pytest.mark.slow
 def test_a_finished_study_does_nothing_again(done):
     spec, folder, result, _ = done
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
@@ -127,7 +126,6 @@ def test_a_finished_study_does_nothing_again(done):
     assert [one.state for one in study.plan(spec, folder)] == ["done"] * len(ORDER)
 
 
-@pytest.mark.slow
 def test_a_finished_study_opens_again(done, tmp_path):
     spec, folder, result, _ = done
     again = study.load(folder)
@@ -149,7 +147,6 @@ def test_a_finished_study_opens_again(done, tmp_path):
         ({"name": "another title"}, []),
     ],
 )
-@pytest.mark.slow
 def test_a_change_does_anew_what_depends_on_it(done, tmp_path, change, anew):
     _, folder, _, _ = done
     planned = study.plan(study.read(write(tmp_path / "changed.yaml", **change)), folder)
@@ -157,7 +154,6 @@ def test_a_change_does_anew_what_depends_on_it(done, tmp_path, change, anew):
     assert all((one.seconds > 0) == (one.name in anew) for one in planned)
 
 
-@pytest.mark.slow
 def test_a_stopped_study_goes_on(done, tmp_path):
     spec, _, result, _ = done
 

@@ -23,6 +23,8 @@ from tests.jobs.validate.fake import (
 )
 from tests.runs.kill import check_survives_kills, contents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bad(data, tmp_path_factory):
@@ -35,7 +37,6 @@ def states(result):
     return result.checks.set_index("check")["state"]
 
 
-@pytest.mark.slow
 def test_a_good_editor_keeps_its_patients(good):
     assert good.own_closer == pytest.approx(
         {"baselines": 10, "closer": 10, "fraction": 1.0, "low": 0.722, "high": 1.0}, abs=1e-2
@@ -51,7 +52,6 @@ def test_a_good_editor_keeps_its_patients(good):
     assert "copies" not in set(good.checks["check"])
 
 
-@pytest.mark.slow
 def test_success_and_leakage_are_the_planted_ones(good, bad):
     assert good.leakage["success"].iloc[0] == 1
     assert good.leakage["leakage"].iloc[0] == pytest.approx(0.2, abs=0.03)
@@ -64,7 +64,6 @@ def test_success_and_leakage_are_the_planted_ones(good, bad):
     np.testing.assert_allclose(own["net"], 4, atol=0.4)
 
 
-@pytest.mark.slow
 def test_the_sweep_avoids_the_other_patient(good):
     table = good.sweep.set_index(["strength", "guidance_scale"])
     assert len(table) == 6
@@ -76,7 +75,6 @@ def test_the_sweep_avoids_the_other_patient(good):
     assert (good.recommended["strength"], good.recommended["guidance_scale"]) == (0.2, 4.0)
 
 
-@pytest.mark.slow
 def test_artefacts_are_found_in_the_mode_that_has_them(good):
     shams = good.artefacts[good.artefacts["contrast"] == "sham against untouched"]
     areas = shams.set_index("composite")["auc"]
@@ -91,7 +89,6 @@ def test_artefacts_are_found_in_the_mode_that_has_them(good):
     assert composed.loc[("none", 1), "ssim"] < 1
 
 
-@pytest.mark.slow
 def test_removal_takes_back(good):
     overall = good.reversal.iloc[0]
     assert overall["edited"] == "all"
@@ -99,7 +96,6 @@ def test_removal_takes_back(good):
     assert abs(overall["net_left"]) < 0.3 < overall["net_added"]
 
 
-@pytest.mark.slow
 def test_a_wording_that_is_not_heard_is_told(good, bad):
     calm, deaf = (r.wording.set_index("edited") for r in (good, bad))
     assert calm.loc["all", "icc"] < 0.1
@@ -111,7 +107,6 @@ def test_a_wording_that_is_not_heard_is_told(good, bad):
     assert lost["prompt"].str.startswith("IMPRESSION").all()
 
 
-@pytest.mark.slow
 def test_changes_outside_the_support_are_told(good, bad):
     assert states(good)["outside"] == "passed"
     assert states(bad)["outside"] == "failed"
@@ -119,7 +114,6 @@ def test_changes_outside_the_support_are_told(good, bad):
     assert row["value"] == pytest.approx(0.03, abs=0.005)
 
 
-@pytest.mark.slow
 def test_figures_have_the_keys_of_the_benchmark(good):
     figures = good.figures()
     assert set(figures) == {
@@ -240,7 +234,6 @@ def test_success_and_leakage_are_shown_by_both_judges(data, tmp_path):
         run(data, tmp_path / "other", Stamp(), chosen=few, second=other, **quiet)
 
 
-@pytest.mark.slow
 def test_edits_are_compared_with_real_positives_of_their_source(tmp_path):
     """Edits of twelve patients against twelve real nodules of others."""
     (tmp_path / "data").mkdir()
@@ -277,7 +270,6 @@ def test_held_and_regional_edits_are_reported_beside_the_plain_ones(data, tmp_pa
     assert np.isnan(result.memorisation["towards"])
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_result(data, good, editor, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "run", Stamp(leak=0.2, stop=8))
@@ -297,7 +289,6 @@ def test_an_interrupted_run_goes_on_to_the_same_result(data, good, editor, tmp_p
         pd.testing.assert_frame_equal(one, other)
 
 
-@pytest.mark.slow
 def test_another_plan_does_not_take_the_folder(data, good):
     before = (good.folder / "edits.parquet").read_bytes()
     with pytest.raises(RunError, match="another plan"):
@@ -432,12 +423,10 @@ def work(root, folder):
     run(data, folder, Stamp(), chosen=choose(data, split="test").head(3), **QUIET)
 
 
-@pytest.mark.slow
 def test_killed_at_fifteen_points_it_ends_with_the_same_bytes(data, tmp_path):
     check_survives_kills(partial(work, data.root), tmp_path)
 
 
-@pytest.mark.slow
 def test_processes_give_the_same(data, tmp_path):
     few = choose(data, split="test").head(3)
     run(data, tmp_path / "serial", Stamp(), chosen=few, **QUIET)

@@ -11,6 +11,8 @@ from roentmod.errors import DatasetError
 from roentmod.science import performance as evaluation
 from tests.science.performance import fake
 
+pytestmark = pytest.mark.slow
+
 CAUSE, READ = fake.PAIR
 RULES = evaluation.Rules(resamples=200)
 

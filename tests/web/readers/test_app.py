@@ -16,6 +16,8 @@ from roentmod.web.server import Site
 from tests.web.readers import studies
 from tests.web.readers.studies import Reader, client, opened
 
+pytestmark = pytest.mark.slow
+
 
 def lowest(question, options):
     return options[0]
